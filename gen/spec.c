@@ -1,0 +1,357 @@
+/* spec.c - the spec: what is compiled into a kernel, its checks, its text.
+ * The tier grammar is in spec_tier.c.
+ *
+ * The text of a spec is a key of the database, so a spec has one form: both
+ * ways in (public params, text) normalise. Fields that a kernel does not read
+ * (query heads of kv_append, rows of attn_decode ...) get their defaults there,
+ * so that an engine may fill one params struct and only change its kernel. */
+#include "spec.h"
+
+#include <string.h>
+
+#include "spec_tier.h"
+
+#define DEFAULT_MIX "good:vi8,kf16:vf16"
+#define DEFAULT_TAIL "kf16:vf16"
+#define DEFAULT_LAYOUT 1u /* lut, what the CPU kernels want */
+
+/* ---- names -------------------------------------------------------------- */
+
+static const char *const kernel_names[] = {
+    [SPHKV_ATTN_DECODE] = "attn_decode",
+    [SPHKV_KV_APPEND] = "kv_append",
+    [SPHKV_KV_ENCODE] = "kv_encode",
+};
+static const char *const dtype_names[] = {
+    [SPHKV_F32] = "f32", [SPHKV_F16] = "f16", [SPHKV_BF16] = "bf16"};
+static const char *const accuracy_names[] = {
+    [SPHKV_TIGHT] = "tight", [SPHKV_EXACT] = "exact", [SPHKV_FAST] = "fast"};
+
+static const char *name_get(const char *const *names, size_t count, uint32_t i)
+{
+    return i < count ? names[i] : NULL;
+}
+
+static bool name_find(const char *const *names, size_t count, const char *name, uint32_t *out)
+{
+    for (size_t i = 0; name && i < count; i++)
+        if (strcmp(names[i], name) == 0) {
+            *out = (uint32_t)i;
+            return true;
+        }
+    return false;
+}
+
+const char *sk_kernel_name(uint32_t kernel)
+{
+    return name_get(kernel_names, SK_COUNT(kernel_names), kernel);
+}
+bool sk_kernel_parse(const char *name, uint32_t *kernel)
+{
+    return name_find(kernel_names, SK_COUNT(kernel_names), name, kernel);
+}
+const char *sk_dtype_name(uint32_t dtype)
+{
+    return name_get(dtype_names, SK_COUNT(dtype_names), dtype);
+}
+bool sk_dtype_parse(const char *name, uint32_t *dtype)
+{
+    return name_find(dtype_names, SK_COUNT(dtype_names), name, dtype);
+}
+const char *sk_accuracy_name(uint32_t accuracy)
+{
+    return name_get(accuracy_names, SK_COUNT(accuracy_names), accuracy);
+}
+bool sk_accuracy_parse(const char *name, uint32_t *accuracy)
+{
+    return name_find(accuracy_names, SK_COUNT(accuracy_names), name, accuracy);
+}
+
+double sk_accuracy_bound(uint32_t accuracy)
+{
+    switch (accuracy) {
+    case SPHKV_EXACT: return 1e-5;
+    case SPHKV_FAST: return 5e-2;
+    default: return 1e-3;
+    }
+}
+
+/* ---- checks ------------------------------------------------------------- */
+
+/* Fails with "tier <text>: <reason>". */
+static sk_status tier_fail(const sk_tier *tier, const char *reason, sk_err *err)
+{
+    sk_text name = {0};
+    sk_tier_print(tier, &name);
+    sk_status st = sk_fail(err, SPHKV_EINVAL, "tier %s: %s", name.failed ? "?" : name.s, reason);
+    sk_text_free(&name);
+    return st;
+}
+
+static sk_status check_tier(const sk_spec *spec, const sk_tier *tier, sk_err *err)
+{
+    if (tier->nseg < 1 || tier->nseg > SK_MAX_SEGMENTS)
+        return sk_fail(err, SPHKV_EINVAL, "a tier has 1 to %d segments, not %u", SK_MAX_SEGMENTS,
+                       tier->nseg);
+    if (!sk_value_name(tier->value))
+        return sk_fail(err, SPHKV_EINVAL, "value format %u is unknown", tier->value);
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < tier->nseg; i++) {
+        const sk_segment *seg = &tier->seg[i];
+        if (seg->dims == 0 && tier->nseg > 1)
+            return tier_fail(tier, "each of several segments needs its dimensions", err);
+        uint32_t dims = seg->dims ? seg->dims : spec->d;
+        sk_err reason;
+        if (sk_segment_check(seg, dims, &reason) != SPHKV_OK)
+            return tier_fail(tier, reason.message, err);
+        sum += dims;
+    }
+    if (sum != spec->d)
+        return tier_fail(tier, "the dimensions of its segments do not add up to the head's", err);
+    if (tier->value == SK_VAL_KEY && spec->dv > spec->d)
+        return tier_fail(tier, "vk: a key has fewer dimensions than the value asks for", err);
+    return SPHKV_OK;
+}
+
+/* How many tiers a kernel takes, and which must be dense. */
+static sk_status check_mix(const sk_spec *spec, sk_err *err)
+{
+    const sk_tier *tail = NULL;
+    if (spec->ntiers < 1 || spec->ntiers > SK_MAX_TIERS)
+        return sk_fail(err, SPHKV_EINVAL, "a tier mix has 1 to %u tiers, not %u", SK_MAX_TIERS,
+                       spec->ntiers);
+    for (uint32_t i = 0; i < spec->ntiers; i++) {
+        sk_status st = check_tier(spec, &spec->tier[i], err);
+        if (st != SPHKV_OK) return st;
+        for (uint32_t j = 0; j < i; j++)
+            if (sk_tier_equal(&spec->tier[i], &spec->tier[j]))
+                return tier_fail(&spec->tier[i], "stands twice in the mix", err);
+    }
+    if (spec->kernel == SPHKV_KV_APPEND) {
+        if (spec->ntiers != 1)
+            return sk_fail(err, SPHKV_EINVAL, "kv_append takes one dense tier, not %u tiers",
+                           spec->ntiers);
+        tail = &spec->tier[0];
+    } else if (spec->kernel == SPHKV_KV_ENCODE) {
+        if (spec->ntiers != 2)
+            return sk_fail(err, SPHKV_EINVAL,
+                           "kv_encode takes two tiers (destination, dense source), not %u",
+                           spec->ntiers);
+        tail = &spec->tier[1];
+    }
+    if (tail && !sk_tier_is_dense(tail))
+        return tier_fail(tail, "rows live in a dense tier before they are coded, as kf16:vf16", err);
+    return SPHKV_OK;
+}
+
+static bool dim_ok(uint32_t d)
+{
+    return d >= 8 && d <= 1024 && d % 8 == 0;
+}
+
+sk_status sk_spec_check(const sk_spec *spec, sk_err *err)
+{
+    if (!sk_kernel_name(spec->kernel))
+        return sk_fail(err, SPHKV_EINVAL, "kernel %u is unknown", spec->kernel);
+    if (!dim_ok(spec->d))
+        return sk_fail(err, SPHKV_EINVAL,
+                       "head dimension %u: must be a multiple of 8 from 8 to 1024", spec->d);
+    if (!dim_ok(spec->dv))
+        return sk_fail(err, SPHKV_EINVAL,
+                       "value dimension %u: must be a multiple of 8 from 8 to 1024", spec->dv);
+    if (spec->heads_per_kv < 1 || spec->heads_per_kv > SPHKV_MAX_HEADS_PER_KV)
+        return sk_fail(err, SPHKV_EINVAL, "%u query heads per KV head: must be 1 to %u",
+                       spec->heads_per_kv, SPHKV_MAX_HEADS_PER_KV);
+    if (spec->page < 8 || spec->page > 256 || spec->page % 8 != 0)
+        return sk_fail(err, SPHKV_EINVAL, "page of %u tokens: must be a multiple of 8 from 8 to 256",
+                       spec->page);
+    if (spec->layout >= SK_LAYOUT_ROWS)
+        return sk_fail(err, SPHKV_EINVAL, "layout row %u is unknown: there are 0 to %d",
+                       spec->layout, SK_LAYOUT_ROWS - 1);
+    if (!sk_dtype_name(spec->q_dtype) || !sk_dtype_name(spec->out_dtype) ||
+        !sk_dtype_name(spec->in_dtype))
+        return sk_fail(err, SPHKV_EINVAL, "dtypes %u, %u, %u (q, out, in): there are 0 to 2",
+                       spec->q_dtype, spec->out_dtype, spec->in_dtype);
+    if (!sk_accuracy_name(spec->accuracy))
+        return sk_fail(err, SPHKV_EINVAL, "accuracy class %u is unknown", spec->accuracy);
+    return check_mix(spec, err);
+}
+
+/* The one form of a spec: see the head of this file. */
+static void spec_normalise(sk_spec *spec)
+{
+    if (spec->kernel == SPHKV_ATTN_DECODE) {
+        spec->in_dtype = SPHKV_F32;
+    } else {
+        spec->heads_per_kv = 1;
+        spec->q_dtype = spec->out_dtype = SPHKV_F32;
+        if (spec->kernel == SPHKV_KV_ENCODE) spec->in_dtype = SPHKV_F32;
+    }
+    for (uint32_t i = 0; i < spec->ntiers; i++) {
+        sk_tier *tier = &spec->tier[i];
+        if (tier->nseg == 1 && tier->seg[0].dims == spec->d) tier->seg[0].dims = 0;
+        for (uint32_t s = 0; s < tier->nseg; s++) {
+            uint32_t dims = tier->seg[s].dims ? tier->seg[s].dims : spec->d;
+            sk_segment_normalise(&tier->seg[s], dims);
+        }
+    }
+}
+
+/* ---- from the public struct --------------------------------------------- */
+
+sk_status sk_struct_read(const void *src, void *dst, size_t known, const char *what, sk_err *err)
+{
+    uint32_t size;
+    if (!src) return sk_fail(err, SPHKV_EINVAL, "no %s given", what);
+    memcpy(&size, src, sizeof size);
+    if (size < 8 || size % 4 != 0 || size > 65536)
+        return sk_fail(err, SPHKV_EINVAL, "%s.size is %u: set it to sizeof(%s)", what, size, what);
+    const uint8_t *bytes = src;
+    for (size_t i = known; i < size; i++)
+        if (bytes[i])
+            return sk_fail(err, SPHKV_EINVAL,
+                           "%s: byte %zu is set, this library knows %zu: it is too old for the caller",
+                           what, i, known);
+    memset(dst, 0, known);
+    memcpy(dst, src, size < known ? size : known);
+    return SPHKV_OK;
+}
+
+sk_status sk_spec_from_params(const sphkv_spec_params *params, sk_spec *out, sk_err *err)
+{
+    sphkv_spec_params p;
+    sk_spec spec;
+    sk_status st = sk_struct_read(params, &p, sizeof p, "sphkv_spec_params", err);
+    if (st != SPHKV_OK) return st;
+    if (p.size % 8 != 0) /* would cut the pointer */
+        return sk_fail(err, SPHKV_EINVAL, "sphkv_spec_params.size is %u: set it to sizeof", p.size);
+    memset(&spec, 0, sizeof spec);
+    spec.kernel = p.kernel;
+    spec.d = p.head_dim;
+    spec.dv = p.value_dim ? p.value_dim : p.head_dim;
+    spec.heads_per_kv = p.heads_per_kv ? p.heads_per_kv : 1;
+    spec.page = p.page_tokens ? p.page_tokens : 128;
+    spec.layout = p.layout ? p.layout - 1 : DEFAULT_LAYOUT;
+    spec.q_dtype = p.q_dtype;
+    spec.out_dtype = p.out_dtype;
+    spec.in_dtype = p.in_dtype;
+    spec.accuracy = p.accuracy;
+    const char *mix = p.tiers;
+    if (!mix) mix = p.kernel == SPHKV_KV_APPEND ? DEFAULT_TAIL : DEFAULT_MIX;
+    st = sk_mix_parse(mix, spec.tier, &spec.ntiers, err);
+    if (st == SPHKV_OK) st = sk_spec_check(&spec, err);
+    if (st != SPHKV_OK) return st;
+    spec_normalise(&spec);
+    st = sk_spec_check(&spec, err); /* two spellings of one tier */
+    if (st == SPHKV_OK) *out = spec;
+    return st;
+}
+
+/* ---- text --------------------------------------------------------------- */
+
+void sk_spec_print(const sk_spec *spec, sk_text *out)
+{
+    const char *kernel = sk_kernel_name(spec->kernel);
+    const char *q = sk_dtype_name(spec->q_dtype), *o = sk_dtype_name(spec->out_dtype);
+    const char *in = sk_dtype_name(spec->in_dtype), *acc = sk_accuracy_name(spec->accuracy);
+    sk_text_printf(out, "%s d%u v%u h%u p%u l%u q%s o%s i%s %s ", kernel ? kernel : "?", spec->d,
+                   spec->dv, spec->heads_per_kv, spec->page, spec->layout, q ? q : "?", o ? o : "?",
+                   in ? in : "?", acc ? acc : "?");
+    sk_mix_print(spec->tier, spec->ntiers, out);
+}
+
+/* The field after `prefix`, strictly a number or a dtype. */
+static bool field_number(const char *field, char prefix, uint32_t *out)
+{
+    uint64_t v;
+    if (field[0] != prefix || !sk_parse_u64(field + 1, 0, 65535, &v)) return false;
+    *out = (uint32_t)v;
+    return true;
+}
+
+static bool field_dtype(const char *field, char prefix, uint32_t *out)
+{
+    return field[0] == prefix && sk_dtype_parse(field + 1, out);
+}
+
+/* Cuts a copy of the text into its fields, in place. */
+static bool split_fields(char *text, char *field[11])
+{
+    for (uint32_t i = 0; i < 11; i++) {
+        field[i] = text;
+        char *end = strchr(text, ' ');
+        if ((end == NULL) != (i == 10)) return false;
+        if (end) {
+            *end = '\0';
+            text = end + 1;
+        }
+    }
+    return true;
+}
+
+static sk_status parse_fields(char *field[11], sk_spec *spec, sk_err *err)
+{
+    uint32_t bad = 0;
+    if (!sk_kernel_parse(field[0], &spec->kernel))
+        bad = 0;
+    else if (!field_number(field[1], 'd', &spec->d))
+        bad = 1;
+    else if (!field_number(field[2], 'v', &spec->dv))
+        bad = 2;
+    else if (!field_number(field[3], 'h', &spec->heads_per_kv))
+        bad = 3;
+    else if (!field_number(field[4], 'p', &spec->page))
+        bad = 4;
+    else if (!field_number(field[5], 'l', &spec->layout))
+        bad = 5;
+    else if (!field_dtype(field[6], 'q', &spec->q_dtype))
+        bad = 6;
+    else if (!field_dtype(field[7], 'o', &spec->out_dtype))
+        bad = 7;
+    else if (!field_dtype(field[8], 'i', &spec->in_dtype))
+        bad = 8;
+    else if (!sk_accuracy_parse(field[9], &spec->accuracy))
+        bad = 9;
+    else
+        return sk_mix_parse(field[10], spec->tier, &spec->ntiers, err);
+    return sk_fail(err, SPHKV_EINVAL, "spec text: field %u, '%.60s', is wrong", bad + 1, field[bad]);
+}
+
+sk_status sk_spec_parse(const char *text, sk_spec *out, sk_err *err)
+{
+    char copy[512];
+    char *field[11];
+    sk_spec spec;
+    size_t len = text ? strlen(text) : 0;
+    memset(&spec, 0, sizeof spec);
+    if (len == 0 || len >= sizeof copy)
+        return sk_fail(err, SPHKV_EINVAL, "spec text: %zu characters", len);
+    memcpy(copy, text, len + 1);
+    if (!split_fields(copy, field))
+        return sk_fail(err, SPHKV_EINVAL,
+                       "spec text: 11 fields, as in 'attn_decode d128 v128 h4 p128 l1 qf32 of32 "
+                       "if32 tight good:vi8,kf16:vf16'");
+    sk_status st = parse_fields(field, &spec, err);
+    if (st == SPHKV_OK) st = sk_spec_check(&spec, err);
+    if (st != SPHKV_OK) return st;
+    spec_normalise(&spec);
+    st = sk_spec_check(&spec, err);
+    if (st == SPHKV_OK) *out = spec;
+    return st;
+}
+
+void sk_spec_symbol(const sk_spec *spec, sk_text *out)
+{
+    const char *kernel = sk_kernel_name(spec->kernel);
+    size_t start = out->len;
+    sk_text_printf(out, "sk_%s_d%u", kernel ? kernel : "unknown", spec->d);
+    if (spec->dv != spec->d) sk_text_printf(out, "_v%u", spec->dv);
+    sk_text_printf(out, "_h%u_p%u_", spec->heads_per_kv, spec->page);
+    sk_mix_print(spec->tier, spec->ntiers, out);
+    if (out->failed || !out->s) return;
+    for (size_t i = start; i < out->len; i++) {
+        char c = out->s[i];
+        bool word = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+        if (!word) out->s[i] = '_';
+    }
+}
