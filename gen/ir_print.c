@@ -1,0 +1,121 @@
+/* ir_print.c - a program as text, for people, for goldens and for the hash.
+ *
+ * One instruction a line, indented by what is open. The text says everything
+ * that an execution depends on, so the hash is over the text and not over
+ * memory, whose padding and pointers differ from run to run. Names are for
+ * people: they stand behind `;` or at the end of a parameter's line, and the
+ * hash leaves them out. Float constants are printed as bits. */
+#include <string.h>
+
+#include "ir_rules.h"
+
+static void print_suffix(const sk_instr *in, const sk_op_info *op, sk_text *out)
+{
+    const char *const type = sk_type_text(in->type);
+    const char *const dot = strrchr(op->text, '.');
+    if (op->result == 'K')
+        sk_text_printf(out, ".%s", sk_ld_text(in->imm2));
+    else if (in->type != SK_VOID && !(dot && strcmp(dot + 1, type) == 0))
+        sk_text_printf(out, ".%s", type);
+}
+
+/* The constants, as far as the op has some. */
+static void print_imm(const sk_instr *in, const char *comma, sk_text *out)
+{
+    switch (in->op) {
+    case SK_OP_CONST_F32: sk_text_printf(out, "%s 0x%08x", comma, in->imm); break;
+    case SK_OP_CONST_U32:
+    case SK_OP_BLOCK:
+    case SK_OP_PARAM_U32:
+    case SK_OP_PARAM_F32:
+    case SK_OP_PARAM_PTR:
+    case SK_OP_SHARED:
+    case SK_OP_EXP2:
+    case SK_OP_ZIP8:
+    case SK_OP_EXTRACT: sk_text_printf(out, "%s %u", comma, in->imm); break;
+    case SK_OP_PTR_ADD: sk_text_printf(out, "%s *%u", comma, in->imm); break;
+    case SK_OP_FOR: sk_text_printf(out, "%s step %u", comma, in->imm); break;
+    case SK_OP_LDROWS:
+        sk_text_printf(out, "%s +%u, run %u", comma, in->imm & 0xffffffu, in->imm >> 24);
+        break;
+    case SK_OP_LDU:
+    case SK_OP_LDV:
+    case SK_OP_LDG:
+    case SK_OP_STU:
+    case SK_OP_STV:
+    case SK_OP_STG:
+    case SK_OP_PREFETCH:
+        if (in->imm)
+            sk_text_printf(out, "%s +%u", comma, in->imm);
+        break;
+    default: break;
+    }
+}
+
+void sk_ir_print_instr(const sk_program *p, uint32_t index, bool names, sk_text *out)
+{
+    const sk_instr *const in = &p->instr[index];
+    const sk_op_info *const op = sk_op_get(in->op);
+    if (!op) {
+        sk_text_printf(out, "%%%u = op %u?", index, in->op);
+        return;
+    }
+    const bool value = op->result != 'V';
+    if (value)
+        sk_text_printf(out, "%%%u = ", index);
+    sk_text_printf(out, "%s", op->text);
+    print_suffix(in, op, out);
+    if (value || in->op == SK_OP_IF)
+        sk_text_printf(out, " %s", sk_scope_text(in->scope));
+    for (uint32_t k = 0; k < in->nargs && k < SK_COUNT(in->arg); k++)
+        sk_text_printf(out, "%s %%%u", k ? "," : "", in->arg[k]);
+    print_imm(in, in->nargs ? "," : "", out);
+    if (names && in->name)
+        sk_text_printf(out, "   ; %s", in->name);
+}
+
+void sk_ir_print_form(const sk_program *p, bool names, sk_text *out)
+{
+    static const char *const kind[] = {"ptr", "u32", "f32"};
+    sk_text_printf(out, "kernel %s w %u warps %u shared %u\n", p->symbol, p->w, p->warps,
+                   p->shared_bytes);
+    for (uint32_t k = 0; k < p->nparams; k++) {
+        const sk_param *const param = &p->param[k];
+        sk_text_printf(out, "param %u %s%s", k, param->kind < SK_COUNT(kind) ? kind[param->kind] : "?",
+                       param->writable ? " writable" : "");
+        if (names)
+            sk_text_printf(out, "   ; %s", param->name);
+        sk_text_append(out, "\n", 1);
+    }
+    uint32_t depth = 0;
+    for (uint32_t i = 0; i < p->ninstr; i++) {
+        const uint8_t op = p->instr[i].op;
+        if ((op == SK_OP_ELSE || op == SK_OP_END) && depth)
+            depth--;
+        for (uint32_t k = 0; k < depth; k++)
+            sk_text_append(out, "  ", 2);
+        sk_ir_print_instr(p, i, names, out);
+        sk_text_append(out, "\n", 1);
+        if (op == SK_OP_FOR || op == SK_OP_IF || op == SK_OP_ELSE)
+            depth++;
+    }
+}
+
+void sk_ir_print(const sk_program *program, sk_text *out)
+{
+    sk_ir_print_form(program, true, out);
+}
+
+sk_status sk_ir_hash(const sk_program *const *programs, uint32_t n, char hex[65], sk_err *err)
+{
+    sk_text text = {0};
+    for (uint32_t k = 0; k < n; k++)
+        sk_ir_print_form(programs[k], false, &text);
+    sk_status st = SPHKV_OK;
+    if (text.failed)
+        st = sk_fail(err, SPHKV_ENOMEM, "ir: out of memory to hash");
+    else
+        sk_sha256_of(text.s ? text.s : "", text.len, hex);
+    sk_text_free(&text);
+    return st;
+}
