@@ -4,7 +4,8 @@
  * second time with the hook compiled in (SK_ALLOC_HOOK) whatever the build
  * type; the linker then never takes the plain one out of the library. The
  * counters are the one global state of the project, and exist only with the
- * hook. Zero bytes are one byte: NULL always means failure. */
+ * hook. Zero bytes are one byte: NULL always means failure. Sizes that no object
+ * can have are refused here, since sanitizers abort on them. */
 #include "base.h"
 
 #include <stdlib.h>
@@ -49,19 +50,23 @@ uint64_t sk_alloc_fault(uint64_t nth, bool sticky)
 
 void *sk_malloc(size_t bytes)
 {
-    return alloc_fails() ? NULL : malloc(bytes ? bytes : 1);
+    if (alloc_fails() || bytes > PTRDIFF_MAX)
+        return NULL;
+    return malloc(bytes ? bytes : 1);
 }
 
 void *sk_calloc(size_t count, size_t bytes)
 {
-    if (alloc_fails())
+    if (alloc_fails() || (bytes && count > PTRDIFF_MAX / bytes))
         return NULL;
     return count && bytes ? calloc(count, bytes) : calloc(1, 1);
 }
 
 void *sk_realloc(void *old, size_t bytes)
 {
-    return alloc_fails() ? NULL : realloc(old, bytes ? bytes : 1);
+    if (alloc_fails() || bytes > PTRDIFF_MAX)
+        return NULL;
+    return realloc(old, bytes ? bytes : 1);
 }
 
 void sk_free(void *p) { free(p); }

@@ -412,6 +412,9 @@ static void alloc_fault_counts(void **state)
     sk_free(c);
     sk_free(NULL);
     assert_null(sk_calloc(SIZE_MAX / 2, 3));
+    assert_null(sk_calloc(3, SIZE_MAX / 2));
+    assert_null(sk_malloc(SIZE_MAX));
+    assert_null(sk_realloc(NULL, SIZE_MAX - 8));
 
     sk_arena arena = {0};
     sk_alloc_fault(1, false);
