@@ -1,0 +1,58 @@
+/* device.c - see device.h. */
+#include "device.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Copies printable text, runs of blanks as one, no blanks at the ends: brands
+ * come padded, and the text is a key. */
+static void tidy(const char *from, char *to, size_t size)
+{
+    size_t n = 0;
+    for (; *from && n + 1 < size; from++) {
+        bool blank = *from <= ' ' || *from > '~';
+        if (!blank)
+            to[n++] = *from;
+        else if (n && to[n - 1] != ' ')
+            to[n++] = ' ';
+    }
+    while (n && to[n - 1] == ' ')
+        n--;
+    to[n] = '\0';
+}
+
+void sk_device_host(sk_device *out)
+{
+    memset(out, 0, sizeof *out);
+    sk_cpu_target_host(&out->target);
+    sk_cpu_facts_get(&out->facts);
+    sk_cpu_arch_text(&out->target, out->arch);
+    const sk_cpu_facts *f = &out->facts;
+    char vendor[sizeof f->vendor];
+    tidy(f->vendor, vendor, sizeof vendor);
+    tidy(f->brand, out->name, sizeof out->name);
+    if (!out->name[0])
+        snprintf(out->name, sizeof out->name, "%s family %u model %u",
+                 vendor[0] ? vendor : "unknown CPU", f->family, f->model);
+    snprintf(out->fingerprint, sizeof out->fingerprint,
+             "cpu;%s;family=%u;model=%u;%s;%s;l1=%u;l2=%u;l3=%u;cpus=%u", vendor, f->family,
+             f->model, out->name, out->arch, f->l1_bytes, f->l2_bytes, f->l3_bytes,
+             f->logical_cpus);
+}
+
+void sk_device_set_compiler(sk_device *device, const char *compiler)
+{
+    snprintf(device->toolchain, sizeof device->toolchain, "sphkv %s, %.64s", sphkv_version(),
+             compiler ? compiler : "no compiler");
+}
+
+sk_db_device sk_device_record(const sk_device *device)
+{
+    return (sk_db_device){
+        .kind = "cpu",
+        .name = device->name,
+        .arch = device->arch,
+        .fingerprint = device->fingerprint,
+        .toolchain = device->toolchain,
+    };
+}

@@ -1,0 +1,36 @@
+/* device.h - the device a record is true for: identified once per context (or
+ * tuner), handed to the database as text.
+ *
+ * The fingerprint is the silicon as this system shows it: vendor, family and
+ * model, brand, instruction sets, caches, number of CPUs. A name alone would
+ * take a small virtual machine for the big host that it runs on. The compiler
+ * is not in it, although it is part of what a trial is true for: a machine
+ * without LLVM has to find the records that one with LLVM made. Trials carry
+ * their compiler's version, and the generator's changes are caught by the hash
+ * of the IR. */
+#ifndef SK_DEVICE_H
+#define SK_DEVICE_H
+
+#include "cpu_target.h"
+#include "db.h"
+
+/* May be copied; sk_device_record points into the one that it is given. */
+typedef struct sk_device {
+    sk_target target;      /* what code is generated for */
+    sk_cpu_facts facts;    /* who the CPU says it is */
+    char name[64];         /* for people: the brand, tidied */
+    char arch[96];         /* what code must match */
+    char fingerprint[384]; /* canonical text, see above */
+    char toolchain[96];    /* for people; "" until sk_device_set_compiler */
+} sk_device;
+
+/* This machine. Never fails: what is not known is generic. */
+void sk_device_host(sk_device *out);
+
+/* "sphkv 0.1.0, LLVM 19.1.7"; compiler NULL: none is at hand. */
+void sk_device_set_compiler(sk_device *device, const char *compiler);
+
+/* The database's view; its texts live as long as *device stays in place. */
+sk_db_device sk_device_record(const sk_device *device);
+
+#endif
