@@ -54,7 +54,7 @@ sk_status sk_fail(sk_err *err, sk_status st, const char *fmt, ...)
 
 /* ---- arena -------------------------------------------------------------- */
 
-#define ARENA_ALIGN     16u
+#define ARENA_ALIGN 16u
 #define ARENA_BLOCK_MIN 4096u
 #define ARENA_BLOCK_MAX (1024u * 1024u)
 

@@ -241,9 +241,17 @@ static void parse_numbers(void **state)
     assert_true(sk_parse_u64("0", 0, 9, &u) && u == 0);
     assert_true(sk_parse_u64("18446744073709551615", 0, UINT64_MAX, &u) && u == UINT64_MAX);
     assert_true(sk_parse_u64("007", 7, 7, &u) && u == 7);
-    static const char *const bad_u64[] = {
-        "", " 1", "1 ", "+1", "-1", "0x10", "1.0", "1e3", "a", "18446744073709551616",
-        "99999999999999999999999"};
+    static const char *const bad_u64[] = {"",
+                                          " 1",
+                                          "1 ",
+                                          "+1",
+                                          "-1",
+                                          "0x10",
+                                          "1.0",
+                                          "1e3",
+                                          "a",
+                                          "18446744073709551616",
+                                          "99999999999999999999999"};
     for (size_t i = 0; i < SK_COUNT(bad_u64); i++)
         assert_false(sk_parse_u64(bad_u64[i], 0, UINT64_MAX, &u));
     assert_false(sk_parse_u64(NULL, 0, 1, &u));
@@ -256,9 +264,9 @@ static void parse_numbers(void **state)
     assert_true(sk_parse_f64("+.5", 0, 1, &x) && x == 0.5);
     assert_true(sk_parse_f64("5.", 0, 9, &x) && x == 5);
     assert_true(sk_parse_f64("1E2", 0, 100, &x) && x == 100);
-    static const char *const bad_f64[] = {"",    ".",    "-",    "e5",  "1e",    "1e+", " 1",  "1 ",
-                                          "0x1", "inf",  "nan",  "1,5", "1.5.2", "1f",  "--1", "1e5x",
-                                          "1e400", "-inf"};
+    static const char *const bad_f64[] = {"",      ".",  "-",   "e5",   "1e",    "1e+",
+                                          " 1",    "1 ", "0x1", "inf",  "nan",   "1,5",
+                                          "1.5.2", "1f", "--1", "1e5x", "1e400", "-inf"};
     for (size_t i = 0; i < SK_COUNT(bad_f64); i++)
         assert_false(sk_parse_f64(bad_f64[i], -INFINITY, INFINITY, &x));
     assert_false(sk_parse_f64("1.01", 0, 1, &x));
