@@ -16,7 +16,7 @@ machine() {
     mkdir -p "$work/bin" "$work/tree"
     cp "$source_dir/run" "$work/tree/run"
     : >"$work/calls"
-    for tool in sh cat dirname env mkdir tail true; do
+    for tool in sh cat dirname env mkdir tail; do
         ln -s "$(command -v $tool)" "$work/bin/$tool"
     done
     stand_in id 'echo 1000'
@@ -129,7 +129,7 @@ machine # an older Debian by sudo: no LLVM 19, the rest is installed
 debian 'exit 100'
 has_tools
 # shellcheck disable=SC2016
-stand_in sudo 'shift; exec "$@"'
+stand_in sudo 'shift; [ "$*" = true ] || exec "$@"'
 ask 0 build
 sees err 'trying without'
 sees installed libcjson-dev
