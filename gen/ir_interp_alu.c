@@ -1,0 +1,270 @@
+/* ir_interp_alu.c - what each arithmetic op means, one line each. This file and
+ * ir_interp_mem.c are the definition that the compiled back ends are held to,
+ * so it is written to be read: no tricks, plain C, contraction off. */
+#include <math.h>
+#include <string.h>
+
+#include "ir_interp.h"
+
+static inline float as_f(uint32_t x)
+{
+    float f;
+    memcpy(&f, &x, sizeof f);
+    return f;
+}
+
+static inline uint32_t as_u(float f)
+{
+    uint32_t x;
+    memcpy(&x, &f, sizeof x);
+    return x;
+}
+
+static uint32_t sra(uint32_t x, uint32_t n)
+{
+    const uint32_t by = n < 31 ? n : 31;
+    const uint32_t fill = x >> 31 ? ~(UINT32_MAX >> by) : 0;
+    return x >> by | fill;
+}
+
+static uint32_t f2i(float x)
+{
+    const float r = rintf(x);
+    if (!(r >= -2147483648.0f && r < 2147483648.0f))
+        return 0x80000000u;
+    return (uint32_t)(int32_t)r;
+}
+
+static uint32_t pack16(uint32_t lo, uint32_t hi)
+{
+    return (lo & 0xffffu) | hi << 16;
+}
+
+/* A signed 16-bit half, sign-extended. */
+static uint32_t s16(uint32_t half)
+{
+    return (uint32_t)(int32_t)(int16_t)(half & 0xffffu);
+}
+
+static uint32_t saturate16(uint32_t x)
+{
+    const int32_t s = (int32_t)x;
+    return (uint32_t)(s < -32768 ? -32768 : s > 32767 ? 32767 : s);
+}
+
+static uint32_t add16x2(uint32_t a, uint32_t b)
+{
+    return pack16(a + b, (a >> 16) + (b >> 16));
+}
+
+static uint32_t dot2(uint32_t a, uint32_t b, uint32_t c)
+{
+    return a + s16(b) * s16(c) + s16(b >> 16) * s16(c >> 16);
+}
+
+/* One case: x, y, z are the arguments of lane i as bits, X, Y, Z as floats. */
+#define ONE(NAME, value)                                                                           \
+    case SK_OP_##NAME:                                                                             \
+        for (uint32_t i = 0; i < n; i++) {                                                         \
+            const uint32_t x = a[i * sa];                                                          \
+            d[i] = (value);                                                                        \
+        }                                                                                          \
+        return true;
+#define TWO(NAME, value)                                                                           \
+    case SK_OP_##NAME:                                                                             \
+        for (uint32_t i = 0; i < n; i++) {                                                         \
+            const uint32_t x = a[i * sa], y = b[i * sb];                                           \
+            d[i] = (value);                                                                        \
+        }                                                                                          \
+        return true;
+#define THREE(NAME, value)                                                                         \
+    case SK_OP_##NAME:                                                                             \
+        for (uint32_t i = 0; i < n; i++) {                                                         \
+            const uint32_t x = a[i * sa], y = b[i * sb], z = c[i * sc];                            \
+            d[i] = (value);                                                                        \
+        }                                                                                          \
+        return true;
+#define X as_f(x)
+#define Y as_f(y)
+#define Z as_f(z)
+
+/* Arguments and destination, spelled once for all functions below. */
+#define OPERANDS                                                                                   \
+    const uint32_t n = in->n;                                                                      \
+    uint32_t *const d = word + in->dst;                                                            \
+    const uint32_t *const a = word + in->src[0], *const b = word + in->src[1];                     \
+    const uint32_t sa = in->stride[0], sb = in->stride[1]
+
+static bool integers(const interp_instr *in, uint32_t *word)
+{
+    OPERANDS;
+    switch (in->op) {
+        TWO(ADD, x + y)
+        TWO(SUB, x - y)
+        TWO(MUL, x *y)
+        TWO(UDIV, y ? x / y : UINT32_MAX)
+        TWO(UREM, y ? x % y : x)
+        TWO(AND, x &y)
+        TWO(OR, x | y)
+        TWO(XOR, x ^ y)
+        TWO(SHL, y < 32 ? x << y : 0)
+        TWO(SHR, y < 32 ? x >> y : 0)
+        TWO(SRA, sra(x, y))
+        TWO(UMIN, x < y ? x : y)
+        TWO(UMAX, x > y ? x : y)
+        TWO(SMIN, (int32_t)x < (int32_t)y ? x : y)
+        TWO(SMAX, (int32_t)x > (int32_t)y ? x : y)
+        TWO(EQ, x == y)
+        TWO(NE, x != y)
+        TWO(ULT, x < y)
+        TWO(ULE, x <= y)
+        TWO(SLT, (int32_t)x < (int32_t)y)
+        TWO(PAND, x &y)
+        TWO(POR, x | y)
+        ONE(PNOT, !x)
+        TWO(ADD16X2, add16x2(x, y))
+    default: return false;
+    }
+}
+
+static bool floats(const interp_instr *in, uint32_t *word)
+{
+    OPERANDS;
+    switch (in->op) {
+        TWO(FADD, as_u(X + Y))
+        TWO(FSUB, as_u(X - Y))
+        TWO(FMUL, as_u(X *Y))
+        TWO(FDIV, as_u(X / Y))
+        ONE(FSQRT, as_u(sqrtf(X)))
+        TWO(FMIN, X < Y ? x : y)
+        TWO(FMAX, X > Y ? x : y)
+        ONE(FABS, x & 0x7fffffffu)
+        ONE(FNEG, x ^ 0x80000000u)
+        ONE(FRINT, as_u(rintf(X)))
+        ONE(EXP2, as_u((float)exp2((double)X)))
+        ONE(LOG2, as_u((float)log2((double)X)))
+        TWO(FLT, X < Y)
+        TWO(FLE, X <= Y)
+        TWO(FEQ, X == Y)
+    default: return false;
+    }
+}
+
+static bool conversions(const interp_instr *in, uint32_t *word)
+{
+    OPERANDS;
+    switch (in->op) {
+        ONE(GET, x)
+        ONE(VAR, x)
+        ONE(BITS, x)
+        ONE(FLOAT, x)
+        ONE(I2F, as_u((float)(int32_t)x))
+        ONE(F2I, f2i(X))
+        ONE(F16LO, as_u(sk_f16_to_f32((uint16_t)x)))
+        ONE(F16HI, as_u(sk_f16_to_f32((uint16_t)(x >> 16))))
+        TWO(PACKF16, pack16(sk_f32_to_f16(X), sk_f32_to_f16(Y)))
+        TWO(PACKBF16, pack16(sk_f32_to_bf16(X), sk_f32_to_bf16(Y)))
+    default: return false;
+    }
+}
+
+static bool of_three(const interp_instr *in, uint32_t *word)
+{
+    OPERANDS;
+    const uint32_t *const c = word + in->src[2];
+    const uint32_t sc = in->stride[2];
+    switch (in->op) {
+        THREE(FMA, as_u(fmaf(X, Y, Z)))
+        THREE(SELECT, x ? y : z)
+        THREE(DOT2, dot2(x, y, z))
+    default: return false;
+    }
+}
+
+bool sk_interp_alu(const interp_instr *in, uint32_t w, uint32_t *word)
+{
+    if (in->nargs == 3)
+        return of_three(in, word);
+    return integers(in, word) || floats(in, word) || conversions(in, word)
+           || sk_interp_cross(in, w, word);
+}
+
+/* ---- across lanes ------------------------------------------------------------------ */
+
+/* Byte k of the 16 bytes in the 4 lanes of the group that begins at v. */
+static uint32_t byte_of(const uint32_t *v, uint32_t k)
+{
+    return v[k / 4] >> (k % 4 * 8) & 0xffu;
+}
+
+static void lut16(uint32_t w, const uint32_t *table, const uint32_t *code, uint32_t *d)
+{
+    for (uint32_t i = 0; i < w; i++) {
+        d[i] = 0;
+        for (uint32_t k = 0; k < 4; k++)
+            d[i] |= byte_of(table + i / 4 * 4, code[i] >> (k * 8) & 15) << (k * 8);
+    }
+}
+
+static void zip8(uint32_t w, const uint32_t *a, const uint32_t *b, bool high, uint32_t *d)
+{
+    for (uint32_t i = 0; i < w; i++) {
+        const uint32_t group = i / 4 * 4, from = (high ? 8 : 0) + i % 4 * 2;
+        d[i] = byte_of(a + group, from) | byte_of(b + group, from) << 8
+               | byte_of(a + group, from + 1) << 16 | byte_of(b + group, from + 1) << 24;
+    }
+}
+
+static uint32_t reduce_pair(uint32_t op, uint32_t x, uint32_t y)
+{
+    switch (op) {
+    case SK_OP_RED_FADD: return as_u(X + Y);
+    case SK_OP_RED_FMAX: return X > Y ? x : y;
+    case SK_OP_RED_UADD: return x + y;
+    case SK_OP_RED_UMIN: return x < y ? x : y;
+    default: return x > y ? x : y; /* RED_UMAX */
+    }
+}
+
+static uint32_t reduce(uint32_t op, uint32_t w, const uint32_t *a)
+{
+    uint32_t v[SK_INTERP_LANES], next[SK_INTERP_LANES];
+    memcpy(v, a, w * sizeof *v);
+    for (uint32_t s = w / 2; s; s /= 2) {
+        for (uint32_t i = 0; i < w; i++)
+            next[i] = reduce_pair(op, v[i], v[i ^ s]);
+        memcpy(v, next, w * sizeof *v);
+    }
+    return v[0];
+}
+
+bool sk_interp_cross(const interp_instr *in, uint32_t w, uint32_t *word)
+{
+    uint32_t a[SK_INTERP_LANES], b[SK_INTERP_LANES];
+    uint32_t *const d = word + in->dst;
+    for (uint32_t i = 0; i < w && in->nargs > 0; i++)
+        a[i] = word[in->src[0] + i * in->stride[0]];
+    for (uint32_t i = 0; i < w && in->nargs > 1; i++)
+        b[i] = word[in->src[1] + i * in->stride[1]];
+    switch (in->op) {
+    case SK_OP_PACK16:
+        for (uint32_t i = 0; i < w; i++) {
+            const uint32_t *const from = (i < w / 2 ? a : b) + i % (w / 2) * 2;
+            d[i] = pack16(saturate16(from[0]), saturate16(from[1]));
+        }
+        return true;
+    case SK_OP_LUT16: lut16(w, a, b, d); return true;
+    case SK_OP_ZIP8: zip8(w, a, b, in->imm == 1, d); return true;
+    case SK_OP_SHUFFLE:
+        for (uint32_t i = 0; i < w; i++)
+            d[i] = a[b[i] % w];
+        return true;
+    case SK_OP_EXTRACT: *d = a[in->imm]; return true;
+    case SK_OP_RED_FADD:
+    case SK_OP_RED_FMAX:
+    case SK_OP_RED_UADD:
+    case SK_OP_RED_UMIN:
+    case SK_OP_RED_UMAX: *d = reduce(in->op, w, a); return true;
+    default: return false;
+    }
+}
