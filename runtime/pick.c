@@ -1,0 +1,242 @@
+/* pick.c - see pick.h. */
+#include "pick.h"
+
+#include "case.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define CHECK_SEED 1 /* the self-check is the same on every machine */
+
+/* What the steps below hand to each other. */
+typedef struct picking {
+    sphkv_context *ctx;
+    const sk_spec *spec;
+    const sk_kernel *kernel;
+    const char *text;      /* the spec, canonical */
+    sk_db_device device;
+    sk_arena mem;          /* programs, texts and bytes of this pick */
+    sk_pick *out;
+} picking;
+
+static void note(sk_pick *out, const char *what, const char *why)
+{
+    if (out->notes < SK_PICK_NOTES)
+        snprintf(out->note[out->notes++], sizeof out->note[0], "sphkv: %.150s: %.340s", what, why);
+}
+
+sk_db_shape sk_pick_shape(const sk_spec *spec, const sk_shape *shape)
+{
+    return (sk_db_shape){
+        .batch = shape->batch,
+        .context = spec->kernel == SPHKV_ATTN_DECODE ? shape->context : 0,
+        .kv_heads = shape->kv_heads,
+        .q_heads = shape->kv_heads * spec->heads_per_kv,
+        .q_len = 1,
+        .threads = shape->threads,
+    };
+}
+
+static const char *schedule_text(picking *p, const sk_schedule *schedule, sk_err *err)
+{
+    sk_text text = {0};
+    sk_schedule_print(p->spec->kernel, schedule, &text);
+    const char *copy = text.failed ? NULL : sk_arena_strdup(&p->mem, text.s ? text.s : "");
+    sk_text_free(&text);
+    if (!copy)
+        sk_fail(err, SPHKV_ENOMEM, "out of memory for a schedule");
+    return copy;
+}
+
+/* ---- where code comes from ---------------------------------------------- */
+
+/* Stored and verified before, on this kind of CPU. */
+static sk_status code_stored(picking *p, const sk_code_ir *ir, sk_code **out, sk_err *err)
+{
+    sk_db_artifact artifact;
+    sk_err local = {0};
+    sk_status st = sk_db_default_get(p->ctx->dbs, &p->device, p->kernel->name, p->text, ir->hash,
+                                     &p->mem, &artifact, &local);
+    if (st == SPHKV_OK)
+        st = sk_code_load(&artifact, ir, &p->ctx->device.target, out, &local);
+    if (st == SPHKV_ENOMEM)
+        return sk_fail(err, st, "%s", local.message);
+    if (st != SPHKV_OK && st != SPHKV_ENOTFOUND)
+        note(p->out, "a stored kernel is not used", local.message);
+    return st;
+}
+
+static sk_status code_check(picking *p, const sk_code *code, const sk_schedule *schedule,
+                            sk_err *err)
+{
+    const sphkv_maxima maxima = {.size = sizeof maxima, .batch = 4, .kv_heads = 2,
+                                 .pages_per_list = 1024 / p->spec->page + 1, .parts = 4};
+    sk_image image;
+    double error = 0;
+    sk_status st = sk_code_image(code, p->spec, schedule, &maxima, &image, err);
+    return st == SPHKV_OK ? sk_image_check(&image, CHECK_SEED, &error, err) : st;
+}
+
+/* Compiled here, checked, stored for the next process. */
+static sk_status code_compiled(picking *p, const sk_code_ir *ir, const sk_schedule *schedule,
+                               const char *text, sk_code **out, sk_err *err)
+{
+    const sk_jit_llvm_api *api;
+    sk_db_artifact artifact;
+    sk_code *code = NULL;
+    sk_err local = {0};
+    sk_status st = sk_jit_get(&p->ctx->jit, &api, &local);
+    if (st != SPHKV_OK)
+        return sk_fail(err, st,
+                       "no compiled kernel is stored for %.120s on %.60s and there is no compiler "
+                       "(%.120s): install LLVM 19's library and sphkv_llvm.so, or ship a database "
+                       "made by sphkv-tune",
+                       p->text, p->ctx->device.arch, local.message);
+    st = sk_code_compile(ir, &p->ctx->device.target, api, &p->mem, &artifact, err);
+    if (st == SPHKV_OK)
+        st = sk_code_load(&artifact, ir, &p->ctx->device.target, &code, err);
+    if (st == SPHKV_OK)
+        st = code_check(p, code, schedule, err);
+    if (st != SPHKV_OK) {
+        sk_code_release(code);
+        return st;
+    }
+    *out = code;
+    if (p->ctx->flags & SPHKV_OPEN_READ_ONLY)
+        return SPHKV_OK;
+    st = sk_db_default_put(p->ctx->dbs, &p->device, p->kernel->name, p->text, text, &artifact,
+                           &local);
+    if (st != SPHKV_OK)
+        note(p->out, "a compiled kernel could not be stored", local.message);
+    return SPHKV_OK;
+}
+
+/* Code of one schedule: `given` when a record brought it, else whatever is at
+ * hand. Lands in the registry. */
+static sk_status code_obtain(picking *p, const sk_code_ir *ir, const sk_schedule *schedule,
+                             const sk_db_artifact *given, sk_code **out, sk_err *err)
+{
+    const char *text = schedule_text(p, schedule, err);
+    if (!text)
+        return SPHKV_ENOMEM;
+    *out = sk_registry_find(&p->ctx->codes, p->text, text, ir->hash);
+    if (*out)
+        return SPHKV_OK;
+    sk_status st;
+    if (given && given->bytes) {
+        st = sk_code_load(given, ir, &p->ctx->device.target, out, err);
+    } else {
+        st = code_stored(p, ir, out, err);
+        if (st != SPHKV_OK && st != SPHKV_ENOMEM)
+            st = code_compiled(p, ir, schedule, text, out, err);
+    }
+    if (st == SPHKV_OK)
+        st = sk_registry_add(&p->ctx->codes, p->text, text, *out, err);
+    if (st != SPHKV_OK) {
+        sk_code_release(*out);
+        *out = NULL;
+    }
+    return st;
+}
+
+/* ---- which schedule ------------------------------------------------------- */
+
+/* Everything that must hold before a record's code may run. */
+static sk_status use_record(picking *p, const sk_db_best_result *best, sk_err *err)
+{
+    sk_schedule schedule;
+    sk_code_ir ir;
+    const sk_target *target = &p->ctx->device.target;
+    p->kernel->default_schedule(p->spec, target, &schedule);
+    sk_status st = sk_schedule_parse(p->spec->kernel, best->schedule, &schedule, err);
+    if (st == SPHKV_OK)
+        st = p->kernel->valid(p->spec, &schedule, target, err);
+    if (st == SPHKV_OK)
+        st = sk_code_ir_build(p->spec, &schedule, &p->mem, &ir, err);
+    if (st == SPHKV_OK && strcmp(ir.hash, best->ir_hash) != 0)
+        st = sk_fail(err, SPHKV_EDB, "it is of another version of the generator: tune again");
+    if (st == SPHKV_OK)
+        st = code_obtain(p, &ir, &schedule, &best->artifact, &p->out->code, err);
+    if (st == SPHKV_OK)
+        p->out->schedule = schedule;
+    return st;
+}
+
+static sk_status pick_record(picking *p, const sk_db_shape *shape, sk_err *err)
+{
+    sk_db_best_result best;
+    sk_err local = {0};
+    char what[200];
+    sk_status st = sk_db_best(p->ctx->dbs, &p->device, p->kernel->name, p->text, shape, 0,
+                              &p->mem, &best, err);
+    if (st != SPHKV_OK)
+        return st;
+    if (best.reason[0])
+        note(p->out, "a record is not used", best.reason);
+    if (best.match == SK_MATCH_NONE)
+        return SPHKV_ENOTFOUND;
+    st = use_record(p, &best, &local);
+    if (st == SPHKV_ENOMEM)
+        return sk_fail(err, st, "%s", local.message);
+    if (st != SPHKV_OK) {
+        snprintf(what, sizeof what, "winner %lld of %.120s is not used",
+                 (long long)best.winner_id, best.source);
+        note(p->out, what, local.message);
+        return SPHKV_ENOTFOUND;
+    }
+    p->out->match = best.match;
+    if (best.match == SK_MATCH_EXACT) {
+        snprintf(p->out->how, sizeof p->out->how, "exact");
+    } else {
+        char text[SK_DB_SHAPE_TEXT];
+        sk_db_shape_text(&best.shape, text);
+        snprintf(p->out->how, sizeof p->out->how, "%s (%.64s, %s)", sk_match_text(best.match),
+                 best.device_name, text);
+    }
+    return SPHKV_OK;
+}
+
+static sk_status pick_default(picking *p, sk_err *err)
+{
+    sk_code_ir ir;
+    const sk_target *target = &p->ctx->device.target;
+    sk_schedule *schedule = &p->out->schedule;
+    p->kernel->default_schedule(p->spec, target, schedule);
+    sk_status st = p->kernel->valid(p->spec, schedule, target, err);
+    if (st != SPHKV_OK)
+        return st == SPHKV_ENOMEM ? st : SPHKV_EUNSUPPORTED;
+    st = sk_code_ir_build(p->spec, schedule, &p->mem, &ir, err);
+    if (st == SPHKV_OK)
+        st = code_obtain(p, &ir, schedule, NULL, &p->out->code, err);
+    p->out->match = SK_MATCH_NONE;
+    snprintf(p->out->how, sizeof p->out->how, "default");
+    return st;
+}
+
+sk_status sk_pick_code(sphkv_context *ctx, const sk_spec *spec, const sk_db_shape *shape,
+                       sk_pick *out, sk_err *err)
+{
+    memset(out, 0, sizeof *out);
+    picking p = {.ctx = ctx, .spec = spec, .out = out, .device = sk_device_record(&ctx->device)};
+    p.kernel = sk_kernel_get(spec->kernel);
+    if (!p.kernel)
+        return sk_fail(err, SPHKV_EUNSUPPORTED, "there is no kernel number %u", spec->kernel);
+    sk_status st = p.kernel->supported(spec, err);
+    if (st != SPHKV_OK)
+        return st;
+    sk_text text = {0};
+    sk_spec_print(spec, &text);
+    if (text.failed) {
+        sk_text_free(&text);
+        return sk_fail(err, SPHKV_ENOMEM, "out of memory for a spec");
+    }
+    p.text = text.s;
+    pthread_mutex_lock(&ctx->lock);
+    st = pick_record(&p, shape, err);
+    if (st == SPHKV_ENOTFOUND)
+        st = pick_default(&p, err);
+    pthread_mutex_unlock(&ctx->lock);
+    sk_arena_free(&p.mem);
+    sk_text_free(&text);
+    return st;
+}
