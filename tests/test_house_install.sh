@@ -2,7 +2,8 @@
 # test_house_install.sh - what an engine author gets: installs the build into a
 # folder of its own, builds a program against it by pkg-config alone, as strict
 # C and, where there is a compiler for it, as C++, and runs it from there. Also:
-# the shared library shows nothing but sphkv_* to the world.
+# the shared library shows nothing but sphkv_* to the world, and asks for nothing
+# that prints, exits or changes the process around it.
 set -eu
 build=${SK_BUILD_DIR:?the folder of the build}
 
@@ -26,6 +27,14 @@ cmake --install "$build" --prefix "$work/prefix" >"$work/log" 2>&1 || {
 foreign=$(nm -D --defined-only "$work/prefix/lib/libsphkv.so" | awk '$3 !~ /^sphkv_/ { print $3 }')
 [ -z "$foreign" ] || {
     printf 'libsphkv.so also exports:\n%s\n' "$foreign" >&2
+    exit 1
+}
+
+# A library that prints, exits or changes its host process has to ask for these.
+rude=$(nm -D --undefined-only "$work/prefix/lib/libsphkv.so" | awk '{ print $2 }' | sed 's/@.*//' |
+    grep -xE 'printf|puts|putchar|perror|stdout|stderr|exit|_exit|quick_exit|abort|__assert_fail|setlocale|setenv|putenv|unsetenv|chdir|umask|signal|sigaction|rand|srand|strtok|system' || :)
+[ -z "$rude" ] || {
+    printf 'libsphkv.so calls what a library must not:\n%s\n' "$rude" >&2
     exit 1
 }
 
