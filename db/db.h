@@ -251,12 +251,23 @@ sk_status sk_db_best(sk_db_set *set, const sk_db_device *device, const char *ker
                      const char *spec, const sk_db_shape *shape, uint32_t flags, sk_arena *mem,
                      sk_db_best_result *out, sk_err *err);
 
+/* The same look-up, where the caller has the last word: each candidate that
+ * passes its own checks is shown to `use`, best first. SPHKV_OK takes it;
+ * SPHKV_ENOMEM ends the look-up; anything else passes it over, with the message
+ * of `why` in `reason` when it is the first. No lock is held around `use`. */
+typedef sk_status (*sk_db_use)(void *user, const sk_db_best_result *candidate, sk_err *why);
+sk_status sk_db_best_use(sk_db_set *set, const sk_db_device *device, const char *kernel,
+                         const char *spec, const sk_db_shape *shape, uint32_t flags, sk_db_use use,
+                         void *user, sk_arena *mem, sk_db_best_result *out, sk_err *err);
+
 /* Verified default schedules, kept so that they compile once. Keyed by the
  * device's kind and arch, spec and ir_hash (that of the artifact). */
 sk_status sk_db_default_put(sk_db_set *set, const sk_db_device *device, const char *kernel,
                             const char *spec, const char *schedule,
                             const sk_db_artifact *artifact, sk_err *err);
-/* ENOTFOUND: none, or none that passes its checks (the message says which). */
+/* ENOTFOUND: none (the message is SK_DB_NO_DEFAULT), or none that passes its
+ * checks (the message says why). */
+#define SK_DB_NO_DEFAULT "no default kernel is kept for this spec"
 sk_status sk_db_default_get(sk_db_set *set, const sk_db_device *device, const char *kernel,
                             const char *spec, const char *ir_hash, sk_arena *mem,
                             sk_db_artifact *out, sk_err *err);

@@ -191,10 +191,23 @@ static void note(sk_db_best_result *out, const char *path, const char *what)
         snprintf(out->reason, sizeof out->reason, "%.120s: %.120s", path, what);
 }
 
+/* Shows a loaded candidate to the caller; without `use` it is taken. A refusal
+ * is a fault; only a lack of memory is a failure. */
+static sk_status offer(sk_db_use use, void *user, sk_db_best_result *out, const char **fault,
+                       sk_err *why)
+{
+    sk_status st = use ? use(user, out, why) : SPHKV_OK;
+    if (st == SPHKV_OK)
+        return st;
+    out->match = SK_MATCH_NONE;
+    *fault = why->message;
+    return st == SPHKV_ENOMEM ? st : SPHKV_OK;
+}
+
 static sk_status try_candidates(sk_db_set *set, const candidates *list,
                                 const sk_db_device *device, const char *kernel, const char *spec,
-                                uint32_t flags, sk_arena *mem, sk_db_best_result *out,
-                                sk_err *err)
+                                uint32_t flags, sk_db_use use, void *user, sk_arena *mem,
+                                sk_db_best_result *out, sk_err *err)
 {
     for (size_t i = 0; i < list->count && out->match == SK_MATCH_NONE; i++) {
         const candidate *item = &list->at[i];
@@ -206,12 +219,14 @@ static sk_status try_candidates(sk_db_set *set, const candidates *list,
         sk_status st = load_candidate(db, item, device, kernel, spec, flags, mem, out, &fault,
                                       &local);
         pthread_mutex_unlock(&db->lock);
+        if (st == SPHKV_OK && !fault)
+            st = offer(use, user, out, &fault, &local);
         if (st == SPHKV_ENOMEM)
             return sk_fail(err, st, "%s", local.message);
         if (st != SPHKV_OK)
             note(out, "skipped", local.message);
         else if (fault) {
-            snprintf(what, sizeof what, "winner %lld skipped: %s", (long long)item->winner_id,
+            snprintf(what, sizeof what, "winner %lld skipped: %.120s", (long long)item->winner_id,
                      fault);
             note(out, db->path, what);
         }
@@ -222,6 +237,13 @@ static sk_status try_candidates(sk_db_set *set, const candidates *list,
 sk_status sk_db_best(sk_db_set *set, const sk_db_device *device, const char *kernel,
                      const char *spec, const sk_db_shape *shape, uint32_t flags, sk_arena *mem,
                      sk_db_best_result *out, sk_err *err)
+{
+    return sk_db_best_use(set, device, kernel, spec, shape, flags, NULL, NULL, mem, out, err);
+}
+
+sk_status sk_db_best_use(sk_db_set *set, const sk_db_device *device, const char *kernel,
+                         const char *spec, const sk_db_shape *shape, uint32_t flags, sk_db_use use,
+                         void *user, sk_arena *mem, sk_db_best_result *out, sk_err *err)
 {
     memset(out, 0, sizeof *out);
     if (!device || !device->kind || !device->arch || !device->fingerprint || !kernel || !spec ||
@@ -245,7 +267,8 @@ sk_status sk_db_best(sk_db_set *set, const sk_db_device *device, const char *ker
     if (st != SPHKV_ENOMEM) {
         if (list.count)
             qsort(list.at, list.count, sizeof *list.at, candidate_order);
-        st = try_candidates(set, &list, device, kernel, spec, flags, mem, out, err);
+        st = try_candidates(set, &list, device, kernel, spec, flags, use, user, mem, out,
+                            err);
     }
     sk_free(list.at);
     return st;

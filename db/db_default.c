@@ -80,7 +80,7 @@ static sk_status read_default(sk_db *db, const sk_db_device *device, const char 
     if (st != SPHKV_OK)
         return st;
     if (!found || !out->bytes)
-        return sk_fail(err, SPHKV_ENOTFOUND, "no default kernel is kept for this spec");
+        return sk_fail(err, SPHKV_ENOTFOUND, SK_DB_NO_DEFAULT);
     const char *fault = sk_db_artifact_fault(key, out, ir_hash);
     if (fault)
         return sk_fail(err, SPHKV_EDB, "%s: a default kernel is %s", db->path, fault);
@@ -111,5 +111,5 @@ sk_status sk_db_default_get(sk_db_set *set, const sk_db_device *device, const ch
     }
     memset(out, 0, sizeof *out);
     return sk_fail(err, SPHKV_ENOTFOUND, "%s",
-                   first.status ? first.message : "no default kernel is kept for this spec");
+                   first.status ? first.message : SK_DB_NO_DEFAULT);
 }

@@ -61,7 +61,7 @@ static sk_status code_stored(picking *p, const sk_code_ir *ir, sk_code **out, sk
         st = sk_code_load(&artifact, ir, &p->ctx->device.target, out, &local);
     if (st == SPHKV_ENOMEM)
         return sk_fail(err, st, "%s", local.message);
-    if (st != SPHKV_OK && st != SPHKV_ENOTFOUND)
+    if (st != SPHKV_OK && strcmp(local.message, SK_DB_NO_DEFAULT) != 0)
         note(p->out, "a stored kernel is not used", local.message);
     return st;
 }
@@ -141,22 +141,24 @@ static sk_status code_obtain(picking *p, const sk_code_ir *ir, const sk_schedule
 
 /* ---- which schedule ------------------------------------------------------- */
 
-/* Everything that must hold before a record's code may run. */
-static sk_status use_record(picking *p, const sk_db_best_result *best, sk_err *err)
+/* Everything that must hold before a record's code may run; sk_db_best_use asks
+ * it of one record after the other. */
+static sk_status use_record(void *user, const sk_db_best_result *record, sk_err *err)
 {
+    picking *p = user;
     sk_schedule schedule;
     sk_code_ir ir;
     const sk_target *target = &p->ctx->device.target;
     p->kernel->default_schedule(p->spec, target, &schedule);
-    sk_status st = sk_schedule_parse(p->spec->kernel, best->schedule, &schedule, err);
+    sk_status st = sk_schedule_parse(p->spec->kernel, record->schedule, &schedule, err);
     if (st == SPHKV_OK)
         st = p->kernel->valid(p->spec, &schedule, target, err);
     if (st == SPHKV_OK)
         st = sk_code_ir_build(p->spec, &schedule, &p->mem, &ir, err);
-    if (st == SPHKV_OK && strcmp(ir.hash, best->ir_hash) != 0)
-        st = sk_fail(err, SPHKV_EDB, "it is of another version of the generator: tune again");
+    if (st == SPHKV_OK && strcmp(ir.hash, record->ir_hash) != 0)
+        st = sk_fail(err, SPHKV_EDB, "stale: it is of another generator; tune again");
     if (st == SPHKV_OK)
-        st = code_obtain(p, &ir, &schedule, &best->artifact, &p->out->code, err);
+        st = code_obtain(p, &ir, &schedule, &record->artifact, &p->out->code, err);
     if (st == SPHKV_OK)
         p->out->schedule = schedule;
     return st;
@@ -165,32 +167,22 @@ static sk_status use_record(picking *p, const sk_db_best_result *best, sk_err *e
 static sk_status pick_record(picking *p, const sk_db_shape *shape, sk_err *err)
 {
     sk_db_best_result best;
-    sk_err local = {0};
-    char what[200];
-    sk_status st = sk_db_best(p->ctx->dbs, &p->device, p->kernel->name, p->text, shape, 0,
-                              &p->mem, &best, err);
+    sk_pick *out = p->out;
+    sk_status st = sk_db_best_use(p->ctx->dbs, &p->device, p->kernel->name, p->text, shape, 0,
+                                  use_record, p, &p->mem, &best, err);
     if (st != SPHKV_OK)
         return st;
     if (best.reason[0])
-        note(p->out, "a record is not used", best.reason);
+        note(out, "a record is not used", best.reason);
+    out->match = best.match;
     if (best.match == SK_MATCH_NONE)
         return SPHKV_ENOTFOUND;
-    st = use_record(p, &best, &local);
-    if (st == SPHKV_ENOMEM)
-        return sk_fail(err, st, "%s", local.message);
-    if (st != SPHKV_OK) {
-        snprintf(what, sizeof what, "winner %lld of %.120s is not used",
-                 (long long)best.winner_id, best.source);
-        note(p->out, what, local.message);
-        return SPHKV_ENOTFOUND;
-    }
-    p->out->match = best.match;
     if (best.match == SK_MATCH_EXACT) {
-        snprintf(p->out->how, sizeof p->out->how, "exact");
+        snprintf(out->how, sizeof out->how, "%s", sk_match_text(best.match));
     } else {
         char text[SK_DB_SHAPE_TEXT];
         sk_db_shape_text(&best.shape, text);
-        snprintf(p->out->how, sizeof p->out->how, "%s (%.64s, %s)", sk_match_text(best.match),
+        snprintf(out->how, sizeof out->how, "%s (%.64s, %s)", sk_match_text(best.match),
                  best.device_name, text);
     }
     return SPHKV_OK;
