@@ -6,31 +6,37 @@
  * scales and minima) have Cp entries, the ones beyond Dv zero. */
 #include "layout.h"
 
-static uint32_t round_up(uint32_t x, uint32_t to)
-{
-    return (x + to - 1) / to * to;
-}
+static uint32_t round_up(uint32_t x, uint32_t to) { return (x + to - 1) / to * to; }
 
 /* Bits of one element of a dense key or of a value. */
 static uint32_t key_bits(uint32_t kind)
 {
     switch (kind) {
-    case SK_KEY_F32: return 32;
-    case SK_KEY_I8: return 8;
-    case SK_KEY_I4: return 4;
-    default: return 16;
+    case SK_KEY_F32:
+        return 32;
+    case SK_KEY_I8:
+        return 8;
+    case SK_KEY_I4:
+        return 4;
+    default:
+        return 16;
     }
 }
 
 static uint32_t value_bits(uint32_t kind)
 {
     switch (kind) {
-    case SK_VAL_F32: return 32;
+    case SK_VAL_F32:
+        return 32;
     case SK_VAL_F8:
-    case SK_VAL_I8: return 8;
-    case SK_VAL_I4: return 4;
-    case SK_VAL_KEY: return 0;
-    default: return 16;
+    case SK_VAL_I8:
+        return 8;
+    case SK_VAL_I4:
+        return 4;
+    case SK_VAL_KEY:
+        return 0;
+    default:
+        return 16;
     }
 }
 
@@ -53,7 +59,8 @@ static void place_segment(const sk_spec *spec, const sk_segment *seg, uint32_t t
         out->groups = out->dims / seg->g;
         out->span_dims = seg->span == SK_SPAN_ALL ? out->dims : seg->span;
         out->spans = out->dims / out->span_dims;
-        if (seg->rb < 16) out->rscale_off = take(at, out->spans * 2);
+        if (seg->rb < 16)
+            out->rscale_off = take(at, out->spans * 2);
         out->radius_off = take(at, out->spans * p * seg->rb / 8);
         out->code_off = take(at, out->groups * p * seg->b / 8);
         return;
@@ -86,11 +93,14 @@ void sk_page_layout_get(const sk_spec *spec, uint32_t tier_slot, sk_page_layout 
     }
     if (tier->value == SK_VAL_I8 || tier->value == SK_VAL_I4)
         out->vscale_off = take(&at, out->cp * 2);
-    if (tier->value == SK_VAL_I4) out->vmin_off = take(&at, out->cp * 2);
-    if (tier->value == SK_VAL_F8) out->vscale_off = take(&at, 2);
+    if (tier->value == SK_VAL_I4)
+        out->vmin_off = take(&at, out->cp * 2);
+    if (tier->value == SK_VAL_F8)
+        out->vscale_off = take(&at, 2);
     if (tier->value != SK_VAL_KEY)
         out->value_off = take(&at, out->tp * out->cp * value_bits(tier->value) / 8);
-    if (positions) out->pos_off = take(&at, spec->page * 4);
+    if (positions)
+        out->pos_off = take(&at, spec->page * 4);
     out->bytes = at;
     out->units = round_up(at, SPHKV_UNIT_BYTES) / SPHKV_UNIT_BYTES;
 }
@@ -105,7 +115,8 @@ bool sk_layout_codes_blocked(const sk_spec *spec, const sk_segment *seg)
 uint32_t sk_layout_code_bit(const sk_spec *spec, const sk_segment *seg, uint32_t group,
                             uint32_t token)
 {
-    if (!sk_layout_codes_blocked(spec, seg)) return (group * spec->page + token) * seg->b;
+    if (!sk_layout_codes_blocked(spec, seg))
+        return (group * spec->page + token) * seg->b;
     uint32_t block = group * (spec->page / 64) + token / 64, u = token % 64;
     uint32_t i = u % 8, q = u % 32 / 8;
     uint32_t byte = block * 32 + 16 * (i / 4) + 8 * (q / 2) + 2 * (i % 4) + q % 2;
@@ -126,7 +137,8 @@ uint32_t sk_layout_value_index(const sk_spec *spec, uint32_t value_kind,
                                const sk_page_layout *layout, uint32_t token, uint32_t channel)
 {
     uint32_t block = channel / 16, c = channel % 16;
-    if (!sk_layout_values_paired(spec, value_kind)) return (block * layout->tp + token) * 16 + c;
+    if (!sk_layout_values_paired(spec, value_kind))
+        return (block * layout->tp + token) * 16 + c;
     return ((block * (layout->tp / 2) + token / 2) * 16 + c) * 2 + token % 2;
 }
 
@@ -136,7 +148,8 @@ uint32_t sk_bits_get(const uint8_t *base, uint32_t bit, uint32_t bits)
     uint32_t value = 0, have = 0;
     while (have < bits) {
         uint32_t shift = (bit + have) % 8, n = 8 - shift;
-        if (n > bits - have) n = bits - have;
+        if (n > bits - have)
+            n = bits - have;
         uint32_t part = (uint32_t)base[(bit + have) / 8] >> shift & ((1u << n) - 1);
         value |= part << have;
         have += n;
@@ -149,7 +162,8 @@ void sk_bits_put(uint8_t *base, uint32_t bit, uint32_t bits, uint32_t value)
     uint32_t done = 0;
     while (done < bits) {
         uint32_t shift = (bit + done) % 8, n = 8 - shift;
-        if (n > bits - done) n = bits - done;
+        if (n > bits - done)
+            n = bits - done;
         uint32_t mask = ((1u << n) - 1) << shift;
         uint8_t *to = &base[(bit + done) / 8];
         *to = (uint8_t)((*to & ~mask) | (value >> done << shift & mask));
@@ -165,7 +179,8 @@ void sk_bits_put(uint8_t *base, uint32_t bit, uint32_t bits, uint32_t value)
 static uint32_t segment_codebook_bytes(const sk_spec *spec, const sk_segment *seg)
 {
     uint32_t dims = seg->dims ? seg->dims : spec->d;
-    if (seg->kind != SK_KEY_CODED) return 0;
+    if (seg->kind != SK_KEY_CODED)
+        return 0;
     return round_up(dims * (1u << seg->b) * 2, CODEBOOK_ALIGN);
 }
 

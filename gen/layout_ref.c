@@ -35,7 +35,8 @@ static double get_f8(const uint8_t *base, uint32_t index)
 {
     uint32_t x = base[index], e = x >> 3 & 15, m = x & 7;
     double v;
-    if (e == 15 && m == 7) return (double)NAN;
+    if (e == 15 && m == 7)
+        return (double)NAN;
     v = e ? ldexp(8 + m, (int)e - 10) : ldexp(m, -9);
     return x & 128 ? -v : v;
 }
@@ -45,7 +46,8 @@ static double get_radius(const sk_segment *seg, const sk_seg_layout *at, const u
                          uint32_t p, uint32_t span, uint32_t token)
 {
     uint32_t slot = span * p + token;
-    if (seg->rb == 16) return get_f16(page + at->radius_off, slot);
+    if (seg->rb == 16)
+        return get_f16(page + at->radius_off, slot);
     uint32_t code = sk_bits_get(page + at->radius_off, slot * seg->rb, seg->rb);
     double top = (double)((1u << seg->rb) - 1);
     return code / top * get_f16(page + at->rscale_off, span);
@@ -71,13 +73,18 @@ static double dense_key(const sk_spec *spec, uint32_t kind, const sk_seg_layout 
     const uint8_t *keys = page + at->key_off;
     uint32_t e = sk_layout_key_index(at, dim, token);
     switch (kind) {
-    case SK_KEY_F32: return get_f32(keys, e);
-    case SK_KEY_F16: return get_f16(keys, e);
-    case SK_KEY_BF16: return get_bf16(keys, e);
-    default: break;
+    case SK_KEY_F32:
+        return get_f32(keys, e);
+    case SK_KEY_F16:
+        return get_f16(keys, e);
+    case SK_KEY_BF16:
+        return get_bf16(keys, e);
+    default:
+        break;
     }
     double scale = get_f16(page + at->kscale_off, dim / 32 * spec->page + token);
-    if (kind == SK_KEY_I8) return (int8_t)keys[e] * scale;
+    if (kind == SK_KEY_I8)
+        return (int8_t)keys[e] * scale;
     return ((int)sk_bits_get(keys, e * 4, 4) - 8) * scale;
 }
 
@@ -87,12 +94,18 @@ static double dense_value(const sk_spec *spec, uint32_t kind, const sk_page_layo
     const uint8_t *values = page + at->value_off;
     uint32_t e = sk_layout_value_index(spec, kind, at, token, channel);
     switch (kind) {
-    case SK_VAL_F32: return get_f32(values, e);
-    case SK_VAL_F16: return get_f16(values, e);
-    case SK_VAL_BF16: return get_bf16(values, e);
-    case SK_VAL_F8: return get_f8(values, e) * get_f16(page + at->vscale_off, 0);
-    case SK_VAL_I8: return (int8_t)values[e] * get_f16(page + at->vscale_off, channel);
-    default: break;
+    case SK_VAL_F32:
+        return get_f32(values, e);
+    case SK_VAL_F16:
+        return get_f16(values, e);
+    case SK_VAL_BF16:
+        return get_bf16(values, e);
+    case SK_VAL_F8:
+        return get_f8(values, e) * get_f16(page + at->vscale_off, 0);
+    case SK_VAL_I8:
+        return (int8_t)values[e] * get_f16(page + at->vscale_off, channel);
+    default:
+        break;
     }
     return sk_bits_get(values, e * 4, 4) * get_f16(page + at->vscale_off, channel) +
            get_f16(page + at->vmin_off, channel);
@@ -134,7 +147,8 @@ void sk_page_decode_ref(const sk_spec *spec, uint32_t tier_slot, const uint8_t *
         for (uint32_t s = 0; k && s < at.nseg; s++)
             decode_segment(spec, tier_slot, s, &at, page, head_codebook, t,
                            k + (size_t)t * spec->d + at.seg[s].dim0);
-        if (!v) continue;
+        if (!v)
+            continue;
         double *row = v + (size_t)t * spec->dv;
         if (tier->value == SK_VAL_KEY) {
             values_of_key(spec, tier_slot, &at, page, head_codebook, t, row);

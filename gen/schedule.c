@@ -25,8 +25,10 @@ uint32_t sk_tunable_count(uint32_t tunable)
 {
     const sk_tunable_info *info = sk_tunable_get(tunable);
     uint32_t n = 1;
-    if (!info) return 0;
-    for (const char *s = info->values; *s; s++) n += *s == '|';
+    if (!info)
+        return 0;
+    for (const char *s = info->values; *s; s++)
+        n += *s == '|';
     return n;
 }
 
@@ -34,7 +36,8 @@ uint32_t sk_tunable_count(uint32_t tunable)
 static const char *value_word(const sk_tunable_info *info, uint32_t i, size_t *len)
 {
     const char *s = info->values;
-    for (; i && *s; s++) i -= *s == '|';
+    for (; i && *s; s++)
+        i -= *s == '|';
     *len = strcspn(s, "|");
     return s;
 }
@@ -44,10 +47,13 @@ int32_t sk_tunable_value(uint32_t tunable, uint32_t i)
     const sk_tunable_info *info = sk_tunable_get(tunable);
     size_t len;
     int32_t value = 0;
-    if (!info || i >= sk_tunable_count(tunable)) return 0;
-    if (!is_numeric(info)) return (int32_t)i;
+    if (!info || i >= sk_tunable_count(tunable))
+        return 0;
+    if (!is_numeric(info))
+        return (int32_t)i;
     const char *s = value_word(info, i, &len);
-    for (size_t k = 0; k < len; k++) value = value * 10 + (s[k] - '0');
+    for (size_t k = 0; k < len; k++)
+        value = value * 10 + (s[k] - '0');
     return value;
 }
 
@@ -73,7 +79,8 @@ void sk_schedule_print(uint32_t kernel, const sk_schedule *schedule, sk_text *ou
     for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++) {
         const sk_tunable_info *info = &tunables[t];
         int32_t v = schedule->v[t];
-        if (kernel >= 32 || !(info->kernels & SK_FOR(kernel))) continue;
+        if (kernel >= 32 || !(info->kernels & SK_FOR(kernel)))
+            continue;
         sk_text_printf(out, "%s%s=", first ? "" : ",", info->name);
         first = false;
         if (is_numeric(info) || v < 0 || (uint32_t)v >= sk_tunable_count(t)) {
@@ -96,11 +103,13 @@ static sk_status parse_one(uint32_t kernel, const char *text, size_t len, sk_sch
     memcpy(item, text, len);
     item[len] = '\0';
     char *eq = strchr(item, '=');
-    if (!eq) return sk_fail(err, SPHKV_EINVAL, "schedule: '%s' is not name=value", item);
+    if (!eq)
+        return sk_fail(err, SPHKV_EINVAL, "schedule: '%s' is not name=value", item);
     *eq = '\0';
     for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++) {
         const sk_tunable_info *info = &tunables[t];
-        if (strcmp(info->name, item) != 0) continue;
+        if (strcmp(info->name, item) != 0)
+            continue;
         if (kernel >= 32 || !(info->kernels & SK_FOR(kernel)))
             return sk_fail(err, SPHKV_EINVAL, "schedule: %s is not a tunable of this kernel", item);
         if (*seen >> t & 1)
@@ -122,7 +131,8 @@ sk_status sk_schedule_parse(uint32_t kernel, const char *text, sk_schedule *sche
     while (text && *text) {
         size_t len = strcspn(text, ",");
         sk_status st = parse_one(kernel, text, len, &s, &seen, err);
-        if (st != SPHKV_OK) return st;
+        if (st != SPHKV_OK)
+            return st;
         text += len;
         if (*text == ',' && *++text == '\0')
             return sk_fail(err, SPHKV_EINVAL, "schedule: a comma at the end");

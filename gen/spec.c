@@ -70,9 +70,12 @@ bool sk_accuracy_parse(const char *name, uint32_t *accuracy)
 double sk_accuracy_bound(uint32_t accuracy)
 {
     switch (accuracy) {
-    case SPHKV_EXACT: return 1e-5;
-    case SPHKV_FAST: return 5e-2;
-    default: return 1e-3;
+    case SPHKV_EXACT:
+        return 1e-5;
+    case SPHKV_FAST:
+        return 5e-2;
+    default:
+        return 1e-3;
     }
 }
 
@@ -122,7 +125,8 @@ static sk_status check_mix(const sk_spec *spec, sk_err *err)
                        spec->ntiers);
     for (uint32_t i = 0; i < spec->ntiers; i++) {
         sk_status st = check_tier(spec, &spec->tier[i], err);
-        if (st != SPHKV_OK) return st;
+        if (st != SPHKV_OK)
+            return st;
         for (uint32_t j = 0; j < i; j++)
             if (sk_tier_equal(&spec->tier[i], &spec->tier[j]))
                 return tier_fail(&spec->tier[i], "stands twice in the mix", err);
@@ -140,14 +144,12 @@ static sk_status check_mix(const sk_spec *spec, sk_err *err)
         tail = &spec->tier[1];
     }
     if (tail && !sk_tier_is_dense(tail))
-        return tier_fail(tail, "rows live in a dense tier before they are coded, as kf16:vf16", err);
+        return tier_fail(tail, "rows live in a dense tier before they are coded, as kf16:vf16",
+                         err);
     return SPHKV_OK;
 }
 
-static bool dim_ok(uint32_t d)
-{
-    return d >= 8 && d <= 1024 && d % 8 == 0;
-}
+static bool dim_ok(uint32_t d) { return d >= 8 && d <= 1024 && d % 8 == 0; }
 
 sk_status sk_spec_check(const sk_spec *spec, sk_err *err)
 {
@@ -163,8 +165,8 @@ sk_status sk_spec_check(const sk_spec *spec, sk_err *err)
         return sk_fail(err, SPHKV_EINVAL, "%u query heads per KV head: must be 1 to %u",
                        spec->heads_per_kv, SPHKV_MAX_HEADS_PER_KV);
     if (spec->page < 8 || spec->page > 256 || spec->page % 8 != 0)
-        return sk_fail(err, SPHKV_EINVAL, "page of %u tokens: must be a multiple of 8 from 8 to 256",
-                       spec->page);
+        return sk_fail(err, SPHKV_EINVAL,
+                       "page of %u tokens: must be a multiple of 8 from 8 to 256", spec->page);
     if (spec->layout >= SK_LAYOUT_ROWS)
         return sk_fail(err, SPHKV_EINVAL, "layout row %u is unknown: there are 0 to %d",
                        spec->layout, SK_LAYOUT_ROWS - 1);
@@ -185,11 +187,13 @@ static void spec_normalise(sk_spec *spec)
     } else {
         spec->heads_per_kv = 1;
         spec->q_dtype = spec->out_dtype = SPHKV_F32;
-        if (spec->kernel == SPHKV_KV_ENCODE) spec->in_dtype = SPHKV_F32;
+        if (spec->kernel == SPHKV_KV_ENCODE)
+            spec->in_dtype = SPHKV_F32;
     }
     for (uint32_t i = 0; i < spec->ntiers; i++) {
         sk_tier *tier = &spec->tier[i];
-        if (tier->nseg == 1 && tier->seg[0].dims == spec->d) tier->seg[0].dims = 0;
+        if (tier->nseg == 1 && tier->seg[0].dims == spec->d)
+            tier->seg[0].dims = 0;
         for (uint32_t s = 0; s < tier->nseg; s++) {
             uint32_t dims = tier->seg[s].dims ? tier->seg[s].dims : spec->d;
             sk_segment_normalise(&tier->seg[s], dims);
@@ -202,16 +206,18 @@ static void spec_normalise(sk_spec *spec)
 sk_status sk_struct_read(const void *src, void *dst, size_t known, const char *what, sk_err *err)
 {
     uint32_t size;
-    if (!src) return sk_fail(err, SPHKV_EINVAL, "no %s given", what);
+    if (!src)
+        return sk_fail(err, SPHKV_EINVAL, "no %s given", what);
     memcpy(&size, src, sizeof size);
     if (size < 8 || size % 4 != 0 || size > 65536)
         return sk_fail(err, SPHKV_EINVAL, "%s.size is %u: set it to sizeof(%s)", what, size, what);
     const uint8_t *bytes = src;
     for (size_t i = known; i < size; i++)
         if (bytes[i])
-            return sk_fail(err, SPHKV_EINVAL,
-                           "%s: byte %zu is set, this library knows %zu: it is too old for the caller",
-                           what, i, known);
+            return sk_fail(
+                err, SPHKV_EINVAL,
+                "%s: byte %zu is set, this library knows %zu: it is too old for the caller", what,
+                i, known);
     memset(dst, 0, known);
     memcpy(dst, src, size < known ? size : known);
     return SPHKV_OK;
@@ -222,7 +228,8 @@ sk_status sk_spec_from_params(const sphkv_spec_params *params, sk_spec *out, sk_
     sphkv_spec_params p;
     sk_spec spec;
     sk_status st = sk_struct_read(params, &p, sizeof p, "sphkv_spec_params", err);
-    if (st != SPHKV_OK) return st;
+    if (st != SPHKV_OK)
+        return st;
     if (p.size % 8 != 0) /* would cut the pointer */
         return sk_fail(err, SPHKV_EINVAL, "sphkv_spec_params.size is %u: set it to sizeof", p.size);
     memset(&spec, 0, sizeof spec);
@@ -237,13 +244,17 @@ sk_status sk_spec_from_params(const sphkv_spec_params *params, sk_spec *out, sk_
     spec.in_dtype = p.in_dtype;
     spec.accuracy = p.accuracy;
     const char *mix = p.tiers;
-    if (!mix) mix = p.kernel == SPHKV_KV_APPEND ? DEFAULT_TAIL : DEFAULT_MIX;
+    if (!mix)
+        mix = p.kernel == SPHKV_KV_APPEND ? DEFAULT_TAIL : DEFAULT_MIX;
     st = sk_mix_parse(mix, spec.tier, &spec.ntiers, err);
-    if (st == SPHKV_OK) st = sk_spec_check(&spec, err);
-    if (st != SPHKV_OK) return st;
+    if (st == SPHKV_OK)
+        st = sk_spec_check(&spec, err);
+    if (st != SPHKV_OK)
+        return st;
     spec_normalise(&spec);
     st = sk_spec_check(&spec, err); /* two spellings of one tier */
-    if (st == SPHKV_OK) *out = spec;
+    if (st == SPHKV_OK)
+        *out = spec;
     return st;
 }
 
@@ -264,7 +275,8 @@ void sk_spec_print(const sk_spec *spec, sk_text *out)
 static bool field_number(const char *field, char prefix, uint32_t *out)
 {
     uint64_t v;
-    if (field[0] != prefix || !sk_parse_u64(field + 1, 0, 65535, &v)) return false;
+    if (field[0] != prefix || !sk_parse_u64(field + 1, 0, 65535, &v))
+        return false;
     *out = (uint32_t)v;
     return true;
 }
@@ -280,7 +292,8 @@ static bool split_fields(char *text, char *field[11])
     for (uint32_t i = 0; i < 11; i++) {
         field[i] = text;
         char *end = strchr(text, ' ');
-        if ((end == NULL) != (i == 10)) return false;
+        if ((end == NULL) != (i == 10))
+            return false;
         if (end) {
             *end = '\0';
             text = end + 1;
@@ -314,7 +327,8 @@ static sk_status parse_fields(char *field[11], sk_spec *spec, sk_err *err)
         bad = 9;
     else
         return sk_mix_parse(field[10], spec->tier, &spec->ntiers, err);
-    return sk_fail(err, SPHKV_EINVAL, "spec text: field %u, '%.60s', is wrong", bad + 1, field[bad]);
+    return sk_fail(err, SPHKV_EINVAL, "spec text: field %u, '%.60s', is wrong", bad + 1,
+                   field[bad]);
 }
 
 sk_status sk_spec_parse(const char *text, sk_spec *out, sk_err *err)
@@ -332,11 +346,14 @@ sk_status sk_spec_parse(const char *text, sk_spec *out, sk_err *err)
                        "spec text: 11 fields, as in 'attn_decode d128 v128 h4 p128 l1 qf32 of32 "
                        "if32 tight good:vi8,kf16:vf16'");
     sk_status st = parse_fields(field, &spec, err);
-    if (st == SPHKV_OK) st = sk_spec_check(&spec, err);
-    if (st != SPHKV_OK) return st;
+    if (st == SPHKV_OK)
+        st = sk_spec_check(&spec, err);
+    if (st != SPHKV_OK)
+        return st;
     spec_normalise(&spec);
     st = sk_spec_check(&spec, err);
-    if (st == SPHKV_OK) *out = spec;
+    if (st == SPHKV_OK)
+        *out = spec;
     return st;
 }
 
@@ -345,13 +362,16 @@ void sk_spec_symbol(const sk_spec *spec, sk_text *out)
     const char *kernel = sk_kernel_name(spec->kernel);
     size_t start = out->len;
     sk_text_printf(out, "sk_%s_d%u", kernel ? kernel : "unknown", spec->d);
-    if (spec->dv != spec->d) sk_text_printf(out, "_v%u", spec->dv);
+    if (spec->dv != spec->d)
+        sk_text_printf(out, "_v%u", spec->dv);
     sk_text_printf(out, "_h%u_p%u_", spec->heads_per_kv, spec->page);
     sk_mix_print(spec->tier, spec->ntiers, out);
-    if (out->failed || !out->s) return;
+    if (out->failed || !out->s)
+        return;
     for (size_t i = start; i < out->len; i++) {
         char c = out->s[i];
         bool word = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-        if (!word) out->s[i] = '_';
+        if (!word)
+            out->s[i] = '_';
     }
 }

@@ -24,9 +24,14 @@ typedef struct named_format {
     sk_segment seg; /* dims 0 */
 } named_format;
 
-#define CODED(g_, b_, rb_, span_, p_) \
-    { .kind = SK_KEY_CODED, .g = g_, .b = b_, .rb = rb_, .span = span_, .pre_rope = p_ }
-#define DENSE(kind_) { .kind = kind_ }
+#define CODED(g_, b_, rb_, span_, p_)                                                              \
+    {                                                                                              \
+        .kind = SK_KEY_CODED, .g = g_, .b = b_, .rb = rb_, .span = span_, .pre_rope = p_           \
+    }
+#define DENSE(kind_)                                                                               \
+    {                                                                                              \
+        .kind = kind_                                                                              \
+    }
 
 static const named_format formats[] = {
     {"high", CODED(16, 6, 8, 16, false)},
@@ -81,11 +86,13 @@ static bool span_number(span *t, uint32_t *out)
     uint32_t value = 0;
     size_t digits = 0;
     while (digits < t->n && t->s[digits] >= '0' && t->s[digits] <= '9') {
-        if (digits == 5 || (digits == 1 && t->s[0] == '0')) return false;
+        if (digits == 5 || (digits == 1 && t->s[0] == '0'))
+            return false;
         value = value * 10 + (uint32_t)(t->s[digits] - '0');
         digits++;
     }
-    if (digits == 0 || value >= SK_SPAN_ALL) return false;
+    if (digits == 0 || value >= SK_SPAN_ALL)
+        return false;
     t->s += digits;
     t->n -= digits;
     *out = value;
@@ -94,7 +101,8 @@ static bool span_number(span *t, uint32_t *out)
 
 static bool span_letter(span *t, char c)
 {
-    if (t->n == 0 || t->s[0] != c) return false;
+    if (t->n == 0 || t->s[0] != c)
+        return false;
     t->s++;
     t->n--;
     return true;
@@ -102,16 +110,20 @@ static bool span_letter(span *t, char c)
 
 bool sk_segment_equal(const sk_segment *a, const sk_segment *b)
 {
-    if (a->kind != b->kind || a->dims != b->dims || a->pre_rope != b->pre_rope) return false;
-    if (a->kind != SK_KEY_CODED) return true;
+    if (a->kind != b->kind || a->dims != b->dims || a->pre_rope != b->pre_rope)
+        return false;
+    if (a->kind != SK_KEY_CODED)
+        return true;
     return a->g == b->g && a->b == b->b && a->rb == b->rb && a->span == b->span;
 }
 
 bool sk_tier_equal(const sk_tier *a, const sk_tier *b)
 {
-    if (a->nseg != b->nseg || a->value != b->value) return false;
+    if (a->nseg != b->nseg || a->value != b->value)
+        return false;
     for (uint32_t i = 0; i < a->nseg && i < SK_MAX_SEGMENTS; i++)
-        if (!sk_segment_equal(&a->seg[i], &b->seg[i])) return false;
+        if (!sk_segment_equal(&a->seg[i], &b->seg[i]))
+            return false;
     return true;
 }
 
@@ -121,7 +133,8 @@ sk_status sk_segment_check(const sk_segment *seg, uint32_t dims, sk_err *err)
 {
     if (seg->kind > SK_KEY_I4)
         return sk_fail(err, SPHKV_EINVAL, "key format: unknown kind %u", seg->kind);
-    if (seg->kind != SK_KEY_CODED) return SPHKV_OK;
+    if (seg->kind != SK_KEY_CODED)
+        return SPHKV_OK;
     if (seg->g < 1 || seg->g > 32)
         return sk_fail(err, SPHKV_EINVAL, "g%u: a group has 1 to 32 dimensions", seg->g);
     if (seg->b < 2 || seg->b > 8)
@@ -129,11 +142,13 @@ sk_status sk_segment_check(const sk_segment *seg, uint32_t dims, sk_err *err)
     if (seg->rb != 4 && seg->rb != 8 && seg->rb != 16)
         return sk_fail(err, SPHKV_EINVAL, "r%u: a radius has 4, 8 or 16 bits", seg->rb);
     if (seg->g == 1 && seg->span == 1)
-        return sk_fail(err, SPHKV_EINVAL, "g1: single dimensions need a longer span, as in g1b4r16sD");
+        return sk_fail(err, SPHKV_EINVAL,
+                       "g1: single dimensions need a longer span, as in g1b4r16sD");
     if (seg->span == 0 || (seg->span != SK_SPAN_ALL && seg->span % seg->g != 0))
         return sk_fail(err, SPHKV_EINVAL, "s%u: a span is a multiple of its group, here %u",
                        seg->span, seg->g);
-    if (dims == 0) return SPHKV_OK;
+    if (dims == 0)
+        return SPHKV_OK;
     if (dims % seg->g != 0)
         return sk_fail(err, SPHKV_EINVAL, "g%u: groups of %u do not divide %u dimensions", seg->g,
                        seg->g, dims);
@@ -145,7 +160,8 @@ sk_status sk_segment_check(const sk_segment *seg, uint32_t dims, sk_err *err)
 
 void sk_segment_normalise(sk_segment *seg, uint32_t dims)
 {
-    if (seg->kind != SK_KEY_CODED || dims == 0) return;
+    if (seg->kind != SK_KEY_CODED || dims == 0)
+        return;
     if (seg->span == SK_SPAN_ALL && seg->g == dims && seg->g > 1)
         seg->span = seg->g;
     else if (seg->span == dims && seg->span != seg->g)
@@ -155,10 +171,7 @@ void sk_segment_normalise(sk_segment *seg, uint32_t dims)
 /* ---- parsing ------------------------------------------------------------ */
 
 /* Cut for messages: a hostile text must not fill the whole message. */
-static int shown(span t)
-{
-    return t.n > 60 ? 60 : (int)t.n;
-}
+static int shown(span t) { return t.n > 60 ? 60 : (int)t.n; }
 
 static sk_status parse_coded(span text, sk_segment *out, sk_err *err)
 {
@@ -169,9 +182,12 @@ static sk_status parse_coded(span text, sk_segment *out, sk_err *err)
         return sk_fail(err, SPHKV_EINVAL,
                        "'%.*s': a coded key is written g<dims>b<bits>r<bits>[s<dims>|sD][p]",
                        shown(text), text.s);
-    if (g > 32) return sk_fail(err, SPHKV_EINVAL, "g%u: a group has 1 to 32 dimensions", g);
-    if (b > 8) return sk_fail(err, SPHKV_EINVAL, "b%u: an angle code has 2 to 8 bits", b);
-    if (r > 16) return sk_fail(err, SPHKV_EINVAL, "r%u: a radius has 4, 8 or 16 bits", r);
+    if (g > 32)
+        return sk_fail(err, SPHKV_EINVAL, "g%u: a group has 1 to 32 dimensions", g);
+    if (b > 8)
+        return sk_fail(err, SPHKV_EINVAL, "b%u: an angle code has 2 to 8 bits", b);
+    if (r > 16)
+        return sk_fail(err, SPHKV_EINVAL, "r%u: a radius has 4, 8 or 16 bits", r);
     s = g;
     if (span_letter(&t, 's')) {
         if (span_letter(&t, 'D'))
@@ -199,12 +215,15 @@ static sk_status parse_format(span t, sk_segment *out, sk_err *err)
         bool dense = f->seg.kind != SK_KEY_CODED;
         span bare = {t.s, t.n ? t.n - 1 : 0};
         bool with_p = dense && t.n && t.s[t.n - 1] == 'p' && span_is(bare, f->name);
-        if (!span_is(t, f->name) && !with_p) continue;
+        if (!span_is(t, f->name) && !with_p)
+            continue;
         *out = f->seg;
-        if (with_p) out->pre_rope = true;
+        if (with_p)
+            out->pre_rope = true;
         return SPHKV_OK;
     }
-    if (t.n > 1 && t.s[0] == 'g' && t.s[1] >= '0' && t.s[1] <= '9') return parse_coded(t, out, err);
+    if (t.n > 1 && t.s[0] == 'g' && t.s[1] >= '0' && t.s[1] <= '9')
+        return parse_coded(t, out, err);
     return sk_fail(err, SPHKV_EINVAL,
                    "key format '%.*s' is unknown; names: high mid low lean good fine turbo sharp "
                    "thin kf32 kf16 kbf16 ki8 ki4, or g<dims>b<bits>r<bits>[s<dims>|sD][p]",
@@ -229,10 +248,12 @@ static sk_status parse_segment(span t, bool several, sk_segment *out, sk_err *er
     }
     sk_segment seg;
     sk_status st = parse_format(rest, &seg, err);
-    if (st != SPHKV_OK) return st;
+    if (st != SPHKV_OK)
+        return st;
     seg.dims = (uint16_t)dims;
     st = sk_segment_check(&seg, dims, err);
-    if (st != SPHKV_OK) return st;
+    if (st != SPHKV_OK)
+        return st;
     sk_segment_normalise(&seg, dims);
     *out = seg;
     return SPHKV_OK;
@@ -269,22 +290,26 @@ static sk_status parse_tier(span text, sk_tier *out, sk_err *err)
             return sk_fail(err, SPHKV_EINVAL, "tier '%.*s' has more than %d segments", shown(text),
                            text.s, SK_MAX_SEGMENTS);
         sk_status st = parse_segment(seg, several, &tier.seg[tier.nseg++], err);
-        if (st != SPHKV_OK) return st;
+        if (st != SPHKV_OK)
+            return st;
     }
     sk_status st = parse_value(value, &tier.value, err);
-    if (st == SPHKV_OK) *out = tier;
+    if (st == SPHKV_OK)
+        *out = tier;
     return st;
 }
 
 sk_status sk_tier_parse(const char *text, sk_tier *out, sk_err *err)
 {
-    if (!text) return sk_fail(err, SPHKV_EINVAL, "no tier given");
+    if (!text)
+        return sk_fail(err, SPHKV_EINVAL, "no tier given");
     return parse_tier((span){text, strlen(text)}, out, err);
 }
 
 sk_status sk_mix_parse(const char *text, sk_tier tier[SK_MAX_TIERS], uint32_t *ntiers, sk_err *err)
 {
-    if (!text || !*text) return sk_fail(err, SPHKV_EINVAL, "the tier mix is empty");
+    if (!text || !*text)
+        return sk_fail(err, SPHKV_EINVAL, "the tier mix is empty");
     sk_tier mix[SK_MAX_TIERS];
     uint32_t n = 0;
     span rest = {text, strlen(text)};
@@ -294,7 +319,8 @@ sk_status sk_mix_parse(const char *text, sk_tier tier[SK_MAX_TIERS], uint32_t *n
         if (n == SK_MAX_TIERS)
             return sk_fail(err, SPHKV_EINVAL, "a tier mix has at most %u tiers", SK_MAX_TIERS);
         sk_status st = parse_tier(one, &mix[n], err);
-        if (st != SPHKV_OK) return st;
+        if (st != SPHKV_OK)
+            return st;
         for (uint32_t i = 0; i < n; i++)
             if (sk_tier_equal(&mix[i], &mix[n]))
                 return sk_fail(err, SPHKV_EINVAL, "tier '%.*s' stands twice in the mix", shown(one),
@@ -310,7 +336,8 @@ sk_status sk_mix_parse(const char *text, sk_tier tier[SK_MAX_TIERS], uint32_t *n
 
 static void print_segment(const sk_segment *seg, sk_text *out)
 {
-    if (seg->dims) sk_text_printf(out, "%u@", seg->dims);
+    if (seg->dims)
+        sk_text_printf(out, "%u@", seg->dims);
     sk_segment bare = *seg;
     bare.dims = 0;
     for (size_t i = 0; i < SK_COUNT(formats); i++)
@@ -321,7 +348,8 @@ static void print_segment(const sk_segment *seg, sk_text *out)
     if (seg->kind != SK_KEY_CODED) {
         bare.pre_rope = false;
         for (size_t i = 0; i < SK_COUNT(formats); i++)
-            if (sk_segment_equal(&bare, &formats[i].seg)) sk_text_printf(out, "%sp", formats[i].name);
+            if (sk_segment_equal(&bare, &formats[i].seg))
+                sk_text_printf(out, "%sp", formats[i].name);
         return;
     }
     sk_text_printf(out, "g%ub%ur%u", seg->g, seg->b, seg->rb);
@@ -331,13 +359,15 @@ static void print_segment(const sk_segment *seg, sk_text *out)
         sk_text_printf(out, "sD");
     else if (seg->span != seg->g)
         sk_text_printf(out, "s%u", seg->span);
-    if (seg->pre_rope) sk_text_printf(out, "p");
+    if (seg->pre_rope)
+        sk_text_printf(out, "p");
 }
 
 void sk_key_print(const sk_tier *tier, sk_text *out)
 {
     for (uint32_t i = 0; i < tier->nseg && i < SK_MAX_SEGMENTS; i++) {
-        if (i) sk_text_printf(out, "+");
+        if (i)
+            sk_text_printf(out, "+");
         print_segment(&tier->seg[i], out);
     }
 }
@@ -357,7 +387,8 @@ void sk_tier_print(const sk_tier *tier, sk_text *out)
 void sk_mix_print(const sk_tier *tier, uint32_t ntiers, sk_text *out)
 {
     for (uint32_t i = 0; i < ntiers; i++) {
-        if (i) sk_text_printf(out, ",");
+        if (i)
+            sk_text_printf(out, ",");
         sk_tier_print(&tier[i], out);
     }
 }
@@ -365,6 +396,7 @@ void sk_mix_print(const sk_tier *tier, uint32_t ntiers, sk_text *out)
 bool sk_tier_is_dense(const sk_tier *tier)
 {
     for (uint32_t i = 0; i < tier->nseg && i < SK_MAX_SEGMENTS; i++)
-        if (tier->seg[i].kind == SK_KEY_CODED) return false;
+        if (tier->seg[i].kind == SK_KEY_CODED)
+            return false;
     return true;
 }

@@ -18,11 +18,9 @@
 
 struct sphkv_codebook {
     uint32_t kv_heads;
-    uint32_t d;                 /* head dimension of keys */
-    uint32_t ntiers;            /* coded tiers only */
-    sk_tier tier[SK_MAX_TIERS]; /* their keys; the value part means nothing */
-    uint32_t head_bytes;        /* stride between KV heads in packed */
-    uint8_t *packed;            /* 64-byte aligned, inside block */
+    sk_spec spec;        /* d, ntiers, tier only: the coded tiers, in order */
+    uint32_t head_bytes; /* stride between KV heads in packed */
+    uint8_t *packed;     /* 64-byte aligned, inside block; NULL when nothing is coded */
     void *block;
     /* What a set may ask for beyond its codewords; NULL = not asked for. */
     float *mean;           /* [kv_heads][d], taken off before coding */
@@ -47,22 +45,42 @@ sk_status sk_codebook_fits(const sphkv_codebook *cb, const sk_spec *spec, uint32
  * permutation or a transform yet: whoever plans or runs refuses such a set. */
 sk_status sk_codebook_is_plain(const sphkv_codebook *cb, sk_err *err);
 
-/* Codeword `code` of a group of tier `tier` (of the set), as stored: g values.
- * For makers, files and tests; kernels read packed. */
-void sk_codebook_word_get(const sphkv_codebook *cb, uint32_t kv_head, uint32_t tier, uint32_t seg,
-                          uint32_t group, uint32_t code, uint16_t *word);
-void sk_codebook_word_put(sphkv_codebook *cb, uint32_t kv_head, uint32_t tier, uint32_t seg,
-                          uint32_t group, uint32_t code, const uint16_t *word);
-uint32_t sk_codebook_groups(const sphkv_codebook *cb, uint32_t tier, uint32_t seg);
+/* ---- for what makes, loads and saves sets --------------------------------- */
+
+/* One coded segment of a set, resolved. */
+typedef struct sk_codebook_part {
+    uint32_t tier, seg; /* place in cb->spec */
+    const sk_segment *format;
+    uint32_t dim0;   /* first dimension of the head */
+    uint32_t groups; /* dims / g */
+    uint32_t g, codes;
+    uint32_t span_dims; /* == g: codewords are unit vectors */
+    uint32_t off;       /* of its table in a head */
+    char key[120];      /* the text of the tier's key */
+} sk_codebook_part;
+
+/* The i-th coded segment, over all tiers; false when there are no more. */
+bool sk_codebook_part_get(const sphkv_codebook *cb, uint32_t i, sk_codebook_part *part);
+
+/* All codewords of one group, [codes][g] f16 bits, out of and into packed. */
+void sk_codebook_words_get(const sphkv_codebook *cb, const sk_codebook_part *part, uint32_t kv_head,
+                           uint32_t group, uint16_t *words);
+void sk_codebook_words_put(sphkv_codebook *cb, const sk_codebook_part *part, uint32_t kv_head,
+                           uint32_t group, const uint16_t *words);
+/* The same from f32, rounded. */
+void sk_codebook_words_round(sphkv_codebook *cb, const sk_codebook_part *part, uint32_t kv_head,
+                             uint32_t group, const float *words);
 
 /* The seed of one codebook: from the caller's, the key's text and the place. */
-uint64_t sk_codebook_seed(uint64_t seed, const char *key, uint32_t kv_head, uint32_t seg,
+uint64_t sk_codebook_seed(uint64_t seed, const sk_codebook_part *part, uint32_t kv_head,
                           uint32_t group);
 
-/* Fills one codebook [codes][g] with data-free codewords: unit vectors where
- * span = group (span_dims == g), else vectors of the scale of k_j / ||span||.
- * base: from sk_codebook_base, the same for all groups of a segment. */
-sk_status sk_codebook_base(const sk_segment *seg, uint32_t span_dims, uint64_t seed, float *base);
-void sk_codebook_vary(const sk_segment *seg, const float *base, uint64_t seed, float *words);
+/* Data-free codewords [codes][g] that suit every group of a part; what one
+ * group gets is a variation of them: turned, mirrored, in another order, so
+ * that no two groups or heads share a table. */
+sk_status sk_codebook_base(const sk_codebook_part *part, uint64_t seed, float *base);
+void sk_codebook_vary(const sk_codebook_part *part, const float *base, uint64_t seed, float *words);
+
+#define SK_CODEBOOK_WORDS_MAX (256u * 32u) /* codes * g, at most */
 
 #endif

@@ -1,0 +1,397 @@
+/* codebook_file.c - codebook sets as .safetensors files, format version 1.
+ *
+ *   tier.<key>.seg<i>.codebook  F16 [kv_heads, groups, codes, g], one for every
+ *                               coded segment; <key> is the text of the tier's
+ *                               key, so tiers that share a key share a table
+ *   mean         F32 [kv_heads, d]   optional
+ *   permutation  I32 [d]             optional
+ *   transform    F32 [d, d]          optional, orthogonal rows
+ *   __metadata__ format = sphkv.codebook, version, head_dim, kv_heads;
+ *                transform = none | folded; data_sha256 (hex, over all data)
+ *
+ * A file may hold more keys than a mix asks for. All of it is checked, whatever
+ * is asked for; a tensor that this version does not know is refused, because it
+ * would change what the codes mean. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "codebook.h"
+#include "safetensors.h"
+
+#define FORMAT "sphkv.codebook"
+#define FILE_LIMIT ((size_t)1 << 30)
+
+/* ---- saving ----------------------------------------------------------------- */
+
+/* A file in the making. */
+typedef struct writing {
+    sk_arena arena;
+    sk_tensor tensor[SK_MAX_TIERS * SK_MAX_SEGMENTS + 3];
+    uint32_t tensors;
+    bool failed; /* out of memory */
+} writing;
+
+static void write_tensor(writing *w, const char *name, uint32_t dtype, const void *data,
+                         uint32_t ndim, const uint64_t *dims)
+{
+    sk_tensor *t = &w->tensor[w->tensors++];
+    *t = (sk_tensor){.name = name, .dtype = dtype, .ndim = ndim, .count = 1, .data = data};
+    for (uint32_t i = 0; i < ndim; i++) {
+        t->dims[i] = dims[i];
+        t->count *= dims[i];
+    }
+    t->bytes = t->count * sk_tensor_dtype_bytes(dtype);
+}
+
+static void part_name(const sk_codebook_part *part, char name[160])
+{
+    sk_text t = {0};
+    sk_text_printf(&t, "tier.%s.seg%u.codebook", part->key, part->seg);
+    if (t.failed || t.len >= 160)
+        name[0] = '\0';
+    else
+        memcpy(name, t.s, t.len + 1);
+    sk_text_free(&t);
+}
+
+/* One segment's codebooks, unless an earlier tier with this key wrote them. */
+static void write_part(writing *w, const sphkv_codebook *cb, const sk_codebook_part *part)
+{
+    char text[160];
+    part_name(part, text);
+    for (uint32_t i = 0; i < w->tensors; i++)
+        if (strcmp(w->tensor[i].name, text) == 0)
+            return;
+    size_t table = (size_t)part->codes * part->g;
+    char *name = sk_arena_strdup(&w->arena, text);
+    uint16_t *words = sk_arena_alloc(&w->arena, table * part->groups * cb->kv_heads * 2);
+    if (!name || !*name || !words) {
+        w->failed = true;
+        return;
+    }
+    for (uint32_t h = 0; h < cb->kv_heads; h++)
+        for (uint32_t j = 0; j < part->groups; j++)
+            sk_codebook_words_get(cb, part, h, j, words + table * (h * part->groups + j));
+    uint64_t dims[4] = {cb->kv_heads, part->groups, part->codes, part->g};
+    write_tensor(w, name, SK_TENSOR_F16, words, 4, dims);
+}
+
+static const char *number_text(sk_arena *arena, uint32_t n)
+{
+    sk_text t = {0};
+    sk_text_printf(&t, "%u", n);
+    const char *s = t.failed ? NULL : sk_arena_strdup(arena, t.s);
+    sk_text_free(&t);
+    return s;
+}
+
+static sk_status write_file(writing *w, const sphkv_codebook *cb, const char *path, sk_err *err)
+{
+    char hex[65];
+    sk_sha256 sha;
+    sk_sha256_init(&sha);
+    for (uint32_t i = 0; i < w->tensors; i++)
+        sk_sha256_add(&sha, w->tensor[i].data, w->tensor[i].bytes);
+    sk_sha256_hex(&sha, hex);
+    sk_tensor_note notes[] = {
+        {"format", FORMAT},
+        {"version", number_text(&w->arena, SPHKV_FORMAT_VERSION)},
+        {"head_dim", number_text(&w->arena, cb->spec.d)},
+        {"kv_heads", number_text(&w->arena, cb->kv_heads)},
+        {"transform", cb->transform_folded ? "folded" : "none"},
+        {"data_sha256", hex},
+    };
+    for (uint32_t i = 0; i < SK_COUNT(notes); i++)
+        w->failed |= !notes[i].value;
+    if (w->failed)
+        return sk_fail(err, SPHKV_ENOMEM, "out of memory writing %s", path);
+    return sk_safetensors_write(path, w->tensor, w->tensors, notes, SK_COUNT(notes), err);
+}
+
+sphkv_status sphkv_codebook_save(const sphkv_codebook *cb, const char *path, sphkv_error *err)
+{
+    writing w = {.tensors = 0};
+    sk_codebook_part part;
+    if (!cb || !path)
+        return sk_fail(err, SPHKV_EINVAL, "no codebook set, or no path, to save");
+    uint64_t d = cb->spec.d, heads[2] = {cb->kv_heads, d}, square[2] = {d, d};
+    for (uint32_t i = 0; sk_codebook_part_get(cb, i, &part); i++)
+        write_part(&w, cb, &part);
+    if (cb->mean)
+        write_tensor(&w, "mean", SK_TENSOR_F32, cb->mean, 2, heads);
+    if (cb->permutation)
+        write_tensor(&w, "permutation", SK_TENSOR_I32, cb->permutation, 1, &d);
+    if (cb->transform)
+        write_tensor(&w, "transform", SK_TENSOR_F32, cb->transform, 2, square);
+    sk_status st = write_file(&w, cb, path, err);
+    sk_arena_free(&w.arena);
+    return st;
+}
+
+/* ---- loading: the notes ------------------------------------------------------- */
+
+static sk_status check_number(const sk_safetensors *f, const char *key, uint32_t want, sk_err *err)
+{
+    const char *text = sk_safetensors_note(f, key);
+    uint64_t n;
+    if (!text || !sk_parse_u64(text, 0, UINT32_MAX, &n))
+        return sk_fail(err, SPHKV_EINVAL, "__metadata__ does not say %s", key);
+    if (n != want)
+        return sk_fail(err, SPHKV_EINVAL, "%s is %.20s, not %u", key, text, want);
+    return SPHKV_OK;
+}
+
+static sk_status check_notes(const sk_safetensors *f, sphkv_codebook *cb, sk_err *err)
+{
+    const char *format = sk_safetensors_note(f, "format");
+    const char *transform = sk_safetensors_note(f, "transform");
+    const char *hash = sk_safetensors_note(f, "data_sha256");
+    char hex[65];
+    if (!format || strcmp(format, FORMAT) != 0)
+        return sk_fail(err, SPHKV_EINVAL, "not a codebook set: format is not " FORMAT);
+    sk_status st = check_number(f, "version", SPHKV_FORMAT_VERSION, err);
+    if (st == SPHKV_OK)
+        st = check_number(f, "head_dim", cb->spec.d, err);
+    if (st == SPHKV_OK)
+        st = check_number(f, "kv_heads", cb->kv_heads, err);
+    if (st != SPHKV_OK)
+        return st;
+    if (transform && strcmp(transform, "none") != 0 && strcmp(transform, "folded") != 0)
+        return sk_fail(err, SPHKV_EINVAL, "transform is '%.40s': there are none and folded",
+                       transform);
+    cb->transform_folded = transform && strcmp(transform, "folded") == 0;
+    sk_sha256_of(f->data, f->data_bytes, hex);
+    if (hash && strcmp(hash, hex) != 0)
+        return sk_fail(err, SPHKV_EINVAL, "the data do not match data_sha256: the file is damaged");
+    return SPHKV_OK;
+}
+
+/* ---- loading: tensors ----------------------------------------------------------- */
+
+static sk_status check_form(const sk_tensor *t, uint32_t dtype, uint32_t ndim, const uint64_t *dims,
+                            sk_err *err)
+{
+    bool same = t->dtype == dtype && t->ndim == ndim;
+    for (uint32_t i = 0; same && i < ndim; i++)
+        same = t->dims[i] == dims[i];
+    if (same)
+        return SPHKV_OK;
+    sk_tensor want = {.ndim = ndim};
+    sk_text has = {0}, needs = {0};
+    memcpy(want.dims, dims, ndim * sizeof *dims);
+    sk_tensor_shape_print(t, &has);
+    sk_tensor_shape_print(&want, &needs);
+    sk_status st = sk_fail(err, SPHKV_EINVAL, "tensor '%.100s' is %s %s, not %s %s", t->name,
+                           sk_tensor_dtype_name(t->dtype), has.s ? has.s : "",
+                           sk_tensor_dtype_name(dtype), needs.s ? needs.s : "");
+    sk_text_free(&has);
+    sk_text_free(&needs);
+    return st;
+}
+
+/* Finite, and unit vectors where they must be. */
+static sk_status check_words(const sk_tensor *t, uint32_t g, bool unit, sk_err *err)
+{
+    for (uint64_t i = 0; i < t->count; i += g) {
+        float word[32];
+        double square = 0;
+        sk_tensor_to_f32(t, i, g, word);
+        for (uint32_t k = 0; k < g; k++)
+            square += (double)word[k] * (double)word[k];
+        if (!isfinite(square))
+            return sk_fail(err, SPHKV_EINVAL, "tensor '%.100s': codeword %llu is not finite",
+                           t->name, (unsigned long long)(i / g));
+        if (unit && fabs(square - 1) > 0.02)
+            return sk_fail(err, SPHKV_EINVAL, "tensor '%.100s': codeword %llu is no unit vector",
+                           t->name, (unsigned long long)(i / g));
+    }
+    return SPHKV_OK;
+}
+
+/* "tier.<key>.seg<i>.codebook" taken apart into the key of a tier and a segment. */
+static bool split_name(const char *name, char key[120], uint32_t *seg)
+{
+    static const char head[] = "tier.", tail[] = ".codebook";
+    size_t n = strlen(name), h = sizeof head - 1, e = sizeof tail - 1;
+    if (n <= h + e + 5 || memcmp(name, head, h) != 0 || strcmp(name + n - e, tail) != 0)
+        return false;
+    char digit = name[n - e - 1];
+    size_t len = n - e - 5 - h;
+    if (memcmp(name + n - e - 5, ".seg", 4) != 0 || digit < '0' || digit > '3' || len >= 120)
+        return false;
+    memcpy(key, name + h, len);
+    key[len] = '\0';
+    *seg = (uint32_t)(digit - '0');
+    return true;
+}
+
+/* One codebook tensor against the key that it names. A set of that one key
+ * knows the shape: it is made, asked and thrown away. */
+static sk_status check_codebook(const sk_tensor *t, const sphkv_codebook *cb, sk_err *err)
+{
+    char key[120], name[160];
+    uint32_t seg, i = 0;
+    sk_text mix = {0};
+    sk_err why = {0};
+    sk_codebook_part part = {.key = ""};
+    if (!split_name(t->name, key, &seg))
+        return sk_fail(err, SPHKV_EINVAL, "tensor '%.100s' is not one that this version knows",
+                       t->name);
+    sphkv_codebook one = {.kv_heads = cb->kv_heads};
+    sk_spec *spec = &one.spec;
+    spec->d = spec->dv = cb->spec.d;
+    spec->page = 128;
+    spec->heads_per_kv = 1;
+    sk_text_printf(&mix, "%s:vf32", key);
+    sk_status st = mix.failed ? SPHKV_ENOMEM : sk_mix_parse(mix.s, spec->tier, &spec->ntiers, &why);
+    if (st == SPHKV_OK)
+        st = sk_spec_check(spec, &why);
+    sk_text_free(&mix);
+    if (st != SPHKV_OK)
+        return sk_fail(err, st, "tensor '%.100s': %s", t->name, why.message);
+    while (sk_codebook_part_get(&one, i, &part) && part.seg != seg)
+        i++;
+    part_name(&part, name);
+    if (strcmp(name, t->name) != 0)
+        return sk_fail(err, SPHKV_EINVAL, "tensor '%.100s' is no coded segment, or misspelt",
+                       t->name);
+    uint64_t dims[4] = {cb->kv_heads, part.groups, part.codes, part.g};
+    st = check_form(t, SK_TENSOR_F16, 4, dims, err);
+    return st == SPHKV_OK ? check_words(t, part.g, part.span_dims == part.g, err) : st;
+}
+
+/* ---- loading: what goes with the codewords -------------------------------------- */
+
+static sk_status load_mean(const sk_tensor *t, sphkv_codebook *cb, sk_err *err)
+{
+    uint64_t dims[2] = {cb->kv_heads, cb->spec.d};
+    sk_status st = check_form(t, SK_TENSOR_F32, 2, dims, err);
+    if (st != SPHKV_OK)
+        return st;
+    cb->mean = sk_malloc(t->bytes);
+    if (!cb->mean)
+        return sk_fail(err, SPHKV_ENOMEM, "out of memory");
+    sk_tensor_to_f32(t, 0, t->count, cb->mean);
+    for (uint64_t i = 0; i < t->count; i++)
+        if (!isfinite(cb->mean[i]))
+            return sk_fail(err, SPHKV_EINVAL, "mean: element %llu is not finite",
+                           (unsigned long long)i);
+    return SPHKV_OK;
+}
+
+static sk_status load_permutation(const sk_tensor *t, sphkv_codebook *cb, sk_err *err)
+{
+    uint64_t d = cb->spec.d;
+    bool seen[1024] = {false};
+    sk_status st = check_form(t, SK_TENSOR_I32, 1, &d, err);
+    if (st != SPHKV_OK)
+        return st;
+    cb->permutation = sk_malloc(t->bytes);
+    if (!cb->permutation)
+        return sk_fail(err, SPHKV_ENOMEM, "out of memory");
+    memcpy(cb->permutation, t->data, t->bytes);
+    for (uint32_t i = 0; i < d; i++) {
+        uint32_t to = cb->permutation[i];
+        if (to >= d || seen[to])
+            return sk_fail(err, SPHKV_EINVAL, "permutation: element %u is out of range or twice",
+                           i);
+        seen[to] = true;
+    }
+    return SPHKV_OK;
+}
+
+static sk_status load_transform(const sk_tensor *t, sphkv_codebook *cb, sk_err *err)
+{
+    uint32_t d = cb->spec.d;
+    uint64_t dims[2] = {d, d};
+    sk_status st = check_form(t, SK_TENSOR_F32, 2, dims, err);
+    if (st != SPHKV_OK)
+        return st;
+    cb->transform = sk_malloc(t->bytes);
+    if (!cb->transform)
+        return sk_fail(err, SPHKV_ENOMEM, "out of memory");
+    sk_tensor_to_f32(t, 0, t->count, cb->transform);
+    for (uint32_t i = 0; i < d; i++)
+        for (uint32_t j = 0; j <= i; j++) {
+            const float *a = cb->transform + (size_t)i * d, *b = cb->transform + (size_t)j * d;
+            double sum = 0;
+            for (uint32_t k = 0; k < d; k++)
+                sum += (double)a[k] * (double)b[k];
+            if (!(fabs(sum - (i == j)) <= 1e-3))
+                return sk_fail(err, SPHKV_EINVAL, "transform: rows %u and %u are not orthonormal",
+                               j, i);
+        }
+    return SPHKV_OK;
+}
+
+static sk_status load_tensor(const sk_tensor *t, sphkv_codebook *cb, sk_err *err)
+{
+    if (strcmp(t->name, "mean") == 0)
+        return load_mean(t, cb, err);
+    if (strcmp(t->name, "permutation") == 0)
+        return load_permutation(t, cb, err);
+    if (strcmp(t->name, "transform") == 0)
+        return load_transform(t, cb, err);
+    return check_codebook(t, cb, err);
+}
+
+/* ---- loading: the whole --------------------------------------------------------- */
+
+/* Copies the codewords of one part out of its tensor, checked before. */
+static sk_status load_part(const sk_safetensors *f, sphkv_codebook *cb,
+                           const sk_codebook_part *part, sk_err *err)
+{
+    char name[160];
+    part_name(part, name);
+    const sk_tensor *t = sk_safetensors_find(f, name);
+    if (!t)
+        return sk_fail(err, SPHKV_ENOTFOUND, "no codebook for segment %u of the key %s", part->seg,
+                       part->key);
+    size_t table = (size_t)part->codes * part->g * 2;
+    uint16_t words[SK_CODEBOOK_WORDS_MAX];
+    for (uint32_t h = 0; h < cb->kv_heads; h++)
+        for (uint32_t j = 0; j < part->groups; j++) {
+            memcpy(words, t->data + table * (h * part->groups + j), table);
+            sk_codebook_words_put(cb, part, h, j, words);
+        }
+    return SPHKV_OK;
+}
+
+static sk_status load_all(const sk_safetensors *f, sphkv_codebook *cb, sk_err *err)
+{
+    sk_codebook_part part;
+    sk_status st = check_notes(f, cb, err);
+    for (uint32_t i = 0; st == SPHKV_OK && i < f->tensors; i++)
+        st = load_tensor(&f->tensor[i], cb, err);
+    for (uint32_t i = 0; st == SPHKV_OK && sk_codebook_part_get(cb, i, &part); i++)
+        st = load_part(f, cb, &part, err);
+    return st;
+}
+
+sphkv_status sphkv_codebook_load(const char *path, const sphkv_spec_params *params,
+                                 uint32_t kv_heads, sphkv_codebook **out, sphkv_error *err)
+{
+    sk_spec spec;
+    sk_safetensors f;
+    sk_err why = {0};
+    sphkv_codebook *cb = NULL;
+    if (!out || !path)
+        return sk_fail(err, SPHKV_EINVAL, "no path, or no place for the codebook set");
+    *out = NULL;
+    sk_status st = sk_spec_from_params(params, &spec, err);
+    if (st == SPHKV_OK)
+        st = sk_safetensors_read(path, FILE_LIMIT, &f, err);
+    if (st != SPHKV_OK)
+        return st;
+    st = sk_codebook_new(&spec, kv_heads, &cb, &why);
+    if (st == SPHKV_OK)
+        st = load_all(&f, cb, &why);
+    sk_safetensors_free(&f);
+    if (st == SPHKV_OK) {
+        *out = cb;
+        return SPHKV_OK;
+    }
+    sphkv_codebook_free(cb);
+    return sk_fail(err, st, "%.150s: %s", path, why.message);
+}
