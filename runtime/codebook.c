@@ -19,6 +19,22 @@ static void coded_part_of(const sk_spec *spec, sk_spec *out)
     }
 }
 
+sk_status sk_codebook_take_spec(sphkv_codebook *cb, const sk_spec *spec, sk_err *err)
+{
+    coded_part_of(spec, &cb->spec);
+    for (uint32_t t = 0; t < cb->spec.ntiers; t++) {
+        sk_text key = {0};
+        sk_key_print(&cb->spec.tier[t], &key);
+        bool failed = key.failed || key.len >= SK_CODEBOOK_KEY;
+        if (!failed)
+            memcpy(cb->key[t], key.s, key.len + 1);
+        sk_text_free(&key);
+        if (failed)
+            return sk_fail(err, SPHKV_ENOMEM, "out of memory for a codebook set");
+    }
+    return SPHKV_OK;
+}
+
 sk_status sk_codebook_new(const sk_spec *spec, uint32_t kv_heads, sphkv_codebook **out, sk_err *err)
 {
     *out = NULL;
@@ -28,7 +44,11 @@ sk_status sk_codebook_new(const sk_spec *spec, uint32_t kv_heads, sphkv_codebook
     if (!cb)
         return sk_fail(err, SPHKV_ENOMEM, "out of memory for a codebook set");
     cb->kv_heads = kv_heads;
-    coded_part_of(spec, &cb->spec);
+    sk_status st = sk_codebook_take_spec(cb, spec, err);
+    if (st != SPHKV_OK) {
+        sphkv_codebook_free(cb);
+        return st;
+    }
     if (cb->spec.ntiers) {
         cb->head_bytes = sk_codebook_head_bytes(&cb->spec);
         size_t bytes = (size_t)cb->head_bytes * kv_heads;
@@ -133,14 +153,8 @@ bool sk_codebook_part_get(const sphkv_codebook *cb, uint32_t i, sk_codebook_part
                                        .g = seg->g,
                                        .codes = 1u << seg->b,
                                        .span_dims = seg->span == SK_SPAN_ALL ? dims : seg->span,
-                                       .off = sk_codebook_tier_off(spec, t, s)};
-            sk_text key = {0};
-            sk_key_print(tier, &key);
-            if (key.failed || key.len >= sizeof part->key)
-                part->key[0] = '\0';
-            else
-                memcpy(part->key, key.s, key.len + 1);
-            sk_text_free(&key);
+                                       .off = sk_codebook_tier_off(spec, t, s),
+                                       .key = cb->key[t]};
             return true;
         }
     }

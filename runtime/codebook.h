@@ -16,11 +16,14 @@
 
 #include "layout.h"
 
+#define SK_CODEBOOK_KEY 96 /* the longest key, four segments, has 80 */
+
 struct sphkv_codebook {
     uint32_t kv_heads;
-    sk_spec spec;        /* d, ntiers, tier only: the coded tiers, in order */
-    uint32_t head_bytes; /* stride between KV heads in packed */
-    uint8_t *packed;     /* 64-byte aligned, inside block; NULL when nothing is coded */
+    sk_spec spec;                            /* d, ntiers, tier only: the coded tiers, in order */
+    uint32_t head_bytes;                     /* stride between KV heads in packed */
+    char key[SK_MAX_TIERS][SK_CODEBOOK_KEY]; /* text of each tier's key */
+    uint8_t *packed; /* 64-byte aligned, inside block; NULL when nothing is coded */
     void *block;
     /* What a set may ask for beyond its codewords; NULL = not asked for. */
     float *mean;           /* [kv_heads][d], taken off before coding */
@@ -47,6 +50,9 @@ sk_status sk_codebook_is_plain(const sphkv_codebook *cb, sk_err *err);
 
 /* ---- for what makes, loads and saves sets --------------------------------- */
 
+/* Fills spec and key with the coded tiers of a checked spec. */
+sk_status sk_codebook_take_spec(sphkv_codebook *cb, const sk_spec *spec, sk_err *err);
+
 /* One coded segment of a set, resolved. */
 typedef struct sk_codebook_part {
     uint32_t tier, seg; /* place in cb->spec */
@@ -56,7 +62,7 @@ typedef struct sk_codebook_part {
     uint32_t g, codes;
     uint32_t span_dims; /* == g: codewords are unit vectors */
     uint32_t off;       /* of its table in a head */
-    char key[120];      /* the text of the tier's key */
+    const char *key;    /* the text of the tier's key, the set's */
 } sk_codebook_part;
 
 /* The i-th coded segment, over all tiers; false when there are no more. */

@@ -1,13 +1,4 @@
-/* codebook_file.c - codebook sets as .safetensors files, format version 1.
- *
- *   tier.<key>.seg<i>.codebook  F16 [kv_heads, groups, codes, g], one for every
- *                               coded segment; <key> is the text of the tier's
- *                               key, so tiers that share a key share a table
- *   mean         F32 [kv_heads, d]   optional
- *   permutation  I32 [d]             optional
- *   transform    F32 [d, d]          optional, orthogonal rows
- *   __metadata__ format = sphkv.codebook, version, head_dim, kv_heads;
- *                transform = none | folded; data_sha256 (hex, over all data)
+/* codebook_load.c - the loader of codebook sets; codebook_save.c has the format.
  *
  * A file may hold more keys than a mix asks for. All of it is checked, whatever
  * is asked for; a tensor that this version does not know is refused, because it
@@ -16,118 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "codebook.h"
+#include "codebook_file.h"
 #include "safetensors.h"
 
-#define FORMAT "sphkv.codebook"
 #define FILE_LIMIT ((size_t)1 << 30)
-
-/* ---- saving ----------------------------------------------------------------- */
-
-/* A file in the making. */
-typedef struct writing {
-    sk_arena arena;
-    sk_tensor tensor[SK_MAX_TIERS * SK_MAX_SEGMENTS + 3];
-    uint32_t tensors;
-    bool failed; /* out of memory */
-} writing;
-
-static void write_tensor(writing *w, const char *name, uint32_t dtype, const void *data,
-                         uint32_t ndim, const uint64_t *dims)
-{
-    sk_tensor *t = &w->tensor[w->tensors++];
-    *t = (sk_tensor){.name = name, .dtype = dtype, .ndim = ndim, .count = 1, .data = data};
-    for (uint32_t i = 0; i < ndim; i++) {
-        t->dims[i] = dims[i];
-        t->count *= dims[i];
-    }
-    t->bytes = t->count * sk_tensor_dtype_bytes(dtype);
-}
-
-static void part_name(const sk_codebook_part *part, char name[160])
-{
-    sk_text t = {0};
-    sk_text_printf(&t, "tier.%s.seg%u.codebook", part->key, part->seg);
-    if (t.failed || t.len >= 160)
-        name[0] = '\0';
-    else
-        memcpy(name, t.s, t.len + 1);
-    sk_text_free(&t);
-}
-
-/* One segment's codebooks, unless an earlier tier with this key wrote them. */
-static void write_part(writing *w, const sphkv_codebook *cb, const sk_codebook_part *part)
-{
-    char text[160];
-    part_name(part, text);
-    for (uint32_t i = 0; i < w->tensors; i++)
-        if (strcmp(w->tensor[i].name, text) == 0)
-            return;
-    size_t table = (size_t)part->codes * part->g;
-    char *name = sk_arena_strdup(&w->arena, text);
-    uint16_t *words = sk_arena_alloc(&w->arena, table * part->groups * cb->kv_heads * 2);
-    if (!name || !*name || !words) {
-        w->failed = true;
-        return;
-    }
-    for (uint32_t h = 0; h < cb->kv_heads; h++)
-        for (uint32_t j = 0; j < part->groups; j++)
-            sk_codebook_words_get(cb, part, h, j, words + table * (h * part->groups + j));
-    uint64_t dims[4] = {cb->kv_heads, part->groups, part->codes, part->g};
-    write_tensor(w, name, SK_TENSOR_F16, words, 4, dims);
-}
-
-static const char *number_text(sk_arena *arena, uint32_t n)
-{
-    sk_text t = {0};
-    sk_text_printf(&t, "%u", n);
-    const char *s = t.failed ? NULL : sk_arena_strdup(arena, t.s);
-    sk_text_free(&t);
-    return s;
-}
-
-static sk_status write_file(writing *w, const sphkv_codebook *cb, const char *path, sk_err *err)
-{
-    char hex[65];
-    sk_sha256 sha;
-    sk_sha256_init(&sha);
-    for (uint32_t i = 0; i < w->tensors; i++)
-        sk_sha256_add(&sha, w->tensor[i].data, w->tensor[i].bytes);
-    sk_sha256_hex(&sha, hex);
-    sk_tensor_note notes[] = {
-        {"format", FORMAT},
-        {"version", number_text(&w->arena, SPHKV_FORMAT_VERSION)},
-        {"head_dim", number_text(&w->arena, cb->spec.d)},
-        {"kv_heads", number_text(&w->arena, cb->kv_heads)},
-        {"transform", cb->transform_folded ? "folded" : "none"},
-        {"data_sha256", hex},
-    };
-    for (uint32_t i = 0; i < SK_COUNT(notes); i++)
-        w->failed |= !notes[i].value;
-    if (w->failed)
-        return sk_fail(err, SPHKV_ENOMEM, "out of memory writing %s", path);
-    return sk_safetensors_write(path, w->tensor, w->tensors, notes, SK_COUNT(notes), err);
-}
-
-sphkv_status sphkv_codebook_save(const sphkv_codebook *cb, const char *path, sphkv_error *err)
-{
-    writing w = {.tensors = 0};
-    sk_codebook_part part;
-    if (!cb || !path)
-        return sk_fail(err, SPHKV_EINVAL, "no codebook set, or no path, to save");
-    uint64_t d = cb->spec.d, heads[2] = {cb->kv_heads, d}, square[2] = {d, d};
-    for (uint32_t i = 0; sk_codebook_part_get(cb, i, &part); i++)
-        write_part(&w, cb, &part);
-    if (cb->mean)
-        write_tensor(&w, "mean", SK_TENSOR_F32, cb->mean, 2, heads);
-    if (cb->permutation)
-        write_tensor(&w, "permutation", SK_TENSOR_I32, cb->permutation, 1, &d);
-    if (cb->transform)
-        write_tensor(&w, "transform", SK_TENSOR_F32, cb->transform, 2, square);
-    sk_status st = write_file(&w, cb, path, err);
-    sk_arena_free(&w.arena);
-    return st;
-}
 
 /* ---- loading: the notes ------------------------------------------------------- */
 
@@ -148,8 +31,8 @@ static sk_status check_notes(const sk_safetensors *f, sphkv_codebook *cb, sk_err
     const char *transform = sk_safetensors_note(f, "transform");
     const char *hash = sk_safetensors_note(f, "data_sha256");
     char hex[65];
-    if (!format || strcmp(format, FORMAT) != 0)
-        return sk_fail(err, SPHKV_EINVAL, "not a codebook set: format is not " FORMAT);
+    if (!format || strcmp(format, SK_CODEBOOK_FORMAT) != 0)
+        return sk_fail(err, SPHKV_EINVAL, "not a codebook set: format is not " SK_CODEBOOK_FORMAT);
     sk_status st = check_number(f, "version", SPHKV_FORMAT_VERSION, err);
     if (st == SPHKV_OK)
         st = check_number(f, "head_dim", cb->spec.d, err);
@@ -210,7 +93,7 @@ static sk_status check_words(const sk_tensor *t, uint32_t g, bool unit, sk_err *
 }
 
 /* "tier.<key>.seg<i>.codebook" taken apart into the key of a tier and a segment. */
-static bool split_name(const char *name, char key[120], uint32_t *seg)
+static bool split_name(const char *name, char key[SK_CODEBOOK_KEY], uint32_t *seg)
 {
     static const char head[] = "tier.", tail[] = ".codebook";
     size_t n = strlen(name), h = sizeof head - 1, e = sizeof tail - 1;
@@ -218,7 +101,8 @@ static bool split_name(const char *name, char key[120], uint32_t *seg)
         return false;
     char digit = name[n - e - 1];
     size_t len = n - e - 5 - h;
-    if (memcmp(name + n - e - 5, ".seg", 4) != 0 || digit < '0' || digit > '3' || len >= 120)
+    if (memcmp(name + n - e - 5, ".seg", 4) != 0 || digit < '0' || digit > '3' ||
+        len >= SK_CODEBOOK_KEY)
         return false;
     memcpy(key, name + h, len);
     key[len] = '\0';
@@ -226,36 +110,46 @@ static bool split_name(const char *name, char key[120], uint32_t *seg)
     return true;
 }
 
-/* One codebook tensor against the key that it names. A set of that one key
- * knows the shape: it is made, asked and thrown away. */
+/* The set, without memory, of the one key that a tensor names: it knows places
+ * and shapes. */
+static sk_status set_of_key(const char *key, const sphkv_codebook *cb, sphkv_codebook *one,
+                            sk_err *err)
+{
+    sk_spec spec = {.d = cb->spec.d, .dv = cb->spec.d, .heads_per_kv = 1, .page = 128, .ntiers = 1};
+    sk_text tier = {0};
+    sk_text_printf(&tier, "%s:vf32", key);
+    sk_status st = tier.failed ? sk_fail(err, SPHKV_ENOMEM, "out of memory")
+                               : sk_tier_parse(tier.s, &spec.tier[0], err);
+    sk_text_free(&tier);
+    if (st == SPHKV_OK)
+        st = sk_spec_check(&spec, err);
+    if (st == SPHKV_OK)
+        st = sk_codebook_take_spec(one, &spec, err);
+    one->kv_heads = cb->kv_heads;
+    return st;
+}
+
 static sk_status check_codebook(const sk_tensor *t, const sphkv_codebook *cb, sk_err *err)
 {
-    char key[120], name[160];
+    char key[SK_CODEBOOK_KEY];
     uint32_t seg, i = 0;
-    sk_text mix = {0};
     sk_err why = {0};
-    sk_codebook_part part = {.key = ""};
+    sphkv_codebook one = {0};
+    sk_codebook_part part;
     if (!split_name(t->name, key, &seg))
         return sk_fail(err, SPHKV_EINVAL, "tensor '%.100s' is not one that this version knows",
                        t->name);
-    sphkv_codebook one = {.kv_heads = cb->kv_heads};
-    sk_spec *spec = &one.spec;
-    spec->d = spec->dv = cb->spec.d;
-    spec->page = 128;
-    spec->heads_per_kv = 1;
-    sk_text_printf(&mix, "%s:vf32", key);
-    sk_status st = mix.failed ? SPHKV_ENOMEM : sk_mix_parse(mix.s, spec->tier, &spec->ntiers, &why);
-    if (st == SPHKV_OK)
-        st = sk_spec_check(spec, &why);
-    sk_text_free(&mix);
+    sk_status st = set_of_key(key, cb, &one, &why);
     if (st != SPHKV_OK)
         return sk_fail(err, st, "tensor '%.100s': %s", t->name, why.message);
-    while (sk_codebook_part_get(&one, i, &part) && part.seg != seg)
-        i++;
-    part_name(&part, name);
-    if (strcmp(name, t->name) != 0)
-        return sk_fail(err, SPHKV_EINVAL, "tensor '%.100s' is no coded segment, or misspelt",
-                       t->name);
+    do {
+        if (!sk_codebook_part_get(&one, i++, &part))
+            return sk_fail(err, SPHKV_EINVAL, "tensor '%.100s': the key has no such coded segment",
+                           t->name);
+    } while (part.seg != seg);
+    if (strcmp(part.key, key) != 0)
+        return sk_fail(err, SPHKV_EINVAL, "tensor '%.100s': its key is spelt %s", t->name,
+                       part.key);
     uint64_t dims[4] = {cb->kv_heads, part.groups, part.codes, part.g};
     st = check_form(t, SK_TENSOR_F16, 4, dims, err);
     return st == SPHKV_OK ? check_words(t, part.g, part.span_dims == part.g, err) : st;
@@ -342,8 +236,9 @@ static sk_status load_tensor(const sk_tensor *t, sphkv_codebook *cb, sk_err *err
 static sk_status load_part(const sk_safetensors *f, sphkv_codebook *cb,
                            const sk_codebook_part *part, sk_err *err)
 {
-    char name[160];
-    part_name(part, name);
+    char name[SK_CODEBOOK_NAME];
+    if (!sk_codebook_part_name(part, name))
+        return sk_fail(err, SPHKV_ENOMEM, "out of memory");
     const sk_tensor *t = sk_safetensors_find(f, name);
     if (!t)
         return sk_fail(err, SPHKV_ENOTFOUND, "no codebook for segment %u of the key %s", part->seg,
