@@ -1,0 +1,171 @@
+/* measure.c - see measure.h. */
+#define _GNU_SOURCE
+#include "measure.h"
+
+#include <stdatomic.h>
+#include <string.h>
+#include <time.h>
+
+#define SAMPLE_US 200.0  /* a sample lasts at least about this long */
+#define SETTLE_US 2e6    /* no warm-up lasts longer */
+#define REPS_MOST 4096u
+#define COPIES_MOST 1024u
+#define LANES_MOST 64u
+#define COLD_MOST ((size_t)2 << 30)
+
+static double now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
+}
+
+size_t sk_measure_cold_bytes(uint32_t last_level_bytes)
+{
+    size_t cache = last_level_bytes ? last_level_bytes : (size_t)32 << 20;
+    return 4 * cache < COLD_MOST ? 4 * cache : COLD_MOST;
+}
+
+uint32_t sk_measure_copies(double bytes, size_t cold)
+{
+    double n = bytes > 0 ? (double)cold / bytes + 1 : COPIES_MOST;
+    return n > COPIES_MOST ? COPIES_MOST : (uint32_t)n;
+}
+
+static void set_workspace(uint32_t kernel, void *args, void *workspace, size_t bytes)
+{
+    switch (kernel) {
+    case SPHKV_ATTN_DECODE:
+        ((sphkv_attn_args *)args)->workspace = workspace;
+        ((sphkv_attn_args *)args)->workspace_bytes = bytes;
+        break;
+    case SPHKV_KV_APPEND:
+        ((sphkv_append_args *)args)->workspace = workspace;
+        ((sphkv_append_args *)args)->workspace_bytes = bytes;
+        break;
+    default:
+        ((sphkv_encode_args *)args)->workspace = workspace;
+        ((sphkv_encode_args *)args)->workspace_bytes = bytes;
+        break;
+    }
+}
+
+sk_status sk_lane_make(const sk_image *image, const sk_case *kase, uint32_t *cursor, double bytes,
+                       sk_lane *out, sk_err *err)
+{
+    size_t work = (image->workspace + 63) / 64 * 64;
+    memset(out, 0, sizeof *out);
+    out->image = image;
+    out->args_size = kase->args_size;
+    out->copies = kase->copies;
+    out->cursor = cursor;
+    out->reps = 1;
+    out->bytes = bytes;
+    out->args = sk_calloc(kase->copies, kase->args_size);
+    out->memory = sk_calloc(1, work + 128);
+    if (!out->args || !out->memory) {
+        sk_lane_free(out);
+        return sk_fail(err, SPHKV_ENOMEM, "no memory for a workspace of %zu bytes", work);
+    }
+    out->workspace = (void *)(((uintptr_t)out->memory + 63) & ~(uintptr_t)63);
+    for (uint32_t i = 0; i < kase->copies; i++) {
+        void *args = out->args + i * out->args_size;
+        memcpy(args, sk_case_args(kase, i), out->args_size);
+        set_workspace(image->spec.kernel, args, out->workspace, work);
+    }
+    return SPHKV_OK;
+}
+
+void sk_lane_free(sk_lane *lane)
+{
+    sk_free(lane->args);
+    sk_free(lane->memory);
+    lane->args = NULL;
+    lane->memory = NULL;
+}
+
+typedef struct one_run {
+    sk_lane *lane;
+    const void *args;
+} one_run;
+
+static void run_part(void *user, uint32_t part, uint32_t parts)
+{
+    one_run *run = user;
+    const sk_image *image = run->lane->image;
+    sk_status st = image->kernel->run(image, run->args, part, parts, NULL);
+    if (st != SPHKV_OK) atomic_store(&run->lane->fail, (uint32_t)st);
+}
+
+/* The failed run again, on this thread alone, for its message. */
+static sk_status explain(const one_run *run, uint32_t parts, sk_err *err)
+{
+    const sk_image *image = run->lane->image;
+    sk_status st = SPHKV_OK;
+    for (uint32_t part = 0; part < parts && st == SPHKV_OK; part++)
+        st = image->kernel->run(image, run->args, part, parts, err);
+    return st != SPHKV_OK ? st : sk_fail(err, SPHKV_EINTERNAL, "a part of a run failed, once");
+}
+
+sk_status sk_lane_run(sk_lane *lane, sk_team *team, uint32_t copy, sk_err *err)
+{
+    one_run run = {lane, lane->args + copy * lane->args_size};
+    atomic_store(&lane->fail, SPHKV_OK);
+    sk_team_run(team, run_part, &run);
+    return atomic_load(&lane->fail) == SPHKV_OK ? SPHKV_OK
+                                                : explain(&run, sk_team_size(team), err);
+}
+
+sk_status sk_lane_time(sk_lane *lane, sk_team *team, double *us, sk_err *err)
+{
+    double t0 = now_us();
+    for (uint32_t r = 0; r < lane->reps; r++) {
+        uint32_t copy = *lane->cursor % lane->copies;
+        *lane->cursor = copy + 1;
+        sk_status st = sk_lane_run(lane, team, copy, err);
+        if (st != SPHKV_OK) return st;
+    }
+    *us = (now_us() - t0) / lane->reps;
+    return SPHKV_OK;
+}
+
+sk_status sk_lane_settle(sk_lane *lane, sk_team *team, sk_err *err)
+{
+    double start = now_us(), best = 0;
+    lane->reps = 1;
+    for (uint32_t i = 0; i < lane->copies + 2; i++) {
+        double us;
+        sk_status st = sk_lane_time(lane, team, &us, err);
+        if (st != SPHKV_OK) return st;
+        if (i == 0 || us < best) best = us;
+        if (i >= 2 && now_us() - start > SETTLE_US) break;
+    }
+    double reps = best > 0 ? SAMPLE_US / best + 1 : REPS_MOST;
+    lane->reps = best >= SAMPLE_US ? 1 : reps > REPS_MOST ? REPS_MOST : (uint32_t)reps;
+    return SPHKV_OK;
+}
+
+sk_status sk_measure_rounds(sk_lane *const *lane, sk_sweep *const *sweep, uint32_t n,
+                            uint32_t rounds, sk_team *team, uint64_t seed, double *const *us,
+                            double *const *sweep_us, sk_err *err)
+{
+    uint32_t order[LANES_MOST];
+    sk_rng rng;
+    if (n > LANES_MOST) return sk_fail(err, SPHKV_EINVAL, "%u lanes at once", n);
+    sk_rng_seed(&rng, seed);
+    for (uint32_t i = 0; i < n; i++) order[i] = i;
+    for (uint32_t r = 0; r < rounds; r++) {
+        for (uint32_t i = n; i > 1; i--) {
+            uint32_t k = sk_rng_below(&rng, i), t = order[i - 1];
+            order[i - 1] = order[k];
+            order[k] = t;
+        }
+        for (uint32_t i = 0; i < n; i++) {
+            uint32_t k = order[i];
+            sk_status st = sk_lane_time(lane[k], team, &us[k][r], err);
+            if (st != SPHKV_OK) return st;
+            if (sweep && sweep[k]) sweep_us[k][r] = sk_sweep_time(sweep[k], team);
+        }
+    }
+    return SPHKV_OK;
+}

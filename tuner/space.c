@@ -1,0 +1,212 @@
+/* space.c - see space.h. Enumeration asks only `valid`, which is cheap; a space
+ * too large to list is an error of the table of tunables, not a case to sample
+ * blindly. */
+#include "space.h"
+
+#include <string.h>
+
+#define COMBINATIONS_MOST (1u << 22)
+
+static bool tunes(const sk_space *space, uint32_t t)
+{
+    return sk_tunable_get(t)->kernels & SK_FOR(space->spec.kernel);
+}
+
+/* The n-th combination in mixed radix: the first tunable of the table is the
+ * slowest digit. */
+static void combination(const sk_space *space, uint64_t n, sk_schedule *out)
+{
+    memset(out, 0, sizeof *out);
+    for (uint32_t t = SK_TUNABLE_COUNT; t-- > 0;) {
+        if (!tunes(space, t)) continue;
+        uint32_t radix = sk_tunable_count(t);
+        out->v[t] = sk_tunable_value(t, (uint32_t)(n % radix));
+        n /= radix;
+    }
+}
+
+static bool same_schedule(const sk_schedule *a, const sk_schedule *b)
+{
+    return memcmp(a->v, b->v, sizeof a->v) == 0;
+}
+
+static sk_status list_valid(sk_space *space, const sk_kernel *kernel, sk_err *err)
+{
+    uint32_t cap = 64;
+    sk_schedule s, first;
+    memset(&first, 0, sizeof first);
+    kernel->default_schedule(&space->spec, &space->target, &first);
+    space->candidate = sk_calloc(cap, sizeof *space->candidate);
+    if (!space->candidate) return sk_fail(err, SPHKV_ENOMEM, "no memory for a search space");
+    space->candidate[space->count++].schedule = first;
+    for (uint64_t n = 0; n < space->combinations; n++) {
+        combination(space, n, &s);
+        if (same_schedule(&s, &first)) continue;
+        if (kernel->valid(&space->spec, &s, &space->target, NULL) != SPHKV_OK) continue;
+        if (space->count == cap) {
+            sk_candidate *more = sk_realloc(space->candidate, 2 * cap * sizeof *more);
+            if (!more) return sk_fail(err, SPHKV_ENOMEM, "no memory for a search space");
+            memset(more + cap, 0, cap * sizeof *more);
+            space->candidate = more;
+            cap *= 2;
+        }
+        space->candidate[space->count++].schedule = s;
+    }
+    return SPHKV_OK;
+}
+
+sk_status sk_space_make(const sk_spec *spec, const sk_target *target, sk_space *out, sk_err *err)
+{
+    memset(out, 0, sizeof *out);
+    const sk_kernel *kernel = sk_kernel_get(spec->kernel);
+    if (!kernel) return sk_fail(err, SPHKV_EUNSUPPORTED, "there is no kernel %u", spec->kernel);
+    sk_status st = kernel->supported(spec, err);
+    if (st != SPHKV_OK) return st;
+    out->spec = *spec;
+    out->target = *target;
+    out->combinations = 1;
+    for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++)
+        if (tunes(out, t)) out->combinations *= sk_tunable_count(t);
+    if (out->combinations > COMBINATIONS_MOST)
+        return sk_fail(err, SPHKV_EINTERNAL, "%llu combinations of tunables are too many to list",
+                       (unsigned long long)out->combinations);
+    st = list_valid(out, kernel, err);
+    if (st != SPHKV_OK) sk_space_free(out);
+    return st;
+}
+
+void sk_space_free(sk_space *space)
+{
+    sk_free(space->candidate);
+    sk_arena_free(&space->arena);
+    space->candidate = NULL;
+    space->count = 0;
+}
+
+sk_status sk_space_resolve(sk_space *space, uint32_t index, sk_err *err)
+{
+    sk_candidate *c = &space->candidate[index];
+    sk_arena scratch = {0};
+    sk_code_ir ir;
+    sk_err why = {0};
+    if (c->resolved) return SPHKV_OK;
+    c->built = sk_code_ir_build(&space->spec, &c->schedule, &scratch, &ir, &why);
+    if (c->built == SPHKV_ENOMEM) {
+        sk_arena_free(&scratch);
+        return sk_fail(err, SPHKV_ENOMEM, "%s", why.message);
+    }
+    c->resolved = true;
+    c->same_as = index;
+    if (c->built == SPHKV_OK)
+        memcpy(c->ir_hash, ir.hash, sizeof c->ir_hash);
+    else
+        c->reason = sk_arena_strdup(&space->arena, why.message);
+    sk_arena_free(&scratch);
+    for (uint32_t i = 0; i < space->count && c->built == SPHKV_OK; i++) {
+        const sk_candidate *other = &space->candidate[i];
+        if (i == index || !other->resolved || strcmp(other->ir_hash, c->ir_hash) != 0) continue;
+        c->same_as = other->same_as;
+        break;
+    }
+    return SPHKV_OK;
+}
+
+sk_status sk_space_resolve_all(sk_space *space, uint32_t *distinct, sk_err *err)
+{
+    *distinct = 0;
+    for (uint32_t i = 0; i < space->count; i++) {
+        sk_status st = sk_space_resolve(space, i, err);
+        if (st != SPHKV_OK) return st;
+        *distinct += space->candidate[i].same_as == i;
+    }
+    return SPHKV_OK;
+}
+
+uint32_t sk_space_find(const sk_space *space, const sk_schedule *schedule)
+{
+    for (uint32_t i = 0; i < space->count; i++)
+        if (same_schedule(&space->candidate[i].schedule, schedule)) return i;
+    return SK_NONE;
+}
+
+/* ---- the order of trials --------------------------------------------------- */
+
+static void shuffle(uint32_t *x, uint32_t n, sk_rng *rng)
+{
+    for (uint32_t i = n; i > 1; i--) {
+        uint32_t k = sk_rng_below(rng, i), t = x[i - 1];
+        x[i - 1] = x[k];
+        x[k] = t;
+    }
+}
+
+sk_status sk_walk_start(sk_space *space, uint64_t seed, sk_walk *out, sk_err *err)
+{
+    uint32_t n = space->count;
+    memset(out, 0, sizeof *out);
+    out->space = space;
+    out->order = sk_calloc(n, sizeof *out->order);
+    out->near = sk_calloc(n, sizeof *out->near);
+    out->taken = sk_calloc(n, sizeof *out->taken);
+    if (!out->order || !out->near || !out->taken) {
+        sk_walk_free(out);
+        return sk_fail(err, SPHKV_ENOMEM, "no memory for the order of trials");
+    }
+    sk_rng_seed(&out->rng, seed);
+    for (uint32_t i = 0; i < n; i++) out->order[i] = i;
+    shuffle(out->order + 1, n - 1, &out->rng);
+    return SPHKV_OK;
+}
+
+void sk_walk_free(sk_walk *w)
+{
+    sk_free(w->order);
+    sk_free(w->near);
+    sk_free(w->taken);
+    memset(w, 0, sizeof *w);
+}
+
+void sk_walk_best(sk_walk *w, uint32_t index)
+{
+    const sk_schedule *best = &w->space->candidate[index].schedule;
+    w->nears = 0;
+    for (uint32_t i = 0; i < w->space->count; i++) {
+        uint32_t apart = 0;
+        for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++)
+            apart += w->space->candidate[i].schedule.v[t] != best->v[t];
+        if (apart == 1 && !w->taken[i]) w->near[w->nears++] = i;
+    }
+    shuffle(w->near, w->nears, &w->rng);
+}
+
+/* The next one not taken, of the neighbours or of the order; SK_NONE = none. */
+static uint32_t take_one(sk_walk *w)
+{
+    bool near = w->turn++ % 3 != 0;
+    for (int tries = 0; tries < 2; tries++, near = !near) {
+        while (near && w->nears > 0) {
+            uint32_t i = w->near[--w->nears];
+            if (!w->taken[i]) return i;
+        }
+        while (!near && w->next < w->space->count) {
+            uint32_t i = w->order[w->next++];
+            if (!w->taken[i]) return i;
+        }
+    }
+    return SK_NONE;
+}
+
+sk_status sk_walk_next(sk_walk *w, uint32_t *index, bool *more, sk_err *err)
+{
+    for (;;) {
+        uint32_t i = take_one(w);
+        *more = i != SK_NONE;
+        if (!*more) return SPHKV_OK;
+        w->taken[i] = true;
+        sk_status st = sk_space_resolve(w->space, i, err);
+        if (st != SPHKV_OK) return st;
+        if (w->space->candidate[i].same_as != i) continue;
+        *index = i;
+        return SPHKV_OK;
+    }
+}
