@@ -80,6 +80,16 @@ const uint8_t *sk_codebook_head(const sphkv_codebook *cb, uint32_t kv_head)
     return cb->packed ? cb->packed + (size_t)cb->head_bytes * kv_head : NULL;
 }
 
+const void *sphkv_codebook_data(const sphkv_codebook *cb, size_t *head_stride, size_t *bytes)
+{
+    bool give = cb && cb->packed && sk_codebook_is_plain(cb, NULL) == SPHKV_OK;
+    if (head_stride)
+        *head_stride = give ? cb->head_bytes : 0;
+    if (bytes)
+        *bytes = give ? (size_t)cb->head_bytes * cb->kv_heads : 0;
+    return give ? cb->packed : NULL;
+}
+
 sk_status sk_codebook_fits(const sphkv_codebook *cb, const sk_spec *spec, uint32_t kv_heads,
                            sk_err *err)
 {

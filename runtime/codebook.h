@@ -36,6 +36,10 @@ struct sphkv_codebook {
 sk_status sk_codebook_new(const sk_spec *spec, uint32_t kv_heads, sphkv_codebook **out,
                           sk_err *err);
 
+/* sphkv_codebook_load, which also gives back a set that is not plain. */
+sk_status sk_codebook_load(const char *path, const sk_spec *spec, uint32_t kv_heads,
+                           sphkv_codebook **out, sk_err *err);
+
 /* What a kernel of this KV head reads; NULL when nothing is coded. */
 const uint8_t *sk_codebook_head(const sphkv_codebook *cb, uint32_t kv_head);
 
@@ -45,7 +49,8 @@ sk_status sk_codebook_fits(const sphkv_codebook *cb, const sk_spec *spec, uint32
                            sk_err *err);
 
 /* Whether codewords are all there is to it. Kernels do not apply a mean, a
- * permutation or a transform yet: whoever plans or runs refuses such a set. */
+ * permutation or a transform yet, so sphkv_codebook_load refuses such a set and
+ * sphkv_codebook_data gives nothing of it. */
 sk_status sk_codebook_is_plain(const sphkv_codebook *cb, sk_err *err);
 
 /* ---- for what makes, loads and saves sets --------------------------------- */

@@ -264,25 +264,45 @@ static sk_status load_all(const sk_safetensors *f, sphkv_codebook *cb, sk_err *e
     return st;
 }
 
+sk_status sk_codebook_load(const char *path, const sk_spec *spec, uint32_t kv_heads,
+                           sphkv_codebook **out, sk_err *err)
+{
+    sk_safetensors f;
+    sk_err why = {0};
+    sphkv_codebook *cb = NULL;
+    *out = NULL;
+    sk_status st = sk_safetensors_read(path, FILE_LIMIT, &f, err);
+    if (st != SPHKV_OK)
+        return st;
+    st = sk_codebook_new(spec, kv_heads, &cb, &why);
+    if (st == SPHKV_OK)
+        st = load_all(&f, cb, &why);
+    sk_safetensors_free(&f);
+    if (st == SPHKV_OK) {
+        *out = cb;
+        return SPHKV_OK;
+    }
+    sphkv_codebook_free(cb);
+    return sk_fail(err, st, "%.150s: %s", path, why.message);
+}
+
+/* What the public calls hand out must be right for the kernels: they never see
+ * the set, only its packed bytes, so one that asks for more is refused here. */
 sphkv_status sphkv_codebook_load(const char *path, const sphkv_spec_params *params,
                                  uint32_t kv_heads, sphkv_codebook **out, sphkv_error *err)
 {
     sk_spec spec;
-    sk_safetensors f;
     sk_err why = {0};
-    sphkv_codebook *cb = NULL;
+    sphkv_codebook *cb;
     if (!out || !path)
         return sk_fail(err, SPHKV_EINVAL, "no path, or no place for the codebook set");
     *out = NULL;
     sk_status st = sk_spec_from_params(params, &spec, err);
     if (st == SPHKV_OK)
-        st = sk_safetensors_read(path, FILE_LIMIT, &f, err);
+        st = sk_codebook_load(path, &spec, kv_heads, &cb, err);
     if (st != SPHKV_OK)
         return st;
-    st = sk_codebook_new(&spec, kv_heads, &cb, &why);
-    if (st == SPHKV_OK)
-        st = load_all(&f, cb, &why);
-    sk_safetensors_free(&f);
+    st = sk_codebook_is_plain(cb, &why);
     if (st == SPHKV_OK) {
         *out = cb;
         return SPHKV_OK;
