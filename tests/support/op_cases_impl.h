@@ -1,0 +1,29 @@
+/* op_cases_impl.h - what op_cases.c (arithmetic, from a table) and
+ * op_cases_bodies.c (memory, lanes, control: one function each) share. */
+#ifndef SK_OP_CASES_IMPL_H
+#define SK_OP_CASES_IMPL_H
+
+#include "op_cases.h"
+
+/* The frame of a case while it is built. */
+typedef struct op_frame {
+    sk_builder *b;
+    uint32_t w;
+    sk_val in, out, n, x; /* the four parameters */
+} op_frame;
+
+/* How results are compared, and how an argument's plane is filled. */
+typedef enum op_compare { CMP_BITS, CMP_F32, CMP_F16X2, CMP_BF16X2, CMP_EXP2, CMP_EXP2_FAST, CMP_LOG2 } op_compare;
+
+typedef struct op_body {
+    const char *name;
+    void (*build)(op_frame *f);
+    const char *fill; /* a letter per plane, see op_cases.c */
+    op_compare compare;
+    uint32_t grid[3];
+} op_body;
+
+extern const op_body sk_op_bodies[];
+extern const uint32_t sk_op_body_count;
+
+#endif
