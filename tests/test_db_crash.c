@@ -1,5 +1,5 @@
-/* test_db_crash - several processes, processes that are killed, and memory
- * that runs out. */
+/* test_db_crash - several processes and threads, processes that are killed, and
+ * memory that runs out. */
 #include "sk_test.h"
 
 #include <errno.h>
@@ -168,6 +168,54 @@ static void killed_writers_lose_nothing(void **in)
     sk_test_dir_remove(dir);
 }
 
+typedef struct shared {
+    sk_db_set *set;
+    int writer;
+    bool good;
+} shared;
+
+static void *use_shared(void *in)
+{
+    shared *my = in;
+    sk_db_trial like = db_case_trial(1, "", "");
+    for (int n = 0; n < 20; n++) {
+        sk_arena mem = {0};
+        sk_db_best_result best;
+        my->good = my->good && put_number(my->set->user, my->writer, n) == SPHKV_OK &&
+                   sk_db_best(my->set, like.key.device, like.key.kernel, like.key.spec,
+                              &like.key.shape, 0, &mem, &best, NULL) == SPHKV_OK &&
+                   best.match != SK_MATCH_NONE;
+        sk_arena_free(&mem);
+    }
+    return NULL;
+}
+
+static void threads_share_a_handle(void **in)
+{
+    (void)in;
+    char *dir = sk_test_dir(), *path = sk_test_path(dir, "kernels.db");
+    sk_err err = {0};
+    sk_db_set *set;
+    sk_assert_ok(sk_db_set_open(path, NULL, 0, &set, &err), &err);
+    db_case_code("", 0); /* fills its bytes before the threads read them */
+    pthread_t thread[4];
+    shared part[4];
+    for (int i = 0; i < 4; i++) {
+        part[i] = (shared){set, i, true};
+        assert_int_equal(pthread_create(&thread[i], NULL, use_shared, &part[i]), 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        pthread_join(thread[i], NULL);
+        assert_true(part[i].good);
+    }
+    for (int i = 0; i < 4; i++)
+        for (int n = 0; n < 20; n++)
+            expect_number(set->user, i, n);
+    sk_db_set_close(set);
+    sk_free(path);
+    sk_test_dir_remove(dir);
+}
+
 /* Everything once; the first failure's status. Leaks are the sanitizer's to
  * find. */
 static sk_status use_everything(const char *user, const char *system_dir)
@@ -250,6 +298,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(processes_write_at_once),
         cmocka_unit_test(killed_writers_lose_nothing),
+        cmocka_unit_test(threads_share_a_handle),
         cmocka_unit_test(memory_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

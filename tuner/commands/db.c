@@ -1,0 +1,218 @@
+/* sphkv-db - looks into kernel databases: what was tuned, with which result,
+ * and why a kernel was chosen.
+ *
+ * Only reads. Records are named by the beginning of their hash, which is the
+ * same in every database, unlike row numbers. Results go to stdout, everything
+ * else to stderr. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "device.h"
+#include "install_path.h"
+#include "records.h"
+
+enum { EXIT_DONE = 0, EXIT_NOTHING = 1, EXIT_USAGE = 2, EXIT_DB = 4 };
+
+static const char help[] =
+    "sphkv-db - looks into databases of tuned kernels\n"
+    "\n"
+    "usage: sphkv-db ls      [--db FILE] [--json]          winners, one per line\n"
+    "       sphkv-db show    ID|SPEC [--db FILE] [--json]  everything about a record\n"
+    "       sphkv-db explain ID|SPEC [--db FILE] [--json]  why this kernel was chosen\n"
+    "\n"
+    "ID is the beginning (4 digits or more) of an id that ls or show printed; SPEC is a\n"
+    "part of a spec or of its tiers, and may name several records.\n"
+    "\n"
+    "  --db FILE  only this database; otherwise $SPHKV_DB, or\n"
+    "             $XDG_CACHE_HOME/sphkv/kernels.db, and the installed ones\n"
+    "  --json     JSON on stdout\n"
+    "  --help     this text\n"
+    "\n"
+    "The match column of ls says what a record is to this machine: exact, same arch,\n"
+    "other device; or why a look-up would not use it: recipe (schedule without code),\n"
+    "stale, damaged.\n"
+    "\n"
+    "examples:\n"
+    "  sphkv-db ls\n"
+    "  sphkv-db show good:vi8\n"
+    "  sphkv-db explain 3f2a91c4\n"
+    "  sphkv-db ls --db /usr/share/sphkv/db/zen3.db --json\n"
+    "\n"
+    "exit code: 0 done, 1 no such record or no verified kernel, 2 usage, 4 database\n";
+
+typedef struct options {
+    sk_records_form form;
+    const char *what; /* ID or SPEC; NULL for ls */
+    const char *path; /* --db */
+    bool json;
+    bool help;
+} options;
+
+static int usage_error(const char *text, const char *word)
+{
+    fprintf(stderr, "sphkv-db: %s%s%s; try sphkv-db --help\n", text, *word ? " " : "", word);
+    return EXIT_USAGE;
+}
+
+/* 0, or the exit code after a message. */
+static int read_options(int argc, char **argv, options *o)
+{
+    static const char *const verbs[] = {"ls", "show", "explain"};
+    const char *verb = NULL;
+    for (int i = 1; i < argc; i++) {
+        const char *word = argv[i];
+        if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+            o->help = true;
+        else if (strcmp(word, "--json") == 0)
+            o->json = true;
+        else if (strncmp(word, "--db=", 5) == 0 && word[5])
+            o->path = word + 5;
+        else if (strcmp(word, "--db") == 0 && i + 1 < argc && *argv[i + 1])
+            o->path = argv[++i];
+        else if (strcmp(word, "--db") == 0 || strcmp(word, "--db=") == 0)
+            return usage_error("--db needs a file", "");
+        else if (word[0] == '-')
+            return usage_error("unknown option", word);
+        else if (!verb)
+            verb = word;
+        else if (!o->what)
+            o->what = word;
+        else
+            return usage_error("one word too many:", word);
+    }
+    if (o->help)
+        return 0;
+    if (!verb)
+        return usage_error("say what to do: ls, show or explain", "");
+    size_t form = 0;
+    while (form < SK_COUNT(verbs) && strcmp(verb, verbs[form]) != 0)
+        form++;
+    if (form == SK_COUNT(verbs))
+        return usage_error("there are ls, show and explain, not", verb);
+    o->form = (sk_records_form)form;
+    if (o->form == SK_RECORDS_LS && o->what)
+        return usage_error("ls takes no", o->what);
+    if (o->form != SK_RECORDS_LS && (!o->what || !*o->what))
+        return usage_error(verb, "needs an ID or a SPEC");
+    return 0;
+}
+
+static int database_error(const sk_err *err)
+{
+    fprintf(stderr, "sphkv-db: %s\n", err->message);
+    return EXIT_DB;
+}
+
+static int read_one(sk_records *records, sk_db *db, const sk_db_device *host)
+{
+    sk_err err = {0};
+    return sk_records_add(records, db, host, &err) == SPHKV_OK ? 0 : database_error(&err);
+}
+
+/* The user's own database: absent is fine unless it was named. */
+static int read_user(sk_records *records, const options *o, const sk_db_device *host)
+{
+    sk_err err = {0};
+    char *found = NULL;
+    sk_db *db = NULL;
+    sk_status st = o->path ? SPHKV_OK : sk_db_default_path(&found, &err);
+    const char *path = o->path ? o->path : found;
+    if (st == SPHKV_OK)
+        st = sk_db_open(path, SK_DB_READ_ONLY, &db, &err);
+    int code = 0;
+    if (st == SPHKV_OK)
+        code = read_one(records, db, host);
+    else if (st == SPHKV_ENOTFOUND && !o->path)
+        fprintf(stderr, "sphkv-db: %s; sphkv-tune makes one\n", err.message);
+    else
+        code = database_error(&err);
+    sk_db_close(db);
+    sk_free(found);
+    return code;
+}
+
+/* Installed databases; one that cannot be used is left out with a line. */
+static int read_installed(sk_records *records, const sk_db_device *host)
+{
+    char *dir = NULL;
+    sk_db_set *set = NULL;
+    sk_err err = {0};
+    if (sk_install_db_dir(&dir, NULL) != SPHKV_OK)
+        return 0;
+    /* ":memory:" stands for the user's database, which was read before. */
+    sk_status st = sk_db_set_open(":memory:", dir, 0, &set, &err);
+    sk_free(dir);
+    if (st != SPHKV_OK)
+        return database_error(&err);
+    if (set->warning[0])
+        fprintf(stderr, "sphkv-db: %s\n", set->warning);
+    int code = 0;
+    for (size_t i = 0; i < set->system_count && code == 0; i++)
+        code = read_one(records, set->system[i], host);
+    sk_db_set_close(set);
+    return code;
+}
+
+static bool wants_color(void)
+{
+    const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+    return isatty(STDOUT_FILENO) && !(no_color && *no_color) && term && strcmp(term, "dumb") != 0;
+}
+
+static int print_records(const sk_records *records, const options *o)
+{
+    sk_text out = {0};
+    bool good = true;
+    if (o->json)
+        good = sk_records_json(records, o->form, &out);
+    else
+        sk_records_text(records, o->form, wants_color(), &out);
+    good = good && !out.failed;
+    if (!good)
+        fprintf(stderr, "sphkv-db: out of memory\n");
+    else if (fwrite(out.s ? out.s : "", 1, out.len, stdout) != out.len || fflush(stdout) != 0) {
+        perror("sphkv-db: writing the result");
+        good = false;
+    }
+    sk_text_free(&out);
+    return good ? EXIT_DONE : EXIT_NOTHING;
+}
+
+static int answer(sk_records *records, const options *o)
+{
+    if (o->what) {
+        sk_records_select(records, o->what);
+        if (records->count == 0)
+            fprintf(stderr, "sphkv-db: no record matches %s\n", o->what);
+    }
+    int code = print_records(records, o);
+    bool verified = records->count > 0 || !o->what;
+    for (size_t i = 0; i < records->count && o->what; i++)
+        verified = verified && records->at[i].winner;
+    return code == EXIT_DONE && !verified ? EXIT_NOTHING : code;
+}
+
+int main(int argc, char **argv)
+{
+    options o = {0};
+    int code = read_options(argc, argv, &o);
+    if (code)
+        return code;
+    if (o.help) {
+        fputs(help, stdout);
+        return EXIT_DONE;
+    }
+    sk_device device;
+    sk_device_host(&device);
+    sk_db_device host = sk_device_record(&device);
+    sk_records records = {0};
+    code = read_user(&records, &o, &host);
+    if (code == 0 && !o.path)
+        code = read_installed(&records, &host);
+    if (code == 0)
+        code = answer(&records, &o);
+    sk_records_free(&records);
+    return code;
+}
