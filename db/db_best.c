@@ -67,8 +67,8 @@ static bool candidates_add(candidates *list, candidate item)
 }
 
 static sk_status list_candidates(sk_db *db, size_t place, const sk_db_device *device,
-                                 const char *spec_key, const sk_db_shape *shape,
-                                 candidates *list, sk_err *err)
+                                 const char *spec_key, const sk_db_shape *shape, candidates *list,
+                                 sk_err *err)
 {
     char device_key[65], row_key[65], wanted[SK_DB_SHAPE_TEXT], text[SK_DB_SHAPE_TEXT];
     sk_db_device_key(device, device_key);
@@ -110,10 +110,9 @@ static const char *request_fault(const sk_db_trial *trial, const candidate *item
     const sk_db_trial_key *key = &trial->key;
     if (strcmp(key->kernel, kernel) != 0 || strcmp(key->spec, spec) != 0)
         return "damaged: it is of another spec";
-    if (item->match == SK_MATCH_ARCH
-            ? strcmp(key->device->kind, device->kind) != 0 ||
-                  strcmp(key->device->arch, device->arch) != 0
-            : strcmp(key->device->fingerprint, device->fingerprint) != 0)
+    if (item->match == SK_MATCH_ARCH ? strcmp(key->device->kind, device->kind) != 0 ||
+                                           strcmp(key->device->arch, device->arch) != 0
+                                     : strcmp(key->device->fingerprint, device->fingerprint) != 0)
         return "damaged: it is of another device";
     if (strcmp(key->run_kind, "simulate") == 0)
         return "simulated, not measured";
@@ -141,9 +140,8 @@ static void fill_result(const sk_db *db, const candidate *item, const sk_db_tria
 
 /* *fault: why this record cannot be used, NULL when out is filled. */
 static sk_status load_candidate(sk_db *db, const candidate *item, const sk_db_device *device,
-                                const char *kernel, const char *spec, uint32_t flags,
-                                sk_arena *mem, sk_db_best_result *out, const char **fault,
-                                sk_err *err)
+                                const char *kernel, const char *spec, uint32_t flags, sk_arena *mem,
+                                sk_db_best_result *out, const char **fault, sk_err *err)
 {
     char key[65] = "";
     sk_db_trial trial;
@@ -204,10 +202,9 @@ static sk_status offer(sk_db_use use, void *user, sk_db_best_result *out, const 
     return st == SPHKV_ENOMEM ? st : SPHKV_OK;
 }
 
-static sk_status try_candidates(sk_db_set *set, const candidates *list,
-                                const sk_db_device *device, const char *kernel, const char *spec,
-                                uint32_t flags, sk_db_use use, void *user, sk_arena *mem,
-                                sk_db_best_result *out, sk_err *err)
+static sk_status try_candidates(sk_db_set *set, const candidates *list, const sk_db_device *device,
+                                const char *kernel, const char *spec, uint32_t flags, sk_db_use use,
+                                void *user, sk_arena *mem, sk_db_best_result *out, sk_err *err)
 {
     for (size_t i = 0; i < list->count && out->match == SK_MATCH_NONE; i++) {
         const candidate *item = &list->at[i];
@@ -216,8 +213,8 @@ static sk_status try_candidates(sk_db_set *set, const candidates *list,
         sk_err local = {0};
         char what[160];
         pthread_mutex_lock(&db->lock);
-        sk_status st = load_candidate(db, item, device, kernel, spec, flags, mem, out, &fault,
-                                      &local);
+        sk_status st =
+            load_candidate(db, item, device, kernel, spec, flags, mem, out, &fault, &local);
         pthread_mutex_unlock(&db->lock);
         if (st == SPHKV_OK && !fault)
             st = offer(use, user, out, &fault, &local);
@@ -267,8 +264,7 @@ sk_status sk_db_best_use(sk_db_set *set, const sk_db_device *device, const char 
     if (st != SPHKV_ENOMEM) {
         if (list.count)
             qsort(list.at, list.count, sizeof *list.at, candidate_order);
-        st = try_candidates(set, &list, device, kernel, spec, flags, use, user, mem, out,
-                            err);
+        st = try_candidates(set, &list, device, kernel, spec, flags, use, user, mem, out, err);
     }
     sk_free(list.at);
     return st;

@@ -41,8 +41,8 @@ static sk_status write_default(sk_db *db, const sk_db_device *device, const char
 }
 
 sk_status sk_db_default_put(sk_db_set *set, const sk_db_device *device, const char *kernel,
-                            const char *spec, const char *schedule,
-                            const sk_db_artifact *artifact, sk_err *err)
+                            const char *spec, const char *schedule, const sk_db_artifact *artifact,
+                            sk_err *err)
 {
     if (!device || !kernel || !spec || !artifact->ir_hash || !*artifact->ir_hash)
         return sk_fail(err, SPHKV_EINVAL, "a default kernel needs device, spec and ir_hash");
@@ -53,8 +53,8 @@ sk_status sk_db_default_put(sk_db_set *set, const sk_db_device *device, const ch
     pthread_mutex_lock(&db->lock);
     st = sk_db_begin(db, err);
     if (st == SPHKV_OK)
-        st = sk_db_finish(db, write_default(db, device, kernel, spec, schedule, artifact, err),
-                          err);
+        st =
+            sk_db_finish(db, write_default(db, device, kernel, spec, schedule, artifact, err), err);
     pthread_mutex_unlock(&db->lock);
     return st;
 }
@@ -110,6 +110,5 @@ sk_status sk_db_default_get(sk_db_set *set, const sk_db_device *device, const ch
             first = local;
     }
     memset(out, 0, sizeof *out);
-    return sk_fail(err, SPHKV_ENOTFOUND, "%s",
-                   first.status ? first.message : SK_DB_NO_DEFAULT);
+    return sk_fail(err, SPHKV_ENOTFOUND, "%s", first.status ? first.message : SK_DB_NO_DEFAULT);
 }

@@ -114,10 +114,14 @@ bool sk_db_outcome_parse(const char *text, sk_db_outcome *outcome)
 const char *sk_match_text(sk_match match)
 {
     switch (match) {
-    case SK_MATCH_EXACT: return "exact";
-    case SK_MATCH_NEAR_SHAPE: return "near shape";
-    case SK_MATCH_ARCH: return "same architecture";
-    case SK_MATCH_NONE: break;
+    case SK_MATCH_EXACT:
+        return "exact";
+    case SK_MATCH_NEAR_SHAPE:
+        return "near shape";
+    case SK_MATCH_ARCH:
+        return "same architecture";
+    case SK_MATCH_NONE:
+        break;
     }
     return "none";
 }

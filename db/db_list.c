@@ -8,8 +8,8 @@
 
 #include "db_impl.h"
 
-#define FILTER                                                                       \
-    " WHERE (?1 IS NULL OR d.key = ?1) AND (?2 IS NULL OR s.kernel = ?2)"            \
+#define FILTER                                                                                     \
+    " WHERE (?1 IS NULL OR d.key = ?1) AND (?2 IS NULL OR s.kernel = ?2)"                          \
     " AND (?3 IS NULL OR s.text = ?3) AND (?4 IS NULL OR h.text = ?4)"
 
 /* Binds the parameters that FILTER names, then run and id. */
@@ -100,9 +100,9 @@ sk_status sk_db_trials(sk_db *db, const sk_db_filter *filter, sk_arena *mem, sk_
 
 /* A winner row starts with its own columns, then its artifact's, then its
  * trial's. Code is read into a scratch arena: lists only need its state. */
-#define WINNER_COLUMNS                                                                          \
-    "w.id, w.trial_id, w.default_trial_id, w.speedup, w.speedup_lo, w.speedup_hi, w.ties,"      \
-    " w.default_us, w.roofline, w.run_id, w.unix_time,"                                         \
+#define WINNER_COLUMNS                                                                             \
+    "w.id, w.trial_id, w.default_trial_id, w.speedup, w.speedup_lo, w.speedup_hi, w.ties,"         \
+    " w.default_us, w.roofline, w.run_id, w.unix_time,"                                            \
     " w.device_id = t.device_id AND w.spec_id = t.spec_id AND w.shape_id = t.shape_id, "
 
 static void row_winner(sk_query *q, sk_arena *mem, sk_db_winner *out)
@@ -144,12 +144,12 @@ sk_status sk_db_winners(sk_db *db, const sk_db_filter *filter, sk_arena *mem, sk
     *out = NULL;
     *count = 0;
     pthread_mutex_lock(&db->lock);
-    sk_query q = sk_query_begin(
-        db, SK_STMT_WINNERS,
-        "SELECT " WINNER_COLUMNS SK_ARTIFACT_COLUMNS ", " SK_TRIAL_COLUMNS
-        " FROM winner w JOIN trial t ON t.id = w.trial_id" SK_TRIAL_JOINS FILTER
-        " AND (?5 IS NULL OR w.run_id = ?5) AND (?6 IS NULL OR w.id = ?6)"
-        " ORDER BY s.kernel, s.text, h.batch, h.context, h.text, d.name, d.key");
+    sk_query q =
+        sk_query_begin(db, SK_STMT_WINNERS,
+                       "SELECT " WINNER_COLUMNS SK_ARTIFACT_COLUMNS ", " SK_TRIAL_COLUMNS
+                       " FROM winner w JOIN trial t ON t.id = w.trial_id" SK_TRIAL_JOINS FILTER
+                       " AND (?5 IS NULL OR w.run_id = ?5) AND (?6 IS NULL OR w.id = ?6)"
+                       " ORDER BY s.kernel, s.text, h.batch, h.context, h.text, d.name, d.key");
     bind_filter(&q, filter, &texts);
     while (sk_query_step(&q)) {
         sk_db_winner *winner = array_grow(&array, n, &room, sizeof *winner);

@@ -73,20 +73,29 @@ static sk_status harden(sk_db *db, sk_err *err)
     static const struct {
         int option, value;
     } config[] = {
-        {SQLITE_DBCONFIG_DEFENSIVE, 1},      {SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0},
-        {SQLITE_DBCONFIG_ENABLE_TRIGGER, 0}, {SQLITE_DBCONFIG_ENABLE_VIEW, 0},
-        {SQLITE_DBCONFIG_DQS_DML, 0},        {SQLITE_DBCONFIG_DQS_DDL, 0},
+        {SQLITE_DBCONFIG_DEFENSIVE, 1},
+        {SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0},
+        {SQLITE_DBCONFIG_ENABLE_TRIGGER, 0},
+        {SQLITE_DBCONFIG_ENABLE_VIEW, 0},
+        {SQLITE_DBCONFIG_DQS_DML, 0},
+        {SQLITE_DBCONFIG_DQS_DDL, 0},
         {SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0},
     };
     static const struct {
         int id, value;
     } limit[] = {
-        {SQLITE_LIMIT_LENGTH, 256 << 20},   {SQLITE_LIMIT_SQL_LENGTH, 100000},
-        {SQLITE_LIMIT_COLUMN, 100},         {SQLITE_LIMIT_EXPR_DEPTH, 30},
-        {SQLITE_LIMIT_COMPOUND_SELECT, 3},  {SQLITE_LIMIT_VDBE_OP, 25000},
-        {SQLITE_LIMIT_FUNCTION_ARG, 8},     {SQLITE_LIMIT_ATTACHED, 0},
-        {SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 50}, {SQLITE_LIMIT_VARIABLE_NUMBER, 40},
-        {SQLITE_LIMIT_TRIGGER_DEPTH, 10},   {SQLITE_LIMIT_WORKER_THREADS, 0},
+        {SQLITE_LIMIT_LENGTH, 256 << 20},
+        {SQLITE_LIMIT_SQL_LENGTH, 100000},
+        {SQLITE_LIMIT_COLUMN, 100},
+        {SQLITE_LIMIT_EXPR_DEPTH, 30},
+        {SQLITE_LIMIT_COMPOUND_SELECT, 3},
+        {SQLITE_LIMIT_VDBE_OP, 25000},
+        {SQLITE_LIMIT_FUNCTION_ARG, 8},
+        {SQLITE_LIMIT_ATTACHED, 0},
+        {SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 50},
+        {SQLITE_LIMIT_VARIABLE_NUMBER, 40},
+        {SQLITE_LIMIT_TRIGGER_DEPTH, 10},
+        {SQLITE_LIMIT_WORKER_THREADS, 0},
     };
     for (size_t i = 0; i < SK_COUNT(config); i++)
         sqlite3_db_config(db->handle, config[i].option, config[i].value, NULL);
@@ -123,16 +132,18 @@ static sk_status check_header(sk_db *db, const sk_migrations *migrations, bool *
         return sk_fail(err, SPHKV_EDB, "%s: empty, not a kernel database; name another file",
                        db->path);
     if (id != SK_DB_APPLICATION_ID)
-        return sk_fail(err, SPHKV_EDB,
-                       "%s: a database of another program; name another file", db->path);
+        return sk_fail(err, SPHKV_EDB, "%s: a database of another program; name another file",
+                       db->path);
     if (version > migrations->count)
         return sk_fail(err, SPHKV_EDB,
                        "%s: version %" PRId64 " is newer than this program knows (%d); update "
                        "sphkv or name another file",
                        db->path, version, migrations->count);
     if (version < 1)
-        return sk_fail(err, SPHKV_EDB, "%s: damaged (version %" PRId64 "); move it away and tune "
-                       "again", db->path, version);
+        return sk_fail(err, SPHKV_EDB,
+                       "%s: damaged (version %" PRId64 "); move it away and tune "
+                       "again",
+                       db->path, version);
     if (version < migrations->count && db->read_only)
         return sk_fail(err, SPHKV_EDB,
                        "%s: version %" PRId64 " is older than this program reads (%d); open it "
@@ -235,12 +246,6 @@ void sk_db_close(sk_db *db)
     sk_free(db);
 }
 
-const char *sk_db_path(const sk_db *db)
-{
-    return db->path;
-}
+const char *sk_db_path(const sk_db *db) { return db->path; }
 
-bool sk_db_is_read_only(const sk_db *db)
-{
-    return db->read_only;
-}
+bool sk_db_is_read_only(const sk_db *db) { return db->read_only; }

@@ -43,9 +43,9 @@ static const char *network_name(const char *folder)
         uint32_t magic;
         const char *name;
     } table[] = {
-        {0x00006969u, "NFS"},    {0x0000517bu, "SMB"},        {0xff534d42u, "CIFS"},
-        {0xfe534d42u, "SMB2"},   {0x0bd00bd0u, "Lustre"},     {0x47504653u, "GPFS"},
-        {0x00c36400u, "Ceph"},   {0x5346414fu, "AFS"},        {0x19830326u, "BeeGFS"},
+        {0x00006969u, "NFS"},      {0x0000517bu, "SMB"},    {0xff534d42u, "CIFS"},
+        {0xfe534d42u, "SMB2"},     {0x0bd00bd0u, "Lustre"}, {0x47504653u, "GPFS"},
+        {0x00c36400u, "Ceph"},     {0x5346414fu, "AFS"},    {0x19830326u, "BeeGFS"},
         {0x20030528u, "OrangeFS"}, {0x01161970u, "GFS2"},
     };
     struct statfs fs;

@@ -99,8 +99,8 @@ sk_status sk_db_schedule_id(sk_db *db, const char *schedule, int64_t *id, sk_err
     return take_id(&q, id, "storing a schedule", err);
 }
 
-/* The same content is stored once. When the bytes of the stored row no longer
- * give its key, they are written again: a put also heals. */
+/* The same content is stored once. It is written even when its key is there
+ * already: should the stored row be damaged, a put heals it. */
 sk_status sk_db_artifact_id(sk_db *db, const sk_db_artifact *artifact, int64_t *id, char key[65],
                             sk_err *err)
 {
@@ -214,8 +214,8 @@ static const char *missing_part(const sk_db_trial *t)
         return "spec";
     if ((unsigned)t->outcome >= SK_OUTCOME_COUNT)
         return "outcome";
-    if (t->artifact && strcmp(t->artifact->ir_hash ? t->artifact->ir_hash : "",
-                              k->ir_hash ? k->ir_hash : "") != 0)
+    if (t->artifact &&
+        strcmp(t->artifact->ir_hash ? t->artifact->ir_hash : "", k->ir_hash ? k->ir_hash : "") != 0)
         return "code of the same ir_hash";
     return NULL;
 }
@@ -259,8 +259,7 @@ static sk_status write_link(sk_db *db, int64_t trial_id, const sk_db_artifact *a
     return st;
 }
 
-sk_status sk_db_trial_link(sk_db *db, int64_t trial_id, const sk_db_artifact *artifact,
-                           sk_err *err)
+sk_status sk_db_trial_link(sk_db *db, int64_t trial_id, const sk_db_artifact *artifact, sk_err *err)
 {
     sk_status st = sk_db_need_write(db, err);
     if (st != SPHKV_OK)

@@ -38,8 +38,8 @@ sk_status sk_db_fail(sk_db *db, int rc, sk_err *err, const char *doing)
     case SQLITE_RANGE:
         return sk_fail(err, SPHKV_EINVAL, "%s: %s while %s", path, detail, doing);
     default:
-        return sk_fail(err, SPHKV_EDB, "%s: %s while %s; move it away and tune again", path,
-                       detail, doing);
+        return sk_fail(err, SPHKV_EDB, "%s: %s while %s; move it away and tune again", path, detail,
+                       doing);
     }
 }
 
@@ -47,8 +47,8 @@ sk_query sk_query_begin(sk_db *db, sk_stmt slot, const char *sql)
 {
     sk_query q = {.db = db, .rc = SQLITE_OK};
     if (!db->stmt[slot])
-        q.rc = sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT,
-                                  &db->stmt[slot], NULL);
+        q.rc = sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &db->stmt[slot],
+                                  NULL);
     if (q.rc == SQLITE_OK)
         q.stmt = db->stmt[slot];
     return q;
@@ -101,10 +101,7 @@ bool sk_query_step(sk_query *q)
     return q->rc == SQLITE_ROW;
 }
 
-int64_t sk_row_int(sk_query *q)
-{
-    return sqlite3_column_int64(q->stmt, q->column++);
-}
+int64_t sk_row_int(sk_query *q) { return sqlite3_column_int64(q->stmt, q->column++); }
 
 double sk_row_real(sk_query *q)
 {

@@ -35,8 +35,7 @@ static sk_status open_user(sk_db_set *set, const char *path, uint32_t flags, siz
 {
     sk_err local = {0};
     bool read_only = (flags & SK_DB_SET_READ_ONLY) != 0;
-    sk_status st = sk_db_open(path, read_only ? SK_DB_READ_ONLY : SK_DB_CREATE, &set->user,
-                              &local);
+    sk_status st = sk_db_open(path, read_only ? SK_DB_READ_ONLY : SK_DB_CREATE, &set->user, &local);
     if (st == SPHKV_OK || (st == SPHKV_ENOTFOUND && read_only))
         return SPHKV_OK; /* nothing there to read is no reason to warn */
     if (st == SPHKV_ENOMEM)
@@ -57,8 +56,8 @@ static int is_database(const struct dirent *entry)
     return entry->d_name[0] != '.' && length > 3 && strcmp(entry->d_name + length - 3, ".db") == 0;
 }
 
-static sk_status open_system_file(sk_db_set *set, const char *dir, const char *name,
-                                  size_t *faults, sk_err *err)
+static sk_status open_system_file(sk_db_set *set, const char *dir, const char *name, size_t *faults,
+                                  sk_err *err)
 {
     sk_text path = {0};
     sk_text_printf(&path, "%s/%s", dir, name);

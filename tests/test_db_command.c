@@ -47,9 +47,15 @@ static void fill(sk_db *db, char id[9])
         bad.median_us = 0, bad.error = -1;
         sk_assert_ok(sk_db_trial_put(db, &bad, NULL, &err), &err);
     }
-    sk_db_winner w = {.trial_id = best_id, .default_trial_id = default_id, .speedup = 2,
-                      .speedup_lo = 1.9, .speedup_hi = 2.1, .ties = "w=8,lut=perm;w=8,lut=pair16",
-                      .default_us = 20, .roofline = 0.75, .run_id = "run-1"};
+    sk_db_winner w = {.trial_id = best_id,
+                      .default_trial_id = default_id,
+                      .speedup = 2,
+                      .speedup_lo = 1.9,
+                      .speedup_hi = 2.1,
+                      .ties = "w=8,lut=perm;w=8,lut=pair16",
+                      .default_us = 20,
+                      .roofline = 0.75,
+                      .run_id = "run-1"};
     sk_assert_ok(sk_db_winner_put(db, &w, NULL, &err), &err);
     sk_arena mem = {0};
     sk_assert_ok(sk_db_trial_find(db, &t.key, &mem, &t, &err), &err);
@@ -122,8 +128,7 @@ static void expect(state *s, const char *words, int code, const char *const *par
     sk_free(out);
     sk_free(err);
 }
-#define EXPECT(s, words, code, ...) \
-    expect(s, words, code, (const char *const[]){__VA_ARGS__, NULL})
+#define EXPECT(s, words, code, ...) expect(s, words, code, (const char *const[]){__VA_ARGS__, NULL})
 
 static void words_for_people(void **in)
 {

@@ -33,8 +33,8 @@ static int setup(void **out)
     sk_assert_ok(sk_db_open(s->path, SK_DB_CREATE, &db, &err), &err);
     for (uint32_t i = 0, context = 1024; i < CONTEXTS; i++, context *= 2) {
         const char *ir[] = {"ir0", "ir1", "ir2", "ir3"};
-        assert_true(db_case_winner(db, 1, context, schedule_of(context), ir[i], 3000 + 997 * i,
-                                   2) > 0);
+        assert_true(db_case_winner(db, 1, context, schedule_of(context), ir[i], 3000 + 997 * i, 2) >
+                    0);
     }
     sk_db_close(db);
     sk_assert_ok(sk_file_read(s->path, 1 << 24, &s->good, &s->size, &err), &err);
@@ -269,6 +269,21 @@ static void tampered_records(void **in)
     }
 }
 
+/* Storing the same code again repairs what was damaged. */
+static void putting_again_heals(void **in)
+{
+    state *s = *in;
+    sk_err err = {0};
+    sk_db *db;
+    execute(s->path, "UPDATE artifact SET bytes = x'00112233', launch = ''");
+    sk_assert_ok(sk_db_open(s->path, 0, &db, &err), &err);
+    sk_db_set set = {.user = db};
+    assert_int_equal(ask_everything(&set), 0);
+    assert_true(db_case_winner(db, 1, 2048, schedule_of(2048), "ir1", 3997, 2) > 0);
+    assert_int_equal(ask_everything(&set), 1);
+    sk_db_close(db);
+}
+
 /* Views and triggers in a stranger's file do nothing. */
 static void hostile_schema(void **in)
 {
@@ -285,9 +300,9 @@ static void hostile_schema(void **in)
     assert_int_equal(ask_everything(&set), CONTEXTS);
     sk_arena mem = {0};
     sk_db_artifact code;
-    assert_int_equal(sk_db_default_get(&set, t.key.device, t.key.kernel, t.key.spec, "ir", &mem,
-                                       &code, &err),
-                     SPHKV_ENOTFOUND);
+    assert_int_equal(
+        sk_db_default_get(&set, t.key.device, t.key.kernel, t.key.spec, "ir", &mem, &code, &err),
+        SPHKV_ENOTFOUND);
     sk_arena_free(&mem);
     sk_db_close(db);
 }
@@ -384,6 +399,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(garbage_and_empty, setup, teardown),
         cmocka_unit_test_setup_teardown(foreign_database, setup, teardown),
         cmocka_unit_test_setup_teardown(tampered_records, setup, teardown),
+        cmocka_unit_test_setup_teardown(putting_again_heals, setup, teardown),
         cmocka_unit_test_setup_teardown(hostile_schema, setup, teardown),
         cmocka_unit_test_setup_teardown(wal_is_undone, setup, teardown),
         cmocka_unit_test_setup_teardown(names_that_need_escaping, setup, teardown),

@@ -98,15 +98,24 @@ static void trial_key_covers_every_field(void **in)
     other.fingerprint = "another machine";
     for (int field = 0; field < 9; field++) {
         t = base;
-        if (field == 0) t.key.device = &other;
-        if (field == 1) t.key.kernel = "kv_encode";
-        if (field == 2) t.key.spec = "another spec";
-        if (field == 3) t.key.shape.context++;
-        if (field == 4) t.key.shape.threads++;
-        if (field == 5) t.key.schedule = "w=4";
-        if (field == 6) t.key.ir_hash = "ri";
-        if (field == 7) t.key.accuracy = "exact";
-        if (field == 8) t.key.run_kind = "simulate";
+        if (field == 0)
+            t.key.device = &other;
+        if (field == 1)
+            t.key.kernel = "kv_encode";
+        if (field == 2)
+            t.key.spec = "another spec";
+        if (field == 3)
+            t.key.shape.context++;
+        if (field == 4)
+            t.key.shape.threads++;
+        if (field == 5)
+            t.key.schedule = "w=4";
+        if (field == 6)
+            t.key.ir_hash = "ri";
+        if (field == 7)
+            t.key.accuracy = "exact";
+        if (field == 8)
+            t.key.run_kind = "simulate";
         sk_db_trial back;
         assert_int_equal(sk_db_trial_find(s->db, &t.key, &s->mem, &back, &err), SPHKV_ENOTFOUND);
         sk_assert_ok(sk_db_trial_put(s->db, &t, NULL, &err), &err);
@@ -228,8 +237,8 @@ static sk_db_best_result best(sk_db_set *set, int device, uint32_t context, uint
     sk_db_best_result r;
     sk_db_trial like = db_case_trial(device, "", "");
     like.key.shape.context = context;
-    sk_assert_ok(sk_db_best(set, like.key.device, like.key.kernel, like.key.spec,
-                            &like.key.shape, flags, mem, &r, &err),
+    sk_assert_ok(sk_db_best(set, like.key.device, like.key.kernel, like.key.spec, &like.key.shape,
+                            flags, mem, &r, &err),
                  &err);
     return r;
 }

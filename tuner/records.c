@@ -16,20 +16,28 @@ static int compare_u32(uint32_t a, uint32_t b) { return a < b ? -1 : a > b; }
 static int compare_shape(const sk_db_shape *a, const sk_db_shape *b)
 {
     int c = compare_u32(a->batch, b->batch);
-    if (!c) c = compare_u32(a->context, b->context);
-    if (!c) c = compare_u32(a->kv_heads, b->kv_heads);
-    if (!c) c = compare_u32(a->q_heads, b->q_heads);
-    if (!c) c = compare_u32(a->q_len, b->q_len);
-    if (!c) c = compare_u32(a->threads, b->threads);
+    if (!c)
+        c = compare_u32(a->context, b->context);
+    if (!c)
+        c = compare_u32(a->kv_heads, b->kv_heads);
+    if (!c)
+        c = compare_u32(a->q_heads, b->q_heads);
+    if (!c)
+        c = compare_u32(a->q_len, b->q_len);
+    if (!c)
+        c = compare_u32(a->threads, b->threads);
     return c;
 }
 
 static int compare_problem(const sk_db_trial *a, const sk_db_trial *b)
 {
     int c = strcmp(a->key.kernel, b->key.kernel);
-    if (!c) c = strcmp(a->key.spec, b->key.spec);
-    if (!c) c = compare_shape(&a->key.shape, &b->key.shape);
-    if (!c) c = strcmp(a->key.device->fingerprint, b->key.device->fingerprint);
+    if (!c)
+        c = strcmp(a->key.spec, b->key.spec);
+    if (!c)
+        c = compare_shape(&a->key.shape, &b->key.shape);
+    if (!c)
+        c = strcmp(a->key.device->fingerprint, b->key.device->fingerprint);
     return c;
 }
 
@@ -166,8 +174,8 @@ void sk_record_add_up(const sk_record *record, sk_record_sum *sum)
         if (winner && t->id == winner->default_trial_id)
             sum->default_schedule = t->key.schedule;
     }
-    sum->tried = record->trial_count - sum->outcome[SK_OUTCOME_SKIPPED] -
-                 sum->outcome[SK_OUTCOME_INVALID];
+    sum->tried =
+        record->trial_count - sum->outcome[SK_OUTCOME_SKIPPED] - sum->outcome[SK_OUTCOME_INVALID];
     sum->failed = sum->tried - sum->outcome[SK_OUTCOME_OK];
     if (winner && winner->ties[0]) {
         sum->ties = 1;

@@ -46,8 +46,8 @@ static void add_samples(tree *t, cJSON *to, const char *name, const double *samp
     cJSON *array = cJSON_AddArrayToObject(to, name);
     t->failed |= !array;
     for (size_t i = 0; i < count && !t->failed; i++)
-        array_add(t, array, isfinite(samples[i]) ? cJSON_CreateNumber(samples[i])
-                                                 : cJSON_CreateNull());
+        array_add(t, array,
+                  isfinite(samples[i]) ? cJSON_CreateNumber(samples[i]) : cJSON_CreateNull());
 }
 
 static void add_problem(tree *t, cJSON *to, const sk_record *record)

@@ -232,8 +232,7 @@ static void print_show(const sk_record *record, bool color, sk_text *out)
                    record->trial_count == 1 ? "" : "s");
     for (size_t i = 0; i < record->trial_count; i++)
         print_trial(record->trial[i],
-                    record->winner && record->trial[i]->id == record->winner->trial_id, color,
-                    out);
+                    record->winner && record->trial[i]->id == record->winner->trial_id, color, out);
 }
 
 /* ---- explain ----------------------------------------------------------------------- */
@@ -333,9 +332,8 @@ static void print_explain(const sk_record *record, bool color, sk_text *out)
         explain_error(record, &sum, color, out);
     } else {
         label(out, color, "chosen");
-        sk_text_printf(out, "nothing: %zu of %zu candidates passed%s\n",
-                       sum.outcome[SK_OUTCOME_OK], sum.tried,
-                       sum.outcome[SK_OUTCOME_OK] ? ", but no choice was recorded" : "");
+        sk_text_printf(out, "nothing: %zu of %zu candidates passed%s\n", sum.outcome[SK_OUTCOME_OK],
+                       sum.tried, sum.outcome[SK_OUTCOME_OK] ? ", but no choice was recorded" : "");
     }
     explain_failures(record, &sum, color, out);
     if (record->winner)
