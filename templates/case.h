@@ -1,0 +1,91 @@
+/* case.h - inputs for a kernel, and the judgement of its outputs: what the
+ * runtime's self-check, the tuner's check and measurement, the tests and the
+ * bench all share. References are plain scalar C in double, independent of
+ * the IR: from the equations of the design (section 3), through layout.h. */
+#ifndef SK_CASE_H
+#define SK_CASE_H
+
+#include "kernel.h"
+
+typedef enum sk_input {
+    SK_IN_S1,         /* logits of standard deviation 1 to 4 (the named set S1) */
+    SK_IN_PEAKY,      /* one key dominates */
+    SK_IN_CANCEL,     /* values and logits that cancel */
+    SK_IN_EXTREME,    /* radii over the whole f16 range that stays finite */
+    SK_IN_EDGE,       /* S1 with empty and one-token lists, partly filled pages */
+    SK_INPUT_COUNT
+} sk_input;
+
+typedef struct sk_case_params {
+    sk_spec spec;
+    sk_shape shape;         /* attn: context = longest list; encode, append: batch items */
+    uint32_t lists_per_seq; /* kv_heads, or 1 */
+    sk_input input;
+    uint64_t seed;
+    uint32_t copies;        /* of everything that is read, for cold timing; 1 for checks */
+    bool uneven;            /* lists of different lengths, down to empty */
+    bool quick_fill;        /* big timed shapes: distinct pages from a small pool */
+    uint32_t tier_mask;     /* attn: tiers that occur, a bit per tier slot; 0 = all */
+} sk_case_params;
+
+const char *sk_input_name(uint32_t input); /* "S1" "peaky" ..., or NULL */
+
+typedef struct sk_case {
+    sk_case_params p;
+    uint32_t copies;
+    size_t read_bytes;      /* what a run on one copy must read once: the used part of
+                               its pages, codebooks, queries or rows */
+    union {
+        sphkv_attn_args *attn;     /* [copies]; workspace is NULL: the caller's */
+        sphkv_append_args *append;
+        sphkv_encode_args *encode;
+    } args;
+    size_t args_size;       /* sizeof of the args struct */
+    void *internal;         /* buffers, owned by the case */
+} sk_case;
+
+/* Builds inputs; outputs are poisoned and lie between redzones; the args lack
+ * only the workspace, which is the caller's. Shapes: attn: lists of up to
+ * `context` tokens (with a dense last tier in a mix of several: a tail of at
+ * most one page there, when quick_fill); append: `batch` items of 1, or when
+ * uneven up to `context`, rows; encode: `batch` pages, full or when uneven of
+ * any length. All copies hold the same bytes at other addresses. Heap and
+ * mapped memory; SPHKV_ENOMEM when the machine does not have it. */
+sk_status sk_case_make(const sk_case_params *params, sk_case *out, sk_err *err);
+void sk_case_free(sk_case *c);
+/* The least maxima a plan or image needs to run this case. */
+void sk_case_maxima(const sk_case *c, uint32_t parts, sphkv_maxima *out);
+const void *sk_case_args(const sk_case *c, uint32_t copy);
+/* Poisons the outputs of a copy again (before a run). */
+void sk_case_poison(sk_case *c, uint32_t copy);
+/* Judges the outputs of a copy after a run. *error: attn: ||o - ref|| /
+ * ||sum p|v| || over all rows, the largest of any row with a bound of its
+ * own; encode: largest excess of a chosen distance over the best, relative;
+ * append: 0 or 1 (bit-exact). *bound: what the accuracy class allows for this
+ * input. SPHKV_EVERIFY when error > bound, a redzone was touched, poison was
+ * left in an output, or an unused slot is not zero. */
+sk_status sk_case_judge(const sk_case *c, uint32_t copy, double *error, double *bound, sk_err *err);
+/* Outputs of a copy as f32, [batch][heads][Dv], to compare two schedules; valid
+ * until the next call. attn only: NULL for append and encode, whose judgement
+ * does at any shape (equal codes are not asked of two encoders). */
+const float *sk_case_output(const sk_case *c, uint32_t copy, size_t *count);
+
+/* Double references, on the same args structs. out [batch][heads][Dv]; mag
+ * (may be NULL), same shape: sum over tokens of p |v|. */
+sk_status sk_attn_reference(const sk_spec *spec, const sphkv_attn_args *args, uint32_t kv_heads,
+                            double *out, double *mag, double *max_logit, sk_err *err);
+/* One page coded in double (ties to the lowest index), the plain meaning of
+ * kv_encode: k [count][D], v [count][Dv] already rounded to the dense source. */
+void sk_encode_page_ref(const sk_spec *spec, uint32_t tier_slot, const double *k, const double *v,
+                        uint32_t count, const uint8_t *head_codebook, uint8_t *page);
+/* Dense rows into slots of a dense page (kv_append). */
+void sk_append_ref(const sk_spec *spec, uint32_t tier_slot, const float *k, const float *v,
+                   uint32_t slot, uint8_t *page);
+
+/* A check on small shapes that cover every path (<= 1,024 tokens): all inputs,
+ * both list modes, several parts, each tier alone and all mixed. Stops at the
+ * first failure. *error (may be NULL): the worst error as a share of its bound,
+ * times the plain bound of the class (S1's error where S1 is the worst). */
+sk_status sk_image_check(const sk_image *image, uint64_t seed, double *error, sk_err *err);
+
+#endif

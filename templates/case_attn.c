@@ -1,0 +1,337 @@
+/* case_attn.c - inputs of attn_decode: an arena of pages coded by the
+ * reference, a page table, queries scaled against the keys as they were coded.
+ *
+ * Big timed shapes (quick_fill) draw their pages from a small pool per tier:
+ * coding 100 MB in double would take minutes, and what is timed does not look
+ * at the numbers. Pages are shuffled in the arena, as they are after an hour of
+ * serving; each page is contiguous. */
+#include <math.h>
+#include <string.h>
+
+#include "case_impl.h"
+
+/* What filling needs beside the case. */
+typedef struct attn_fill {
+    sk_case *c;
+    sk_case_state *s;
+    sk_rng rng;
+    uint8_t *arena, *book;
+    double *k, *v;      /* rows of one page */
+    double *q;          /* queries of one KV head */
+    double *peak;       /* SK_IN_PEAKY: [sequence][KV head][D] of length 1 */
+    uint8_t *pool[SK_MAX_TIERS]; /* quick_fill: pages coded for KV head i % kv_heads */
+    uint32_t pool_pages;
+} attn_fill;
+
+static uint32_t page_seq(const attn_fill *f, const sk_case_page *page)
+{
+    return page->list / f->c->p.lists_per_seq;
+}
+
+static size_t page_bytes(const attn_fill *f, uint32_t tier)
+{
+    return (size_t)f->s->at[tier].units * SPHKV_UNIT_BYTES;
+}
+
+static const uint8_t *head_book(const attn_fill *f, uint32_t kv_head)
+{
+    return f->book ? f->book + (size_t)kv_head * f->s->book_stride : NULL;
+}
+
+static float case_scale(const sk_case_params *p)
+{
+    switch (p->input) {
+    case SK_IN_PEAKY: return 0.5f;
+    case SK_IN_CANCEL: return 0.1f;
+    case SK_IN_EXTREME: return 1;
+    default: return 0; /* 1 / sqrt(D) */
+    }
+}
+
+/* ---- pages ----------------------------------------------------------------- */
+
+static sk_status fill_pool(attn_fill *f, uint32_t tier, sk_err *err)
+{
+    const sk_spec *spec = &f->c->p.spec;
+    f->pool[tier] = sk_malloc(f->pool_pages * page_bytes(f, tier));
+    if (!f->pool[tier]) return sk_fail(err, SPHKV_ENOMEM, "no memory for a pool of pages");
+    for (uint32_t i = 0; i < f->pool_pages; i++) {
+        sk_case_rows_fill(spec, f->c->p.input, &f->rng, spec->page, NULL, 0, f->k, f->v);
+        sk_encode_page_ref(spec, tier, f->k, f->v, spec->page, head_book(f, i % f->s->kv_heads),
+                           f->pool[tier] + i * page_bytes(f, tier));
+    }
+    return SPHKV_OK;
+}
+
+/* One sub-page, from the pool or coded from rows of its own. peaked: the page
+ * that holds its list's dominating key. */
+static sk_status fill_sub_page(attn_fill *f, const sk_case_page *page, uint32_t sub,
+                               uint32_t kv_head, bool peaked, sk_err *err)
+{
+    const sk_spec *spec = &f->c->p.spec;
+    size_t bytes = page_bytes(f, page->tier);
+    uint8_t *to = f->arena + (size_t)page->unit * SPHKV_UNIT_BYTES + sub * bytes;
+    if (f->c->p.quick_fill) {
+        if (!f->pool[page->tier]) {
+            sk_status st = fill_pool(f, page->tier, err);
+            if (st != SPHKV_OK) return st;
+        }
+        uint32_t pick = sk_rng_below(&f->rng, f->pool_pages / f->s->kv_heads);
+        memcpy(to, f->pool[page->tier] + (pick * f->s->kv_heads + kv_head) * bytes, bytes);
+        return SPHKV_OK;
+    }
+    const double *peak = NULL;
+    if (f->peak && peaked)
+        peak = f->peak + ((size_t)page_seq(f, page) * f->s->kv_heads + kv_head) * spec->d;
+    uint32_t row = page->count ? sk_rng_below(&f->rng, page->count) : 0;
+    sk_case_rows_fill(spec, f->c->p.input, &f->rng, page->filled, peak, row, f->k, f->v);
+    sk_encode_page_ref(spec, page->tier, f->k, f->v, page->filled, head_book(f, kv_head), to);
+    return SPHKV_OK;
+}
+
+static sk_status fill_pages(attn_fill *f, sk_err *err)
+{
+    uint32_t peaked_list = UINT32_MAX;
+    for (size_t i = 0; i < f->s->pages; i++) {
+        const sk_case_page *page = &f->s->page[i];
+        bool shared = f->c->p.lists_per_seq == 1, peaked = page->list != peaked_list && page->count;
+        uint32_t subs = shared ? f->s->kv_heads : 1;
+        if (peaked) peaked_list = page->list;
+        for (uint32_t sub = 0; sub < subs; sub++) {
+            uint32_t kv_head = shared ? sub : page->list % f->s->kv_heads;
+            sk_status st = fill_sub_page(f, page, sub, kv_head, peaked, err);
+            if (st != SPHKV_OK) return st;
+        }
+        f->c->read_bytes += (size_t)f->s->at[page->tier].bytes * page->count / f->c->p.spec.page *
+                            subs;
+    }
+    return SPHKV_OK;
+}
+
+/* ---- queries --------------------------------------------------------------- */
+
+/* Logits of the queries of one KV head over some pages of its list. */
+typedef struct logit_stats {
+    double n, sum, sum2, most;
+} logit_stats;
+
+static void add_page_stats(attn_fill *f, const sk_case_page *page, uint32_t kv_head, double scale,
+                           logit_stats *stats)
+{
+    const sk_spec *spec = &f->c->p.spec;
+    size_t sub = f->c->p.lists_per_seq == 1 ? kv_head * page_bytes(f, page->tier) : 0;
+    sk_page_decode_ref(spec, page->tier, f->arena + (size_t)page->unit * SPHKV_UNIT_BYTES + sub,
+                       page->count, head_book(f, kv_head), f->k, NULL);
+    for (uint32_t h = 0; h < spec->heads_per_kv; h++)
+        for (uint32_t t = 0; t < page->count; t++) {
+            double dot = 0;
+            for (uint32_t i = 0; i < spec->d; i++)
+                dot += f->q[(size_t)h * spec->d + i] * f->k[(size_t)t * spec->d + i];
+            dot *= scale;
+            stats[h].n++;
+            stats[h].sum += dot;
+            stats[h].sum2 += dot * dot;
+            stats[h].most = fmax(stats[h].most, fabs(dot));
+        }
+}
+
+/* What a query row is multiplied by. */
+static double query_factor(const attn_fill *f, const logit_stats *s, uint32_t row, double nominal)
+{
+    double want = f->c->p.input == SK_IN_CANCEL ? 2 : 1 + 3 * (row % 7) / 6.0, have = nominal;
+    if (f->c->p.input == SK_IN_PEAKY || f->c->p.input == SK_IN_EXTREME) {
+        want = f->c->p.input == SK_IN_PEAKY ? 40 : 32;
+        have = s->most;
+    } else if (s->n >= 8) {
+        double mean = s->sum / s->n;
+        have = sqrt(fmax(0, s->sum2 / s->n - mean * mean));
+    }
+    return have > 0 ? want / have : 1;
+}
+
+/* Pages of a list: first and behind the last, in the order of s->page. */
+static void list_range(const sk_case_state *s, uint32_t list, size_t *at, size_t *end)
+{
+    while (*at < s->pages && s->page[*at].list < list)
+        (*at)++;
+    for (*end = *at; *end < s->pages && s->page[*end].list == list;)
+        (*end)++;
+}
+
+static void fill_queries(attn_fill *f)
+{
+    const sk_case_params *p = &f->c->p;
+    const sk_spec *spec = &p->spec;
+    const sphkv_attn_args *a = &f->c->args.attn[0];
+    uint32_t kvh = f->s->kv_heads, hpk = spec->heads_per_kv;
+    double scale = a->scale != 0 ? (double)a->scale : 1 / sqrt((double)spec->d);
+    size_t at = 0, end = 0;
+    for (uint32_t n = 0; n < p->shape.batch * kvh; n++) {
+        uint32_t seq = n / kvh, kv_head = n % kvh;
+        logit_stats stats[SPHKV_MAX_HEADS_PER_KV] = {0};
+        for (uint32_t h = 0; h < hpk; h++)
+            sk_case_query_fill(spec, p->input, &f->rng, f->peak ? f->peak + (size_t)n * spec->d : NULL,
+                               f->q + (size_t)h * spec->d);
+        list_range(f->s, p->lists_per_seq == 1 ? seq : n, &at, &end);
+        size_t most = p->quick_fill ? 2 : 64, step = (end - at) / most + 1;
+        for (size_t i = at; i < end; i += step)
+            add_page_stats(f, &f->s->page[i], kv_head, scale, stats);
+        for (uint32_t h = 0; h < hpk; h++) {
+            const double *q = f->q + (size_t)h * spec->d;
+            uint32_t row = seq * f->s->heads + kv_head * hpk + h;
+            double factor = query_factor(f, &stats[h], row, scale * sqrt((double)spec->d));
+            size_t to = (size_t)seq * a->q_stride_seq + (size_t)(kv_head * hpk + h) * a->q_stride_head;
+            for (uint32_t i = 0; i < spec->d; i++)
+                sk_case_put(f->s->copy[0].buf[SK_BUF_Q].data, spec->q_dtype, to + i, factor * q[i]);
+        }
+    }
+}
+
+/* ---- the whole --------------------------------------------------------------- */
+
+static sk_status attn_buffers(sk_case *c, uint64_t units, sk_err *err)
+{
+    sk_case_state *s = sk_case_state_of(c);
+    const sk_case_params *p = &c->p;
+    const sk_spec *spec = &p->spec;
+    sphkv_attn_args *a = &c->args.attn[0];
+    uint32_t gap = p->input == SK_IN_CANCEL ? 8 : 0;
+    a->q_stride_head = spec->d + gap;
+    a->q_stride_seq = s->heads * a->q_stride_head + 2 * gap;
+    a->out_stride_head = spec->dv + gap;
+    a->out_stride_seq = s->heads * a->out_stride_head + 2 * gap;
+    a->scale = case_scale(p);
+    uint64_t lists = (uint64_t)p->shape.batch * p->lists_per_seq;
+    const uint64_t bytes[SK_BUF_COUNT] = {
+        [SK_BUF_ARENA] = units * SPHKV_UNIT_BYTES,
+        [SK_BUF_BOOK] = (uint64_t)s->book_stride * s->kv_heads,
+        [SK_BUF_Q] = (uint64_t)p->shape.batch * a->q_stride_seq * sk_case_dtype_bytes(spec->q_dtype),
+        [SK_BUF_OUT] =
+            (uint64_t)p->shape.batch * a->out_stride_seq * sk_case_dtype_bytes(spec->out_dtype),
+        [SK_BUF_INDEX] = (lists + 1) * sizeof(uint32_t),
+        [SK_BUF_LIST] = (s->pages + 2 * s->first_ref) * sizeof(uint64_t),
+    };
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < SK_BUF_COUNT; i++)
+        total += bytes[i];
+    sk_status st = sk_case_memory_check(total * c->copies, err);
+    for (uint32_t i = 0; i < SK_BUF_COUNT && st == SPHKV_OK; i++)
+        if (bytes[i]) st = sk_case_buffer_make(&s->copy[0].buf[i], bytes[i], err);
+    return st;
+}
+
+/* References nobody names stand before and behind the lists when first_ref is
+ * not 0: they are garbage, as in a table with an unused tail. */
+static void fill_table(sk_case *c)
+{
+    sk_case_state *s = sk_case_state_of(c);
+    uint32_t *indptr = (uint32_t *)(void *)s->copy[0].buf[SK_BUF_INDEX].data;
+    uint64_t *refs = (uint64_t *)(void *)s->copy[0].buf[SK_BUF_LIST].data;
+    uint32_t lists = c->p.shape.batch * c->p.lists_per_seq;
+    size_t at = 0, end = 0;
+    memset(refs, 0xff, s->copy[0].buf[SK_BUF_LIST].bytes);
+    for (size_t i = 0; i < s->pages; i++)
+        refs[s->first_ref + i] =
+            sphkv_page_ref(s->page[i].unit, s->page[i].count, s->page[i].tier);
+    for (uint32_t l = 0; l < lists; l++, at = end) {
+        list_range(s, l, &at, &end);
+        indptr[l] = s->first_ref + (uint32_t)at;
+    }
+    indptr[lists] = s->first_ref + (uint32_t)s->pages;
+}
+
+void sk_case_attn_args(sk_case *c, uint32_t copy)
+{
+    const sk_case_buffer *b = sk_case_state_of(c)->copy[copy].buf;
+    sphkv_attn_args *a = &c->args.attn[copy];
+    *a = c->args.attn[0];
+    a->size = sizeof *a;
+    a->batch = c->p.shape.batch;
+    a->q = b[SK_BUF_Q].data;
+    a->out = b[SK_BUF_OUT].data;
+    a->arena = b[SK_BUF_ARENA].data;
+    a->arena_bytes = b[SK_BUF_ARENA].bytes;
+    a->codebook = b[SK_BUF_BOOK].data;
+    a->codebook_bytes = b[SK_BUF_BOOK].bytes;
+    a->table = (sphkv_page_table){
+        .indptr = (const uint32_t *)(const void *)b[SK_BUF_INDEX].data,
+        .refs = (const uint64_t *)(const void *)b[SK_BUF_LIST].data,
+        .lists = c->p.shape.batch * c->p.lists_per_seq,
+        .lists_per_seq = c->p.lists_per_seq,
+    };
+}
+
+static sk_status check_params(const sk_case_params *p, sk_err *err)
+{
+    if (p->lists_per_seq != 1 && p->lists_per_seq != p->shape.kv_heads)
+        return sk_fail(err, SPHKV_EINVAL, "%u lists per sequence of %u KV heads", p->lists_per_seq,
+                       p->shape.kv_heads);
+    if (p->quick_fill && p->input == SK_IN_PEAKY)
+        return sk_fail(err, SPHKV_EINVAL, "quick_fill has no peaky pages");
+    if ((uint64_t)p->shape.batch * p->shape.kv_heads * (p->shape.context / p->spec.page + 1) >
+        (uint64_t)1 << 26)
+        return sk_fail(err, SPHKV_EINVAL, "batch %u, %u KV heads, context %u: too many pages",
+                       p->shape.batch, p->shape.kv_heads, p->shape.context);
+    for (uint32_t t = 0; t < p->spec.ntiers; t++)
+        for (uint32_t i = 0; i < p->spec.tier[t].nseg; i++)
+            if (p->spec.tier[t].seg[i].pre_rope)
+                return sk_fail(err, SPHKV_EUNSUPPORTED, "no cases for keys coded before RoPE yet");
+    return SPHKV_OK;
+}
+
+static sk_status attn_scratch(attn_fill *f, sk_err *err)
+{
+    const sk_case_params *p = &f->c->p;
+    uint32_t d = p->spec.d, rows = p->shape.batch * f->s->kv_heads;
+    f->k = sk_malloc((size_t)p->spec.page * (d + p->spec.dv) * sizeof *f->k);
+    f->q = sk_malloc((size_t)p->spec.heads_per_kv * d * sizeof *f->q);
+    if (p->input == SK_IN_PEAKY) f->peak = sk_malloc((size_t)rows * d * sizeof *f->peak);
+    if (!f->k || !f->q || (p->input == SK_IN_PEAKY && !f->peak))
+        return sk_fail(err, SPHKV_ENOMEM, "no memory for rows");
+    f->v = f->k + (size_t)p->spec.page * d;
+    for (uint32_t n = 0; n < rows && f->peak; n++) {
+        double *x = f->peak + (size_t)n * d, sum = 0;
+        for (uint32_t i = 0; i < d; i++) {
+            x[i] = sk_rng_normal(&f->rng);
+            sum += x[i] * x[i];
+        }
+        for (uint32_t i = 0; i < d; i++)
+            x[i] /= sqrt(sum);
+    }
+    return SPHKV_OK;
+}
+
+sk_status sk_case_attn_make(sk_case *c, sk_err *err)
+{
+    sk_case_state *s = sk_case_state_of(c);
+    attn_fill f = {.c = c, .s = s, .pool_pages = SK_CASE_POOL};
+    uint64_t units = 0;
+    f.pool_pages += (s->kv_heads - SK_CASE_POOL % s->kv_heads) % s->kv_heads;
+    sk_rng_seed(&f.rng, c->p.seed * SK_INPUT_COUNT + c->p.input);
+    s->first_ref = c->p.input == SK_IN_EDGE ? 1 : 0;
+    sk_status st = check_params(&c->p, err);
+    if (st == SPHKV_OK) st = sk_case_lists(c, &f.rng, err);
+    if (st == SPHKV_OK)
+        st = sk_case_place(s->page, s->pages, s->at, c->p.lists_per_seq == 1 ? s->kv_heads : 1,
+                           &f.rng, &units, err);
+    if (st == SPHKV_OK) st = attn_buffers(c, units, err);
+    if (st == SPHKV_OK) st = attn_scratch(&f, err);
+    if (st == SPHKV_OK) {
+        f.arena = s->copy[0].buf[SK_BUF_ARENA].data;
+        f.book = s->copy[0].buf[SK_BUF_BOOK].data;
+        for (uint32_t h = 0; h < s->kv_heads && f.book; h++)
+            sk_case_book_fill(&c->p.spec, &f.rng, f.book + (size_t)h * s->book_stride);
+        st = fill_pages(&f, err);
+    }
+    if (st == SPHKV_OK) {
+        fill_table(c);
+        fill_queries(&f);
+        c->read_bytes += s->copy[0].buf[SK_BUF_BOOK].bytes + s->copy[0].buf[SK_BUF_Q].bytes;
+    }
+    for (uint32_t t = 0; t < SK_MAX_TIERS; t++)
+        sk_free(f.pool[t]);
+    sk_free(f.peak);
+    sk_free(f.q);
+    sk_free(f.k);
+    return st;
+}

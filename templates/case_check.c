@@ -1,0 +1,174 @@
+/* case_check.c - a whole image on small cases that cover every path: what
+ * stands between a compiled kernel and its use. At most 1,024 tokens (times
+ * KV heads where they share lists) per case, so that the interpreter can do it
+ * too. Parts run one after the other in a scrambled order, which the contract
+ * allows; the workspace is used again without being cleared, which it promises. */
+#include <math.h>
+#include <string.h>
+
+#include "case_impl.h"
+
+#define CHECK_TOKENS 1024u
+#define CHECK_HEADS  2u
+#define CHECK_PARTS  3u
+
+typedef struct image_check {
+    const sk_image *image;
+    uint64_t seed;
+    double worst; /* error over bound */
+} image_check;
+
+static uint32_t least(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+static sk_status run_parts(const sk_image *image, const sk_case *c, uint32_t parts, sk_err *err)
+{
+    for (uint32_t i = 0; i < parts; i++) {
+        uint32_t part = (i + parts - 1) % parts; /* the last first */
+        sk_status st = image->kernel->run(image, sk_case_args(c, 0), part, parts, err);
+        if (st != SPHKV_OK) return st;
+    }
+    return SPHKV_OK;
+}
+
+/* The image with the maxima of this case. */
+static sk_status image_for(const sk_image *from, const sk_case *c, sk_image *to, sk_err *err)
+{
+    sphkv_maxima maxima;
+    sk_case_maxima(c, CHECK_PARTS, &maxima);
+    sk_status st = sk_image_init(to, &from->spec, &from->schedule, &maxima, from->shared_bytes,
+                                 from->nentry, err);
+    memcpy(to->entry, from->entry, sizeof to->entry);
+    memcpy(to->program, from->program, sizeof to->program);
+    return st;
+}
+
+static void give_workspace(sk_case *c, const sk_case_buffer *workspace)
+{
+    void *p = workspace->bytes ? workspace->data : NULL;
+    switch (c->p.spec.kernel) {
+    case SPHKV_KV_APPEND:
+        c->args.append[0].workspace = p;
+        c->args.append[0].workspace_bytes = workspace->bytes;
+        break;
+    case SPHKV_KV_ENCODE:
+        c->args.encode[0].workspace = p;
+        c->args.encode[0].workspace_bytes = workspace->bytes;
+        break;
+    default:
+        c->args.attn[0].workspace = p;
+        c->args.attn[0].workspace_bytes = workspace->bytes;
+        break;
+    }
+}
+
+static sk_status run_and_judge(image_check *check, const sk_image *image, sk_case *c,
+                               uint32_t parts, sk_err *err)
+{
+    double error = 0, bound = 0;
+    sk_err why = {0};
+    sk_case_poison(c, 0);
+    sk_status st = run_parts(image, c, parts, &why);
+    if (st == SPHKV_OK) st = sk_case_judge(c, 0, &error, &bound, &why);
+    if (st == SPHKV_OK) {
+        check->worst = fmax(check->worst, bound > 0 ? error / bound : error);
+        return SPHKV_OK;
+    }
+    return sk_fail(err, st, "check failed (input %s, %s, tiers %#x, %u parts): %.300s",
+                   sk_input_name(c->p.input), c->p.lists_per_seq == 1 ? "shared lists" : "lists per head",
+                   c->p.tier_mask ? c->p.tier_mask : (1u << c->p.spec.ntiers) - 1, parts,
+                   why.message);
+}
+
+/* One case with one part and with several, in an order that changes with the
+ * seed of the case. */
+static sk_status check_one(image_check *check, const sk_case_params *params, sk_err *err)
+{
+    sk_case c;
+    sk_image image;
+    sk_case_buffer workspace = {0};
+    sk_status st = sk_case_make(params, &c, err);
+    if (st != SPHKV_OK) return st;
+    st = image_for(check->image, &c, &image, err);
+    if (st == SPHKV_OK) st = sk_case_buffer_make(&workspace, image.workspace, err);
+    if (st == SPHKV_OK) {
+        uint32_t first = params->seed % 2 ? CHECK_PARTS : 1;
+        give_workspace(&c, &workspace);
+        st = run_and_judge(check, &image, &c, first, err);
+        if (st == SPHKV_OK) st = run_and_judge(check, &image, &c, CHECK_PARTS + 1 - first, err);
+        if (st == SPHKV_OK && !sk_case_buffer_intact(&workspace))
+            st = sk_fail(err, SPHKV_EVERIFY, "check failed: wrote outside of its workspace");
+    }
+    sk_case_buffer_free(&workspace);
+    sk_case_free(&c);
+    return st;
+}
+
+/* Lists of several partly filled pages per tier; uneven ones are four: long,
+ * one token, empty, anything. */
+static void attn_shape(const sk_spec *spec, bool shared, bool uneven, sk_shape *shape)
+{
+    uint32_t tokens = (2 * spec->ntiers + 1) * spec->page - 3;
+    shape->kv_heads = CHECK_HEADS;
+    shape->batch = !uneven ? 1 : shared ? 4 : 2;
+    shape->context = least(tokens, CHECK_TOKENS / 2 / (uneven && shared ? 2 : 1) - 3);
+}
+
+static sk_status check_attn(image_check *check, uint32_t input, bool shared, uint32_t tier_mask,
+                            sk_err *err)
+{
+    sk_case_params p = {.spec = check->image->spec,
+                        .lists_per_seq = shared ? 1 : CHECK_HEADS,
+                        .input = (sk_input)input,
+                        .seed = check->seed + 2 * input + shared + 16 * tier_mask,
+                        .copies = 1,
+                        .uneven = input != SK_IN_S1,
+                        .tier_mask = tier_mask};
+    attn_shape(&p.spec, shared, p.uneven, &p.shape);
+    return check_one(check, &p, err);
+}
+
+static sk_status check_rows(image_check *check, uint32_t input, sk_err *err)
+{
+    sk_case_params p = {.spec = check->image->spec,
+                        .lists_per_seq = 1,
+                        .input = (sk_input)input,
+                        .seed = check->seed + input,
+                        .copies = 1,
+                        .uneven = input != SK_IN_S1};
+    p.shape.batch = least(5, CHECK_TOKENS / p.spec.page);
+    p.shape.kv_heads = CHECK_HEADS;
+    p.shape.context = p.spec.page;
+    return check_one(check, &p, err);
+}
+
+static double plain_bound(const sk_spec *spec)
+{
+    switch (spec->kernel) {
+    case SPHKV_KV_APPEND: return 1;
+    case SPHKV_KV_ENCODE: return SK_CASE_CODE_BOUND;
+    default: return sk_accuracy_bound(spec->accuracy);
+    }
+}
+
+sk_status sk_image_check(const sk_image *image, uint64_t seed, double *error, sk_err *err)
+{
+    image_check check = {.image = image, .seed = seed};
+    const sk_spec *spec = &image->spec;
+    bool attn = spec->kernel == SPHKV_ATTN_DECODE;
+    sk_status st = SPHKV_OK;
+    for (uint32_t input = 0; input < SK_INPUT_COUNT && st == SPHKV_OK; input++) {
+        if (!attn) {
+            st = check_rows(&check, input, err);
+            continue;
+        }
+        st = check_attn(&check, input, false, 0, err);
+        if (st == SPHKV_OK) st = check_attn(&check, input, true, 0, err);
+    }
+    for (uint32_t t = 0; t < spec->ntiers && attn && spec->ntiers > 1 && st == SPHKV_OK; t++)
+        st = check_attn(&check, SK_IN_S1, t % 2, 1u << t, err);
+    if (error) *error = check.worst * plain_bound(spec);
+    return st;
+}

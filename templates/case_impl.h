@@ -1,0 +1,119 @@
+/* case_impl.h - what the files of a case share; nobody else includes it.
+ *
+ * case.c owns life and death of a case, case_buffer.c its memory, case_input.c
+ * the numbers, case_attn.c and case_rows.c build inputs, case_judge.c and
+ * case_judge_pages.c judge outputs, case_check.c runs a whole image. */
+#ifndef SK_CASE_IMPL_H
+#define SK_CASE_IMPL_H
+
+#include "case.h"
+
+/* Memory between two redzones; data is 128-byte aligned. Large ones are mapped
+ * with huge pages asked for: with small pages a timed sweep measures the TLB. */
+typedef struct sk_case_buffer {
+    uint8_t *base; /* what was allocated */
+    size_t mapped; /* bytes of the mapping; 0 = heap */
+    uint8_t *data;
+    size_t bytes;
+} sk_case_buffer;
+
+sk_status sk_case_buffer_make(sk_case_buffer *b, size_t bytes, sk_err *err);
+void sk_case_buffer_free(sk_case_buffer *b);
+bool sk_case_buffer_intact(const sk_case_buffer *b); /* both redzones as made */
+uint64_t sk_case_buffer_sum(const sk_case_buffer *b); /* a checksum of the data */
+/* OK when `bytes` can be had without driving the machine into swap. */
+sk_status sk_case_memory_check(uint64_t bytes, sk_err *err);
+
+/* Every buffer of one copy; a case uses those of its kernel. */
+enum {
+    SK_BUF_ARENA, /* attn: pages, read; append: pages, written; encode: the source */
+    SK_BUF_DST,   /* encode: destination when it is an arena of its own */
+    SK_BUF_BOOK,  /* packed codebooks */
+    SK_BUF_Q,     /* attn: queries; append: rows of K */
+    SK_BUF_V,     /* append: rows of V */
+    SK_BUF_OUT,   /* attn */
+    SK_BUF_INDEX, /* attn: indptr */
+    SK_BUF_LIST,  /* attn: refs, with some that no list names; append, encode: items */
+    SK_BUF_COUNT
+};
+
+typedef struct sk_case_copy {
+    sk_case_buffer buf[SK_BUF_COUNT];
+} sk_case_copy;
+
+/* A page of an arena that is being built. */
+typedef struct sk_case_page {
+    uint32_t list;   /* attn: list; append, encode: item */
+    uint32_t tier;
+    uint32_t count;  /* tokens the reference names */
+    uint32_t filled; /* tokens in the page, >= count */
+    uint32_t unit;   /* where it starts */
+} sk_case_page;
+
+typedef struct sk_case_state {
+    sk_page_layout at[SK_MAX_TIERS];
+    uint32_t kv_heads, heads;
+    uint32_t book_stride;          /* bytes of codebook per KV head */
+    uint32_t pages_per_list;       /* attn: longest list */
+    sk_case_page *page;            /* attn: by list, then tier slot; append: by item;
+                                      encode: sources by item, then destinations */
+    size_t pages;
+    uint32_t first_ref;            /* attn: indptr[0] */
+    uint32_t rows;                 /* append: rows of K and V */
+    sk_case_copy *copy;            /* [copies] */
+    uint8_t *before;               /* append, encode: the written arena, poisoned */
+    uint64_t sum[SK_BUF_COUNT];    /* of what is only read; 0 = not checked */
+    double *ref, *mag;             /* attn, after the first judgement */
+    double max_logit;
+    float *out_f32;                /* attn: sk_case_output */
+} sk_case_state;
+
+#define SK_CASE_POOL 32u /* distinct pages per tier of a quick_fill */
+
+/* The bytes poison is made of: a NaN in f32, f16 and bf16. */
+#define SK_CASE_POISON 0xffu
+
+static inline sk_case_state *sk_case_state_of(const sk_case *c) { return c->internal; }
+/* The buffer a kernel writes. */
+uint32_t sk_case_written(const sk_case *c);
+/* Fills the state for the kernel and points its args at copy `copy`. */
+sk_status sk_case_attn_make(sk_case *c, sk_err *err);
+void sk_case_attn_args(sk_case *c, uint32_t copy);
+sk_status sk_case_rows_make(sk_case *c, sk_err *err);
+void sk_case_rows_args(sk_case *c, uint32_t copy);
+
+/* The pages of an attn case, without places (case_lists.c). */
+sk_status sk_case_lists(sk_case *c, sk_rng *rng, sk_err *err);
+/* Places pages one behind the other in a shuffled order, from unit 1; sub:
+ * sub-pages per page. *units: the arena's, with one unit before and behind. */
+sk_status sk_case_place(sk_case_page *page, size_t pages, const sk_page_layout *at, uint32_t sub,
+                        sk_rng *rng, uint64_t *units, sk_err *err);
+
+/* ---- numbers (case_input.c) ---------------------------------------------- */
+
+/* K and V rows of a page of an input set: k [count][D], v [count][Dv]. peak: a
+ * unit vector that row `peak_row` follows (SK_IN_PEAKY), or NULL. */
+void sk_case_rows_fill(const sk_spec *spec, uint32_t input, sk_rng *rng, uint32_t count,
+                       const double *peak, uint32_t peak_row, double *k, double *v);
+/* A query row before it is scaled; `peak` as above, of length 1. */
+void sk_case_query_fill(const sk_spec *spec, uint32_t input, sk_rng *rng, const double *peak,
+                        double *q);
+/* A seeded packed codebook of one KV head. */
+void sk_case_book_fill(const sk_spec *spec, sk_rng *rng, uint8_t *book);
+/* Stores and reads numbers of an sphkv_dtype. */
+void sk_case_put(void *base, uint32_t dtype, size_t index, double x);
+double sk_case_get(const void *base, uint32_t dtype, size_t index);
+static inline uint32_t sk_case_dtype_bytes(uint32_t dtype) { return dtype == SPHKV_F32 ? 4 : 2; }
+
+/* ---- judgement ------------------------------------------------------------ */
+
+#define SK_CASE_CODE_BOUND 1e-4 /* kv_encode: relative excess of a chosen distance */
+
+sk_status sk_case_judge_attn(const sk_case *c, uint32_t copy, double *error, double *bound,
+                             sk_err *err);
+sk_status sk_case_judge_append(const sk_case *c, uint32_t copy, double *error, double *bound,
+                               sk_err *err);
+sk_status sk_case_judge_encode(const sk_case *c, uint32_t copy, double *error, double *bound,
+                               sk_err *err);
+
+#endif

@@ -1,0 +1,106 @@
+/* case_judge.c - attn_decode against the double reference. The error of a row
+ * is ||o - ref|| / ||sum p |v| ||: what cancels in the output does not excuse
+ * or inflate an error, and it is 0 / 0 only where nothing may be written but
+ * zeros. S1 is judged by the root mean square over its rows, every other set
+ * by its worst row. */
+#include <math.h>
+#include <string.h>
+
+#include "case_impl.h"
+
+static sk_status make_reference(const sk_case *c, sk_err *err)
+{
+    sk_case_state *s = sk_case_state_of(c);
+    size_t n = (size_t)c->p.shape.batch * s->heads * c->p.spec.dv;
+    if (s->ref) return SPHKV_OK;
+    double *ref = sk_malloc(n * sizeof *ref), *mag = sk_malloc(n * sizeof *mag);
+    sk_status st = ref && mag ? SPHKV_OK : sk_fail(err, SPHKV_ENOMEM, "no memory for a reference");
+    if (st == SPHKV_OK)
+        st = sk_attn_reference(&c->p.spec, &c->args.attn[0], s->kv_heads, ref, mag, &s->max_logit,
+                               err);
+    if (st != SPHKV_OK) {
+        sk_free(ref);
+        sk_free(mag);
+        return st;
+    }
+    s->ref = ref;
+    s->mag = mag;
+    return SPHKV_OK;
+}
+
+/* Elements between strided rows belong to the caller. */
+static sk_status check_gaps(const sk_case *c, uint32_t copy, sk_err *err)
+{
+    const sphkv_attn_args *a = &c->args.attn[copy];
+    const sk_case_state *s = sk_case_state_of(c);
+    const uint8_t *out = a->out;
+    uint32_t size = sk_case_dtype_bytes(c->p.spec.out_dtype);
+    for (uint32_t seq = 0; seq < a->batch; seq++)
+        for (uint32_t i = 0; i < a->out_stride_seq; i++) {
+            if (i < s->heads * a->out_stride_head && i % a->out_stride_head < c->p.spec.dv) continue;
+            const uint8_t *gap = out + ((size_t)seq * a->out_stride_seq + i) * size;
+            for (uint32_t b = 0; b < size; b++)
+                if (gap[b] != SK_CASE_POISON)
+                    return sk_fail(err, SPHKV_EVERIFY,
+                                   "attn_decode wrote between the rows of its output, sequence %u",
+                                   seq);
+        }
+    return SPHKV_OK;
+}
+
+/* ||o - ref|| / ||mag|| of one row, NaN where an output is NaN. */
+static double row_error(const sk_case *c, uint32_t copy, uint32_t seq, uint32_t head)
+{
+    const sphkv_attn_args *a = &c->args.attn[copy];
+    const sk_case_state *s = sk_case_state_of(c);
+    uint32_t dv = c->p.spec.dv;
+    size_t at = ((size_t)seq * s->heads + head) * dv;
+    size_t from = (size_t)seq * a->out_stride_seq + (size_t)head * a->out_stride_head;
+    double diff = 0, mag = 0;
+    for (uint32_t i = 0; i < dv; i++) {
+        double o = sk_case_get(a->out, c->p.spec.out_dtype, from + i) - s->ref[at + i];
+        diff += o * o;
+        mag += s->mag[at + i] * s->mag[at + i];
+    }
+    if (diff == 0) return 0;
+    return mag > 0 ? sqrt(diff / mag) : isnan(diff) ? diff : (double)INFINITY;
+}
+
+static double attn_bound(const sk_case *c)
+{
+    static const double rounding[] = {[SPHKV_F32] = 0, [SPHKV_F16] = 0x1p-11, [SPHKV_BF16] = 0x1p-8};
+    double bound = sk_accuracy_bound(c->p.spec.accuracy);
+    if (c->p.input != SK_IN_S1) bound *= fmax(1, sk_case_state_of(c)->max_logit / 8);
+    return bound + rounding[c->p.spec.out_dtype];
+}
+
+sk_status sk_case_judge_attn(const sk_case *c, uint32_t copy, double *error, double *bound,
+                             sk_err *err)
+{
+    const sk_case_state *s = sk_case_state_of(c);
+    double sum2 = 0, most = -1;
+    uint32_t worst = 0, rows = c->p.shape.batch * s->heads;
+    sk_status st = make_reference(c, err);
+    if (st == SPHKV_OK) st = check_gaps(c, copy, err);
+    if (st != SPHKV_OK) return st;
+    for (uint32_t r = 0; r < rows; r++) {
+        double e = row_error(c, copy, r / s->heads, r % s->heads);
+        if (isnan(e))
+            return sk_fail(err, SPHKV_EVERIFY,
+                           "attn_decode: not written, or not a number: sequence %u, head %u, input "
+                           "%s",
+                           r / s->heads, r % s->heads, sk_input_name(c->p.input));
+        sum2 += e * e;
+        if (e > most) {
+            most = e;
+            worst = r;
+        }
+    }
+    *error = c->p.input == SK_IN_S1 ? sqrt(sum2 / rows) : most;
+    *bound = attn_bound(c);
+    if (*error <= *bound) return SPHKV_OK;
+    return sk_fail(err, SPHKV_EVERIFY,
+                   "attn_decode: error %.3g over %.3g, input %s, worst at sequence %u, head %u (%.3g)",
+                   *error, *bound, sk_input_name(c->p.input), worst / s->heads, worst % s->heads,
+                   most);
+}

@@ -1,0 +1,348 @@
+/* case_judge_pages.c - written pages, judged. kv_append must be bit-exact,
+ * untouched slots included. kv_encode is never asked for equal codes: a chosen
+ * codeword may be at most a hair farther than the nearest, the radius must be
+ * the least-squares one of the codewords that were chosen, values must be right
+ * to the code, and whatever holds no number of a valid slot must be zero. */
+#include <math.h>
+#include <string.h>
+
+#include "case_impl.h"
+
+/* ---- kv_append ----------------------------------------------------------------- */
+
+static void append_expected(const sk_case *c, const sphkv_append_args *a, uint8_t *arena, float *row)
+{
+    const sk_spec *spec = &c->p.spec;
+    for (uint32_t i = 0; i < a->items_count; i++) {
+        const sphkv_append_item *item = &a->items[i];
+        for (uint32_t t = 0; t < item->count; t++) {
+            size_t k = (size_t)(item->row + t) * a->k_stride_row +
+                       (size_t)item->kv_head * a->k_stride_head;
+            size_t v = (size_t)(item->row + t) * a->v_stride_row +
+                       (size_t)item->kv_head * a->v_stride_head;
+            for (uint32_t d = 0; d < spec->d; d++)
+                row[d] = (float)sk_case_get(a->k, spec->in_dtype, k + d);
+            for (uint32_t d = 0; d < spec->dv; d++)
+                row[spec->d + d] = (float)sk_case_get(a->v, spec->in_dtype, v + d);
+            sk_append_ref(spec, 0, row, row + spec->d, item->slot + t,
+                          arena + (size_t)item->unit * SPHKV_UNIT_BYTES);
+        }
+    }
+}
+
+sk_status sk_case_judge_append(const sk_case *c, uint32_t copy, double *error, double *bound,
+                               sk_err *err)
+{
+    const sk_case_state *s = sk_case_state_of(c);
+    const sphkv_append_args *a = &c->args.append[copy];
+    const uint8_t *got = a->arena;
+    *bound = 0;
+    uint8_t *want = sk_malloc(a->arena_bytes);
+    float *row = sk_malloc((c->p.spec.d + c->p.spec.dv) * sizeof *row);
+    sk_status st = want && row ? SPHKV_OK : sk_fail(err, SPHKV_ENOMEM, "no memory to judge");
+    if (st == SPHKV_OK) {
+        memcpy(want, s->before, a->arena_bytes);
+        append_expected(c, a, want, row);
+        size_t at = 0;
+        if (memcmp(want, got, a->arena_bytes) != 0) {
+            while (want[at] == got[at])
+                at++;
+            uint32_t i = 0;
+            while (i + 1 < a->items_count && (at / SPHKV_UNIT_BYTES < s->page[i].unit ||
+                                              at / SPHKV_UNIT_BYTES - s->page[i].unit >= s->at[0].units))
+                i++;
+            *error = 1;
+            st = sk_fail(err, SPHKV_EVERIFY,
+                         "kv_append: byte %zu of the page of item %u is %#x, not %#x, input %s",
+                         at - (size_t)s->page[i].unit * SPHKV_UNIT_BYTES, i, got[at], want[at],
+                         sk_input_name(c->p.input));
+        }
+    }
+    sk_free(want);
+    sk_free(row);
+    return st;
+}
+
+/* ---- kv_encode ----------------------------------------------------------------- */
+
+/* One destination page under judgement. */
+typedef struct encode_judge {
+    const sk_case *c;
+    const sk_spec *spec;
+    const sk_page_layout *at;
+    const uint8_t *page;
+    const uint8_t *book;   /* of its KV head */
+    uint8_t *rest;         /* the page with all that was judged set to zero */
+    double *k, *v;         /* source rows */
+    double *best, *word;   /* radii of a span; a decoded codeword */
+    uint32_t item, count;
+    double worst;          /* largest relative excess of a distance */
+} encode_judge;
+
+static double page_f16(const uint8_t *base, uint32_t index)
+{
+    return sk_case_get(base, SPHKV_F16, index);
+}
+
+static void zero_f16(uint8_t *base, uint32_t index)
+{
+    memset(base + (size_t)index * 2, 0, 2);
+}
+
+/* Whether an f16 is the rounded form of x, or a neighbour of it. */
+static bool near_f16(double got, double x)
+{
+    double rounded = (double)sk_f16_to_f32(sk_f32_to_f16((float)x));
+    return fabs(got - rounded) <= fmax(fabs(rounded) * 0x1p-10, 0x1p-24);
+}
+
+static sk_status judge_fail(const encode_judge *j, const char *what, uint32_t token, double got,
+                            double want, sk_err *err)
+{
+    return sk_fail(err, SPHKV_EVERIFY,
+                   "kv_encode: %s of item %u, token %u is %.6g, not %.6g, input %s", what, j->item,
+                   token, got, want, sk_input_name(j->c->p.input));
+}
+
+/* Squared distance of k / r to a codeword, and the codeword's sums. */
+static double distance(const uint8_t *book, const sk_segment *seg, uint32_t group, uint32_t code,
+                       const double *k, double r, double *kc, double *cc)
+{
+    double sum = 0, product = 0, norm2 = 0;
+    for (uint32_t i = 0; i < seg->g; i++) {
+        double c = page_f16(book, (group * seg->g + i) * (1u << seg->b) + code), x = k[i] / r;
+        sum += (x - c) * (x - c);
+        product += k[i] * c;
+        norm2 += c * c;
+    }
+    if (kc) *kc += product;
+    if (cc) *cc += norm2;
+    return sum;
+}
+
+/* The code of one group of one token against all others. The excess is
+ * relative to the best distance, or, where that is nearly none, to a hundredth
+ * of a group's share of the span. A unit codeword is chosen by its inner
+ * product: distance 2 - 2 <k, c> / r. */
+static sk_status judge_code(encode_judge *j, uint32_t s, uint32_t group, uint32_t token, double r,
+                            double *kc, double *cc)
+{
+    const sk_segment *seg = &j->spec->tier[0].seg[s];
+    const sk_seg_layout *at = &j->at->seg[s];
+    const uint8_t *book = j->book + sk_codebook_tier_off(j->spec, 0, s);
+    const double *k = j->k + (size_t)token * j->spec->d + at->dim0 + (size_t)group * seg->g;
+    uint32_t bit = sk_layout_code_bit(j->spec, seg, group, token);
+    uint32_t code = sk_bits_get(j->page + at->code_off, bit, seg->b);
+    bool unit = at->span_dims == seg->g;
+    double got = 0, best = (double)INFINITY;
+    sk_bits_put(j->rest + at->code_off, bit, seg->b, 0);
+    if (r == 0) {
+        j->worst = fmax(j->worst, code != 0); /* a zero key is code 0 */
+        return SPHKV_OK;
+    }
+    for (uint32_t i = 0; i < 1u << seg->b; i++) {
+        double product = 0, norm2 = 0;
+        double d = distance(book, seg, group, i, k, r, &product, &norm2);
+        if (unit) d = 2 - 2 * product / r;
+        best = fmin(best, d);
+        if (i != code) continue;
+        got = d;
+        *kc += product;
+        *cc += norm2;
+    }
+    double excess = (got - best) / (best + 0.01 * seg->g / at->span_dims);
+    j->worst = fmax(j->worst, excess);
+    return SPHKV_OK;
+}
+
+/* Radius codes of a span against the least-squares radii in j->best. */
+static sk_status judge_radii(encode_judge *j, uint32_t s, uint32_t span, sk_err *err)
+{
+    const sk_segment *seg = &j->spec->tier[0].seg[s];
+    const sk_seg_layout *at = &j->at->seg[s];
+    double most = 0, scale = 0, top = (double)((1u << seg->rb) - 1);
+    for (uint32_t t = 0; t < j->count; t++)
+        most = fmax(most, j->best[t]);
+    if (seg->rb < 16) {
+        scale = page_f16(j->page + at->rscale_off, span);
+        zero_f16(j->rest + at->rscale_off, span);
+        if (!near_f16(scale, most)) return judge_fail(j, "radius scale", 0, scale, most, err);
+    }
+    for (uint32_t t = 0; t < j->count; t++) {
+        uint32_t slot = span * j->spec->page + t;
+        double got, allowed;
+        if (seg->rb == 16) {
+            got = page_f16(j->page + at->radius_off, slot);
+            allowed = 1e-3 * j->best[t];
+            zero_f16(j->rest + at->radius_off, slot);
+        } else {
+            got = sk_bits_get(j->page + at->radius_off, slot * seg->rb, seg->rb) / top * scale;
+            allowed = 0.51 * scale / top + 0x1p-11 * most; /* half a code; the scale was rounded */
+            sk_bits_put(j->rest + at->radius_off, slot * seg->rb, seg->rb, 0);
+        }
+        if (!(fabs(got - j->best[t]) <= allowed + 0x1p-24))
+            return judge_fail(j, "radius", t, got, j->best[t], err);
+    }
+    return SPHKV_OK;
+}
+
+static sk_status judge_coded(encode_judge *j, uint32_t s, sk_err *err)
+{
+    const sk_segment *seg = &j->spec->tier[0].seg[s];
+    const sk_seg_layout *at = &j->at->seg[s];
+    uint32_t per_span = at->span_dims / seg->g;
+    for (uint32_t p = 0; p < at->spans; p++) {
+        for (uint32_t t = 0; t < j->count; t++) {
+            const double *k = j->k + (size_t)t * j->spec->d + at->dim0 + (size_t)p * at->span_dims;
+            double sum = 0, kc = 0, cc = 0;
+            for (uint32_t i = 0; i < at->span_dims; i++)
+                sum += k[i] * k[i];
+            for (uint32_t g = p * per_span; g < (p + 1) * per_span; g++) {
+                sk_status st = judge_code(j, s, g, t, sqrt(sum), &kc, &cc);
+                if (st != SPHKV_OK) return st;
+            }
+            j->best[t] = sum > 0 && cc > 0 ? fmax(0, kc / cc) : 0;
+        }
+        sk_status st = judge_radii(j, s, p, err);
+        if (st != SPHKV_OK) return st;
+    }
+    return SPHKV_OK;
+}
+
+/* An integer code against x / scale: half a code, and a hair for the division. */
+static bool code_ok(int code, double x, double scale, double lo, double hi)
+{
+    double want = scale > 0 ? fmin(fmax(x / scale, lo), hi) : 0;
+    return fabs(code - want) <= 0.5 + 1e-3;
+}
+
+static sk_status judge_values(encode_judge *j, sk_err *err)
+{
+    const sk_spec *spec = j->spec;
+    uint32_t kind = spec->tier[0].value;
+    const uint8_t *values = j->page + j->at->value_off;
+    if (kind != SK_VAL_I8) return SPHKV_OK; /* bit for bit, in judge_exact */
+    for (uint32_t c = 0; c < spec->dv; c++) {
+        double most = 0, scale = page_f16(j->page + j->at->vscale_off, c);
+        for (uint32_t t = 0; t < j->count; t++)
+            most = fmax(most, fabs(j->v[(size_t)t * spec->dv + c]));
+        if (!near_f16(scale, most / 127))
+            return judge_fail(j, "value scale", 0, scale, most / 127, err);
+        zero_f16(j->rest + j->at->vscale_off, c);
+        for (uint32_t t = 0; t < j->count; t++) {
+            uint32_t e = sk_layout_value_index(spec, kind, j->at, t, c);
+            double x = j->v[(size_t)t * spec->dv + c];
+            if (!code_ok((int8_t)values[e], x, scale, -127, 127))
+                return judge_fail(j, "value code", t, (int8_t)values[e], x / scale, err);
+            j->rest[j->at->value_off + e] = 0;
+        }
+    }
+    return SPHKV_OK;
+}
+
+/* What is stored as floats is a copy with one rounding: the reference's page
+ * must agree bit for bit there. `model` is that page; fields judged otherwise
+ * are zero in j->rest already. */
+static void forget_exact(encode_judge *j, const uint8_t *model)
+{
+    const sk_tier *tier = &j->spec->tier[0];
+    const sk_page_layout *at = j->at;
+    for (uint32_t s = 0; s < at->nseg; s++) {
+        if (at->seg[s].key_off == SK_NO_FIELD) continue;
+        uint32_t key_bytes = at->tp * at->seg[s].dims * (tier->seg[s].kind == SK_KEY_F32 ? 4 : 2);
+        for (uint32_t i = at->seg[s].key_off; i < at->seg[s].key_off + key_bytes; i++)
+            j->rest[i] ^= model[i];
+    }
+    if (tier->value == SK_VAL_I8 || at->value_off == SK_NO_FIELD) return;
+    uint32_t bytes = at->tp * at->cp * (tier->value == SK_VAL_F32 ? 4 : 2);
+    for (uint32_t i = at->value_off; i < at->value_off + bytes; i++)
+        j->rest[i] ^= model[i];
+}
+
+static sk_status judge_page(encode_judge *j, const uint8_t *src, uint8_t *model, sk_err *err)
+{
+    size_t bytes = (size_t)j->at->units * SPHKV_UNIT_BYTES;
+    sk_page_decode_ref(j->spec, 1, src, j->count, NULL, j->k, j->v);
+    memcpy(j->rest, j->page, bytes);
+    sk_status st = SPHKV_OK;
+    for (uint32_t s = 0; s < j->at->nseg && st == SPHKV_OK; s++)
+        if (j->spec->tier[0].seg[s].kind == SK_KEY_CODED) st = judge_coded(j, s, err);
+    if (st == SPHKV_OK) st = judge_values(j, err);
+    if (st != SPHKV_OK) return st;
+    sk_encode_page_ref(j->spec, 0, j->k, j->v, j->count, j->book, model);
+    forget_exact(j, model);
+    for (size_t i = 0; i < bytes; i++)
+        if (j->rest[i])
+            return sk_fail(err, SPHKV_EVERIFY,
+                           "kv_encode: byte %zu of the page of item %u (%u tokens) is %#x: an unused "
+                           "slot or padding that is not zero, or a wrong copy, input %s",
+                           i, j->item, j->count, j->page[i], sk_input_name(j->c->p.input));
+    return SPHKV_OK;
+}
+
+/* Everything outside of the destination pages is as it was. */
+static sk_status judge_neighbours(const sk_case *c, const uint8_t *dst, size_t bytes, sk_err *err)
+{
+    const sk_case_state *s = sk_case_state_of(c);
+    uint32_t n = c->p.shape.batch;
+    size_t page = (size_t)s->at[0].units * SPHKV_UNIT_BYTES;
+    uint8_t *seen = sk_malloc(bytes);
+    if (!seen) return sk_fail(err, SPHKV_ENOMEM, "no memory to judge");
+    memcpy(seen, dst, bytes);
+    for (uint32_t i = 0; i < n; i++) {
+        size_t at = (size_t)s->page[n + i].unit * SPHKV_UNIT_BYTES;
+        memcpy(seen + at, s->before + at, page);
+    }
+    bool same = memcmp(seen, s->before, bytes) == 0;
+    sk_free(seen);
+    if (same) return SPHKV_OK;
+    return sk_fail(err, SPHKV_EVERIFY, "kv_encode: wrote outside of its pages, input %s",
+                   sk_input_name(c->p.input));
+}
+
+static sk_status check_destination(const sk_tier *tier, sk_err *err)
+{
+    bool ok = tier->value == SK_VAL_I8 || tier->value == SK_VAL_F16 ||
+              tier->value == SK_VAL_BF16 || tier->value == SK_VAL_F32 || tier->value == SK_VAL_KEY;
+    for (uint32_t i = 0; i < tier->nseg; i++)
+        ok = ok && tier->seg[i].kind != SK_KEY_I8 && tier->seg[i].kind != SK_KEY_I4;
+    if (ok) return SPHKV_OK;
+    return sk_fail(err, SPHKV_EUNSUPPORTED, "no judgement yet of ki8, ki4, vi4 or vf8 pages");
+}
+
+sk_status sk_case_judge_encode(const sk_case *c, uint32_t copy, double *error, double *bound,
+                               sk_err *err)
+{
+    const sk_case_state *s = sk_case_state_of(c);
+    const sphkv_encode_args *a = &c->args.encode[copy];
+    const sk_spec *spec = &c->p.spec;
+    size_t bytes = (size_t)s->at[0].units * SPHKV_UNIT_BYTES;
+    encode_judge j = {.c = c, .spec = spec, .at = &s->at[0]};
+    sk_status st = check_destination(&spec->tier[0], err);
+    if (st == SPHKV_OK) st = judge_neighbours(c, a->dst_arena, a->dst_arena_bytes, err);
+    if (st != SPHKV_OK) return st;
+    j.k = sk_malloc((size_t)spec->page * (spec->d + spec->dv + 1) * sizeof *j.k);
+    j.rest = sk_malloc(2 * bytes);
+    if (!j.k || !j.rest) st = sk_fail(err, SPHKV_ENOMEM, "no memory to judge");
+    for (uint32_t i = 0; i < a->items_count && st == SPHKV_OK; i++) {
+        const sphkv_encode_item *item = &a->items[i];
+        j.v = j.k + (size_t)spec->page * spec->d;
+        j.best = j.v + (size_t)spec->page * spec->dv;
+        j.item = i;
+        j.count = item->count;
+        j.page = (const uint8_t *)a->dst_arena + (size_t)item->dst_unit * SPHKV_UNIT_BYTES;
+        j.book = a->codebook ? (const uint8_t *)a->codebook + (size_t)item->kv_head * s->book_stride
+                             : NULL;
+        st = judge_page(&j, (const uint8_t *)a->src_arena + (size_t)item->src_unit * SPHKV_UNIT_BYTES,
+                        j.rest + bytes, err);
+    }
+    sk_free(j.k);
+    sk_free(j.rest);
+    *error = j.worst;
+    *bound = SK_CASE_CODE_BOUND;
+    if (st == SPHKV_OK && !(j.worst <= *bound))
+        st = sk_fail(err, SPHKV_EVERIFY,
+                     "kv_encode: a chosen codeword is %.3g farther than the nearest (%.0e), input %s",
+                     j.worst, *bound, sk_input_name(c->p.input));
+    return st;
+}
