@@ -1,0 +1,130 @@
+/* ir_ops.h - every op of the lane IR, once. An op lands here with its rule (in
+ * ir_verify.c), its interpretation (ir_interp.c, the definition) and its
+ * emitters, or not at all.
+ *
+ * SK_OPS(X): X(NAME, text, nargs, result, exact, meaning)
+ *   result: V none, U u32, F f32, P predicate, A address, S same as argument 0,
+ *           T same as argument 1, K by load kind
+ *   exact:  1 bit-exact in every execution, 0 inexact with a stated bound
+ * A value has a scope: block < warp < lane. Unless said otherwise arguments
+ * may have any scope and the result has the widest of them; a narrower value
+ * is a splat where a lane value is wanted. "uniform" = block or warp scope.
+ * imm, imm2: constants of the instruction.
+ *
+ * Memory ops address byte `address + offset + disp` (imm = disp); addresses
+ * are uniform and 64 bits wide, offsets 32 bits unsigned. The kind (imm2)
+ * of a load says what an element is and how it widens (sk_ld_kind). Elements
+ * are naturally aligned to their own size only. Stores are of 32-bit words. */
+#ifndef SK_IR_OPS_H
+#define SK_IR_OPS_H
+
+#define SK_OPS(X)                                                                                  \
+    /* values without arguments */                                                                 \
+    X(CONST_U32, "const.u32", 0, U, 1, "imm; block scope")                                         \
+    X(CONST_F32, "const.f32", 0, F, 1, "bits imm; block scope")                                    \
+    X(LANE, "lane", 0, U, 1, "lane index 0..W-1; lane scope")                                      \
+    X(WARP, "warp", 0, U, 1, "warp index in the block; warp scope")                                \
+    X(BLOCK, "block", 0, U, 1, "block index, imm = dimension 0..2; block scope")                   \
+    X(PARAM_U32, "param.u32", 0, U, 1, "parameter slot imm; block scope")                          \
+    X(PARAM_F32, "param.f32", 0, F, 1, "parameter slot imm; block scope")                          \
+    X(PARAM_PTR, "param.ptr", 0, A, 1, "parameter slot imm; block scope")                          \
+    X(SHARED, "shared", 0, A, 1, "the block's scratch at byte imm; block scope")                   \
+    X(PTR_ADD, "ptr.add", 2, A, 1, "a + (u64)b * imm bytes; b uniform u32")                        \
+    /* mutable variables; become registers */                                                      \
+    X(VAR, "var", 1, S, 1, "new variable, initial value a; imm = scope of the variable")           \
+    X(GET, "get", 1, S, 1, "current value of variable a")                                          \
+    X(SET, "set", 2, V, 1, "variable a = b")                                                       \
+    /* integers, 32 bits, wrapping */                                                              \
+    X(ADD, "add", 2, U, 1, "a + b")                                                                \
+    X(SUB, "sub", 2, U, 1, "a - b")                                                                \
+    X(MUL, "mul", 2, U, 1, "low 32 bits of a * b")                                                 \
+    X(UDIV, "udiv", 2, U, 1, "a / b unsigned; b = 0 gives 0xffffffff")                             \
+    X(UREM, "urem", 2, U, 1, "a % b unsigned; b = 0 gives a")                                      \
+    X(AND, "and", 2, U, 1, "a & b")                                                                \
+    X(OR, "or", 2, U, 1, "a | b")                                                                  \
+    X(XOR, "xor", 2, U, 1, "a ^ b")                                                                \
+    X(SHL, "shl", 2, U, 1, "a << b; 0 when b >= 32")                                               \
+    X(SHR, "shr", 2, U, 1, "a >> b logical; 0 when b >= 32")                                       \
+    X(SRA, "sra", 2, U, 1, "a >> b arithmetic; b >= 32 as 31")                                     \
+    X(UMIN, "umin", 2, U, 1, "unsigned minimum")                                                   \
+    X(UMAX, "umax", 2, U, 1, "unsigned maximum")                                                   \
+    X(SMIN, "smin", 2, U, 1, "signed minimum")                                                     \
+    X(SMAX, "smax", 2, U, 1, "signed maximum")                                                     \
+    /* floats, IEEE binary32, round to nearest even, no contraction, no flush */                   \
+    X(FADD, "fadd", 2, F, 1, "a + b")                                                              \
+    X(FSUB, "fsub", 2, F, 1, "a - b")                                                              \
+    X(FMUL, "fmul", 2, F, 1, "a * b")                                                              \
+    X(FMA, "fma", 3, F, 1, "a * b + c, rounded once")                                              \
+    X(FDIV, "fdiv", 2, F, 1, "a / b")                                                              \
+    X(FSQRT, "fsqrt", 1, F, 1, "square root")                                                      \
+    X(FMIN, "fmin", 2, F, 1, "a < b ? a : b (b when either is NaN)")                               \
+    X(FMAX, "fmax", 2, F, 1, "a > b ? a : b (b when either is NaN)")                               \
+    X(FABS, "fabs", 1, F, 1, "sign bit cleared")                                                   \
+    X(FNEG, "fneg", 1, F, 1, "sign bit flipped")                                                   \
+    X(FRINT, "frint", 1, F, 1, "to integral, nearest even")                                        \
+    X(EXP2, "exp2", 1, F, 0,                                                                       \
+      "2^a; relative error 4e-7 (imm 0) or 1e-4 (imm 1) for -126 <= a <= 127; a < -126, and "      \
+      "-inf: anything in [0, 2^-125]; 127 < a: not used")                                          \
+    X(LOG2, "log2", 1, F, 0, "log2 a for normal a > 0; absolute error 2e-6; else unspecified")     \
+    /* compare, predicates */                                                                      \
+    X(EQ, "eq", 2, P, 1, "integers equal")                                                         \
+    X(NE, "ne", 2, P, 1, "integers differ")                                                        \
+    X(ULT, "ult", 2, P, 1, "a < b unsigned")                                                       \
+    X(ULE, "ule", 2, P, 1, "a <= b unsigned")                                                      \
+    X(SLT, "slt", 2, P, 1, "a < b signed")                                                         \
+    X(FLT, "flt", 2, P, 1, "a < b, false for NaN")                                                 \
+    X(FLE, "fle", 2, P, 1, "a <= b, false for NaN")                                                \
+    X(FEQ, "feq", 2, P, 1, "a == b, false for NaN")                                                \
+    X(PAND, "pand", 2, P, 1, "a and b")                                                            \
+    X(POR, "por", 2, P, 1, "a or b")                                                               \
+    X(PNOT, "pnot", 1, P, 1, "not a")                                                              \
+    X(SELECT, "select", 3, T, 1, "a ? b : c; b and c of one type")                                 \
+    /* conversions */                                                                              \
+    X(BITS, "bits", 1, U, 1, "bits of a float")                                                    \
+    X(FLOAT, "float", 1, F, 1, "float of bits")                                                    \
+    X(I2F, "i2f", 1, F, 1, "signed integer to float, nearest even")                                \
+    X(F2I, "f2i", 1, U, 1, "nearest-even signed integer; NaN or out of range: 0x80000000")         \
+    X(F16LO, "f16.lo", 1, F, 1, "float of the half in bits 0-15")                                  \
+    X(F16HI, "f16.hi", 1, F, 1, "float of the half in bits 16-31")                                 \
+    X(PACKF16, "pack.f16", 2, U, 1, "halves: a in the low, b in the high bits; nearest even")      \
+    X(PACKBF16, "pack.bf16", 2, U, 1, "bfloat16s: a low, b high; nearest even; NaN stays NaN")     \
+    /* packed sub-word data */                                                                     \
+    X(ADD16X2, "add.16x2", 2, U, 1, "two 16-bit sums, wrapping")                                   \
+    X(DOT2, "dot2", 3, U, 1, "a + b.lo*c.lo + b.hi*c.hi, signed 16-bit factors, wrapping")         \
+    X(PACK16, "pack.16", 2, U, 1,                                                                  \
+      "signed saturating: lane i of the lower half of the warp holds (a[2i], a[2i+1]) as 16-bit "  \
+      "low, high; the upper half the same of b; lane scope")                                       \
+    X(LUT16, "lut16", 2, U, 1,                                                                     \
+      "byte look-up: each byte of b (its low 4 bits) picks one of the 16 bytes held by a in the "  \
+      "4 lanes of the same aligned group of 4; lane scope")                                        \
+    X(ZIP8, "zip8", 2, U, 1,                                                                       \
+      "per aligned group of 4 lanes (16 bytes): interleaves bytes of a (even places) and b (odd) " \
+      "of the low 8 bytes (imm 0) or the high 8 bytes (imm 1); lane scope")                        \
+    /* across lanes */                                                                             \
+    X(SHUFFLE, "shuffle", 2, S, 1, "lane i gets a of lane b[i] mod W; lane scope")                 \
+    X(EXTRACT, "extract", 1, S, 1, "a of lane imm; warp scope")                                    \
+    X(RED_FADD, "red.fadd", 1, F, 1, "butterfly W/2, W/4 .. 1: v[i] + v[i^s]; lane 0; warp scope") \
+    X(RED_FMAX, "red.fmax", 1, F, 1, "butterfly with FMAX(v[i], v[i^s]); lane 0; warp scope")      \
+    X(RED_UADD, "red.uadd", 1, U, 1, "sum; warp scope")                                            \
+    X(RED_UMIN, "red.umin", 1, U, 1, "unsigned minimum; warp scope")                               \
+    X(RED_UMAX, "red.umax", 1, U, 1, "unsigned maximum; warp scope")                               \
+    /* memory */                                                                                   \
+    X(LDU, "ldu", 2, K, 1, "uniform load; address a, offset b uniform")                            \
+    X(LDV, "ldv", 2, K, 1, "lane i loads element i from address a + b, b uniform; lane scope")     \
+    X(LDG, "ldg", 3, K, 1,                                                                         \
+      "gather: lane i loads at a + b[i] where predicate c, else 0 and no access; lane scope")      \
+    X(LDROWS, "ldrows", 2, K, 1,                                                                   \
+      "runs of n lanes (n = imm >> 24, a power of two <= W; disp = low 24 bits): lane i loads "    \
+      "word i mod n at a + b[i]; b must be equal within a run; 32-bit kinds; lane scope")          \
+    X(STU, "stu", 3, V, 1, "uniform store of c to a + b; one lane stores")                         \
+    X(STV, "stv", 3, V, 1, "lane i stores c to a + b + 4i, b uniform")                             \
+    X(STG, "stg", 4, V, 1, "scatter: lane i stores c to a + b[i] where predicate d")               \
+    X(PREFETCH, "prefetch", 2, V, 1, "hint: the cache line at a + b, b uniform; may be outside")   \
+    X(BARRIER, "barrier", 0, V, 1, "block barrier, only under block-scope control")                \
+    /* control: block or warp scope only */                                                        \
+    X(FOR, "for", 2, U, 1, "for (i = a; i < b; i += imm), unsigned, imm > 0; value: i")            \
+    X(IF, "if", 1, V, 1, "uniform predicate a")                                                    \
+    X(ELSE, "else", 0, V, 1, "")                                                                   \
+    X(END, "end", 0, V, 1, "closes FOR or IF")
+
+#endif

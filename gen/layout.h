@@ -1,0 +1,90 @@
+/* layout.h - page layout, format version 1: the one place that computes an
+ * offset inside a page or inside a packed codebook set. Host code, kernels,
+ * references, tests and documents use nothing else.
+ *
+ * A page of one tier for one KV head holds, each starting at a multiple of 16
+ * bytes and in this order: per segment of the key: r_scale (f16 per span, when
+ * rb < 16), radii, angle codes, or dense keys (ki8, ki4: their scales first);
+ * then value scales (f16 per channel; vi4 also minima), values; then positions
+ * (u32 per slot) when a segment is coded before RoPE. Unused slots are zero.
+ * The size is rounded up to arena units.
+ *
+ * Tp = P rounded up to 16, Cp = Dv rounded up to 16. Element orders:
+ *   radius (span p, token t)    bit (p*P + t)*rb                 every row
+ *   dense key (dim d, token t)  element ((t/16)*dims + d)*16 + t%16  every row
+ *   ki8/ki4 scale (32-dim block k, token t): f16 element k*P + t
+ *   value (token t, channel c)  element ((c/16)*Tp + t)*16 + c%16    row 0, and
+ *                               every row for formats but vi8
+ * Row 0, plain:  code (group j, token t) at bit (j*P + t)*b, least significant
+ *                bit first, little-endian.
+ * Row 1, lut:    as row 0, except
+ *   4-bit codes, when P is a multiple of 64: nibbles in blocks of 64 tokens =
+ *     32 bytes per group; token u of a block: nibble u/32 (0 = low) of byte
+ *     16*(i/4) + 8*(q/2) + 2*(i%4) + q%2, where T = u%32, i = T%8, q = T/8.
+ *     (A byte table look-up of 32 codes followed by interleaving its low- and
+ *     high-byte results inside 16-byte groups then yields 16-bit pairs whose
+ *     even and odd halves are runs of 8 tokens in order.)
+ *   vi8: tokens in pairs: byte (((c/16)*(Tp/2) + t/2)*16 + c%16)*2 + t%2. */
+#ifndef SK_LAYOUT_H
+#define SK_LAYOUT_H
+
+#include "spec.h"
+
+#define SK_NO_FIELD 0xffffffffu
+
+typedef struct sk_seg_layout {
+    uint32_t dim0, dims;   /* dimensions of the head covered */
+    uint32_t groups;       /* coded: dims / g */
+    uint32_t spans;        /* coded: dims / span_dims */
+    uint32_t span_dims;    /* coded: span in dimensions, resolved */
+    uint32_t rscale_off;   /* f16 per span, or SK_NO_FIELD (rb = 16, dense) */
+    uint32_t radius_off;   /* coded, else SK_NO_FIELD */
+    uint32_t code_off;     /* coded, else SK_NO_FIELD */
+    uint32_t kscale_off;   /* ki8, ki4, else SK_NO_FIELD */
+    uint32_t key_off;      /* dense keys, else SK_NO_FIELD */
+} sk_seg_layout;
+
+typedef struct sk_page_layout {
+    uint32_t nseg;
+    sk_seg_layout seg[SK_MAX_SEGMENTS];
+    uint32_t vscale_off;  /* vi8, vi4: f16 per channel; vf8: one f16; else SK_NO_FIELD */
+    uint32_t vmin_off;    /* vi4: f16 per channel */
+    uint32_t value_off;   /* SK_NO_FIELD for vk */
+    uint32_t pos_off;     /* u32 per slot, or SK_NO_FIELD */
+    uint32_t tp, cp;      /* Tp, Cp */
+    uint32_t bytes;       /* used */
+    uint32_t units;       /* allocated, in SPHKV_UNIT_BYTES */
+} sk_page_layout;
+
+/* sphkv_page_layout of the design. spec must have passed sk_spec_check. */
+void sk_page_layout_get(const sk_spec *spec, uint32_t tier_slot, sk_page_layout *out);
+
+/* Bit offset of a code inside the code field. */
+uint32_t sk_layout_code_bit(const sk_spec *spec, const sk_segment *seg, uint32_t group,
+                            uint32_t token);
+/* Whether 4-bit codes of this segment stand in row 1's blocks of 64. */
+bool sk_layout_codes_blocked(const sk_spec *spec, const sk_segment *seg);
+/* Whether vi8 values stand in pairs. */
+bool sk_layout_values_paired(const sk_spec *spec, uint32_t value_kind);
+/* Element (not byte) index of a dense key / of a value. */
+uint32_t sk_layout_key_index(const sk_seg_layout *seg, uint32_t dim, uint32_t token);
+uint32_t sk_layout_value_index(const sk_spec *spec, uint32_t value_kind,
+                               const sk_page_layout *layout, uint32_t token, uint32_t channel);
+/* Reads or writes `bits` (1..16) at a bit offset. */
+uint32_t sk_bits_get(const uint8_t *base, uint32_t bit, uint32_t bits);
+void sk_bits_put(uint8_t *base, uint32_t bit, uint32_t bits, uint32_t value);
+
+/* Packed codebook set, what kernels read: f16, per KV head, tier, coded
+ * segment: [group][dim in group][code]: codewords transposed, so that lanes
+ * are codes. Offsets in bytes, multiples of 16. */
+uint32_t sk_codebook_tier_off(const sk_spec *spec, uint32_t tier_slot, uint32_t seg);
+uint32_t sk_codebook_head_bytes(const sk_spec *spec); /* stride between KV heads; 0 = all dense */
+
+/* Decoded key and value rows of one page in double, plain scalar: the
+ * reference every decoder is judged by. head_codebook: packed set of this KV
+ * head, NULL when the tier is dense. k: [tokens][D], v: [tokens][Dv], either
+ * may be NULL. */
+void sk_page_decode_ref(const sk_spec *spec, uint32_t tier_slot, const uint8_t *page,
+                        uint32_t tokens, const uint8_t *head_codebook, double *k, double *v);
+
+#endif

@@ -1,0 +1,78 @@
+/* schedule.h - named tunables: how a kernel runs, never what it computes. One
+ * table (X-macro): a new tunable is one line here and its use in a builder. */
+#ifndef SK_SCHEDULE_H
+#define SK_SCHEDULE_H
+
+#include "spec.h"
+
+#define SK_FOR(kernel) (1u << (kernel))
+
+/* X(name, kernels it belongs to, values or names "a|b|c", meaning). A value is
+ * stored as the number itself for numeric lists, as the index for names. */
+#define SK_TUNABLES(X)                                                                            \
+    X(w, SK_FOR(SPHKV_ATTN_DECODE) | SK_FOR(SPHKV_KV_APPEND) | SK_FOR(SPHKV_KV_ENCODE), "4|8|16", \
+      "lanes of a warp (vector width in 32-bit words)")                                           \
+    X(lut, SK_FOR(SPHKV_ATTN_DECODE), "rows|perm|pair16",                                         \
+      "look-up of coded keys: f32 rows in scratch, f32 tables in registers, 16-bit byte-pair "    \
+      "tables; tiers a form does not fit use rows")                                               \
+    X(lut_build, SK_FOR(SPHKV_ATTN_DECODE), "fused|separate",                                     \
+      "tables built inside the attention kernel, or by a kernel of their own")                    \
+    X(ktok, SK_FOR(SPHKV_ATTN_DECODE), "1|2|4", "token vectors per block of dense keys")          \
+    X(vch, SK_FOR(SPHKV_ATTN_DECODE), "8|16|32", "channels per block of the value product")      \
+    X(vtok, SK_FOR(SPHKV_ATTN_DECODE), "1|2|4|8", "tokens (pairs) unrolled in the value product") \
+    X(prob, SK_FOR(SPHKV_ATTN_DECODE), "f32|i16", "probabilities in the product with vi8 values") \
+    X(prefetch, SK_FOR(SPHKV_ATTN_DECODE), "0|1|2|4", "pages ahead that are prefetched; 0 = none") \
+    X(etok, SK_FOR(SPHKV_KV_ENCODE), "1|2|4", "token vectors coded at once")
+
+typedef enum sk_tunable {
+#define SK_X(name, kernels, values, doc) SK_T_##name,
+    SK_TUNABLES(SK_X)
+#undef SK_X
+    SK_TUNABLE_COUNT
+} sk_tunable;
+
+enum { SK_LUT_ROWS, SK_LUT_PERM, SK_LUT_PAIR16 };
+enum { SK_LUT_FUSED, SK_LUT_SEPARATE };
+enum { SK_PROB_F32, SK_PROB_I16 };
+
+typedef struct sk_schedule {
+    int32_t v[SK_TUNABLE_COUNT]; /* by sk_tunable; tunables of other kernels are 0 */
+} sk_schedule;
+
+typedef struct sk_tunable_info {
+    const char *name;
+    uint32_t kernels; /* mask of SK_FOR */
+    const char *values; /* "4|8|16" */
+    const char *doc;
+} sk_tunable_info;
+const sk_tunable_info *sk_tunable_get(uint32_t tunable);
+
+/* Number of values of a tunable, and the i-th (stored form). */
+uint32_t sk_tunable_count(uint32_t tunable);
+int32_t sk_tunable_value(uint32_t tunable, uint32_t i);
+/* The stored form from text ("i16" -> 1, "8" -> 8); false when unknown. */
+bool sk_tunable_parse(uint32_t tunable, const char *text, int32_t *value);
+
+/* Canonical text "w=8,lut=rows,..." of the tunables of `kernel`, and its
+ * inverse; parse starts from *schedule as given, so a partial text overrides. */
+void sk_schedule_print(uint32_t kernel, const sk_schedule *schedule, sk_text *out);
+sk_status sk_schedule_parse(uint32_t kernel, const char *text, sk_schedule *schedule, sk_err *err);
+
+/* The silicon as the generator sees it: what steers defaults and validity. */
+typedef struct sk_target {
+    uint32_t vector_bits;     /* widest useful vector: 128, 256, 512 */
+    uint32_t features;        /* SK_CPU_* */
+    uint32_t l1_bytes, l2_bytes;
+    char cpu[64];             /* LLVM's name, "znver3"; "" = generic of the triple */
+    char feature_text[1024];  /* LLVM's feature string "+avx2,+fma,..." */
+    char triple[64];          /* "x86_64-unknown-linux-gnu" */
+} sk_target;
+#define SK_CPU_SSE41 1u
+#define SK_CPU_AVX2 2u  /* with FMA and F16C */
+#define SK_CPU_AVX512 4u /* F, BW, DQ, VL */
+#define SK_CPU_VBMI 8u
+#define SK_CPU_VNNI 16u
+#define SK_CPU_BF16 32u
+#define SK_CPU_NEON 64u
+
+#endif

@@ -1,0 +1,303 @@
+/* sphkv.h - the one public header of sphkv.
+ *
+ * Why: an engine plans once and launches many times. Everything that may
+ * compile, allocate, lock or fail slowly happens in sphkv_open and
+ * sphkv_plan_create; sphkv_run does none of it. This header is declarations
+ * only, so every floor of the project may include it.
+ *
+ * Words (see README): a tier is how a token is stored, a page is P slots of
+ * one tier, a tier mix is the ordered list of tiers a kernel can meet.
+ *
+ * Conventions: every struct that crosses this border starts with `size`, set
+ * by the caller to sizeof of the struct it was compiled with; bytes beyond
+ * what the library knows must be zero, else SPHKV_EINVAL. Strides are in
+ * elements unless a name says bytes. Nothing here prints, exits or keeps a
+ * global. All memory is the caller's unless a comment says otherwise. */
+#ifndef SPHKV_H
+#define SPHKV_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define SPHKV_API __attribute__((visibility("default")))
+#else
+#define SPHKV_API
+#endif
+
+#define SPHKV_FORMAT_VERSION 1u /* pages and codebook sets */
+#define SPHKV_ARGS_VERSION 1u   /* the args structs and kernel parameters */
+#define SPHKV_UNIT_BYTES 128u   /* the arena is addressed in these */
+#define SPHKV_MAX_TIERS 4u
+#define SPHKV_MAX_HEADS_PER_KV 16u
+
+typedef enum sphkv_status {
+    SPHKV_OK = 0,
+    SPHKV_EINVAL = 1,       /* the caller's input is wrong; the message says where */
+    SPHKV_ENOMEM = 2,       /* an allocation failed; nothing was changed */
+    SPHKV_EUNSUPPORTED = 3, /* valid, but no kernel does it; the missing thing is named */
+    SPHKV_ENOTFOUND = 4,    /* a file, record or name is not there */
+    SPHKV_EIO = 5,          /* the operating system refused a read or write */
+    SPHKV_EDB = 6,          /* a database is damaged, foreign or too new */
+    SPHKV_ECOMPILE = 7,     /* a compiler refused or is not available */
+    SPHKV_EVERIFY = 8,      /* a kernel's result was wrong */
+    SPHKV_EDEVICE = 9,      /* device or back end not available */
+    SPHKV_EINTERNAL = 10    /* a defect in sphkv */
+} sphkv_status;
+
+/* Where details go: one line, no newline. Owned by the caller; may be NULL. */
+typedef struct sphkv_error {
+    sphkv_status status;
+    char message[504];
+} sphkv_error;
+
+/* ---- what is computed ------------------------------------------------- */
+
+typedef enum sphkv_kernel {
+    SPHKV_ATTN_DECODE = 0, /* lut_build + attention + merge, one pipeline */
+    SPHKV_KV_APPEND = 1,
+    SPHKV_KV_ENCODE = 2
+} sphkv_kernel;
+
+typedef enum sphkv_dtype { SPHKV_F32 = 0, SPHKV_F16 = 1, SPHKV_BF16 = 2 } sphkv_dtype;
+
+/* RMS of ||o - ref|| / ||sum p|v| || allowed: 1e-5, 1e-3 (default), 5e-2. */
+typedef enum sphkv_accuracy {
+    SPHKV_TIGHT = 0,
+    SPHKV_EXACT = 1,
+    SPHKV_FAST = 2
+} sphkv_accuracy;
+
+/* What is compiled into a kernel. Zero-initialise, then fill. */
+typedef struct sphkv_spec_params {
+    uint32_t size;
+    uint32_t kernel;       /* sphkv_kernel */
+    uint32_t head_dim;     /* D */
+    uint32_t value_dim;    /* Dv; 0 = D */
+    uint32_t heads_per_kv; /* query heads that share a KV head; 0 = 1 */
+    uint32_t page_tokens;  /* P; 0 = 128 */
+    const char *tiers;     /* the mix, "good:vi8,kf16:vf16"; for KV_ENCODE
+                              exactly two: destination, dense source; for
+                              KV_APPEND one dense tier. NULL = that default */
+    uint32_t layout;       /* 0 = the layout the CPU kernels want, else row + 1 */
+    uint32_t q_dtype, out_dtype, in_dtype; /* sphkv_dtype */
+    uint32_t accuracy;                     /* sphkv_accuracy */
+} sphkv_spec_params;
+
+/* ---- pages (format version 1) ------------------------------------------ */
+
+/* Page reference: arena unit (bits 0-31), valid tokens (32-47), tier slot
+ * (48-55), flags (56-63, zero for now). */
+static inline uint64_t sphkv_page_ref(uint32_t unit, uint32_t tokens, uint32_t tier_slot)
+{
+    return (uint64_t)unit | (uint64_t)(tokens & 0xffffu) << 32 |
+           (uint64_t)(tier_slot & 0xffu) << 48;
+}
+static inline uint32_t sphkv_ref_unit(uint64_t ref) { return (uint32_t)ref; }
+static inline uint32_t sphkv_ref_tokens(uint64_t ref) { return (uint32_t)(ref >> 32) & 0xffffu; }
+static inline uint32_t sphkv_ref_tier(uint64_t ref) { return (uint32_t)(ref >> 48) & 0xffu; }
+
+/* Size of one page of one tier for one KV head, from the one function that
+ * computes every offset. `units` is the page's size in arena units; with
+ * shared lists a page is kv_heads of these, one behind the other. */
+typedef struct sphkv_page_info {
+    uint32_t size;
+    uint32_t bytes;           /* used, before rounding to units */
+    uint32_t units;           /* allocated */
+    double bytes_per_token;   /* all fields, page scales spread over P tokens */
+} sphkv_page_info;
+SPHKV_API sphkv_status sphkv_page_info_get(const sphkv_spec_params *spec, uint32_t tier_slot,
+                                           sphkv_page_info *info, sphkv_error *err);
+
+/* Reads a page back to dense rows in double (k: [tokens][D], v: [tokens][Dv];
+ * either may be NULL). Plain and slow: for checks, tools and tests.
+ * head_codebook: the packed set of this KV head (sphkv_codebook_data + kv_head *
+ * head_stride), NULL for dense tiers. page points at the sub-page. */
+SPHKV_API sphkv_status sphkv_page_read(const sphkv_spec_params *spec, uint32_t tier_slot,
+                                       const void *page, uint32_t tokens,
+                                       const void *head_codebook,
+                                       double *k, double *v, sphkv_error *err);
+
+/* ---- context ------------------------------------------------------------ */
+
+typedef struct sphkv_context sphkv_context;
+
+typedef void (*sphkv_log_fn)(void *user, const char *line);
+
+typedef struct sphkv_open_params {
+    uint32_t size;
+    uint32_t flags;      /* SPHKV_OPEN_* */
+    const char *db_path; /* user database; NULL = $SPHKV_DB, else
+                            $XDG_CACHE_HOME/sphkv/kernels.db */
+    sphkv_log_fn log;    /* one line per warning; may be NULL (silent) */
+    void *log_user;
+} sphkv_open_params;
+
+#define SPHKV_OPEN_NO_JIT 1u    /* never load a compiler */
+#define SPHKV_OPEN_READ_ONLY 2u /* never write the database */
+
+/* Opens the databases and identifies the CPU. params may be NULL. A database
+ * that cannot be used is a warning, not an error. Thread-safe afterwards:
+ * plans may be created from several threads. */
+SPHKV_API sphkv_status sphkv_open(const sphkv_open_params *params, sphkv_context **out,
+                                  sphkv_error *err);
+SPHKV_API void sphkv_close(sphkv_context *ctx); /* after its plans; NULL is fine */
+
+/* SPHKV_OK, or why not, truthfully. ctx may be NULL (any CPU). */
+SPHKV_API sphkv_status sphkv_supported(const sphkv_context *ctx, const sphkv_spec_params *spec,
+                                       sphkv_error *err);
+
+/* ---- codebook sets (of one layer) --------------------------------------- */
+
+typedef struct sphkv_codebook sphkv_codebook;
+
+/* Seeded data-free codebooks for the coded tiers of the mix: everything runs
+ * with no training. Owned by the caller, freed with sphkv_codebook_free. */
+SPHKV_API sphkv_status sphkv_codebook_default(const sphkv_spec_params *spec, uint32_t kv_heads,
+                                              uint64_t seed, sphkv_codebook **out,
+                                              sphkv_error *err);
+/* k-means on keys [rows][kv_heads][head_dim] f32 (after RoPE), per KV head,
+ * tier and group. Deterministic for a seed. */
+SPHKV_API sphkv_status sphkv_codebook_train(const sphkv_spec_params *spec, uint32_t kv_heads,
+                                            const float *keys, size_t rows, uint64_t seed,
+                                            sphkv_codebook **out, sphkv_error *err);
+SPHKV_API sphkv_status sphkv_codebook_load(const char *path, const sphkv_spec_params *spec,
+                                           uint32_t kv_heads, sphkv_codebook **out,
+                                           sphkv_error *err);
+SPHKV_API sphkv_status sphkv_codebook_save(const sphkv_codebook *cb, const char *path,
+                                           sphkv_error *err);
+SPHKV_API void sphkv_codebook_free(sphkv_codebook *cb);
+/* The packed set that kernels read: f16, `head_stride` bytes per KV head, for
+ * the tiers of the spec it was made for. Owned by the set. */
+SPHKV_API const void *sphkv_codebook_data(const sphkv_codebook *cb, size_t *head_stride,
+                                          size_t *bytes);
+
+/* ---- plan and run ------------------------------------------------------- */
+
+typedef struct sphkv_plan sphkv_plan;
+
+/* The largest shape the plan will meet, and the shape it is chosen for. */
+typedef struct sphkv_maxima {
+    uint32_t size;
+    uint32_t batch;          /* sequences (attn), items (append, encode) */
+    uint32_t kv_heads;       /* KV heads of this plan's arena */
+    uint32_t pages_per_list; /* longest list */
+    uint32_t parts;          /* most threads that will share one run */
+    uint32_t context;        /* typical tokens per list, steers the choice; 0 = unknown */
+} sphkv_maxima;
+
+SPHKV_API sphkv_status sphkv_plan_create(sphkv_context *ctx, const sphkv_spec_params *spec,
+                                         const sphkv_maxima *maxima, sphkv_plan **out,
+                                         sphkv_error *err);
+SPHKV_API void sphkv_plan_destroy(sphkv_plan *plan);
+/* Bytes of workspace a run needs, 64-byte aligned, zeroed once by the caller
+ * before the first run; every run leaves it fit for the next. One workspace
+ * serves one run at a time. */
+SPHKV_API size_t sphkv_plan_workspace(const sphkv_plan *plan);
+/* One line: spec, schedule, and how the look-up matched (exact, near shape,
+ * same architecture, default). Valid until the plan is destroyed. */
+SPHKV_API const char *sphkv_plan_describe(const sphkv_plan *plan);
+
+/* Page table of a layer: list i is refs[indptr[i] .. indptr[i+1]), sorted by
+ * tier slot. lists = batch * lists_per_seq. lists_per_seq is kv_heads
+ * (retention per head) or 1 (all heads share the list; a page then holds one
+ * sub-page per KV head). Empty lists and partly filled pages are normal. */
+typedef struct sphkv_page_table {
+    const uint32_t *indptr;
+    const uint64_t *refs;
+    uint32_t lists;
+    uint32_t lists_per_seq;
+} sphkv_page_table;
+
+/* attn_decode, q_len 1: out = softmax(logits) V over all pages of a list,
+ * whatever their tiers (paper's ADA). q [batch][heads][D], out
+ * [batch][heads][Dv], heads = kv_heads * heads_per_kv. Empty list: out 0. */
+typedef struct sphkv_attn_args {
+    uint32_t size;
+    uint32_t batch;
+    const void *q;
+    void *out;
+    uint32_t q_stride_seq, q_stride_head;     /* elements; 0 = contiguous */
+    uint32_t out_stride_seq, out_stride_head; /* elements; 0 = contiguous */
+    const void *arena;                        /* 128-byte aligned */
+    size_t arena_bytes;
+    sphkv_page_table table;
+    const void *codebook; /* sphkv_codebook_data of a set made for this mix;
+                             NULL when the mix is dense */
+    size_t codebook_bytes;
+    float scale;                    /* on logits; 0 = 1/sqrt(D) */
+    uint32_t reserved;
+    void *workspace;
+    size_t workspace_bytes;
+} sphkv_attn_args;
+
+/* One run of rows that goes into one page of one KV head: rows row ..
+ * row+count-1 become slots slot .. slot+count-1 of the page at `unit`. */
+typedef struct sphkv_append_item {
+    uint32_t unit;
+    uint32_t slot;
+    uint32_t count;
+    uint32_t row;
+    uint32_t kv_head;
+    uint32_t reserved;
+} sphkv_append_item;
+
+/* kv_append: new rows into dense tail pages. k [rows][kv_heads][D], v
+ * [rows][kv_heads][Dv]. No two items share a page. */
+typedef struct sphkv_append_args {
+    uint32_t size;
+    uint32_t items_count;
+    const sphkv_append_item *items;
+    const void *k, *v;
+    uint32_t k_stride_row, k_stride_head; /* elements; 0 = contiguous */
+    uint32_t v_stride_row, v_stride_head;
+    void *arena;
+    size_t arena_bytes;
+    void *workspace;
+    size_t workspace_bytes;
+} sphkv_append_args;
+
+/* One dense page into one coded page: tokens 0 .. count-1 of the page at
+ * src_unit. Slots count .. P-1 of the destination become zeros. */
+typedef struct sphkv_encode_item {
+    uint32_t src_unit;
+    uint32_t dst_unit;
+    uint32_t count;
+    uint32_t kv_head; /* selects the codebook */
+} sphkv_encode_item;
+
+/* kv_encode: a full tail page, or a page of a prefill, into a page of a coded
+ * tier; one path, so bits do not depend on the order of arrival. */
+typedef struct sphkv_encode_args {
+    uint32_t size;
+    uint32_t items_count;
+    const sphkv_encode_item *items;
+    const void *src_arena;
+    size_t src_arena_bytes;
+    void *dst_arena; /* may be src_arena; pages must differ */
+    size_t dst_arena_bytes;
+    const void *codebook; /* as in attn_args, of a set made for this spec's mix */
+    size_t codebook_bytes;
+    void *workspace;
+    size_t workspace_bytes;
+} sphkv_encode_args;
+
+/* Runs part `part` of `parts` (1 <= parts <= maxima.parts) of the plan's
+ * kernel on the calling thread; args is the args struct of the plan's
+ * kernel, the same for every part. All parts must be called, from any threads,
+ * in any order, with no barrier: the last to finish merges. No allocation, no
+ * lock, no compile. Errors are found before anything is written. */
+SPHKV_API sphkv_status sphkv_run(const sphkv_plan *plan, const void *args, uint32_t part,
+                                 uint32_t parts);
+
+SPHKV_API const char *sphkv_status_text(sphkv_status status);
+SPHKV_API const char *sphkv_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

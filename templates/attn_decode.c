@@ -1,0 +1,400 @@
+/* attn_decode.c - ADA over the pages of a tier mix (design, sections 3 and 5):
+ * out = softmax(logits) V for all query heads of a KV head, one query token.
+ *
+ * Applies when: every tier's key is one segment, coded after RoPE or dense
+ * f32/f16/bf16; values are f32, f16, bf16 or int8; head dims are multiples of
+ * 16; output is f32.
+ *
+ * A block is one work item: the pages of one list (or a part of them) for one
+ * KV head. Per page: logits -> page softmax -> value product. Items that cover
+ * a whole list write the output, others a partial (m, l, acc) that the merge
+ * entry joins. Entries: decode, merge and, with lut_build = separate, tables.
+ *
+ * Partial, f32 words: [H][16] (m in log2, l, padding), then [H][Cp] acc. */
+#include <math.h>
+#include <string.h>
+
+#include "decode.h"
+
+static sk_status tier_supported(const sk_spec *spec, uint32_t i, sk_err *err)
+{
+    const sk_tier *t = &spec->tier[i];
+    if (t->nseg > 1)
+        return sk_fail(err, SPHKV_EUNSUPPORTED, "attn_decode: tier %u: keys of several segments", i);
+    const sk_segment *seg = &t->seg[0];
+    if (seg->pre_rope)
+        return sk_fail(err, SPHKV_EUNSUPPORTED, "attn_decode: tier %u: keys coded before RoPE (p)", i);
+    if (seg->kind == SK_KEY_I8 || seg->kind == SK_KEY_I4)
+        return sk_fail(err, SPHKV_EUNSUPPORTED, "attn_decode: tier %u: %s keys", i,
+                       seg->kind == SK_KEY_I8 ? "ki8" : "ki4");
+    if (t->value != SK_VAL_F32 && t->value != SK_VAL_F16 && t->value != SK_VAL_BF16 &&
+        t->value != SK_VAL_I8)
+        return sk_fail(err, SPHKV_EUNSUPPORTED, "attn_decode: tier %u: %s values", i,
+                       sk_value_name(t->value));
+    return SPHKV_OK;
+}
+
+static sk_status supported(const sk_spec *spec, sk_err *err)
+{
+    if (spec->d % 16 != 0 || spec->dv % 16 != 0)
+        return sk_fail(err, SPHKV_EUNSUPPORTED,
+                       "attn_decode: head dims %u/%u (multiples of 16 only)", spec->d, spec->dv);
+    if (spec->heads_per_kv > SPHKV_MAX_HEADS_PER_KV)
+        return sk_fail(err, SPHKV_EUNSUPPORTED, "attn_decode: %u query heads per KV head (at most %u)",
+                       spec->heads_per_kv, SPHKV_MAX_HEADS_PER_KV);
+    if (spec->page % 16 != 0)
+        return sk_fail(err, SPHKV_EUNSUPPORTED, "attn_decode: pages of %u tokens (multiples of 16 only)",
+                       spec->page);
+    if (spec->out_dtype != SPHKV_F32)
+        return sk_fail(err, SPHKV_EUNSUPPORTED, "attn_decode: output in %s (f32 only)",
+                       sk_dtype_name(spec->out_dtype));
+    for (uint32_t i = 0; i < spec->ntiers; i++) {
+        const sk_status st = tier_supported(spec, i, err);
+        if (st != SPHKV_OK) return st;
+    }
+    return SPHKV_OK;
+}
+
+/* ---- schedules ---------------------------------------------------------- */
+
+/* Form preferred where one applies: small tables in registers, 16-bit pairs
+ * for 4-bit codes with one radius, rows for the rest. */
+static int32_t default_lut(const sk_spec *spec, const sk_schedule *s)
+{
+    sk_schedule trial = *s;
+    for (int32_t form = SK_LUT_PAIR16; form > SK_LUT_ROWS; form--) {
+        trial.v[SK_T_lut] = form;
+        for (uint32_t i = 0; i < spec->ntiers; i++) {
+            const sk_lut_form f = sk_dec_form(spec, &trial, i);
+            if ((f == SK_FORM_PAIR16 && form == SK_LUT_PAIR16) ||
+                (f == SK_FORM_PERM && form == SK_LUT_PERM))
+                return form;
+        }
+    }
+    return SK_LUT_ROWS;
+}
+
+static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
+                       sk_err *err)
+{
+    const uint32_t w = (uint32_t)s->v[SK_T_w], vch = (uint32_t)s->v[SK_T_vch];
+    bool form_used = s->v[SK_T_lut] == SK_LUT_ROWS, prob_used = s->v[SK_T_prob] == SK_PROB_F32;
+    bool dense = false, coded = false;
+    if (w * 32 > target->vector_bits && w > 8)
+        return sk_fail(err, SPHKV_EINVAL, "w=%u: the target has %u-bit vectors", w,
+                       target->vector_bits);
+    if (vch < w) return sk_fail(err, SPHKV_EINVAL, "vch=%u is less than w=%u", vch, w);
+    if (spec->dv % vch != 0)
+        return sk_fail(err, SPHKV_EINVAL, "vch=%u does not divide %u channels", vch, spec->dv);
+    if (vch / w > 8) return sk_fail(err, SPHKV_EINVAL, "vch=%u is over 8 vectors of w=%u", vch, w);
+    for (uint32_t i = 0; i < spec->ntiers; i++) {
+        const sk_segment *seg = sk_dec_seg(spec, i);
+        const sk_lut_form form = sk_dec_form(spec, s, i);
+        form_used |= form == SK_FORM_PERM || form == SK_FORM_PAIR16;
+        prob_used |= sk_dec_prob16(spec, s, i);
+        dense |= form == SK_FORM_DENSE;
+        coded |= form != SK_FORM_DENSE;
+        if (form != SK_FORM_DENSE && 1u << seg->b < w)
+            return sk_fail(err, SPHKV_EINVAL, "w=%u: tier %u has only %u codewords", w, i,
+                           1u << seg->b);
+        const uint32_t block = sk_dec_token_block(spec, s, i);
+        if (spec->page % block != 0)
+            return sk_fail(err, SPHKV_EINVAL, "blocks of %u tokens do not divide pages of %u", block,
+                           spec->page);
+    }
+    /* a tunable that changes nothing would only repeat a candidate */
+    if (!form_used) return sk_fail(err, SPHKV_EINVAL, "lut form fits no tier of the mix");
+    if (!prob_used) return sk_fail(err, SPHKV_EINVAL, "prob=i16 fits no tier of the mix or class");
+    if (!dense && s->v[SK_T_ktok] != 1) return sk_fail(err, SPHKV_EINVAL, "ktok without dense keys");
+    if (!coded && s->v[SK_T_lut_build] != SK_LUT_FUSED)
+        return sk_fail(err, SPHKV_EINVAL, "lut_build=separate without coded keys");
+    return SPHKV_OK;
+}
+
+static void default_schedule(const sk_spec *spec, const sk_target *target, sk_schedule *out)
+{
+    memset(out, 0, sizeof *out);
+    uint32_t w = target->vector_bits >= 256 ? 8 : 4;
+    bool dense = false;
+    for (uint32_t i = 0; i < spec->ntiers; i++) {
+        const sk_segment *seg = sk_dec_seg(spec, i);
+        dense |= seg->kind != SK_KEY_CODED;
+        while (seg->kind == SK_KEY_CODED && 1u << seg->b < w) w /= 2;
+    }
+    out->v[SK_T_w] = (int32_t)w;
+    out->v[SK_T_ktok] = dense ? 2 : 1;
+    out->v[SK_T_vch] = spec->heads_per_kv <= 8 ? 16 : 8;
+    out->v[SK_T_vtok] = 2;
+    out->v[SK_T_prefetch] = 1;
+    out->v[SK_T_prob] = SK_PROB_I16;
+    bool prob = false;
+    for (uint32_t i = 0; i < spec->ntiers; i++) prob |= sk_dec_prob16(spec, out, i);
+    if (!prob) out->v[SK_T_prob] = SK_PROB_F32;
+    out->v[SK_T_lut] = default_lut(spec, out);
+    /* short pages take smaller blocks: 4-bit blocked codes exist from 64 on */
+    if (valid(spec, out, target, NULL) == SPHKV_OK) return;
+    out->v[SK_T_lut] = SK_LUT_ROWS;
+    out->v[SK_T_ktok] = 1;
+    out->v[SK_T_vtok] = 1;
+}
+
+/* ---- building ----------------------------------------------------------- */
+
+static void dec_init(sk_dec *c, sk_builder *b, const sk_spec *spec, const sk_schedule *sched)
+{
+    memset(c, 0, sizeof *c);
+    c->b = b;
+    c->spec = spec;
+    c->sched = sched;
+    c->h = spec->heads_per_kv;
+    c->w = (uint32_t)sched->v[SK_T_w];
+    c->d = spec->d;
+    c->dv = spec->dv;
+    c->p = spec->page;
+    c->tp = (spec->page + 15) / 16 * 16;
+    c->cp = (spec->dv + 15) / 16 * 16;
+    c->run = sk_dec_row_run(c->h, c->w);
+    c->hr = (c->h + c->run - 1) / c->run * c->run;
+    c->stat_l = c->h * 4;
+    c->stat_alpha = c->h * 8;
+    c->stat_beta = c->h * 12;
+}
+
+static bool uses_rows(const sk_spec *spec, const sk_schedule *sched)
+{
+    for (uint32_t i = 0; i < spec->ntiers; i++)
+        if (sk_dec_form(spec, sched, i) == SK_FORM_ROWS) return true;
+    return false;
+}
+
+static uint32_t most_spans(const sk_spec *spec)
+{
+    uint32_t most = 1;
+    for (uint32_t i = 0; i < spec->ntiers; i++) {
+        sk_page_layout lay;
+        sk_page_layout_get(spec, i, &lay);
+        if (lay.seg[0].spans > most) most = lay.seg[0].spans;
+    }
+    return most;
+}
+
+/* Constants and scratch common to decode and tables. Names serve the print. */
+static void dec_scratch(sk_dec *c, bool rows)
+{
+    sk_builder *b = c->b;
+    c->zero = sk_ir_u32(b, 0);
+    c->lane = sk_ir_lane(b);
+    c->qs = sk_ir_name(b, sk_ir_shared(b, c->h * c->d * 4), "qs");
+    if (rows) c->qt = sk_ir_name(b, sk_ir_shared(b, c->hr * c->d * 4), "qt");
+}
+
+static sk_status build_tables(const sk_spec *spec, const sk_schedule *sched, const char *symbol,
+                              sk_arena *arena, sk_program **out, sk_err *err)
+{
+    sk_builder builder, *b = &builder;
+    sk_dec dec, *c = &dec;
+    sk_ir_begin(b, arena, symbol, (uint32_t)sched->v[SK_T_w], 1);
+    dec_init(c, b, spec, sched);
+    c->item = sk_ir_param_ptr(b, "item", false);
+    c->q = sk_ir_param_ptr(b, "q", false);
+    c->codebook = sk_ir_param_ptr(b, "codebook", false);
+    c->tables = sk_ir_param_ptr(b, "tables", true);
+    c->scale = sk_ir_param_f32(b, "scale_log2e");
+    c->q_stride = sk_ir_param_u32(b, "q_head_bytes");
+    const bool rows = uses_rows(spec, sched);
+    dec_scratch(c, rows);
+    sk_part_query(c, rows);
+    for (uint32_t i = 0; i < spec->ntiers; i++) {
+        if (sk_dec_form(spec, sched, i) == SK_FORM_DENSE) continue;
+        const sk_val at = sk_k(c, sk_dec_lut_off(spec, sched, i));
+        sk_part_tables(c, i, sk_ir_ptr_add(b, c->tables, at, 1));
+    }
+    return sk_ir_finish(b, out, err);
+}
+
+/* One page of tier k, refs[i]. */
+static void decode_page(sk_dec *c, uint32_t k, sk_val refs, sk_val i, sk_val last, sk_val unit_add,
+                        sk_val lut)
+{
+    sk_builder *b = c->b;
+    const uint32_t ahead = (uint32_t)c->sched->v[SK_T_prefetch];
+    const sk_val at = sk_mul(c, i, 8);
+    const sk_val unit = sk_add(c, sk_ir_ldu(b, SK_LD_U32, refs, at, 0), unit_add);
+    const sk_val count = sk_and(c, sk_ir_ldu(b, SK_LD_U32, refs, at, 4), 0xffff);
+    const sk_val page = sk_ir_name(b, sk_ir_ptr_add(b, c->arena, unit, SPHKV_UNIT_BYTES), "page");
+    sk_val next = SK_NONE;
+    if (ahead > 0) {
+        const sk_val j = sk_ir_2(b, SK_OP_UMIN, sk_add(c, i, sk_k(c, ahead)), last);
+        const sk_val far = sk_ir_ldu(b, SK_LD_U32, refs, sk_mul(c, j, 8), 0);
+        next = sk_ir_ptr_add(b, c->arena, sk_add(c, far, unit_add), SPHKV_UNIT_BYTES);
+    }
+    sk_ir_if(b, sk_ir_2(b, SK_OP_NE, count, c->zero));
+    sk_part_logits(c, k, page, count, lut, next);
+    sk_part_softmax(c, k, count);
+    sk_part_values(c, k, page, count, next);
+    sk_ir_end(b);
+}
+
+static void decode_tiers(sk_dec *c, sk_val refs)
+{
+    sk_builder *b = c->b;
+    const sk_val end =
+        sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, (SK_ITEM_TIER + c->spec->ntiers) * 4);
+    const sk_val last = sk_ir_2(b, SK_OP_SUB, end, sk_k(c, 1));
+    const bool fused = c->sched->v[SK_T_lut_build] == SK_LUT_FUSED;
+    for (uint32_t k = 0; k < c->spec->ntiers; k++) {
+        const sk_val lo = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, (SK_ITEM_TIER + k) * 4);
+        const sk_val hi = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, (SK_ITEM_TIER + k + 1) * 4);
+        const sk_val unit_add = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, (SK_ITEM_UNITS + k) * 4);
+        const bool coded = sk_dec_form(c->spec, c->sched, k) != SK_FORM_DENSE;
+        sk_val lut = c->lut;
+        if (coded && !fused)
+            lut = sk_ir_ptr_add(b, c->tables, sk_k(c, sk_dec_lut_off(c->spec, c->sched, k)), 1);
+        sk_ir_if(b, sk_ir_2(b, SK_OP_ULT, lo, hi));
+        if (coded && fused) sk_part_tables(c, k, lut);
+        const sk_val i = sk_ir_for(b, lo, hi, 1);
+        decode_page(c, k, refs, i, last, unit_add, lut);
+        sk_ir_end(b);
+        sk_ir_end(b);
+    }
+}
+
+static void decode_clear(sk_dec *c)
+{
+    sk_builder *b = c->b;
+    for (uint32_t h = 0; h < c->h; h++) {
+        sk_ir_stu(b, c->stat, c->zero, c->stat_m + h * 4, sk_ir_f32(b, -INFINITY));
+        sk_ir_stu(b, c->stat, c->zero, c->stat_l + h * 4, sk_ir_f32(b, 0.0f));
+    }
+    const sk_val i = sk_ir_for(b, c->zero, sk_k(c, c->h * c->cp), c->w);
+    sk_ir_stv(b, c->acc, sk_mul(c, i, 4), 0, sk_ir_f32(b, 0.0f));
+    sk_ir_end(b);
+}
+
+/* The whole list: out = acc / l, 0 for an empty one. */
+static void decode_final(sk_dec *c, sk_val out, sk_val out_stride)
+{
+    sk_builder *b = c->b;
+    sk_val row =
+        sk_ir_ptr_add(b, out, sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_OUT * 4), 1);
+    for (uint32_t h = 0; h < c->h; h++) {
+        const sk_val l = sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, c->stat_l + h * 4);
+        const sk_val some = sk_ir_2(b, SK_OP_FLT, sk_ir_f32(b, 0.0f), l);
+        const sk_val inv = sk_sel(c, some, sk_ir_2(b, SK_OP_FDIV, sk_ir_f32(b, 1.0f), l),
+                                  sk_ir_f32(b, 0.0f));
+        const sk_val at = sk_mul(c, sk_ir_for(b, c->zero, sk_k(c, c->dv), c->w), 4);
+        const sk_val x = sk_ir_ldv(b, SK_LD_F32, c->acc, at, h * c->cp * 4);
+        sk_ir_stv(b, row, at, 0, sk_ir_2(b, SK_OP_FMUL, x, inv));
+        sk_ir_end(b);
+        if (h + 1 < c->h) row = sk_ir_ptr_add(b, row, out_stride, 1);
+    }
+}
+
+static void decode_partial(sk_dec *c, sk_val partials, sk_val slot)
+{
+    sk_builder *b = c->b;
+    const sk_val to = sk_ir_ptr_add(b, partials, slot, c->h * (16 + c->cp) * 4);
+    for (uint32_t h = 0; h < c->h; h++)
+        for (uint32_t k = 0; k < 2; k++) {
+            const uint32_t from = (k ? c->stat_l : c->stat_m) + h * 4;
+            sk_ir_stu(b, to, c->zero, (h * 16 + k) * 4,
+                      sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, from));
+        }
+    const sk_val at = sk_mul(c, sk_ir_for(b, c->zero, sk_k(c, c->h * c->cp), c->w), 4);
+    sk_ir_stv(b, to, at, c->h * 64, sk_ir_ldv(b, SK_LD_F32, c->acc, at, 0));
+    sk_ir_end(b);
+}
+
+static sk_status build_decode(const sk_spec *spec, const sk_schedule *sched, const char *symbol,
+                              sk_arena *arena, sk_program **out, sk_err *err)
+{
+    sk_builder builder, *b = &builder;
+    sk_dec dec, *c = &dec;
+    sk_ir_begin(b, arena, symbol, (uint32_t)sched->v[SK_T_w], 1);
+    dec_init(c, b, spec, sched);
+    c->item = sk_ir_param_ptr(b, "item", false);
+    c->q = sk_ir_param_ptr(b, "q", false);
+    c->codebook = sk_ir_param_ptr(b, "codebook", false);
+    c->tables = sk_ir_param_ptr(b, "tables", false);
+    c->scale = sk_ir_param_f32(b, "scale_log2e");
+    c->q_stride = sk_ir_param_u32(b, "q_head_bytes");
+    c->arena = sk_ir_param_ptr(b, "arena", false);
+    const sk_val refs = sk_ir_param_ptr(b, "refs", false);
+    const sk_val to = sk_ir_param_ptr(b, "out", true);
+    const sk_val out_stride = sk_ir_param_u32(b, "out_head_bytes");
+    const sk_val partials = sk_ir_param_ptr(b, "partials", true);
+    const bool fused = sched->v[SK_T_lut_build] == SK_LUT_FUSED;
+    const bool rows = fused && uses_rows(spec, sched);
+    dec_scratch(c, rows);
+    const uint32_t lut = fused ? sk_dec_lut_total(spec, sched) : 0;
+    if (lut > 0) c->lut = sk_ir_name(b, sk_ir_shared(b, lut), "lut");
+    c->off = sk_ir_name(b, sk_ir_shared(b, 8 * c->w * 4), "off");
+    c->rad = sk_ir_name(b, sk_ir_shared(b, most_spans(spec) * 4), "rad");
+    c->s = sk_ir_name(b, sk_ir_shared(b, c->h * c->tp * 4), "s");
+    c->acc = sk_ir_name(b, sk_ir_shared(b, c->h * c->cp * 4), "acc");
+    c->stat = sk_ir_name(b, sk_ir_shared(b, c->h * 16), "stat");
+    sk_part_query(c, rows);
+    decode_clear(c);
+    decode_tiers(c, refs);
+    const sk_val slot = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_PARTIAL * 4);
+    sk_ir_if(b, sk_ir_2(b, SK_OP_EQ, slot, sk_k(c, SK_ITEM_FINAL)));
+    decode_final(c, to, out_stride);
+    sk_ir_else(b);
+    decode_partial(c, partials, slot);
+    sk_ir_end(b);
+    return sk_ir_finish(b, out, err);
+}
+
+static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena, sk_build *out,
+                       sk_err *err)
+{
+    sk_text symbol = {0}, tables = {0};
+    memset(out, 0, sizeof *out);
+    sk_spec_symbol(spec, &symbol);
+    sk_text_printf(&tables, "%s_lut_build", symbol.s ? symbol.s : "");
+    sk_status st = symbol.failed || tables.failed
+                       ? sk_fail(err, SPHKV_ENOMEM, "out of memory")
+                       : build_decode(spec, sched, symbol.s, arena, &out->program[SK_DEC_DECODE], err);
+    if (st == SPHKV_OK) st = sk_build_merge(spec, sched, arena, &out->program[SK_DEC_MERGE], err);
+    out->n = 2;
+    if (st == SPHKV_OK && sched->v[SK_T_lut_build] == SK_LUT_SEPARATE) {
+        st = build_tables(spec, sched, tables.s, arena, &out->program[SK_DEC_LUT], err);
+        out->n = 3;
+    }
+    sk_text_free(&symbol);
+    sk_text_free(&tables);
+    return st;
+}
+
+/* Codes, scales, values, codebooks, q and out, each once. Tokens are taken to
+ * be spread evenly over the tiers of the mix. */
+static void cost(const sk_spec *spec, const sk_shape *shape, sk_cost *out)
+{
+    const double lists = (double)shape->batch * shape->kv_heads;
+    const double heads = lists * spec->heads_per_kv;
+    double page_bytes = 0;
+    for (uint32_t i = 0; i < spec->ntiers; i++) {
+        sk_page_layout lay;
+        sk_page_layout_get(spec, i, &lay);
+        page_bytes += (double)lay.bytes / spec->ntiers;
+    }
+    memset(out, 0, sizeof *out);
+    out->token_heads = lists * shape->context;
+    out->read_bytes = out->token_heads / spec->page * page_bytes;
+    out->read_bytes += (double)shape->kv_heads * sk_codebook_head_bytes(spec);
+    out->read_bytes += heads * spec->d * (spec->q_dtype == SPHKV_F32 ? 4 : 2);
+    out->write_bytes = heads * spec->dv * 4;
+    out->operations = out->token_heads * spec->heads_per_kv * (spec->d + spec->dv);
+}
+
+const sk_kernel sk_kernel_attn_decode = {
+    .name = "attn_decode",
+    .id = SPHKV_ATTN_DECODE,
+    .supported = supported,
+    .default_schedule = default_schedule,
+    .valid = valid,
+    .build = build,
+    .workspace = sk_attn_workspace,
+    .run = sk_attn_run,
+    .cost = cost,
+};

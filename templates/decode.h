@@ -1,0 +1,131 @@
+/* decode.h - the shared state of the parts that build the attention kernel:
+ * where things lie in scratch, and the values every part needs. The parts are
+ * IR-building functions, one file a part:
+ *   part_tables.c   look-up tables of coded tiers (also the lut_build entry)
+ *   part_logits.c   logits of one page into s[head][token]
+ *   part_softmax.c  page softmax: probabilities, factors, running (m, l)
+ *   part_value.c    probabilities times values into acc[head][channel]
+ *
+ * Scratch of one block (f32 unless said otherwise), H = heads_per_kv:
+ *   qs   [H][D]      q * scale * log2(e): all logits are in units of log2
+ *   qt   [D][HR]     the same, transposed and padded (rows form)
+ *   lut              tables of the tier at work; form by sk_lut_form
+ *   off  [groups][W] byte offsets of table rows for W tokens (rows form)
+ *   rad  [spans][Tp] radii of the page
+ *   s    [H][Tp]     logits, then probabilities (f32, or i16 pairs)
+ *   acc  [H][Cp]     unnormalised output
+ *   stat [4][H]      m, l, alpha, beta */
+#ifndef SK_DECODE_H
+#define SK_DECODE_H
+
+#include "kernel.h"
+
+/* The work item, 16 words, written by the host side (attn_run.c). */
+enum {
+    SK_ITEM_Q,        /* byte offset of the first query head's row */
+    SK_ITEM_OUT,      /* byte offset of its output row */
+    SK_ITEM_HEAD,     /* KV head, selects the codebook */
+    SK_ITEM_PARTIAL,  /* slot of the partial, or SK_ITEM_FINAL */
+    SK_ITEM_TIER,     /* tier k covers refs [item[TIER+k], item[TIER+k+1]) */
+    SK_ITEM_UNITS = SK_ITEM_TIER + SPHKV_MAX_TIERS + 1, /* per tier, arena units to
+                         add to a page: the sub-page of shared lists */
+    SK_ITEM_WORDS = 16
+};
+#define SK_ITEM_FINAL 0xffffffffu
+
+/* Parameter slots of the entries, in order. */
+enum { SK_DEC_DECODE, SK_DEC_MERGE, SK_DEC_LUT };
+
+typedef struct sk_dec {
+    sk_builder *b;
+    const sk_spec *spec;
+    const sk_schedule *sched;
+    uint32_t h, w, d, dv, p;   /* heads_per_kv, lanes, dims, tokens of a page */
+    uint32_t tp, cp;           /* P and Dv rounded up to 16 */
+    uint32_t run, hr;          /* rows form: run length n, row length in words */
+    uint32_t stat_m, stat_l, stat_alpha, stat_beta; /* byte offsets in stat */
+    sk_val item, q, q_stride, arena, codebook, tables; /* parameters */
+    sk_val scale;
+    sk_val qs, qt, lut, off, rad, s, acc, stat;        /* scratch addresses */
+    sk_val zero, lane;         /* u32 0; lane index */
+} sk_dec;
+
+/* The form a tier's keys are looked up in, given schedule and target width. */
+typedef enum sk_lut_form { SK_FORM_DENSE, SK_FORM_ROWS, SK_FORM_PERM, SK_FORM_PAIR16 } sk_lut_form;
+sk_lut_form sk_dec_form(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
+/* Bytes of a tier's tables in that form, a multiple of 64. */
+uint32_t sk_dec_lut_bytes(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
+/* Offset of a tier's tables: 0 when built in scratch, stacked when separate. */
+uint32_t sk_dec_lut_off(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
+uint32_t sk_dec_lut_total(const sk_spec *spec, const sk_schedule *sched);
+uint32_t sk_dec_row_run(uint32_t heads, uint32_t w);
+
+/* Fills qs (and qt when a tier uses rows) from q. */
+void sk_part_query(sk_dec *c, bool rows);
+/* Tables of a tier, to address `lut`. */
+void sk_part_tables(sk_dec *c, uint32_t tier_slot, sk_val lut);
+/* Logits of `count` tokens (rounded up to whole blocks) of one page. `next`:
+ * the page to prefetch, or SK_NONE. */
+void sk_part_logits(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk_val lut,
+                    sk_val next);
+void sk_part_softmax(sk_dec *c, uint32_t tier_slot, sk_val count);
+void sk_part_values(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk_val next);
+/* Whether this tier's probabilities are 16-bit integers. */
+bool sk_dec_prob16(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
+/* Token vectors handled together by the logits of this tier: s is written, and
+ * softmax and values may read, in blocks of W times this. */
+uint32_t sk_dec_token_block(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
+
+/* The merge entry: partials of one list into its output rows. */
+sk_status sk_build_merge(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena,
+                         sk_program **out, sk_err *err);
+/* Host side of a launch (attn_run.c). */
+size_t sk_attn_workspace(const sk_image *image);
+sk_status sk_attn_run(const sk_image *image, const void *args, uint32_t part, uint32_t parts,
+                      sk_err *err);
+
+/* ---- small words used all over the parts -------------------------------- */
+
+static inline sk_val sk_k(sk_dec *c, uint32_t x) { return sk_ir_u32(c->b, x); }
+static inline sk_val sk_add(sk_dec *c, sk_val x, sk_val y) { return sk_ir_2(c->b, SK_OP_ADD, x, y); }
+static inline sk_val sk_mul(sk_dec *c, sk_val x, uint32_t y)
+{
+    return sk_ir_2(c->b, SK_OP_MUL, x, sk_ir_u32(c->b, y));
+}
+static inline sk_val sk_shr(sk_dec *c, sk_val x, uint32_t n)
+{
+    return sk_ir_2(c->b, SK_OP_SHR, x, sk_ir_u32(c->b, n));
+}
+static inline sk_val sk_shl(sk_dec *c, sk_val x, uint32_t n)
+{
+    return sk_ir_2(c->b, SK_OP_SHL, x, sk_ir_u32(c->b, n));
+}
+static inline sk_val sk_and(sk_dec *c, sk_val x, uint32_t m)
+{
+    return sk_ir_2(c->b, SK_OP_AND, x, sk_ir_u32(c->b, m));
+}
+static inline sk_val sk_or(sk_dec *c, sk_val x, sk_val y) { return sk_ir_2(c->b, SK_OP_OR, x, y); }
+static inline sk_val sk_sel(sk_dec *c, sk_val p, sk_val x, sk_val y)
+{
+    return sk_ir_3(c->b, SK_OP_SELECT, p, x, y);
+}
+static inline sk_val sk_shuf(sk_dec *c, sk_val x, sk_val i)
+{
+    return sk_ir_2(c->b, SK_OP_SHUFFLE, x, i);
+}
+static inline sk_val sk_fma(sk_dec *c, sk_val x, sk_val y, sk_val z)
+{
+    return sk_ir_3(c->b, SK_OP_FMA, x, y, z);
+}
+/* ceil(count / block) * block as a value */
+static inline sk_val sk_round_up(sk_dec *c, sk_val count, uint32_t block)
+{
+    return sk_and(c, sk_add(c, count, sk_k(c, block - 1)), ~(block - 1));
+}
+/* Segment 0 of a coded tier: kernels take one segment so far. */
+static inline const sk_segment *sk_dec_seg(const sk_spec *spec, uint32_t tier_slot)
+{
+    return &spec->tier[tier_slot].seg[0];
+}
+
+#endif

@@ -1,0 +1,110 @@
+/* kernel.c - the table of kernels, and what every image shares: its set-up and
+ * the one call through which compiled and interpreted entries are reached. */
+#include "kernel.h"
+
+#include <string.h>
+
+extern const sk_kernel sk_kernel_attn_decode;
+extern const sk_kernel sk_kernel_kv_append;
+extern const sk_kernel sk_kernel_kv_encode;
+
+/* A new kernel is one file and one row here, in the order of sphkv_kernel. */
+const sk_kernel *const sk_kernels[] = {
+    &sk_kernel_attn_decode,
+    &sk_kernel_kv_append,
+    &sk_kernel_kv_encode,
+    NULL,
+};
+
+const sk_kernel *sk_kernel_get(uint32_t id)
+{
+    return id < SK_COUNT(sk_kernels) - 1 ? sk_kernels[id] : NULL;
+}
+
+sk_status sk_image_init(sk_image *image, const sk_spec *spec, const sk_schedule *schedule,
+                        const sphkv_maxima *maxima, const uint32_t *shared_bytes, uint32_t nentry,
+                        sk_err *err)
+{
+    const sk_kernel *kernel = sk_kernel_get(spec->kernel);
+    if (kernel == NULL || nentry == 0 || nentry > SK_MAX_ENTRIES)
+        return sk_fail(err, SPHKV_EINVAL, "no kernel %u with %u entries", spec->kernel, nentry);
+    memset(image, 0, sizeof *image);
+    image->kernel = kernel;
+    image->spec = *spec;
+    image->schedule = *schedule;
+    image->maxima = *maxima;
+    if (image->maxima.parts == 0) image->maxima.parts = 1;
+    if (image->maxima.parts > 1024 || image->maxima.batch > 1u << 20 ||
+        image->maxima.kv_heads > 1u << 16)
+        return sk_fail(err, SPHKV_EINVAL,
+                       "maxima too large: batch %u (2^20), kv_heads %u (65536), parts %u (1024)",
+                       maxima->batch, maxima->kv_heads, maxima->parts);
+    image->nentry = nentry;
+    memcpy(image->shared_bytes, shared_bytes, nentry * sizeof *shared_bytes);
+    image->workspace = kernel->workspace(image);
+    return SPHKV_OK;
+}
+
+void sk_call_ptr(sk_call *call, const void *p, size_t bytes)
+{
+    call->slot[call->n] = (uint64_t)(uintptr_t)p;
+    call->bytes[call->n++] = bytes;
+}
+
+void sk_call_u32(sk_call *call, uint32_t x)
+{
+    call->slot[call->n] = x;
+    call->bytes[call->n++] = 0;
+}
+
+void sk_call_f32(sk_call *call, float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    sk_call_u32(call, bits);
+}
+
+/* The interpreter runs a grid; here it gets one block, whose index the program
+ * sees as block bx, so the grid is cut by sk_interp_args.first. */
+static sk_status image_interpret(const sk_image *image, uint32_t entry, const sk_call *call,
+                                 uint32_t bx, sk_err *err)
+{
+    sk_interp_buffer buffer[SK_MAX_SLOTS] = {0};
+    uint32_t scalar[SK_MAX_SLOTS];
+    for (uint32_t i = 0; i < call->n; i++) {
+        if (call->bytes[i] != 0 || image->program[entry]->param[i].kind == SK_PARAM_PTR) {
+            buffer[i].data = (void *)(uintptr_t)call->slot[i];
+            buffer[i].bytes = call->bytes[i];
+        }
+        scalar[i] = (uint32_t)call->slot[i];
+    }
+    const sk_interp_args args = {
+        .buffer = buffer, .scalar = scalar, .first = {bx, 0, 0}, .grid = {1, 1, 1}};
+    return sk_interp_run(image->program[entry], &args, err);
+}
+
+sk_status sk_image_call(const sk_image *image, uint32_t entry, const sk_call *call, uint32_t bx,
+                        sk_err *err)
+{
+    if (image->entry[entry] == NULL) return image_interpret(image, entry, call, bx, err);
+    image->entry[entry](call->slot, call->shared, bx, 0, 0);
+    return SPHKV_OK;
+}
+
+sk_status sk_args_copy(void *dst, size_t known, const void *args, sk_err *err)
+{
+    if (args == NULL) return sk_fail(err, SPHKV_EINVAL, "args is NULL");
+    uint32_t size;
+    memcpy(&size, args, sizeof size);
+    if (size < sizeof size || size > 4096)
+        return sk_fail(err, SPHKV_EINVAL, "args.size is %u: set it to sizeof the struct", size);
+    for (size_t i = known; i < size; i++)
+        if (((const uint8_t *)args)[i] != 0)
+            return sk_fail(err, SPHKV_EINVAL,
+                           "args byte %zu is set, but this library knows %zu bytes: it is older "
+                           "than the header the caller was compiled with",
+                           i, known);
+    memset(dst, 0, known);
+    memcpy(dst, args, size < known ? size : known);
+    return SPHKV_OK;
+}

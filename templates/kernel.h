@@ -1,0 +1,98 @@
+/* kernel.h - the contract of a kernel: one file each, one struct, one row in
+ * sk_kernels. The parameter's way is straight: spec -> supported ->
+ * default_schedule / valid -> build (IR) -> code -> image -> run.
+ *
+ * An image is a kernel made executable: by compiled entries or, for checks, by
+ * the interpreter; `run` is the same code for both, so the host side of a
+ * launch (work items, parts, merging) is tested together with the kernel. */
+#ifndef SK_KERNEL_H
+#define SK_KERNEL_H
+
+#include "ir.h"
+#include "layout.h"
+#include "schedule.h"
+
+#define SK_MAX_ENTRIES 4 /* programs of one kernel's pipeline */
+#define SK_MAX_SLOTS 24  /* parameters of a program */
+
+typedef struct sk_build {
+    uint32_t n;                          /* programs, in entry order */
+    sk_program *program[SK_MAX_ENTRIES]; /* live in the arena given to build */
+} sk_build;
+
+/* What only steers the choice. */
+typedef struct sk_shape {
+    uint32_t batch;    /* sequences (attn), rows (append), pages (encode) */
+    uint32_t kv_heads;
+    uint32_t context;  /* tokens per list */
+    uint32_t threads;
+} sk_shape;
+
+/* Bytes that must be read or written once, and multiply-adds. */
+typedef struct sk_cost {
+    double read_bytes, write_bytes, operations;
+    double token_heads; /* KV tokens times KV heads, for ns per token-head */
+} sk_cost;
+
+struct sk_image;
+
+typedef struct sk_kernel {
+    const char *name;
+    uint32_t id; /* sphkv_kernel */
+    /* OK, or SPHKV_EUNSUPPORTED with the missing thing named. */
+    sk_status (*supported)(const sk_spec *spec, sk_err *err);
+    /* Constant time, always valid for a supported spec. */
+    void (*default_schedule)(const sk_spec *spec, const sk_target *target, sk_schedule *out);
+    /* OK, or why this schedule cannot run this spec on this target. */
+    sk_status (*valid)(const sk_spec *spec, const sk_schedule *schedule, const sk_target *target,
+                       sk_err *err);
+    sk_status (*build)(const sk_spec *spec, const sk_schedule *schedule, sk_arena *arena,
+                       sk_build *out, sk_err *err);
+    /* Workspace bytes of an image whose spec, schedule, maxima and shared_bytes are set. */
+    size_t (*workspace)(const struct sk_image *image);
+    /* Checks args (an args struct of sphkv.h), then runs one part. */
+    sk_status (*run)(const struct sk_image *image, const void *args, uint32_t part, uint32_t parts,
+                     sk_err *err);
+    void (*cost)(const sk_spec *spec, const sk_shape *shape, sk_cost *out);
+} sk_kernel;
+
+extern const sk_kernel *const sk_kernels[]; /* NULL-terminated, by sphkv_kernel */
+const sk_kernel *sk_kernel_get(uint32_t id); /* NULL when unknown */
+
+typedef struct sk_image {
+    const sk_kernel *kernel;
+    sk_spec spec;
+    sk_schedule schedule;
+    sphkv_maxima maxima;                        /* all filled in, parts >= 1 */
+    uint32_t nentry;
+    sk_cpu_entry entry[SK_MAX_ENTRIES];         /* compiled; or */
+    const sk_program *program[SK_MAX_ENTRIES];  /* interpreted, when entry[0] is NULL */
+    uint32_t shared_bytes[SK_MAX_ENTRIES];
+    size_t workspace;                           /* filled by sk_image_finish */
+} sk_image;
+
+/* Sets kernel, nentry, shared_bytes from the programs and workspace; entries
+ * are the caller's to fill (compiled code), or programs stay (interpreter). */
+sk_status sk_image_init(sk_image *image, const sk_spec *spec, const sk_schedule *schedule,
+                        const sphkv_maxima *maxima, const uint32_t *shared_bytes, uint32_t nentry,
+                        sk_err *err);
+
+/* One call of one entry: parameter slots, and for pointers how many bytes may
+ * be touched (the interpreter checks it). */
+typedef struct sk_call {
+    uint64_t slot[SK_MAX_SLOTS];
+    size_t bytes[SK_MAX_SLOTS]; /* 0 for scalars */
+    uint32_t n;
+    void *shared;
+} sk_call;
+void sk_call_ptr(sk_call *call, const void *p, size_t bytes);
+void sk_call_u32(sk_call *call, uint32_t x);
+void sk_call_f32(sk_call *call, float x);
+sk_status sk_image_call(const sk_image *image, uint32_t entry, const sk_call *call, uint32_t bx,
+                        sk_err *err);
+
+/* The size/tail rule of the public structs: copies what the caller has into
+ * *dst (zero-extended) or fails. known = sizeof the library's struct. */
+sk_status sk_args_copy(void *dst, size_t known, const void *args, sk_err *err);
+
+#endif

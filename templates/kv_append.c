@@ -1,0 +1,264 @@
+/* kv_append.c - new rows into slots of dense tail pages, rounded to the tier's
+ * format (nearest even). Applies to one dense tier, f32/f16/bf16 keys and
+ * values.
+ *
+ * A block is one item: a run of rows for one page of one KV head; it owns the
+ * page. Keys of two tokens share a 32-bit word (layout: 16 tokens of a
+ * dimension side by side), so a key is put in by read and write of the word. */
+#include <string.h>
+
+#include "rows.h"
+
+static sk_status supported(const sk_spec *spec, sk_err *err)
+{
+    const sk_status st = sk_rows_check_dims(spec, "kv_append", err);
+    if (st != SPHKV_OK) return st;
+    if (spec->ntiers != 1)
+        return sk_fail(err, SPHKV_EUNSUPPORTED, "kv_append: one dense tier, not a mix of %u",
+                       spec->ntiers);
+    if (sk_rows_key_kind(spec->tier[0].seg[0].kind) == SK_LD_KINDS ||
+        sk_rows_value_kind(spec->tier[0].value) == SK_LD_KINDS)
+        return sk_fail(err, SPHKV_EUNSUPPORTED,
+                       "kv_append: rows go to kf32, kf16 or kbf16 with vf32, vf16 or vbf16");
+    return SPHKV_OK;
+}
+
+static void default_schedule(const sk_spec *spec, const sk_target *target, sk_schedule *out)
+{
+    (void)spec;
+    memset(out, 0, sizeof *out);
+    out->v[SK_T_w] = target->vector_bits >= 256 ? 8 : 4;
+}
+
+static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
+                       sk_err *err)
+{
+    (void)spec;
+    (void)target;
+    /* two vectors of W make one block of 16 channels at most */
+    if (s->v[SK_T_w] > 8) return sk_fail(err, SPHKV_EINVAL, "kv_append: w at most 8");
+    return SPHKV_OK;
+}
+
+typedef struct append {
+    sk_builder *b;
+    const sk_spec *spec;
+    sk_page_layout lay;
+    uint32_t w;
+    sk_val zero, lane;
+} append;
+
+/* Dimension lanes of the key of one token into column t. */
+static void put_key(append *c, sk_val row, sk_val page, sk_val t)
+{
+    sk_builder *b = c->b;
+    const sk_ld_kind from = sk_rows_input_kind(c->spec->in_dtype);
+    const sk_ld_kind kind = sk_rows_key_kind(c->spec->tier[0].seg[0].kind);
+    const uint32_t es = sk_ld_bytes(kind), step = 16 * es;
+    const sk_val block = sk_ir_2(b, SK_OP_MUL, sk_ir_2(b, SK_OP_SHR, t, sk_ir_u32(b, 4)),
+                                 sk_ir_u32(b, c->spec->d * step));
+    const sk_val column = sk_ir_2(b, SK_OP_AND, t, sk_ir_u32(b, kind == SK_LD_F32 ? 15 : 14));
+    const sk_val base = sk_ir_2(b, SK_OP_ADD, block,
+                                sk_ir_2(b, SK_OP_MUL, column, sk_ir_u32(b, es)));
+    const sk_val odd = sk_ir_2(b, SK_OP_NE, sk_ir_2(b, SK_OP_AND, t, sk_ir_u32(b, 1)), c->zero);
+    const sk_val d0 = sk_ir_for(b, c->zero, sk_ir_u32(b, c->spec->d), c->w);
+    const sk_val off = sk_ir_2(b, SK_OP_MUL, d0, sk_ir_u32(b, sk_ld_bytes(from)));
+    const sk_val x = sk_ir_ldv(b, from, row, off, 0);
+    const sk_val dim = sk_ir_2(b, SK_OP_ADD, d0, c->lane);
+    const sk_val at =
+        sk_ir_2(b, SK_OP_ADD, base, sk_ir_2(b, SK_OP_MUL, dim, sk_ir_u32(b, step)));
+    const uint32_t disp = c->lay.seg[0].key_off;
+    sk_val word;
+    if (kind == SK_LD_F32) {
+        word = sk_ir_1(b, SK_OP_BITS, x);
+    } else {
+        const sk_op pack = kind == SK_LD_F16 ? SK_OP_PACKF16 : SK_OP_PACKBF16;
+        const sk_val both = sk_ir_2(b, pack, x, x);
+        const sk_val old = sk_ir_ldg(b, SK_LD_U32, page, at, disp, SK_NONE);
+        const sk_val keep = sk_ir_3(b, SK_OP_SELECT, odd, sk_ir_u32(b, 0x0000ffffu),
+                                    sk_ir_u32(b, 0xffff0000u));
+        const sk_val flip = sk_ir_2(b, SK_OP_XOR, keep, sk_ir_u32(b, 0xffffffffu));
+        const sk_val kept = sk_ir_2(b, SK_OP_AND, old, keep);
+        word = sk_ir_2(b, SK_OP_OR, kept, sk_ir_2(b, SK_OP_AND, both, flip));
+    }
+    sk_ir_stg(b, page, at, disp, word, SK_NONE);
+    sk_ir_end(b);
+}
+
+/* Channel lanes of the value of one token: 16 channels of a token lie together. */
+static void put_value(append *c, sk_val row, sk_val page, sk_val t)
+{
+    sk_builder *b = c->b;
+    const sk_ld_kind from = sk_rows_input_kind(c->spec->in_dtype);
+    const sk_ld_kind kind = sk_rows_value_kind(c->spec->tier[0].value);
+    const uint32_t es = sk_ld_bytes(kind), in = sk_ld_bytes(from);
+    const sk_val c0 = sk_ir_for(b, c->zero, sk_ir_u32(b, c->spec->dv), 16);
+    const sk_val off = sk_ir_2(b, SK_OP_MUL, c0, sk_ir_u32(b, in));
+    const sk_val token = sk_ir_2(b, SK_OP_MUL, t, sk_ir_u32(b, 16 * es));
+    const sk_val to =
+        sk_ir_2(b, SK_OP_ADD, token, sk_ir_2(b, SK_OP_MUL, c0, sk_ir_u32(b, c->lay.tp * es)));
+    for (uint32_t x = 0; x < 16; x += kind == SK_LD_F32 ? c->w : 2 * c->w) {
+        const sk_val lo = sk_ir_ldv(b, from, row, off, x * in);
+        const uint32_t disp = c->lay.value_off + x * es;
+        if (kind == SK_LD_F32) {
+            sk_ir_stv(b, page, to, disp, lo);
+            continue;
+        }
+        const sk_val hi = sk_ir_ldv(b, from, row, off, (x + c->w) * in);
+        sk_ir_stv(b, page, to, disp, sk_rows_pack16(b, kind, c->w, lo, hi));
+    }
+    sk_ir_end(b);
+}
+
+static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena, sk_build *out,
+                       sk_err *err)
+{
+    sk_builder builder, *b = &builder;
+    append c = {.b = b, .spec = spec, .w = (uint32_t)sched->v[SK_T_w]};
+    sk_text symbol = {0};
+    sk_page_layout_get(spec, 0, &c.lay);
+    sk_spec_symbol(spec, &symbol);
+    if (symbol.failed) {
+        sk_text_free(&symbol);
+        return sk_fail(err, SPHKV_ENOMEM, "out of memory");
+    }
+    sk_ir_begin(b, arena, symbol.s, c.w, 1);
+    sk_text_free(&symbol);
+    const uint32_t in = sk_ld_bytes(sk_rows_input_kind(spec->in_dtype));
+    const sk_val item = sk_ir_param_ptr(b, "item", false);
+    const sk_val k = sk_ir_param_ptr(b, "k", false);
+    const sk_val v = sk_ir_param_ptr(b, "v", false);
+    const sk_val pages = sk_ir_param_ptr(b, "arena", true);
+    const sk_val k_row = sk_ir_param_u32(b, "k_row_stride");
+    const sk_val k_head = sk_ir_param_u32(b, "k_head_stride");
+    const sk_val v_row = sk_ir_param_u32(b, "v_row_stride");
+    const sk_val v_head = sk_ir_param_u32(b, "v_head_stride");
+    c.zero = sk_ir_u32(b, 0);
+    c.lane = sk_ir_lane(b);
+    sk_val f[5]; /* sphkv_append_item: unit, slot, count, row, kv_head */
+    for (uint32_t i = 0; i < 5; i++) f[i] = sk_ir_ldu(b, SK_LD_U32, item, c.zero, i * 4);
+    const sk_val page = sk_ir_ptr_add(b, pages, f[0], SPHKV_UNIT_BYTES);
+    const sk_val kh = sk_ir_ptr_add(b, k, sk_ir_2(b, SK_OP_MUL, f[4], k_head), in);
+    const sk_val vh = sk_ir_ptr_add(b, v, sk_ir_2(b, SK_OP_MUL, f[4], v_head), in);
+    const sk_val i = sk_ir_for(b, c.zero, f[2], 1);
+    const sk_val row = sk_ir_2(b, SK_OP_ADD, f[3], i);
+    const sk_val t = sk_ir_2(b, SK_OP_ADD, f[1], i);
+    put_key(&c, sk_ir_ptr_add(b, kh, sk_ir_2(b, SK_OP_MUL, row, k_row), in), page, t);
+    put_value(&c, sk_ir_ptr_add(b, vh, sk_ir_2(b, SK_OP_MUL, row, v_row), in), page, t);
+    sk_ir_end(b);
+    memset(out, 0, sizeof *out);
+    out->n = 1;
+    return sk_ir_finish(b, &out->program[0], err);
+}
+
+/* ---- host side ---------------------------------------------------------- */
+
+static size_t workspace(const sk_image *image)
+{
+    return (size_t)image->maxima.parts * ((image->shared_bytes[0] + 63) & ~63u);
+}
+
+/* The largest row an item names; the caller vouches for the rows' extent, the
+ * strides for overflow. */
+static sk_status check_items(const sk_image *image, const sphkv_append_args *a, uint32_t *rows,
+                             sk_err *err)
+{
+    sk_page_layout lay;
+    sk_page_layout_get(&image->spec, 0, &lay);
+    *rows = 0;
+    for (uint32_t i = 0; i < a->items_count; i++) {
+        const sphkv_append_item *it = &a->items[i];
+        if (it->count > image->spec.page || it->slot > image->spec.page - it->count)
+            return sk_fail(err, SPHKV_EINVAL, "items[%u]: slots %u+%u in a page of %u", i, it->slot,
+                           it->count, image->spec.page);
+        if (it->kv_head >= image->maxima.kv_heads)
+            return sk_fail(err, SPHKV_EINVAL, "items[%u]: KV head %u of %u", i, it->kv_head,
+                           image->maxima.kv_heads);
+        if ((uint64_t)it->unit + lay.units > a->arena_bytes / SPHKV_UNIT_BYTES)
+            return sk_fail(err, SPHKV_EINVAL, "items[%u]: page at unit %u ends beyond the arena", i,
+                           it->unit);
+        if (it->row > UINT32_MAX - it->count)
+            return sk_fail(err, SPHKV_EINVAL, "items[%u]: row %u is out of range", i, it->row);
+        if (it->count > 0 && it->row + it->count > *rows) *rows = it->row + it->count;
+    }
+    return SPHKV_OK;
+}
+
+static sk_status append_args(const sk_image *image, const void *args, sphkv_append_args *a,
+                             uint32_t *rows, sk_err *err)
+{
+    const sk_spec *spec = &image->spec;
+    sk_status st = sk_args_copy(a, sizeof *a, args, err);
+    if (st != SPHKV_OK) return st;
+    if (a->items_count > image->maxima.batch)
+        return sk_fail(err, SPHKV_EINVAL, "%u items, the plan is for %u", a->items_count,
+                       image->maxima.batch);
+    if (a->items_count > 0 && (!a->items || !a->k || !a->v || !a->arena))
+        return sk_fail(err, SPHKV_EINVAL, "items, k, v or arena is NULL");
+    if ((uintptr_t)a->arena % SPHKV_UNIT_BYTES != 0)
+        return sk_fail(err, SPHKV_EINVAL, "arena is not aligned to %u bytes", SPHKV_UNIT_BYTES);
+    if (a->k_stride_head == 0) a->k_stride_head = spec->d;
+    if (a->v_stride_head == 0) a->v_stride_head = spec->dv;
+    if (a->k_stride_row == 0) a->k_stride_row = image->maxima.kv_heads * spec->d;
+    if (a->v_stride_row == 0) a->v_stride_row = image->maxima.kv_heads * spec->dv;
+    st = check_items(image, a, rows, err);
+    const uint64_t reach = *rows > image->maxima.kv_heads ? *rows : image->maxima.kv_heads;
+    if (st == SPHKV_OK && (reach * a->k_stride_row > UINT32_MAX || reach * a->v_stride_row > UINT32_MAX ||
+                           reach * a->k_stride_head > UINT32_MAX || reach * a->v_stride_head > UINT32_MAX))
+        return sk_fail(err, SPHKV_EINVAL, "k or v spans more than 2^32 elements");
+    return st;
+}
+
+static sk_status run(const sk_image *image, const void *args, uint32_t part, uint32_t parts,
+                     sk_err *err)
+{
+    const sk_spec *spec = &image->spec;
+    sphkv_append_args a;
+    uint32_t rows = 0;
+    if (parts == 0 || parts > image->maxima.parts || part >= parts)
+        return sk_fail(err, SPHKV_EINVAL, "part %u of %u, the plan is for %u", part, parts,
+                       image->maxima.parts);
+    sk_status st = append_args(image, args, &a, &rows, err);
+    const size_t in = spec->in_dtype == SPHKV_F32 ? 4 : 2;
+    const uint32_t heads = image->maxima.kv_heads;
+    for (uint32_t i = part; st == SPHKV_OK && i < a.items_count; i += parts) {
+        if (a.items[i].count == 0) continue;
+        sk_call call = {0};
+        sk_call_ptr(&call, &a.items[i], sizeof a.items[i]);
+        sk_call_ptr(&call, a.k,
+                    ((size_t)(rows - 1) * a.k_stride_row + (size_t)(heads - 1) * a.k_stride_head + spec->d) * in);
+        sk_call_ptr(&call, a.v,
+                    ((size_t)(rows - 1) * a.v_stride_row + (size_t)(heads - 1) * a.v_stride_head + spec->dv) * in);
+        sk_call_ptr(&call, a.arena, a.arena_bytes);
+        sk_call_u32(&call, a.k_stride_row);
+        sk_call_u32(&call, a.k_stride_head);
+        sk_call_u32(&call, a.v_stride_row);
+        sk_call_u32(&call, a.v_stride_head);
+        st = sk_image_call(image, 0, &call, 0, err);
+    }
+    return st;
+}
+
+static void cost(const sk_spec *spec, const sk_shape *shape, sk_cost *out)
+{
+    const double rows = (double)shape->batch * shape->kv_heads;
+    const double in = spec->in_dtype == SPHKV_F32 ? 4 : 2;
+    const double k = spec->tier[0].seg[0].kind == SK_KEY_F32 ? 4 : 2;
+    const double v = spec->tier[0].value == SK_VAL_F32 ? 4 : 2;
+    memset(out, 0, sizeof *out);
+    out->token_heads = rows;
+    out->read_bytes = rows * (spec->d + spec->dv) * in;
+    out->write_bytes = rows * (spec->d * k + spec->dv * v);
+}
+
+const sk_kernel sk_kernel_kv_append = {
+    .name = "kv_append",
+    .id = SPHKV_KV_APPEND,
+    .supported = supported,
+    .default_schedule = default_schedule,
+    .valid = valid,
+    .build = build,
+    .workspace = workspace,
+    .run = run,
+    .cost = cost,
+};

@@ -1,0 +1,363 @@
+/* part_logits.c - logits of one page for all query heads of a KV head, into
+ * s[head][token], lanes = tokens. logit = sum_p r_hat[p] * sum_{j in p}
+ * LUT[j][code] (design, section 3); q already carries scale * log2(e).
+ *
+ * One function per form. K is read once: every loop serves all heads (or a
+ * tile of them, from cache) with what it has loaded. */
+#include "decode.h"
+
+#include "part_pair16.h"
+#include "part_unpack.h"
+
+static uint32_t form_block(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
+{
+    const uint32_t w = (uint32_t)sched->v[SK_T_w];
+    switch (sk_dec_form(spec, sched, tier_slot)) {
+    case SK_FORM_DENSE: return (uint32_t)sched->v[SK_T_ktok] * w;
+    case SK_FORM_ROWS: return w;
+    case SK_FORM_PERM: return 2 * w;
+    case SK_FORM_PAIR16: return 64;
+    }
+    return w;
+}
+
+uint32_t sk_dec_token_block(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
+{
+    const uint32_t w = (uint32_t)sched->v[SK_T_w], vtok = (uint32_t)sched->v[SK_T_vtok];
+    uint32_t block = form_block(spec, sched, tier_slot);
+    const bool pairs = sk_layout_values_paired(spec, spec->tier[tier_slot].value);
+    if (sk_dec_prob16(spec, sched, tier_slot) && block < 2 * w) block = 2 * w;
+    if (block < vtok * (pairs ? 2 : 1)) block = vtok * (pairs ? 2 : 1);
+    return block;
+}
+
+static void store_logits(sk_dec *c, uint32_t h, sk_val t0, uint32_t u, sk_val x)
+{
+    sk_ir_stv(c->b, c->s, sk_mul(c, t0, 4), (h * c->tp + u * c->w) * 4, x);
+}
+
+/* ---- dense keys --------------------------------------------------------- */
+
+static sk_ld_kind dense_kind(uint32_t key_kind)
+{
+    return key_kind == SK_KEY_F32 ? SK_LD_F32 : key_kind == SK_KEY_F16 ? SK_LD_F16 : SK_LD_BF16;
+}
+
+/* A tile of heads times a block of tokens, over all dimensions. */
+static void dense_tile(sk_dec *c, sk_val keys, sk_val next, sk_ld_kind kind, sk_val t0,
+                       uint32_t h0, uint32_t hn)
+{
+    enum { UNROLL = 4 };
+    sk_builder *b = c->b;
+    const uint32_t es = sk_ld_bytes(kind), nu = (uint32_t)c->sched->v[SK_T_ktok];
+    const uint32_t step = 16 * es; /* from a dimension to the next */
+    sk_val acc[SPHKV_MAX_HEADS_PER_KV][4];
+    for (uint32_t h = 0; h < hn; h++)
+        for (uint32_t u = 0; u < nu; u++)
+            acc[h][u] = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
+    /* 16 tokens by D dimensions lie together; a block may be half of it */
+    const sk_val group = sk_mul(c, sk_shr(c, t0, 4), c->d * step);
+    const sk_val block = sk_add(c, group, sk_mul(c, sk_and(c, t0, 15), es));
+    const sk_val d0 = sk_ir_for(b, c->zero, sk_k(c, c->d), UNROLL);
+    const sk_val off = sk_add(c, block, sk_mul(c, d0, step));
+    const sk_val qoff = sk_mul(c, d0, 4);
+    for (uint32_t i = 0; i < UNROLL; i++) {
+        sk_val k[4];
+        for (uint32_t u = 0; u < nu; u++) {
+            const uint32_t t = u * c->w;
+            k[u] = sk_ir_ldv(b, kind, keys, off, (t / 16 * c->d + i) * step + t % 16 * es);
+        }
+        if (next != SK_NONE && h0 == 0)
+            for (uint32_t at = 0; at < nu * c->w * es; at += 64)
+                if ((i * step + at) % 64 == 0)
+                    sk_ir_prefetch(b, next, off, (at / (16 * es) * c->d + i) * step);
+        for (uint32_t h = 0; h < hn; h++) {
+            const sk_val q = sk_ir_ldu(b, SK_LD_F32, c->qs, qoff, ((h0 + h) * c->d + i) * 4);
+            for (uint32_t u = 0; u < nu; u++)
+                sk_ir_set(b, acc[h][u], sk_fma(c, k[u], q, sk_ir_get(b, acc[h][u])));
+        }
+    }
+    sk_ir_end(b);
+    for (uint32_t h = 0; h < hn; h++)
+        for (uint32_t u = 0; u < nu; u++) store_logits(c, h0 + h, t0, u, sk_ir_get(b, acc[h][u]));
+}
+
+static void logits_dense(sk_dec *c, const sk_segment *seg, const sk_seg_layout *lay, sk_val page,
+                         sk_val limit, sk_val next)
+{
+    sk_builder *b = c->b;
+    const uint32_t nu = (uint32_t)c->sched->v[SK_T_ktok];
+    const uint32_t tile = nu >= 4 ? 3 : nu == 2 ? 6 : 8;
+    const sk_val keys = sk_ir_ptr_add(b, page, sk_k(c, lay->key_off), 1);
+    const sk_val ahead =
+        next == SK_NONE ? SK_NONE : sk_ir_ptr_add(b, next, sk_k(c, lay->key_off), 1);
+    const sk_val t0 = sk_ir_for(b, c->zero, limit, nu * c->w);
+    const uint32_t tiles = (c->h + tile - 1) / tile, even = (c->h + tiles - 1) / tiles;
+    for (uint32_t h = 0; h < c->h; h += even)
+        dense_tile(c, keys, ahead, dense_kind(seg->kind), t0, h, c->h - h < even ? c->h - h : even);
+    sk_ir_end(b);
+}
+
+/* ---- rows in scratch ---------------------------------------------------- */
+
+/* Offsets of the runs of vector v: run r holds token v*tv + r. Selects of
+ * uniform loads, so that a CPU addresses with scalars. */
+static sk_val run_offsets(sk_dec *c, uint32_t group, uint32_t v)
+{
+    sk_builder *b = c->b;
+    const uint32_t n = c->run, tv = c->w / n;
+    if (n == 1) return sk_ir_ldv(b, SK_LD_U32, c->off, c->zero, group * c->w * 4);
+    sk_val off = SK_NONE;
+    for (uint32_t r = tv; r-- > 0;) {
+        const sk_val one =
+            sk_ir_ldu(b, SK_LD_U32, c->off, c->zero, (group * c->w + v * tv + r) * 4);
+        if (off == SK_NONE) {
+            off = one;
+            continue;
+        }
+        const sk_val here = sk_ir_2(b, SK_OP_ULT, c->lane, sk_k(c, (r + 1) * n));
+        off = sk_sel(c, here, one, off);
+    }
+    return off;
+}
+
+/* n vectors of (token run, head) lanes become n vectors of W tokens, one a
+ * head: index bits of vector and lane are exchanged one by one. */
+static void transpose_runs(sk_dec *c, sk_val *x, uint32_t n)
+{
+    sk_builder *b = c->b;
+    const uint32_t tv = c->w / n;
+    for (uint32_t bit = 1; bit < n; bit *= 2) {
+        const sk_val other = sk_ir_2(b, SK_OP_XOR, c->lane, sk_k(c, bit));
+        const sk_val low = sk_ir_2(b, SK_OP_EQ, sk_and(c, c->lane, bit), c->zero);
+        for (uint32_t v = 0; v < n; v++) {
+            if (v & bit) continue;
+            const sk_val even = x[v], odd = x[v | bit];
+            x[v] = sk_sel(c, low, even, sk_shuf(c, odd, other));
+            x[v | bit] = sk_sel(c, low, sk_shuf(c, even, other), odd);
+        }
+    }
+    /* vector h, lane (run r, v) holds token v*tv + r: put tokens in order */
+    if (n == 1 || n == c->w) return;
+    const sk_val run = sk_and(c, c->lane, tv - 1);
+    const sk_val v = sk_shr(c, c->lane, (uint32_t)__builtin_ctz(tv));
+    const sk_val from = sk_add(c, sk_mul(c, run, n), v);
+    for (uint32_t h = 0; h < n; h++) x[h] = sk_shuf(c, x[h], from);
+}
+
+/* Adds group j0 + i to the sums of W tokens. r: radii of these tokens when
+ * each group (or several spans) has its own, else SK_NONE. */
+static void rows_group(sk_dec *c, sk_val tab, uint32_t i, uint32_t codes, sk_val r, const sk_val *acc)
+{
+    sk_builder *b = c->b;
+    const uint32_t n = c->run, tv = c->w / n, nv = c->hr / n;
+    const sk_val run = sk_shr(c, c->lane, (uint32_t)__builtin_ctz(n));
+    for (uint32_t v = 0; v < n; v++) {
+        const sk_val off = run_offsets(c, i, v);
+        sk_val rr = r;
+        if (r != SK_NONE && n > 1) rr = sk_shuf(c, r, sk_add(c, run, sk_k(c, v * tv)));
+        for (uint32_t x = 0; x < nv; x++) {
+            const uint32_t disp = (i * codes * c->hr + x * n) * 4;
+            const sk_val row = sk_ir_ldrows(b, SK_LD_F32, tab, off, disp, n);
+            const sk_val var = acc[v * nv + x], old = sk_ir_get(b, var);
+            sk_ir_set(b, var,
+                      r == SK_NONE ? sk_ir_2(b, SK_OP_FADD, old, row) : sk_fma(c, row, rr, old));
+        }
+    }
+}
+
+static void rows_chunk(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
+                       sk_val lut, sk_val t0)
+{
+    sk_builder *b = c->b;
+    const sk_segment *seg = sk_dec_seg(c->spec, tier_slot);
+    const uint32_t n = c->run, nv = c->hr / n, codes = 1u << seg->b;
+    uint32_t unroll = 8;
+    while (lay->groups % unroll != 0) unroll /= 2;
+    const sk_unpack un = sk_unpack_begin(c, tier_slot, t0);
+    const sk_val field = sk_ir_ptr_add(b, page, sk_k(c, lay->code_off), 1);
+    sk_val acc[16 * SPHKV_MAX_HEADS_PER_KV];
+    for (uint32_t i = 0; i < n * nv; i++) acc[i] = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
+    const sk_val j0 = sk_ir_for(b, c->zero, sk_k(c, lay->groups), unroll);
+    for (uint32_t i = 0; i < unroll; i++) {
+        const sk_val code = sk_unpack_codes(c, &un, seg, field, sk_add(c, j0, sk_k(c, i)));
+        sk_ir_stv(b, c->off, c->zero, i * c->w * 4, sk_mul(c, code, c->hr * 4));
+    }
+    const sk_val tab = sk_ir_ptr_add(b, lut, j0, codes * c->hr * 4);
+    for (uint32_t i = 0; i < unroll; i++) {
+        sk_val r = SK_NONE;
+        if (lay->spans > 1) {
+            const sk_val j = sk_add(c, j0, sk_k(c, i));
+            const sk_val span = sk_ir_2(b, SK_OP_UDIV, j, sk_k(c, lay->span_dims / seg->g));
+            r = sk_unpack_radii(c, seg, lay, page, span, t0);
+        }
+        rows_group(c, tab, i, codes, r, acc);
+    }
+    sk_ir_end(b);
+    const sk_val r = lay->spans > 1 ? SK_NONE : sk_unpack_radii(c, seg, lay, page, c->zero, t0);
+    for (uint32_t x = 0; x < nv; x++) {
+        sk_val col[16];
+        for (uint32_t v = 0; v < n; v++) col[v] = sk_ir_get(b, acc[v * nv + x]);
+        transpose_runs(c, col, n);
+        for (uint32_t h = 0; h < n && x * n + h < c->h; h++) {
+            const sk_val y = r == SK_NONE ? col[h] : sk_ir_2(b, SK_OP_FMUL, col[h], r);
+            store_logits(c, x * n + h, t0, 0, y);
+        }
+    }
+}
+
+/* ---- tables in registers ------------------------------------------------ */
+
+/* One or two permutations; tables of 2W entries select by the code's top bit. */
+static sk_val perm_lookup(sk_dec *c, sk_val low, sk_val high, sk_val code)
+{
+    const sk_val x = sk_shuf(c, low, code);
+    if (high == SK_NONE) return x;
+    const sk_val in_low = sk_ir_2(c->b, SK_OP_ULT, code, sk_k(c, c->w));
+    return sk_sel(c, in_low, x, sk_shuf(c, high, code));
+}
+
+static void perm_tile(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
+                      sk_val lut, sk_val t0, uint32_t h0, uint32_t hn)
+{
+    enum { U = 2 };
+    sk_builder *b = c->b;
+    const sk_segment *seg = sk_dec_seg(c->spec, tier_slot);
+    const uint32_t codes = 1u << seg->b;
+    const sk_val field = sk_ir_ptr_add(b, page, sk_k(c, lay->code_off), 1);
+    sk_unpack un[U];
+    sk_val at[U], acc[4][U];
+    for (uint32_t u = 0; u < U; u++) {
+        at[u] = sk_add(c, t0, sk_k(c, u * c->w));
+        un[u] = sk_unpack_begin(c, tier_slot, at[u]);
+        for (uint32_t h = 0; h < hn; h++)
+            acc[h][u] = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
+    }
+    const sk_val j = sk_ir_for(b, c->zero, sk_k(c, lay->groups), 1);
+    const sk_val span = sk_ir_2(b, SK_OP_UDIV, j, sk_k(c, lay->span_dims / seg->g));
+    const sk_val tab = sk_mul(c, j, c->h * codes * 4);
+    sk_val code[U], r[U];
+    for (uint32_t u = 0; u < U; u++) {
+        code[u] = sk_unpack_codes(c, &un[u], seg, field, j);
+        r[u] = lay->spans > 1 ? sk_unpack_radii(c, seg, lay, page, span, at[u]) : SK_NONE;
+    }
+    for (uint32_t h = 0; h < hn; h++) {
+        const uint32_t disp = (h0 + h) * codes * 4;
+        const sk_val low = sk_ir_ldv(b, SK_LD_F32, lut, tab, disp);
+        const sk_val high =
+            codes > c->w ? sk_ir_ldv(b, SK_LD_F32, lut, tab, disp + c->w * 4) : SK_NONE;
+        for (uint32_t u = 0; u < U; u++) {
+            const sk_val x = perm_lookup(c, low, high, code[u]), old = sk_ir_get(b, acc[h][u]);
+            sk_ir_set(b, acc[h][u],
+                      r[u] == SK_NONE ? sk_ir_2(b, SK_OP_FADD, old, x) : sk_fma(c, x, r[u], old));
+        }
+    }
+    sk_ir_end(b);
+    for (uint32_t u = 0; u < U; u++) {
+        const sk_val one =
+            lay->spans > 1 ? SK_NONE : sk_unpack_radii(c, seg, lay, page, c->zero, at[u]);
+        for (uint32_t h = 0; h < hn; h++) {
+            const sk_val x = sk_ir_get(b, acc[h][u]);
+            const sk_val y = one == SK_NONE ? x : sk_ir_2(b, SK_OP_FMUL, x, one);
+            store_logits(c, h0 + h, t0, u, y);
+        }
+    }
+}
+
+/* ---- 16-bit byte-pair tables -------------------------------------------- */
+
+/* Adds the groups j0 .. j0+block-1 for 64 tokens of one head: sum[k] gets
+ * tokens 8k .. 8k+7 as integers. Order of tokens: see layout.h, row 1. */
+static void pair16_groups(sk_dec *c, sk_val field, sk_val lut, sk_val t0, sk_val j0,
+                          uint32_t block, uint32_t h, const sk_val *sum)
+{
+    sk_builder *b = c->b;
+    sk_val acc[4];
+    const sk_val at = sk_add(c, sk_mul(c, j0, c->p / 2), sk_shr(c, t0, 1));
+    const sk_val tab = sk_mul(c, j0, c->h * 64);
+    for (uint32_t i = 0; i < block; i++) {
+        const sk_val codes = sk_ir_ldv(b, SK_LD_U32, field, at, i * c->p / 2);
+        const uint32_t disp = (i * c->h + h) * 64;
+        const sk_val low = sk_ir_ldv(b, SK_LD_U32, lut, tab, disp);
+        const sk_val high = sk_ir_ldv(b, SK_LD_U32, lut, tab, disp + 32);
+        for (uint32_t nib = 0; nib < 2; nib++) {
+            const sk_val x = sk_and(c, nib ? sk_shr(c, codes, 4) : codes, 0x0f0f0f0fu);
+            const sk_val lo = sk_ir_2(b, SK_OP_LUT16, low, x);
+            const sk_val hi = sk_ir_2(b, SK_OP_LUT16, high, x);
+            for (uint32_t half = 0; half < 2; half++) {
+                const sk_val z = sk_ir_zip8(b, lo, hi, half != 0);
+                sk_val *to = &acc[nib * 2 + half];
+                *to = i == 0 ? z : sk_ir_2(b, SK_OP_ADD16X2, *to, z);
+            }
+        }
+    }
+    for (uint32_t k = 0; k < 8; k++) {
+        const sk_val pick = sk_k(c, k % 2 ? 0x00010000u : 0x00000001u);
+        sk_ir_set(b, sum[k], sk_ir_3(b, SK_OP_DOT2, sk_ir_get(b, sum[k]), acc[k / 2], pick));
+    }
+}
+
+static void logits_pair16(sk_dec *c, const sk_segment *seg, const sk_seg_layout *lay, sk_val page,
+                          sk_val limit, sk_val lut)
+{
+    sk_builder *b = c->b;
+    const uint32_t block = sk_pair16_block(lay->groups);
+    const sk_val field = sk_ir_ptr_add(b, page, sk_k(c, lay->code_off), 1);
+    const sk_val inv = sk_ir_ptr_add(b, lut, sk_k(c, lay->groups * c->h * 128), 1);
+    const sk_val t0 = sk_ir_for(b, c->zero, limit, 64);
+    for (uint32_t h = 0; h < c->h; h++) {
+        sk_val sum[8];
+        for (uint32_t k = 0; k < 8; k++) sum[k] = sk_ir_var(b, SK_LANE, sk_k(c, 0));
+        const sk_val j0 = sk_ir_for(b, c->zero, sk_k(c, lay->groups), block);
+        pair16_groups(c, field, lut, t0, j0, block, h, sum);
+        sk_ir_end(b);
+        const sk_val unit = sk_ir_ldu(b, SK_LD_F32, inv, c->zero, h * 4);
+        for (uint32_t k = 0; k < 8; k++) {
+            const sk_val t = sk_add(c, t0, sk_k(c, k * 8));
+            const sk_val r = sk_unpack_radii(c, seg, lay, page, c->zero, t);
+            const sk_val x = sk_ir_1(b, SK_OP_I2F, sk_ir_get(b, sum[k]));
+            const sk_val y = sk_ir_2(b, SK_OP_FMUL, x, unit);
+            store_logits(c, h, t0, k, sk_ir_2(b, SK_OP_FMUL, y, r));
+        }
+    }
+    sk_ir_end(b);
+}
+
+/* Coded keys are a small part of a page: their lines of the next page are
+ * asked for here, ahead of the loop over values. */
+static void prefetch_keys(sk_dec *c, const sk_segment *seg, const sk_seg_layout *lay,
+                          sk_val next)
+{
+    if (next == SK_NONE) return;
+    const uint32_t from = lay->rscale_off != SK_NO_FIELD ? lay->rscale_off : lay->radius_off;
+    const uint32_t end = lay->code_off + lay->groups * c->p * seg->b / 8;
+    const sk_val i = sk_ir_for(c->b, sk_k(c, from), sk_k(c, end), 64);
+    sk_ir_prefetch(c->b, next, i, 0);
+    sk_ir_end(c->b);
+}
+
+void sk_part_logits(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk_val lut,
+                    sk_val next)
+{
+    sk_builder *b = c->b;
+    const sk_segment *seg = sk_dec_seg(c->spec, tier_slot);
+    sk_page_layout lay;
+    sk_page_layout_get(c->spec, tier_slot, &lay);
+    const sk_val limit = sk_round_up(c, count, sk_dec_token_block(c->spec, c->sched, tier_slot));
+    const sk_lut_form form = sk_dec_form(c->spec, c->sched, tier_slot);
+    if (form == SK_FORM_DENSE) {
+        logits_dense(c, seg, &lay.seg[0], page, limit, next);
+        return;
+    }
+    prefetch_keys(c, seg, &lay.seg[0], next);
+    sk_unpack_radius_scales(c, seg, &lay.seg[0], page);
+    if (form == SK_FORM_PAIR16) {
+        logits_pair16(c, seg, &lay.seg[0], page, limit, lut);
+        return;
+    }
+    const sk_val t0 = sk_ir_for(b, c->zero, limit, form == SK_FORM_PERM ? 2 * c->w : c->w);
+    for (uint32_t h = 0; form == SK_FORM_PERM && h < c->h; h += 4)
+        perm_tile(c, tier_slot, &lay.seg[0], page, lut, t0, h, c->h - h < 4 ? c->h - h : 4);
+    if (form == SK_FORM_ROWS) rows_chunk(c, tier_slot, &lay.seg[0], page, lut, t0);
+    sk_ir_end(b);
+}

@@ -1,0 +1,88 @@
+/* part_unpack.c - see part_unpack.h. Plain order: the words a vector's codes
+ * lie in are loaded uniformly and shifted by lane; shifts of 32 and more give
+ * zero, so straddling codes need no select. Blocked order: one vector load
+ * holds the codes of 64 tokens, a shuffle and a shift pick W of them. */
+#include "part_unpack.h"
+
+sk_unpack sk_unpack_begin(sk_dec *c, uint32_t tier_slot, sk_val t0)
+{
+    sk_unpack u = {.t0 = t0};
+    u.blocked = sk_layout_codes_blocked(c->spec, sk_dec_seg(c->spec, tier_slot));
+    if (!u.blocked) return u;
+    const sk_val t = sk_add(c, t0, c->lane);
+    const sk_val i = sk_and(c, t, 7);
+    const sk_val q = sk_and(c, sk_shr(c, t, 3), 3);
+    const sk_val nibble = sk_and(c, sk_shr(c, t, 5), 1);
+    u.base = sk_mul(c, sk_shr(c, t0, 6), 32);
+    u.index = sk_add(c, sk_shl(c, sk_shr(c, q, 1), 1), sk_shr(c, sk_and(c, i, 3), 1));
+    const sk_val half = sk_shr(c, i, 2); /* which 16 bytes */
+    if (c->w == 4) {
+        const sk_val far = sk_and(c, sk_shr(c, t0, 2), 1);
+        u.base = sk_add(c, u.base, sk_mul(c, far, 16));
+    } else {
+        u.index = sk_add(c, u.index, sk_shl(c, half, 2));
+    }
+    const sk_val byte = sk_add(c, sk_shl(c, sk_and(c, i, 1), 1), sk_and(c, q, 1));
+    u.shift = sk_add(c, sk_shl(c, byte, 3), sk_shl(c, nibble, 2));
+    return u;
+}
+
+sk_val sk_unpack_plain(sk_dec *c, sk_val field, sk_val first, uint32_t bits)
+{
+    sk_builder *b = c->b;
+    if (bits == 8) return sk_ir_ldv(b, SK_LD_U8, field, first, 0);
+    const sk_val bit = sk_mul(c, first, bits);
+    const sk_val byte = sk_shr(c, bit, 3);
+    sk_val s = sk_mul(c, c->lane, bits);
+    uint32_t span = c->w * bits;
+    if (c->w * bits % 8 != 0) { /* W = 4 and odd bits: half bytes */
+        s = sk_add(c, s, sk_and(c, bit, 7));
+        span += 4;
+    }
+    sk_val all = SK_NONE;
+    for (uint32_t k = 0; k * 32 < span; k++) {
+        const sk_val word = sk_ir_ldu(b, SK_LD_U32, field, byte, k * 4);
+        sk_val x = sk_ir_2(b, SK_OP_SHR, word, sk_ir_2(b, SK_OP_SUB, s, sk_k(c, k * 32)));
+        if (k > 0) {
+            const sk_val up = sk_ir_2(b, SK_OP_SUB, sk_k(c, k * 32), s);
+            x = sk_or(c, x, sk_ir_2(b, SK_OP_SHL, word, up));
+        }
+        all = all == SK_NONE ? x : sk_or(c, all, x);
+    }
+    return sk_and(c, all, (1u << bits) - 1);
+}
+
+sk_val sk_unpack_codes(sk_dec *c, const sk_unpack *u, const sk_segment *seg, sk_val codes,
+                       sk_val j)
+{
+    if (!u->blocked)
+        return sk_unpack_plain(c, codes, sk_add(c, sk_mul(c, j, c->p), u->t0), seg->b);
+    const sk_val at = sk_add(c, sk_mul(c, j, c->p / 2), u->base);
+    const sk_val words = sk_ir_ldv(c->b, SK_LD_U32, codes, at, 0);
+    return sk_and(c, sk_ir_2(c->b, SK_OP_SHR, sk_shuf(c, words, u->index), u->shift), 15);
+}
+
+void sk_unpack_radius_scales(sk_dec *c, const sk_segment *seg, const sk_seg_layout *lay,
+                             sk_val page)
+{
+    if (seg->rb == 16) return;
+    sk_builder *b = c->b;
+    const sk_val unit = sk_ir_f32(b, 1.0f / (float)((1u << seg->rb) - 1));
+    const sk_val i = sk_ir_for(b, c->zero, sk_k(c, lay->spans), 1);
+    const sk_val x = sk_ir_ldu(b, SK_LD_F16, page, sk_mul(c, i, 2), lay->rscale_off);
+    sk_ir_stu(b, c->rad, sk_mul(c, i, 4), 0, sk_ir_2(b, SK_OP_FMUL, x, unit));
+    sk_ir_end(b);
+}
+
+sk_val sk_unpack_radii(sk_dec *c, const sk_segment *seg, const sk_seg_layout *lay, sk_val page,
+                       sk_val span, sk_val t0)
+{
+    sk_builder *b = c->b;
+    const sk_val first = sk_add(c, sk_mul(c, span, c->p), t0);
+    if (seg->rb == 16)
+        return sk_ir_ldv(b, SK_LD_F16, page, sk_mul(c, first, 2), lay->radius_off);
+    const sk_val field = sk_ir_ptr_add(b, page, sk_k(c, lay->radius_off), 1);
+    const sk_val code = sk_unpack_plain(c, field, first, seg->rb);
+    const sk_val unit = sk_ir_ldu(b, SK_LD_F32, c->rad, sk_mul(c, span, 4), 0);
+    return sk_ir_2(b, SK_OP_FMUL, sk_ir_1(b, SK_OP_I2F, code), unit);
+}

@@ -1,0 +1,78 @@
+/* rows.c - see rows.h. Lanes of consecutive vectors are brought together by
+ * shuffles; a 32-bit word is always written by one lane. */
+#include "rows.h"
+
+sk_ld_kind sk_rows_key_kind(uint32_t key_kind)
+{
+    switch (key_kind) {
+    case SK_KEY_F32: return SK_LD_F32;
+    case SK_KEY_F16: return SK_LD_F16;
+    case SK_KEY_BF16: return SK_LD_BF16;
+    default: return SK_LD_KINDS;
+    }
+}
+
+sk_ld_kind sk_rows_value_kind(uint32_t value_kind)
+{
+    switch (value_kind) {
+    case SK_VAL_F32: return SK_LD_F32;
+    case SK_VAL_F16: return SK_LD_F16;
+    case SK_VAL_BF16: return SK_LD_BF16;
+    default: return SK_LD_KINDS;
+    }
+}
+
+sk_ld_kind sk_rows_input_kind(uint32_t dtype)
+{
+    return dtype == SPHKV_F32 ? SK_LD_F32 : dtype == SPHKV_F16 ? SK_LD_F16 : SK_LD_BF16;
+}
+
+/* Even (odd) elements of the sequence x, y: lane i < W/2 from x, the rest from y. */
+static sk_val every_second(sk_builder *b, uint32_t w, sk_val x, sk_val y, uint32_t odd)
+{
+    const sk_val lane = sk_ir_lane(b);
+    const sk_val twice = sk_ir_2(b, SK_OP_SHL, lane, sk_ir_u32(b, 1));
+    const sk_val from = sk_ir_2(b, SK_OP_ADD, twice, sk_ir_u32(b, odd));
+    const sk_val low = sk_ir_2(b, SK_OP_ULT, lane, sk_ir_u32(b, w / 2));
+    const sk_val a = sk_ir_2(b, SK_OP_SHUFFLE, x, from);
+    const sk_val c = sk_ir_2(b, SK_OP_SHUFFLE, y, from);
+    return sk_ir_3(b, SK_OP_SELECT, low, a, c);
+}
+
+sk_val sk_rows_pack16(sk_builder *b, sk_ld_kind kind, uint32_t w, sk_val x, sk_val y)
+{
+    const sk_val even = every_second(b, w, x, y, 0);
+    const sk_val odd = every_second(b, w, x, y, 1);
+    return sk_ir_2(b, kind == SK_LD_F16 ? SK_OP_PACKF16 : SK_OP_PACKBF16, even, odd);
+}
+
+sk_val sk_rows_pack8(sk_builder *b, const sk_val x[4])
+{
+    sk_val half[2];
+    for (uint32_t k = 0; k < 2; k++) {
+        /* (e0, e1) as 16-bit pairs, then as two bytes, sign-extended to fit
+         * the next saturating pack unchanged */
+        const sk_val pair = sk_ir_2(b, SK_OP_PACK16, x[2 * k], x[2 * k + 1]);
+        const sk_val low = sk_ir_2(b, SK_OP_AND, pair, sk_ir_u32(b, 0xff));
+        const sk_val high16 = sk_ir_2(b, SK_OP_SHR, pair, sk_ir_u32(b, 8));
+        const sk_val high = sk_ir_2(b, SK_OP_AND, high16, sk_ir_u32(b, 0xff00));
+        const sk_val both = sk_ir_2(b, SK_OP_OR, low, high);
+        const sk_val up = sk_ir_2(b, SK_OP_SHL, both, sk_ir_u32(b, 16));
+        half[k] = sk_ir_2(b, SK_OP_SRA, up, sk_ir_u32(b, 16));
+    }
+    return sk_ir_2(b, SK_OP_PACK16, half[0], half[1]);
+}
+
+sk_status sk_rows_check_dims(const sk_spec *spec, const char *kernel, sk_err *err)
+{
+    if (spec->d % 16 != 0 || spec->dv % 16 != 0)
+        return sk_fail(err, SPHKV_EUNSUPPORTED, "%s: head dims %u/%u (multiples of 16 only)", kernel,
+                       spec->d, spec->dv);
+    if (spec->page % 16 != 0)
+        return sk_fail(err, SPHKV_EUNSUPPORTED, "%s: pages of %u tokens (multiples of 16 only)",
+                       kernel, spec->page);
+    for (uint32_t i = 0; i < spec->ntiers; i++)
+        if (spec->tier[i].nseg > 1)
+            return sk_fail(err, SPHKV_EUNSUPPORTED, "%s: keys of several segments", kernel);
+    return SPHKV_OK;
+}

@@ -1,0 +1,23 @@
+/* rows.h - what kv_append and kv_encode share: dense elements as f32 vectors,
+ * and streams of f32 vectors packed into 16-bit and 8-bit elements. */
+#ifndef SK_ROWS_H
+#define SK_ROWS_H
+
+#include "kernel.h"
+
+/* Element kind of a dense key or float value; SK_LD_KINDS when it is neither. */
+sk_ld_kind sk_rows_key_kind(uint32_t key_kind);
+sk_ld_kind sk_rows_value_kind(uint32_t value_kind);
+sk_ld_kind sk_rows_input_kind(uint32_t dtype);
+
+/* Two vectors of W floats, consecutive elements, as W words of 16-bit floats
+ * in order: word i of the lower half is (a[2i], a[2i+1]). */
+sk_val sk_rows_pack16(sk_builder *b, sk_ld_kind kind, uint32_t w, sk_val x, sk_val y);
+/* Four vectors of W integers in -128..127, consecutive elements, as W words of
+ * bytes in order. */
+sk_val sk_rows_pack8(sk_builder *b, const sk_val x[4]);
+
+/* Shared part of what the two kernels refuse. */
+sk_status sk_rows_check_dims(const sk_spec *spec, const char *kernel, sk_err *err);
+
+#endif
