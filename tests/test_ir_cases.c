@@ -25,7 +25,8 @@ static void every_case_runs(void **state)
                 fail_msg("%s, W %u: %s", sk_op_case_name(i), w, err.message);
             sk_assert_ok(sk_op_case_interpret(i, program, in, again, &err), &err);
             if (!sk_op_case_compare(i, out, again, &where))
-                fail_msg("%s, W %u: word %u differs on the second run", sk_op_case_name(i), w, where);
+                fail_msg("%s, W %u: word %u differs on the second run", sk_op_case_name(i), w,
+                         where);
             uint32_t stored = 0;
             for (uint32_t k = 0; k < SK_OP_OUT_WORDS; k++)
                 stored += out[k] != SK_OP_POISON;
