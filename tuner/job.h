@@ -1,0 +1,96 @@
+/* job.h - one kernel, one spec, one shape: what a search is about.
+ *
+ * Made by the parent before any worker is forked: spec, space, inputs for the
+ * timed shape. Workers see it by copy-on-write and answer in shared memory. The
+ * parent never runs a kernel and never opens a compiler, so everything that can
+ * go wrong with a candidate goes wrong in a worker.
+ *
+ * Inputs of kernels that only read them are made by the parent once. Kernels
+ * that write pages would turn every page into a private copy of the worker, with
+ * small pages behind it: their inputs are made by each worker for itself. */
+#ifndef SK_JOB_H
+#define SK_JOB_H
+
+#include "case.h"
+#include "device.h"
+#include "measure.h"
+#include "space.h"
+#include "statistics.h"
+
+#define SK_SAMPLES_MOST 64  /* pairs of a trial */
+#define SK_ROUNDS_MOST 256  /* of a final */
+#define SK_CODE_MOST ((size_t)16 << 20)
+
+/* Samples to take. */
+typedef struct sk_effort {
+    const char *name;
+    uint32_t pairs;     /* candidate and default, per trial */
+    uint32_t rounds;    /* of the final, at least 30 */
+    uint32_t finalists; /* beside the default */
+    uint32_t trials;    /* per job when neither --time nor --trials is given; 0 = all */
+} sk_effort;
+/* "quick", "normal", "full"; NULL when unknown. */
+const sk_effort *sk_effort_find(const char *name);
+
+/* What workers write and the parent reads. Sizes are checked on reading. */
+typedef struct sk_answer {
+    uint32_t status;       /* sk_status of the request */
+    uint32_t outcome;      /* sk_db_outcome of a trial */
+    char message[400];
+    double error;          /* of a trial, relative; negative = not measured */
+    char error_kind[24];
+    uint32_t samples;      /* pairs taken */
+    double sample[SK_SAMPLES_MOST], baseline[SK_SAMPLES_MOST];
+    /* the final: entrants are given by the parent */
+    uint32_t entrants, entrant[SK_MAX_ENTRANTS];
+    uint32_t rounds, streams;
+    double time[SK_MAX_ENTRANTS][SK_ROUNDS_MOST], sweep[SK_ROUNDS_MOST];
+    /* code that was asked for */
+    char entries[2048], launch[4096], ir_hash[65];
+    uint64_t code_bytes;
+    /* the compiler, after a probe */
+    char compiler[96];
+    /* the default's result at the timed shape, for attn_decode */
+    uint32_t base_ready;
+    double magnitude;      /* RMS of sum p |v| */
+    uint8_t code[SK_CODE_MOST]; /* last: only touched when code is sent */
+} sk_answer;
+
+typedef struct sk_job {
+    const sk_kernel *kernel;
+    sk_spec spec;
+    char *spec_text;         /* canonical */
+    sk_shape shape;
+    sk_db_shape db_shape;
+    sphkv_maxima maxima;
+    const sk_device *device;
+    const sk_effort *effort;
+    uint64_t seed;
+    sk_space space;
+    sk_cost cost;
+    size_t cold;             /* bytes that fall out of the caches */
+    sk_case kase;            /* inputs at the timed shape */
+    bool case_made, case_by_worker;
+    sk_answer *answer;       /* shared */
+    float *base;             /* shared: the default's outputs at the timed shape */
+    size_t base_count;
+    struct sk_rig *rig;      /* the worker's own; NULL in the parent */
+} sk_job;
+
+/* The shape a kernel is tuned at for a model's context and batch: decoding steps
+ * for attn_decode and kv_append, full pages of a prefill for kv_encode. */
+sk_shape sk_job_shape(const sk_spec *spec, uint32_t kv_heads, uint32_t context, uint32_t batch,
+                      uint32_t threads);
+
+/* Fills everything but the inputs. */
+sk_status sk_job_make(const sk_spec *spec, const sk_shape *shape, const sk_device *device,
+                      const sk_effort *effort, uint64_t seed, sk_job *out, sk_err *err);
+/* Makes the inputs (in the parent, unless case_by_worker). */
+sk_status sk_job_inputs(sk_job *job, sk_err *err);
+void sk_job_free(sk_job *job); /* a zeroed one is fine */
+
+/* Inputs of a timed shape. */
+sk_status sk_job_case(const sk_spec *spec, const sk_shape *shape, double read_bytes, size_t cold,
+                      uint64_t seed, sk_case *out, sk_err *err);
+
+#endif

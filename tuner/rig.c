@@ -1,0 +1,366 @@
+/* rig.c - see rig.h. Everything here runs in a worker and may die at any line;
+ * the desk says which candidate and which phase to blame. Nothing is freed that
+ * ends with the process anyway, but what a later request would meet again. */
+#include "rig.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fault.h"
+#include "jit.h"
+#include "ready.h"
+
+#define CHECK_SEED 1 /* of the small shapes: as the runtime's own check */
+#define SLOTS (SK_MAX_ENTRANTS + 1)
+#define HOPELESS 0.6 /* of the default's speed: no more samples */
+#define HOPELESS_AFTER 3
+
+/* A candidate that this worker holds. */
+typedef struct slot {
+    bool used;
+    uint32_t index;
+    sk_ready ready;
+    sk_lane lane;
+    bool timed_checked, settled;
+} slot;
+
+typedef struct sk_rig {
+    sk_jit jit;
+    const sk_jit_llvm_api *api;
+    sk_team *team;
+    sk_sweep sweep;
+    bool sweep_made;
+    uint32_t cursor;
+    slot slots[SLOTS];
+} sk_rig;
+
+static sk_status rig_open(sk_job *job, sk_err *err)
+{
+    if (job->rig) return SPHKV_OK;
+    sk_rig *rig = sk_calloc(1, sizeof *rig);
+    if (!rig) return sk_fail(err, SPHKV_ENOMEM, "no memory for a worker's tables");
+    sk_jit_init(&rig->jit, true);
+    sk_status st = sk_jit_get(&rig->jit, &rig->api, err);
+    if (st == SPHKV_OK) st = sk_team_start(job->shape.threads, &rig->team, err);
+    if (st != SPHKV_OK) {
+        sk_free(rig);
+        return st;
+    }
+    job->rig = rig;
+    return SPHKV_OK;
+}
+
+static void slot_drop(slot *s)
+{
+    sk_lane_free(&s->lane);
+    sk_ready_free(&s->ready);
+    memset(s, 0, sizeof *s);
+}
+
+/* Drops what this request does not need: all but the default and those listed. */
+static void drop_others(sk_rig *rig, const uint32_t *keep, uint32_t n)
+{
+    for (uint32_t i = 0; i < SLOTS; i++) {
+        bool kept = rig->slots[i].index == 0;
+        for (uint32_t k = 0; k < n; k++) kept = kept || rig->slots[i].index == keep[k];
+        if (rig->slots[i].used && !kept) slot_drop(&rig->slots[i]);
+    }
+}
+
+static slot *slot_find(sk_rig *rig, uint32_t index)
+{
+    for (uint32_t i = 0; i < SLOTS; i++)
+        if (rig->slots[i].used && rig->slots[i].index == index) return &rig->slots[i];
+    return NULL;
+}
+
+/* Compiles and loads a candidate, unless this worker holds it already. */
+static sk_status slot_take(sk_job *job, sk_desk *desk, uint32_t index, sk_fault_kind fault,
+                           slot **out, sk_err *err)
+{
+    sk_rig *rig = job->rig;
+    slot *s = *out = slot_find(rig, index);
+    if (s) return SPHKV_OK;
+    for (uint32_t i = 0; i < SLOTS && !s; i++)
+        if (!rig->slots[i].used) s = &rig->slots[i];
+    if (!s) return sk_fail(err, SPHKV_EINTERNAL, "a worker is full");
+    sk_desk_enter(desk, SK_PHASE_COMPILE, index);
+    if (fault == SK_FAULT_ABORT) sk_fault_strike(fault);
+    const sk_schedule *schedule = &job->space.candidate[index].schedule;
+    const sk_target *target = &job->device->target;
+    sk_status st = sk_ready_start(&job->spec, schedule, &s->ready, err);
+    if (st == SPHKV_OK) st = sk_ready_compile(&s->ready, target, rig->api, err);
+    if (st == SPHKV_OK) {
+        sk_desk_enter(desk, SK_PHASE_LOAD, index);
+        st = sk_job_inputs(job, err);
+    }
+    if (st == SPHKV_OK) st = sk_ready_load(&s->ready, target, &job->maxima, err);
+    if (st == SPHKV_OK)
+        st = sk_lane_make(&s->ready.image, &job->kase, &rig->cursor,
+                          job->cost.read_bytes + job->cost.write_bytes, &s->lane, err);
+    s->used = true;
+    s->index = index;
+    if (st != SPHKV_OK)
+        slot_drop(s);
+    else
+        *out = s;
+    return st;
+}
+
+/* ---- the check ------------------------------------------------------------- */
+
+/* Where a kernel writes, for the fault hooks. */
+static void *written(const sk_job *job, size_t *bytes)
+{
+    const sk_case *c = &job->kase;
+    uint32_t size = job->spec.out_dtype == SPHKV_F32 ? 4 : 2;
+    switch (job->spec.kernel) {
+    case SPHKV_ATTN_DECODE:
+        *bytes = (size_t)job->base_count * size;
+        return c->args.attn[0].out;
+    case SPHKV_KV_APPEND:
+        *bytes = c->args.append[0].arena_bytes;
+        return c->args.append[0].arena;
+    default:
+        *bytes = c->args.encode[0].dst_arena_bytes;
+        return c->args.encode[0].dst_arena;
+    }
+}
+
+static double rms(const double *x, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += x[i] * x[i];
+    return sqrt(sum / (double)(n ? n : 1));
+}
+
+/* The default's result at the timed shape becomes the yardstick of all others;
+ * its first sequence is itself compared with the double reference. */
+static sk_status base_set(sk_job *job, const float *out, size_t count, sk_err *err)
+{
+    size_t rows = job->base_count / job->shape.batch;
+    double *ref = sk_calloc(2 * rows, sizeof *ref), *mag = ref + rows, most;
+    if (!ref || count != job->base_count) {
+        sk_free(ref);
+        return sk_fail(err, ref ? SPHKV_EINTERNAL : SPHKV_ENOMEM, "no reference: %zu outputs",
+                       count);
+    }
+    sphkv_attn_args one = job->kase.args.attn[0];
+    one.batch = 1;
+    one.table.lists = one.table.lists_per_seq;
+    sk_status st = sk_attn_reference(&job->spec, &one, job->shape.kv_heads, ref, mag, &most, err);
+    for (size_t i = 0; i < rows; i++) ref[i] -= (double)out[i];
+    double size = rms(mag, rows), error = rms(ref, rows) / (size > 0 ? size : 1);
+    sk_free(ref);
+    if (st != SPHKV_OK) return st;
+    if (!(error <= sk_accuracy_bound(job->spec.accuracy)))
+        return sk_fail(err, SPHKV_EVERIFY, "error %.3g at the timed shape, %.3g allowed", error,
+                       sk_accuracy_bound(job->spec.accuracy));
+    memcpy(job->base, out, count * sizeof *out);
+    job->answer->magnitude = size;
+    job->answer->base_ready = 1;
+    return SPHKV_OK;
+}
+
+static sk_status base_compare(const sk_job *job, const float *out, size_t count, sk_err *err)
+{
+    double sum = 0, bound = sk_accuracy_bound(job->spec.accuracy);
+    if (count != job->base_count) return sk_fail(err, SPHKV_EINTERNAL, "%zu outputs", count);
+    for (size_t i = 0; i < count; i++) {
+        double apart = (double)out[i] - (double)job->base[i];
+        sum += apart * apart;
+    }
+    double size = job->answer->magnitude;
+    double error = sqrt(sum / (double)count) / (size > 0 ? size : 1);
+    if (error <= bound) return SPHKV_OK;
+    return sk_fail(err, SPHKV_EVERIFY, "%.3g from the default's result at the timed shape, %.3g "
+                   "allowed", error, bound);
+}
+
+/* One run at the timed shape, all threads, and its judgement. */
+static sk_status check_timed(sk_job *job, slot *s, sk_fault_kind fault, sk_err *err)
+{
+    double error, bound;
+    size_t count = 0, bytes;
+    sk_case_poison(&job->kase, 0);
+    sk_status st = sk_lane_run(&s->lane, job->rig->team, 0, err);
+    if (st != SPHKV_OK) return st;
+    void *out = written(job, &bytes);
+    sk_fault_spoil(fault, out, bytes);
+    if (job->spec.kernel != SPHKV_ATTN_DECODE)
+        return sk_case_judge(&job->kase, 0, &error, &bound, err);
+    const float *values = sk_case_output(&job->kase, 0, &count);
+    if (!values) return sk_fail(err, SPHKV_ENOMEM, "no memory for outputs");
+    return job->answer->base_ready ? base_compare(job, values, count, err)
+                                   : base_set(job, values, count, err);
+}
+
+static sk_status slot_check(sk_job *job, sk_desk *desk, slot *s, sk_fault_kind fault, sk_err *err)
+{
+    sk_status st = SPHKV_OK;
+    sk_desk_enter(desk, SK_PHASE_CHECK, s->index);
+    if (fault != SK_FAULT_ABORT) sk_fault_strike(fault);
+    if (!s->ready.checked) st = sk_ready_check(&s->ready, CHECK_SEED, err);
+    sk_desk_enter(desk, SK_PHASE_CHECK, s->index);
+    if (st == SPHKV_OK && !s->timed_checked) st = check_timed(job, s, fault, err);
+    s->timed_checked = st == SPHKV_OK;
+    return st;
+}
+
+/* ---- requests ------------------------------------------------------------- */
+
+static sk_db_outcome outcome_of(sk_status st, sk_desk *desk, const char *message)
+{
+    bool redzone = strstr(message, "redzone") != NULL;
+    switch (st) {
+    case SPHKV_OK: return SK_OUTCOME_OK;
+    case SPHKV_ENOMEM: return SK_OUTCOME_OOM;
+    case SPHKV_EVERIFY: return redzone ? SK_OUTCOME_ILLEGAL : SK_OUTCOME_WRONG;
+    case SPHKV_EUNSUPPORTED:
+    case SPHKV_EINVAL:
+        return atomic_load(&desk->phase) == SK_PHASE_COMPILE ? SK_OUTCOME_INVALID
+                                                             : SK_OUTCOME_WRONG;
+    default:
+        return atomic_load(&desk->phase) <= SK_PHASE_LOAD ? SK_OUTCOME_COMPILE_ERROR
+                                                          : SK_OUTCOME_WRONG;
+    }
+}
+
+static sk_status settle(sk_job *job, sk_desk *desk, slot *s, sk_err *err)
+{
+    sk_desk_enter(desk, SK_PHASE_MEASURE, s->index);
+    sk_status st = s->settled ? SPHKV_OK : sk_lane_settle(&s->lane, job->rig->team, err);
+    s->settled = st == SPHKV_OK;
+    return st;
+}
+
+/* Pairs of candidate and default in turns; few when the candidate is hopeless. */
+static sk_status take_pairs(sk_job *job, slot *s, slot *base, sk_err *err)
+{
+    sk_answer *a = job->answer;
+    uint32_t pairs = job->effort->pairs;
+    sk_lane *const lane[2] = {&s->lane, &base->lane};
+    for (uint32_t i = 0; i < pairs && i < SK_SAMPLES_MOST; i++) {
+        double *const us[2] = {&a->sample[i], &a->baseline[i]};
+        uint32_t n = s == base ? 1 : 2;
+        sk_status st = sk_measure_rounds(lane, NULL, n, 1, job->rig->team, job->seed + i, us, NULL,
+                                         err);
+        if (st != SPHKV_OK) return st;
+        if (s == base) a->baseline[i] = a->sample[i];
+        a->samples = i + 1;
+        if (a->samples >= HOPELESS_AFTER &&
+            sk_median(a->baseline, a->samples) < HOPELESS * sk_median(a->sample, a->samples))
+            break;
+    }
+    return SPHKV_OK;
+}
+
+static sk_status serve_trial(sk_job *job, sk_desk *desk, uint32_t index, uint32_t ordinal,
+                             sk_err *err)
+{
+    slot *s, *base;
+    sk_answer *a = job->answer;
+    sk_fault_kind fault = sk_fault_of(ordinal);
+    a->error = -1;
+    a->samples = 0;
+    drop_others(job->rig, &index, 1);
+    sk_status st = slot_take(job, desk, 0, index ? SK_FAULT_NONE : fault, &base, err);
+    if (st == SPHKV_OK && index && !a->base_ready) /* of an earlier run: check it here */
+        st = slot_check(job, desk, base, SK_FAULT_NONE, err);
+    if (st == SPHKV_OK && index) st = settle(job, desk, base, err);
+    if (st == SPHKV_OK) st = slot_take(job, desk, index, fault, &s, err);
+    if (st == SPHKV_OK) st = slot_check(job, desk, s, fault, err);
+    if (st != SPHKV_OK) return st;
+    a->error = s->ready.error;
+    snprintf(a->error_kind, sizeof a->error_kind, "worst of the input sets");
+    st = settle(job, desk, s, err);
+    return st == SPHKV_OK ? take_pairs(job, s, base, err) : st;
+}
+
+static sk_status make_sweep(sk_job *job, sk_err *err)
+{
+    sk_rig *rig = job->rig;
+    double read = job->cost.read_bytes, write = job->cost.write_bytes;
+    if (rig->sweep_made) return SPHKV_OK;
+    sk_status st = sk_sweep_make((size_t)(read + write), job->cold, write > read / 4, &rig->sweep,
+                                 err);
+    if (st != SPHKV_OK) return st;
+    rig->sweep_made = true;
+    sk_sweep_choose(&rig->sweep, rig->team);
+    return SPHKV_OK;
+}
+
+static sk_status serve_final(sk_job *job, sk_desk *desk, uint32_t rounds, sk_err *err)
+{
+    sk_answer *a = job->answer;
+    uint32_t n = a->entrants;
+    sk_lane *lane[SK_MAX_ENTRANTS];
+    sk_sweep *sweep[SK_MAX_ENTRANTS] = {0};
+    double *us[SK_MAX_ENTRANTS];
+    if (n < 1 || n > SK_MAX_ENTRANTS || rounds < 1 || rounds > SK_ROUNDS_MOST)
+        return sk_fail(err, SPHKV_EINTERNAL, "a final of %u in %u rounds", n, rounds);
+    drop_others(job->rig, a->entrant, n);
+    for (uint32_t i = 0; i < n; i++) {
+        slot *s;
+        sk_status st = slot_take(job, desk, a->entrant[i], SK_FAULT_NONE, &s, err);
+        if (st == SPHKV_OK) st = slot_check(job, desk, s, SK_FAULT_NONE, err);
+        if (st == SPHKV_OK) st = settle(job, desk, s, err);
+        if (st != SPHKV_OK) return st;
+        lane[i] = &s->lane;
+        us[i] = a->time[i];
+    }
+    sk_desk_enter(desk, SK_PHASE_MEASURE, SK_NONE);
+    sk_status st = make_sweep(job, err);
+    if (st != SPHKV_OK) return st;
+    sweep[0] = &job->rig->sweep;
+    for (uint32_t r = 0; r < rounds; r++) {
+        double *at[SK_MAX_ENTRANTS], *sweep_at[SK_MAX_ENTRANTS] = {a->sweep + r};
+        for (uint32_t i = 0; i < n; i++) at[i] = us[i] + r;
+        sk_desk_enter(desk, SK_PHASE_MEASURE, SK_NONE);
+        st = sk_measure_rounds(lane, sweep, n, 1, job->rig->team, job->seed + r, at, sweep_at, err);
+        if (st != SPHKV_OK) return st;
+    }
+    a->rounds = rounds;
+    a->streams = job->rig->sweep.streams;
+    return SPHKV_OK;
+}
+
+static sk_status serve_code(sk_job *job, sk_desk *desk, uint32_t index, sk_err *err)
+{
+    slot *s;
+    sk_answer *a = job->answer;
+    sk_status st = slot_take(job, desk, index, SK_FAULT_NONE, &s, err);
+    if (st != SPHKV_OK) return st;
+    const sk_db_artifact *code = &s->ready.artifact;
+    if (code->size > SK_CODE_MOST || strlen(code->entries) >= sizeof a->entries ||
+        strlen(code->launch) >= sizeof a->launch)
+        return sk_fail(err, SPHKV_EINTERNAL, "code of %zu bytes is too large to keep", code->size);
+    snprintf(a->entries, sizeof a->entries, "%s", code->entries);
+    snprintf(a->launch, sizeof a->launch, "%s", code->launch);
+    snprintf(a->ir_hash, sizeof a->ir_hash, "%s", code->ir_hash);
+    memcpy(a->code, code->bytes, code->size);
+    a->code_bytes = code->size;
+    return SPHKV_OK;
+}
+
+void sk_rig_serve(void *user, sk_desk *desk, const uint32_t request[SK_REQUEST_WORDS])
+{
+    sk_job *job = user;
+    sk_err err = {0};
+    sk_status st = rig_open(job, &err);
+    if (st == SPHKV_OK) switch (request[0]) {
+        case SK_ASK_PROBE:
+            snprintf(job->answer->compiler, sizeof job->answer->compiler, "%s",
+                     job->rig->api->version);
+            break;
+        case SK_ASK_TRIAL: st = serve_trial(job, desk, request[1], request[2], &err); break;
+        case SK_ASK_FINAL: st = serve_final(job, desk, request[1], &err); break;
+        case SK_ASK_CODE: st = serve_code(job, desk, request[1], &err); break;
+        default: st = sk_fail(&err, SPHKV_EINTERNAL, "request %u", request[0]);
+        }
+    job->answer->status = st;
+    job->answer->outcome = outcome_of(st, desk, err.message);
+    snprintf(job->answer->message, sizeof job->answer->message, "%.399s",
+             st == SPHKV_OK ? "" : err.message);
+}

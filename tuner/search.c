@@ -1,0 +1,511 @@
+/* search.c - see search.h. */
+#include "search.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "progress.h"
+#include "rig.h"
+
+#define FINAL_SHARE 0.25  /* of the job's time, kept for the final round */
+#define FINALIST_LEAST 0.9 /* of the default's speed in its trial, to get into the final */
+#define NEW_BEST 1.003    /* a gain that makes a new centre of the walk */
+
+typedef struct search {
+    sk_job *job;
+    sk_store *store;
+    const sk_search_params *p;
+    sk_progress *progress;   /* may be NULL */
+    sk_worker worker;
+    sk_walk walk;
+    sk_tried *tried;         /* [count] */
+    uint32_t count, cap;
+    uint32_t best;           /* place in tried of the fastest so far */
+    uint32_t now;            /* trials run by this command */
+    double started;
+    bool stopped;
+    sk_result *out;
+} search;
+
+void sk_result_free(sk_result *r)
+{
+    sk_free(r->spec);
+    sk_free(r->tiers);
+    sk_free(r->schedule);
+    sk_free(r->ties);
+    memset(r, 0, sizeof *r);
+}
+
+/* ---- asking ------------------------------------------------------------------ */
+
+static bool tick(void *user)
+{
+    search *s = user;
+    if (s->progress) {
+        s->progress->phase = sk_phase_text(atomic_load(&s->worker.desk->phase));
+        sk_progress_draw(s->progress);
+    }
+    return !(s->p->stop && *s->p->stop);
+}
+
+/* The worker's answer: SPHKV_OK, its own status with the message in err, or, for
+ * a worker that died, SPHKV_EDEVICE with what happened. */
+static sk_status ask(search *s, const uint32_t request[SK_REQUEST_WORDS], sk_report *report,
+                     sk_err *err)
+{
+    char said[400];
+    sk_worker_ask(&s->worker, request, tick, s, report);
+    s->stopped = s->stopped || report->fate == SK_FATE_STOPPED;
+    if (report->fate == SK_FATE_STOPPED) return sk_fail(err, SPHKV_EDEVICE, "interrupted");
+    if (report->fate != SK_FATE_DONE) {
+        (void)sk_report_outcome(report, &s->p->limits, said, sizeof said);
+        return sk_fail(err, SPHKV_EDEVICE, "%s", said);
+    }
+    sk_answer *a = s->job->answer;
+    a->message[sizeof a->message - 1] = '\0';
+    a->compiler[sizeof a->compiler - 1] = '\0';
+    return a->status == SPHKV_OK ? SPHKV_OK : sk_fail(err, a->status, "%s", a->message);
+}
+
+static sk_status probe(search *s, sk_err *err)
+{
+    const uint32_t request[SK_REQUEST_WORDS] = {SK_ASK_PROBE};
+    sk_report report;
+    sk_status st = ask(s, request, &report, err);
+    if (st == SPHKV_OK)
+        snprintf(s->store->compiler, sizeof s->store->compiler, "%s", s->job->answer->compiler);
+    return st;
+}
+
+/* ---- one trial --------------------------------------------------------------- */
+
+/* What the worker answered, copied out of shared memory. */
+static void read_answer(const sk_job *job, sk_tried *t)
+{
+    const sk_answer *a = job->answer;
+    uint32_t outcome = a->outcome, n = a->samples;
+    t->outcome = outcome < SK_OUTCOME_COUNT ? (sk_db_outcome)outcome : SK_OUTCOME_CRASH;
+    snprintf(t->message, sizeof t->message, "%.399s", a->message);
+    if (t->outcome != SK_OUTCOME_OK) return;
+    t->error = a->error;
+    snprintf(t->error_kind, sizeof t->error_kind, "%.23s", a->error_kind);
+    t->samples = n < SK_SAMPLES_MOST ? n : SK_SAMPLES_MOST;
+    memcpy(t->sample, a->sample, t->samples * sizeof *t->sample);
+    memcpy(t->baseline, a->baseline, t->samples * sizeof *t->baseline);
+    t->median_us = sk_median(t->sample, t->samples);
+    t->ratio = sk_tried_ratio(t->baseline, t->sample, t->samples);
+    if (t->median_us > 0)
+        t->bandwidth_gbps =
+            (job->cost.read_bytes + job->cost.write_bytes) / t->median_us * 1e-3;
+}
+
+/* Tries a candidate in the present worker, and once more in a fresh one when
+ * something else may be to blame. */
+static void try_candidate(search *s, uint32_t index, uint32_t ordinal, sk_tried *t)
+{
+    const uint32_t request[SK_REQUEST_WORDS] = {SK_ASK_TRIAL, index, ordinal};
+    double t0 = sk_progress_now();
+    for (int attempt = 0; attempt < 2; attempt++) {
+        bool fresh = s->worker.pid == 0 || s->worker.served == 0;
+        sk_report report;
+        memset(t, 0, sizeof *t);
+        t->index = index;
+        t->error = -1;
+        sk_worker_ask(&s->worker, request, tick, s, &report);
+        if (report.fate == SK_FATE_STOPPED) {
+            s->stopped = true;
+            return;
+        }
+        if (report.fate == SK_FATE_DONE)
+            read_answer(s->job, t);
+        else
+            t->outcome = sk_report_outcome(&report, &s->p->limits, t->message, sizeof t->message);
+        t->seconds = sk_progress_now() - t0;
+        bool spoiled = t->outcome == SK_OUTCOME_WRONG || t->outcome == SK_OUTCOME_ILLEGAL ||
+                       t->outcome == SK_OUTCOME_OOM;
+        if (spoiled) sk_worker_kill(&s->worker);
+        if (t->outcome == SK_OUTCOME_OK || fresh) return;
+        if (!spoiled && report.fate == SK_FATE_DONE) return; /* refused in order */
+    }
+}
+
+/* A candidate whose IR could not be built: no worker needed. */
+static void tried_unbuilt(const sk_candidate *c, uint32_t index, sk_tried *t)
+{
+    memset(t, 0, sizeof *t);
+    t->index = index;
+    t->error = -1;
+    t->outcome = c->built == SPHKV_EUNSUPPORTED || c->built == SPHKV_EINVAL
+                     ? SK_OUTCOME_INVALID
+                     : SK_OUTCOME_COMPILE_ERROR;
+    snprintf(t->message, sizeof t->message, "%.399s", c->reason ? c->reason : "no IR");
+}
+
+static sk_tried *next_tried(search *s, sk_err *err)
+{
+    if (s->count == s->cap) {
+        uint32_t cap = s->cap ? 2 * s->cap : 32;
+        sk_tried *more = sk_realloc(s->tried, cap * sizeof *more);
+        if (!more) {
+            (void)sk_fail(err, SPHKV_ENOMEM, "no memory for %u trials", cap);
+            return NULL;
+        }
+        s->tried = more;
+        s->cap = cap;
+    }
+    return &s->tried[s->count];
+}
+
+/* Found in the database, or tried and stored. *counted: there is one more. */
+static sk_status obtain(search *s, uint32_t index, bool *counted, sk_err *err)
+{
+    const sk_candidate *c = &s->job->space.candidate[index];
+    sk_tried *t = next_tried(s, err);
+    *counted = false;
+    if (!t) return SPHKV_ENOMEM;
+    sk_status st = sk_store_find(s->store, s->job, index, t, err);
+    if (st == SPHKV_ENOTFOUND) {
+        bool mine = sk_store_lock(s->store, s->job, index);
+        if (!mine && index != 0) {
+            s->out->busy++;
+            return SPHKV_OK;
+        }
+        st = sk_store_find(s->store, s->job, index, t, err); /* another may just have put it */
+        if (st == SPHKV_ENOTFOUND) {
+            if (c->built == SPHKV_OK)
+                try_candidate(s, index, s->count + 1, t);
+            else
+                tried_unbuilt(c, index, t);
+            st = s->stopped ? SPHKV_OK : sk_store_put(s->store, s->job, t, false, err);
+            s->now += !s->stopped;
+        }
+        if (mine) sk_store_unlock(s->store, s->job, index);
+    }
+    if (st != SPHKV_OK || s->stopped) return st;
+    s->count++;
+    s->out->failed += t->outcome != SK_OUTCOME_OK;
+    s->out->found += t->found;
+    *counted = true;
+    return SPHKV_OK;
+}
+
+/* Everything that is known already, the default first. */
+static sk_status recall(search *s, sk_err *err)
+{
+    sk_arena mem = {0};
+    uint32_t *index;
+    size_t n;
+    sk_status st = sk_store_known(s->store, s->job, &mem, &index, &n, err);
+    for (size_t i = 0; i < n && st == SPHKV_OK; i++) {
+        sk_tried *t = next_tried(s, err);
+        if (!t || s->walk.taken[index[i]]) {
+            st = t ? SPHKV_OK : SPHKV_ENOMEM;
+            continue;
+        }
+        st = sk_store_find(s->store, s->job, index[i], t, err);
+        if (st == SPHKV_ENOTFOUND) {
+            st = SPHKV_OK;
+            if (i == 0) break; /* no default, nothing to compare with: start anew */
+            continue;
+        }
+        s->walk.taken[index[i]] = true;
+        s->count++;
+        s->out->found++;
+        s->out->failed += t->outcome != SK_OUTCOME_OK;
+        if (t->outcome == SK_OUTCOME_OK && t->ratio > NEW_BEST * s->tried[s->best].ratio)
+            s->best = s->count - 1;
+    }
+    sk_arena_free(&mem);
+    if (st == SPHKV_OK && s->count) sk_walk_best(&s->walk, s->tried[s->best].index);
+    return st;
+}
+
+/* ---- the search --------------------------------------------------------------- */
+
+static void show(search *s, const sk_tried *t)
+{
+    sk_progress *p = s->progress;
+    if (!p) return;
+    p->done = s->count;
+    p->failed = s->out->failed;
+    p->all_done += !t->found;
+    p->best_us = s->tried[s->best].median_us;
+    p->best_ratio = s->tried[s->best].ratio;
+    sk_progress_draw(p);
+    if (t->outcome == SK_OUTCOME_OK || t->found || p->quiet) return;
+    sk_text text = {0};
+    sk_schedule_print(s->job->spec.kernel, &s->job->space.candidate[t->index].schedule, &text);
+    sk_progress_line(p, "  %s: %s: %s", sk_db_outcome_text(t->outcome), text.s ? text.s : "?",
+                     t->message);
+    sk_text_free(&text);
+}
+
+static bool enough(const search *s)
+{
+    double left = s->p->seconds - (sk_progress_now() - s->started);
+    if (s->stopped || (s->p->trials && s->count >= s->p->trials)) return true;
+    return s->p->seconds > 0 && s->count > 0 && left < FINAL_SHARE * s->p->seconds;
+}
+
+/* A wrong default: nothing can be compared. */
+static bool default_failed(search *s)
+{
+    const sk_tried *t = &s->tried[0];
+    if (s->count == 0 || t->outcome == SK_OUTCOME_OK) return false;
+    snprintf(s->out->message, sizeof s->out->message, "the default schedule: %s: %.300s",
+             sk_db_outcome_text(t->outcome), t->message);
+    return true;
+}
+
+static sk_status explore(search *s, sk_err *err)
+{
+    sk_status st = recall(s, err);
+    if (st == SPHKV_OK && s->count && s->progress) s->progress->done = s->count;
+    while (st == SPHKV_OK && !default_failed(s) && !enough(s)) {
+        uint32_t index;
+        bool more, counted;
+        st = sk_walk_next(&s->walk, &index, &more, err);
+        if (st != SPHKV_OK || !more) break;
+        st = obtain(s, index, &counted, err);
+        if (st != SPHKV_OK || s->stopped || !counted) continue;
+        const sk_tried *t = &s->tried[s->count - 1];
+        bool better = t->outcome == SK_OUTCOME_OK && t->ratio > NEW_BEST * s->tried[s->best].ratio;
+        if (s->count == 1 || better) {
+            s->best = s->count - 1;
+            sk_walk_best(&s->walk, index);
+        }
+        show(s, t);
+    }
+    return st;
+}
+
+/* ---- the final ---------------------------------------------------------------- */
+
+/* Places in tried: the default, then the fastest trials, at most `most`. */
+static uint32_t pick_finalists(const search *s, uint32_t most, uint32_t *place)
+{
+    uint32_t n = 1;
+    place[0] = 0;
+    if (most > SK_MAX_ENTRANTS) most = SK_MAX_ENTRANTS;
+    while (n < most) {
+        uint32_t best = 0;
+        double ratio = FINALIST_LEAST;
+        for (uint32_t i = 1; i < s->count; i++) {
+            const sk_tried *t = &s->tried[i];
+            bool in = false;
+            for (uint32_t k = 0; k < n; k++) in = in || place[k] == i;
+            if (in || t->outcome != SK_OUTCOME_OK || t->ratio <= ratio) continue;
+            best = i;
+            ratio = t->ratio;
+        }
+        if (!best) break;
+        place[n++] = best;
+    }
+    return n;
+}
+
+/* The worker measures them; one who breaks the final is put out of it. */
+static sk_status run_final(search *s, uint32_t *place, uint32_t *n, sk_err *err)
+{
+    const uint32_t request[SK_REQUEST_WORDS] = {SK_ASK_FINAL, s->job->effort->rounds};
+    sk_answer *a = s->job->answer;
+    if (s->progress) s->progress->phase = "final";
+    for (;;) {
+        sk_report report;
+        a->entrants = *n;
+        for (uint32_t i = 0; i < *n; i++) a->entrant[i] = s->tried[place[i]].index;
+        sk_status st = ask(s, request, &report, err);
+        if (st == SPHKV_OK || s->stopped) return st;
+        uint32_t blamed = *n - 1; /* when nobody can be named: the slowest */
+        for (uint32_t i = 1; i < *n; i++)
+            if (s->tried[place[i]].index == report.subject) blamed = i;
+        sk_worker_kill(&s->worker);
+        if (*n == 1) return st;
+        memmove(place + blamed, place + blamed + 1, (*n - blamed - 1) * sizeof *place);
+        --*n;
+    }
+}
+
+static sk_status add_ties(search *s, const uint32_t *place, uint32_t n, const sk_verdict *v,
+                          sk_text *out, sk_err *err)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (!v->tied[i] || i == v->winner) continue;
+        if (out->len) sk_text_append(out, ";", 1);
+        sk_schedule_print(s->job->spec.kernel,
+                          &s->job->space.candidate[s->tried[place[i]].index].schedule, out);
+    }
+    sk_text_append(out, "", 0);
+    return out->failed ? sk_fail(err, SPHKV_ENOMEM, "no memory for ties") : SPHKV_OK;
+}
+
+/* The times of the final become those of the trial. */
+static void take_final(const search *s, sk_tried *t, uint32_t i, double sweep_us)
+{
+    const sk_answer *a = s->job->answer;
+    t->samples = a->rounds < SK_ROUNDS_MOST ? a->rounds : SK_ROUNDS_MOST;
+    memcpy(t->sample, a->time[i], t->samples * sizeof *t->sample);
+    memcpy(t->baseline, a->time[0], t->samples * sizeof *t->baseline);
+    t->median_us = sk_median(t->sample, t->samples);
+    t->ratio = sk_tried_ratio(t->baseline, t->sample, t->samples);
+    t->roofline = sweep_us / t->median_us;
+    t->bandwidth_gbps =
+        (s->job->cost.read_bytes + s->job->cost.write_bytes) / t->median_us * 1e-3;
+}
+
+static sk_status fetch_code(search *s, uint32_t index, sk_err *err)
+{
+    const uint32_t request[SK_REQUEST_WORDS] = {SK_ASK_CODE, index};
+    sk_report report;
+    s->job->answer->code_bytes = 0;
+    return ask(s, request, &report, err);
+}
+
+static sk_status fill_result(search *s, const sk_tried *win, const sk_tried *base,
+                             const sk_verdict *v, char *ties, sk_err *err)
+{
+    sk_result *r = s->out;
+    sk_text text = {0};
+    sk_schedule_print(s->job->spec.kernel, &s->job->space.candidate[win->index].schedule, &text);
+    r->ties = ties;
+    r->schedule = text.s;
+    r->verified = !text.failed;
+    r->median_us = win->median_us;
+    r->default_us = base->median_us;
+    r->speedup = v->speedup;
+    r->gbps = win->bandwidth_gbps;
+    r->roofline = win->roofline;
+    r->bandwidth_gbps = win->roofline > 0 ? r->gbps / win->roofline : 0;
+    r->error = win->error;
+    return text.failed ? sk_fail(err, SPHKV_ENOMEM, "no memory for a result") : SPHKV_OK;
+}
+
+/* Winner, ties, and both trials with the final's times into the database. */
+static sk_status conclude(search *s, const uint32_t *place, uint32_t n, sk_err *err)
+{
+    sk_answer *a = s->job->answer;
+    sk_entrant entrant[SK_MAX_ENTRANTS];
+    sk_verdict v;
+    sk_text ties = {0};
+    if (a->rounds < 1 || a->rounds > SK_ROUNDS_MOST)
+        return sk_fail(err, SPHKV_EINTERNAL, "a final of %u rounds", a->rounds);
+    for (uint32_t i = 0; i < n; i++)
+        entrant[i] = (sk_entrant){s->tried[place[i]].index, a->time[i]};
+    sk_status st = sk_verdict_find(entrant, n, a->rounds, s->job->seed, &v, err);
+    if (st == SPHKV_OK) st = add_ties(s, place, n, &v, &ties, err);
+    if (st != SPHKV_OK) goto out;
+    sk_tried *base = &s->tried[place[0]], *win = &s->tried[place[v.winner]];
+    double sweep = sk_median(a->sweep, a->rounds);
+    take_final(s, base, 0, sweep);
+    take_final(s, win, v.winner, sweep);
+    st = fetch_code(s, win->index, err);
+    if (st == SPHKV_OK && base != win) st = sk_store_put(s->store, s->job, base, false, err);
+    if (st == SPHKV_OK) st = sk_store_put(s->store, s->job, win, true, err);
+    const sk_win record = {win, base, v.speedup, ties.s, base->median_us};
+    if (st == SPHKV_OK) st = sk_store_win(s->store, s->job, &record, err);
+    if (st == SPHKV_OK) {
+        st = fill_result(s, win, base, &v, ties.s, err);
+        ties.s = NULL;
+    }
+out:
+    sk_text_free(&ties);
+    return st;
+}
+
+static sk_status finish(search *s, sk_err *err)
+{
+    uint32_t place[SK_MAX_ENTRANTS];
+    sk_err why = {0};
+    uint32_t n = pick_finalists(s, s->job->effort->finalists + 1, place);
+    sk_status st = run_final(s, place, &n, &why);
+    if (s->stopped) return SPHKV_OK;
+    if (st != SPHKV_OK) {
+        snprintf(s->out->message, sizeof s->out->message, "the final round: %.360s", why.message);
+        return SPHKV_OK;
+    }
+    st = conclude(s, place, n, err);
+    return s->stopped ? SPHKV_OK : st;
+}
+
+/* A run that found everything done answers with the winner that is stored. */
+static sk_status stored_winner(search *s, bool *have, sk_err *err)
+{
+    sk_arena mem = {0};
+    sk_db_winner w;
+    sk_result *r = s->out;
+    *have = false;
+    sk_status st = s->now ? SPHKV_ENOTFOUND : sk_store_winner(s->store, s->job, &mem, &w, err);
+    for (uint32_t i = 0; st == SPHKV_OK && i < s->count; i++) {
+        const sk_tried *t = &s->tried[i];
+        if (t->id != w.trial_id) continue;
+        *have = true;
+        r->verified = r->stored_before = true;
+        r->schedule = sk_strdup(w.trial.key.schedule);
+        r->ties = sk_strdup(w.ties);
+        r->median_us = t->median_us;
+        r->default_us = w.default_us;
+        r->speedup = (sk_interval){w.speedup, w.speedup_lo, w.speedup_hi};
+        r->gbps = t->bandwidth_gbps;
+        r->roofline = t->roofline;
+        r->bandwidth_gbps = t->roofline > 0 ? t->bandwidth_gbps / t->roofline : 0;
+        r->error = t->error;
+        if (!r->schedule || !r->ties) st = sk_fail(err, SPHKV_ENOMEM, "no memory for a result");
+    }
+    sk_arena_free(&mem);
+    return st == SPHKV_ENOTFOUND ? SPHKV_OK : st;
+}
+
+static sk_status describe(const sk_job *job, sk_result *out, sk_err *err)
+{
+    sk_text mix = {0};
+    sk_mix_print(job->spec.tier, job->spec.ntiers, &mix);
+    out->kernel = job->kernel->name;
+    out->accuracy = sk_accuracy_name(job->spec.accuracy);
+    out->shape = job->db_shape;
+    out->bytes = job->cost.read_bytes + job->cost.write_bytes;
+    out->spec = sk_strdup(job->spec_text);
+    out->tiers = mix.s;
+    if (out->spec && out->tiers && !mix.failed) return SPHKV_OK;
+    return sk_fail(err, SPHKV_ENOMEM, "no memory for a result");
+}
+
+static sk_status search_all(search *s, sk_err *err)
+{
+    bool have = false;
+    sk_status st = describe(s->job, s->out, err);
+    if (st == SPHKV_OK) st = sk_worker_init(&s->worker, sk_rig_serve, s->job, &s->p->limits, err);
+    if (st == SPHKV_OK) st = sk_walk_start(&s->job->space, s->job->seed, &s->walk, err);
+    if (st == SPHKV_OK && !s->job->case_by_worker) st = sk_job_inputs(s->job, err);
+    if (st == SPHKV_OK) st = probe(s, err);
+    if (s->stopped) return SPHKV_OK;
+    if (st == SPHKV_OK) st = explore(s, err);
+    if (st != SPHKV_OK || s->stopped || s->out->message[0]) return st;
+    if (s->count == 0) {
+        snprintf(s->out->message, sizeof s->out->message, "nothing was tried");
+        return SPHKV_OK;
+    }
+    st = stored_winner(s, &have, err);
+    return st == SPHKV_OK && !have ? finish(s, err) : st;
+}
+
+sk_status sk_search_run(sk_job *job, sk_store *store, const sk_search_params *params,
+                        sk_result *out, bool *stopped, sk_err *err)
+{
+    search s = {.job = job,
+                .store = store,
+                .p = params,
+                .progress = params->progress,
+                .started = sk_progress_now(),
+                .out = out};
+    memset(out, 0, sizeof *out);
+    sk_status st = search_all(&s, err);
+    out->trials = s.count;
+    out->seconds = sk_progress_now() - s.started;
+    *stopped = s.stopped;
+    if (s.progress) sk_progress_clear(s.progress);
+    sk_worker_free(&s.worker);
+    sk_walk_free(&s.walk);
+    sk_free(s.tried);
+    return st;
+}
