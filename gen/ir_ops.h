@@ -65,7 +65,7 @@
     X(EXP2, "exp2", 1, F, 0,                                                                       \
       "2^a; relative error 4e-7 (imm 0) or 1e-4 (imm 1) for -126 <= a <= 127; a < -126, and "      \
       "-inf: anything in [0, 2^-125]; 127 < a: not used")                                          \
-    X(LOG2, "log2", 1, F, 0, "log2 a for normal a > 0; absolute error 2e-6; else unspecified")     \
+    X(LOG2, "log2", 1, F, 0, "log2 a for normal a > 0; error 2e-6 before rounding; else unspecified") \
     /* compare, predicates */                                                                      \
     X(EQ, "eq", 2, P, 1, "integers equal")                                                         \
     X(NE, "ne", 2, P, 1, "integers differ")                                                        \

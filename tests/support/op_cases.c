@@ -310,7 +310,7 @@ static bool same_word(op_compare compare, uint32_t want, uint32_t got)
     case CMP_BF16X2: return same_halves(want, got, 0x7f80);
     case CMP_EXP2: return same_exp2((double)x, (double)y, 4.6e-7); /* want is rounded too */
     case CMP_EXP2_FAST: return same_exp2((double)x, (double)y, 1.001e-4);
-    case CMP_LOG2: return fabs((double)y - (double)x) <= 2e-6 + fabs((double)x) * 0x1p-24;
+    case CMP_LOG2: return fabs((double)y - (double)x) <= 2e-6 + fabs((double)x) * 0x1p-23;
     default: return false;
     }
 }

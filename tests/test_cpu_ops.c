@@ -1,0 +1,137 @@
+/* test_cpu_ops.c - every op through the interpreter, which defines it, and
+ * through compiled code, on the very same programs: for this CPU, for the least
+ * x86-64 (where halves, fma and byte look-ups are emulated) and for level 3,
+ * in every width. Exact ops bit for bit, the others by their bound. All cases
+ * of a width are one module, as the kernels of a plan are. */
+#include "sk_test.h"
+
+#include "cpu_target.h"
+#include "jit.h"
+#include "object.h"
+#include "op_cases.h"
+
+static sk_jit jit;
+static const sk_jit_llvm_api *api;
+
+static _Alignas(64) uint32_t in[SK_OP_IN_WORDS], want[SK_OP_OUT_WORDS], got[SK_OP_OUT_WORDS];
+static _Alignas(64) uint8_t scratch[1 << 20];
+
+static void run(const sk_program *program, uint32_t i, sk_cpu_entry entry)
+{
+    uint64_t params[4] = {(uint64_t)(uintptr_t)in, (uint64_t)(uintptr_t)got, SK_OP_PARAM_U32, 0};
+    const float f = SK_OP_PARAM_F32;
+    memcpy(&params[3], &f, sizeof f);
+    uint32_t grid[3];
+    sk_op_case_grid(i, grid);
+    assert_true(program->shared_bytes <= sizeof scratch);
+    for (uint32_t k = 0; k < SK_OP_OUT_WORDS; k++)
+        got[k] = SK_OP_POISON;
+    for (uint32_t z = 0; z < grid[2]; z++)
+        for (uint32_t y = 0; y < grid[1]; y++)
+            for (uint32_t x = 0; x < grid[0]; x++) {
+                memset(scratch, 0xa5, program->shared_bytes);
+                entry(params, scratch, x, y, z);
+            }
+}
+
+static void check_case(const sk_program *program, uint32_t i, const sk_object *object,
+                       uint64_t seed, const char *cpu)
+{
+    sk_err err = {0};
+    uint32_t where = 0;
+    const sk_cpu_entry entry = sk_object_entry(object, program->symbol);
+    if (!entry)
+        fail_msg("no entry %s", program->symbol);
+    for (uint32_t round = 0; round < 3; round++) {
+        sk_op_case_fill(i, program->w, seed + round, in);
+        sk_assert_ok(sk_op_case_interpret(i, program, in, want, &err), &err);
+        run(program, i, entry);
+        if (!sk_op_case_compare(i, want, got, &where))
+            fail_msg("%s, W %u, %s, round %u: word %u is %08x, defined as %08x",
+                     sk_op_case_name(i), program->w, cpu, round, where, got[where], want[where]);
+    }
+}
+
+static void check_width(const sk_target *target, uint32_t w, uint64_t seed)
+{
+    sk_arena arena = {0};
+    sk_err err = {0};
+    const uint32_t n = sk_op_case_count();
+    sk_program **program = sk_arena_alloc(&arena, n * sizeof *program);
+    assert_non_null(program);
+    for (uint32_t i = 0; i < n; i++)
+        sk_assert_ok(sk_op_case_build(i, w, &arena, &program[i], &err), &err);
+    char *bytes = NULL;
+    size_t size = 0;
+    sk_object *object = NULL;
+    sk_assert_ok(api->emit((const sk_program *const *)program, n, target, SK_EMIT_OBJ, &bytes,
+                           &size, &err),
+                 &err);
+    sk_assert_ok(sk_object_load(bytes, size, &object, &err), &err);
+    for (uint32_t i = 0; i < n; i++)
+        check_case(program[i], i, object, seed, target->cpu);
+    sk_object_free(object);
+    sk_free(bytes);
+    sk_arena_free(&arena);
+}
+
+static void check_target(const char *cpu)
+{
+    sk_target target, host;
+    sk_err err = {0};
+    const uint64_t seed = sk_test_seed(7);
+    sk_assert_ok(sk_cpu_target_named(cpu, &target, &err), &err);
+    sk_cpu_target_host(&host);
+    if (!sk_cpu_target_runs(&target, &host)) {
+        print_message("this CPU does not run %s\n", cpu);
+        skip();
+    }
+    for (uint32_t w = 4; w <= 32; w *= 2)
+        check_width(&target, w, seed);
+}
+
+static void ops_for_this_cpu(void **state)
+{
+    (void)state;
+    check_target("host");
+}
+
+static void ops_for_any_cpu(void **state)
+{
+    (void)state;
+    check_target("x86-64");
+}
+
+static void ops_for_level_2(void **state)
+{
+    (void)state;
+    check_target("x86-64-v2");
+}
+
+static void ops_for_level_3(void **state)
+{
+    (void)state;
+    check_target("x86-64-v3");
+}
+
+static void ops_for_level_4(void **state)
+{
+    (void)state;
+    check_target("x86-64-v4");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ops_for_this_cpu), cmocka_unit_test(ops_for_any_cpu),
+        cmocka_unit_test(ops_for_level_2),  cmocka_unit_test(ops_for_level_3),
+        cmocka_unit_test(ops_for_level_4),
+    };
+    sk_err err = {0};
+    sk_jit_init(&jit, true);
+    if (sk_jit_get(&jit, &api, &err) != SPHKV_OK)
+        return sk_test_skip(err.message);
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    sk_jit_close(&jit);
+    return failed;
+}
