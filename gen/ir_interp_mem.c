@@ -120,7 +120,7 @@ void sk_interp_fault(interp *t, const interp_instr *in, uint32_t lane, const cha
     (void)vsnprintf(what, sizeof what, fmt, args);
     va_end(args);
     sk_text line = {0};
-    sk_ir_print_instr(t->p, in->origin, true, &line);
+    sk_ir_print_instr(t->p, in->origin, &line);
     t->st = sk_fail(t->err, SPHKV_EVERIFY, "%s: block %u %u %u, warp %u, lane %u, %%%u: %s [%s]",
                     t->p->symbol, t->block[0], t->block[1], t->block[2], t->at_warp, lane,
                     in->origin, what, line.s ? line.s : "");

@@ -1,10 +1,10 @@
-/* ir_print.c - a program as text, for people, for goldens and for the hash.
+/* ir_print.c - a program as text, for people and for goldens.
  *
- * One instruction a line, indented by what is open. The text says everything
- * that an execution depends on, so the hash is over the text and not over
- * memory, whose padding and pointers differ from run to run. Names are for
- * people: they stand behind `;` or at the end of a parameter's line, and the
- * hash leaves them out. Float constants are printed as bits. */
+ * One instruction a line, indented by what is open; %n is the index of the
+ * instruction, as in every message. The text says everything that an execution
+ * depends on; names stand behind `;`. Float constants are printed as bits. The
+ * hash has a form of its own (ir_hash.c): this one depends on the order in which
+ * a template's nested calls were evaluated. */
 #include <string.h>
 
 #include "ir_rules.h"
@@ -52,7 +52,7 @@ static void print_imm(const sk_instr *in, const char *comma, sk_text *out)
     }
 }
 
-void sk_ir_print_instr(const sk_program *p, uint32_t index, bool names, sk_text *out)
+void sk_ir_print_instr(const sk_program *p, uint32_t index, sk_text *out)
 {
     const sk_instr *const in = &p->instr[index];
     const sk_op_info *const op = sk_op_get(in->op);
@@ -70,22 +70,20 @@ void sk_ir_print_instr(const sk_program *p, uint32_t index, bool names, sk_text 
     for (uint32_t k = 0; k < in->nargs && k < SK_COUNT(in->arg); k++)
         sk_text_printf(out, "%s %%%u", k ? "," : "", in->arg[k]);
     print_imm(in, in->nargs ? "," : "", out);
-    if (names && in->name)
+    if (in->name)
         sk_text_printf(out, "   ; %s", in->name);
 }
 
-void sk_ir_print_form(const sk_program *p, bool names, sk_text *out)
+void sk_ir_print(const sk_program *p, sk_text *out)
 {
     static const char *const kind[] = {"ptr", "u32", "f32"};
     sk_text_printf(out, "kernel %s w %u warps %u shared %u\n", p->symbol, p->w, p->warps,
                    p->shared_bytes);
     for (uint32_t k = 0; k < p->nparams; k++) {
         const sk_param *const param = &p->param[k];
-        sk_text_printf(out, "param %u %s%s", k, param->kind < SK_COUNT(kind) ? kind[param->kind] : "?",
-                       param->writable ? " writable" : "");
-        if (names)
-            sk_text_printf(out, "   ; %s", param->name);
-        sk_text_append(out, "\n", 1);
+        sk_text_printf(out, "param %u %s%s   ; %s\n", k,
+                       param->kind < SK_COUNT(kind) ? kind[param->kind] : "?",
+                       param->writable ? " writable" : "", param->name);
     }
     uint32_t depth = 0;
     for (uint32_t i = 0; i < p->ninstr; i++) {
@@ -94,28 +92,9 @@ void sk_ir_print_form(const sk_program *p, bool names, sk_text *out)
             depth--;
         for (uint32_t k = 0; k < depth; k++)
             sk_text_append(out, "  ", 2);
-        sk_ir_print_instr(p, i, names, out);
+        sk_ir_print_instr(p, i, out);
         sk_text_append(out, "\n", 1);
         if (op == SK_OP_FOR || op == SK_OP_IF || op == SK_OP_ELSE)
             depth++;
     }
-}
-
-void sk_ir_print(const sk_program *program, sk_text *out)
-{
-    sk_ir_print_form(program, true, out);
-}
-
-sk_status sk_ir_hash(const sk_program *const *programs, uint32_t n, char hex[65], sk_err *err)
-{
-    sk_text text = {0};
-    for (uint32_t k = 0; k < n; k++)
-        sk_ir_print_form(programs[k], false, &text);
-    sk_status st = SPHKV_OK;
-    if (text.failed)
-        st = sk_fail(err, SPHKV_ENOMEM, "ir: out of memory to hash");
-    else
-        sk_sha256_of(text.s ? text.s : "", text.len, hex);
-    sk_text_free(&text);
-    return st;
 }

@@ -29,9 +29,7 @@ sk_status sk_ir_check(const sk_program *p, const sk_instr *in, uint32_t index, s
  * (a chain of PTR_ADD): the instruction PARAM_PTR or SHARED, else SK_NONE. */
 sk_val sk_ir_root(const sk_program *p, sk_val address);
 
-/* The printed form, with names or, for hashing, without. */
-void sk_ir_print_form(const sk_program *p, bool names, sk_text *out);
-/* One instruction, with names, no newline, no indentation. */
-void sk_ir_print_instr(const sk_program *p, uint32_t index, bool names, sk_text *out);
+/* One instruction as sk_ir_print writes it: no newline, no indentation. */
+void sk_ir_print_instr(const sk_program *p, uint32_t index, sk_text *out);
 
 #endif

@@ -25,13 +25,16 @@ static sk_status build_sample(sk_arena *arena, bool names, uint32_t step, sk_pro
         x = sk_ir_name(&b, x, "key");
     sk_ir_set(&b, sum, sk_ir_3(&b, SK_OP_FMA, x, scale, sk_ir_get(&b, sum)));
     sk_ir_end(&b);
-    sk_ir_stv(&b, mine, sk_ir_u32(&b, 0), 0, sk_ir_get(&b, sum));
+    const sk_val zero = sk_ir_u32(&b, 0);
+    sk_ir_stv(&b, mine, zero, 0, sk_ir_get(&b, sum));
     sk_ir_barrier(&b);
     sk_ir_if(&b, sk_ir_2(&b, SK_OP_EQ, warp, sk_ir_u32(&b, 0)));
     const sk_val row = sk_ir_ldrows(&b, SK_LD_F32, s, sk_ir_lane(&b), 32, 1);
-    sk_ir_stg(&b, to, sk_ir_lane(&b), 0, sk_ir_exp2(&b, row, true), SK_NONE);
+    const sk_val lane = sk_ir_lane(&b);
+    sk_ir_stg(&b, to, lane, 0, sk_ir_exp2(&b, row, true), SK_NONE);
     sk_ir_else(&b);
-    sk_ir_stu(&b, to, sk_ir_u32(&b, 64), 4, sk_ir_extract(&b, sk_ir_get(&b, sum), 3));
+    const sk_val at = sk_ir_u32(&b, 64);
+    sk_ir_stu(&b, to, at, 4, sk_ir_extract(&b, sk_ir_get(&b, sum), 3));
     sk_ir_end(&b);
     return sk_ir_finish(&b, out, err);
 }
@@ -115,6 +118,65 @@ static void hash_ignores_names_only(void **state)
     assert_int_equal(strlen(a), 64);
 }
 
+/* What a test of order builds: the same sums with parts made in two orders. */
+typedef enum order { PLAIN, SWAPPED, DEAD, SETS_SWAPPED, MOVED, OTHER_CONST } order;
+
+static sk_val two(sk_builder *b, sk_op op, sk_val x, sk_val y)
+{
+    return sk_ir_2(b, op, x, y);
+}
+
+static void order_hash(order o, char hex[65])
+{
+    sk_arena arena = {0};
+    sk_builder b;
+    sk_program *program = NULL;
+    sk_err err = {0};
+    sk_ir_begin(&b, &arena, "order", 8, 1);
+    const sk_val in = sk_ir_param_ptr(&b, "in", false), out = sk_ir_param_ptr(&b, "out", true);
+    const sk_val zero = sk_ir_u32(&b, 0);
+    const sk_val v = sk_ir_var(&b, SK_LANE, zero), u = sk_ir_var(&b, SK_LANE, zero);
+    sk_val x = 0, y = 0, outside = 0;
+    if (o == MOVED)
+        outside = sk_ir_ldv(&b, SK_LD_U32, in, zero, 8);
+    const sk_val i = sk_ir_for(&b, zero, sk_ir_u32(&b, 4), 1);
+    if (o == SWAPPED) {
+        y = two(&b, SK_OP_XOR, sk_ir_get(&b, u), i);
+        x = sk_ir_get(&b, v);
+    } else {
+        x = sk_ir_get(&b, v);
+        y = two(&b, SK_OP_XOR, sk_ir_get(&b, u), i);
+    }
+    if (o == DEAD)
+        (void)two(&b, SK_OP_MUL, x, y);
+    const sk_val c = sk_ir_u32(&b, o == OTHER_CONST ? 6 : 5);
+    const sk_val sum = two(&b, SK_OP_ADD, x, two(&b, SK_OP_MUL, y, c));
+    const sk_val load = o == MOVED ? outside : sk_ir_ldv(&b, SK_LD_U32, in, zero, 8);
+    sk_ir_set(&b, o == SETS_SWAPPED ? u : v, sum);
+    sk_ir_set(&b, o == SETS_SWAPPED ? v : u, load);
+    sk_ir_end(&b);
+    sk_ir_stv(&b, out, zero, 0, sk_ir_get(&b, v));
+    sk_assert_ok(sk_ir_finish(&b, &program, &err), &err);
+    const sk_program *const one = program;
+    sk_assert_ok(sk_ir_hash(&one, 1, hex, &err), &err);
+    sk_arena_free(&arena);
+}
+
+static void hash_ignores_evaluation_order(void **state)
+{
+    (void)state;
+    char plain[65], other[65];
+    order_hash(PLAIN, plain);
+    order_hash(SWAPPED, other);
+    assert_string_equal(plain, other);
+    order_hash(DEAD, other);
+    assert_string_equal(plain, other);
+    for (order o = SETS_SWAPPED; o <= OTHER_CONST; o++) {
+        order_hash(o, other);
+        assert_string_not_equal(plain, other);
+    }
+}
+
 /* ---- errors -------------------------------------------------------------------------- */
 
 static sk_builder fresh(sk_arena *arena)
@@ -129,7 +191,7 @@ static void expect_latched(sk_builder *b, const char *text)
 {
     sk_program *program = NULL;
     sk_err err = {0};
-    for (uint32_t k = 0; b->failed && k < 100; k++) /* values of a failed builder go anywhere safely */
+    for (uint32_t k = 0; b->failed && k < 100; k++) /* values of a failed builder are safe */
         (void)sk_ir_name(b, sk_ir_2(b, SK_OP_FADD, k, 7), "later");
     assert_int_equal(sk_ir_finish(b, &program, &err), SPHKV_EINVAL);
     assert_null(program);
@@ -316,6 +378,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(print_is_stable),
         cmocka_unit_test(hash_ignores_names_only),
+        cmocka_unit_test(hash_ignores_evaluation_order),
         cmocka_unit_test(errors_name_op_and_place),
         cmocka_unit_test(constants_fold),
         cmocka_unit_test(neutral_elements_fold),
