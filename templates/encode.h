@@ -1,0 +1,36 @@
+/* encode.h - the shared state of the parts that build kv_encode:
+ *   encode_keys.c    the codes and radii of a page, and their fields
+ *   encode_values.c  values (and dense keys) of a page, converted
+ *
+ * Scratch of one block:
+ *   cb    [D][2^b]       f32 codewords, as in the packed set
+ *   n2    [groups][2^b]  their squared norms
+ *   kn    [D][T]         keys of T = etok*W tokens (span > group: over their radius)
+ *   rad   [spans][P]     radii, f32, then their stored form as u32
+ *   code  [groups][P]    codes, u32
+ *   rs    [spans]        r_scale as stored, f32
+ *   vs    [Cp]           value scales as stored, f16 bits in u32 */
+#ifndef SK_ENCODE_H
+#define SK_ENCODE_H
+
+#include "rows.h"
+
+typedef struct sk_enc {
+    sk_builder *b;
+    const sk_spec *spec;
+    const sk_segment *seg;     /* of the destination's key */
+    sk_page_layout dst, src;   /* tier 0 and tier 1 */
+    uint32_t w, t, codes;      /* lanes, tokens of a chunk, 2^b */
+    sk_val src_page, dst_page, book, count;
+    sk_val cb, n2, kn, rad, code, rs, vs;
+    sk_val zero, lane;
+} sk_enc;
+
+void sk_encode_coded_keys(sk_enc *c);
+void sk_encode_dense_keys(sk_enc *c);
+void sk_encode_values(sk_enc *c);
+/* n numbers of `bits` from u32s at scratch `from`, packed in plain order at
+ * byte `to` of the destination page. */
+void sk_encode_pack(sk_enc *c, sk_val from, uint32_t n, uint32_t bits, uint32_t to);
+
+#endif

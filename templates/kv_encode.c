@@ -1,0 +1,239 @@
+/* kv_encode.c - one dense page into a page of another tier: a full tail page,
+ * or a page of a prefill; one path, so bits do not depend on the order of
+ * arrival. Applies to a mix of exactly two tiers, destination then dense
+ * source; keys coded after RoPE in one segment, or dense; float or int8
+ * values.
+ *
+ * A block is one item and owns the destination page, which it writes whole:
+ * what is between fields, and slots from count on, become zeros. */
+#include <string.h>
+
+#include "encode.h"
+
+static sk_status supported(const sk_spec *spec, sk_err *err)
+{
+    const sk_status st = sk_rows_check_dims(spec, "kv_encode", err);
+    if (st != SPHKV_OK) return st;
+    if (spec->ntiers != 2)
+        return sk_fail(err, SPHKV_EUNSUPPORTED,
+                       "kv_encode: a mix of two tiers (destination, dense source), not %u",
+                       spec->ntiers);
+    const sk_tier *to = &spec->tier[0], *from = &spec->tier[1];
+    if (sk_rows_key_kind(from->seg[0].kind) == SK_LD_KINDS ||
+        sk_rows_value_kind(from->value) == SK_LD_KINDS)
+        return sk_fail(err, SPHKV_EUNSUPPORTED,
+                       "kv_encode: the source is a dense tier of kf32, kf16 or kbf16 with vf32, "
+                       "vf16 or vbf16");
+    if (to->seg[0].pre_rope)
+        return sk_fail(err, SPHKV_EUNSUPPORTED, "kv_encode: keys coded before RoPE (p)");
+    if (to->seg[0].kind == SK_KEY_I8 || to->seg[0].kind == SK_KEY_I4)
+        return sk_fail(err, SPHKV_EUNSUPPORTED, "kv_encode: %s keys",
+                       to->seg[0].kind == SK_KEY_I8 ? "ki8" : "ki4");
+    if (sk_rows_value_kind(to->value) == SK_LD_KINDS && to->value != SK_VAL_I8)
+        return sk_fail(err, SPHKV_EUNSUPPORTED, "kv_encode: %s values", sk_value_name(to->value));
+    return SPHKV_OK;
+}
+
+static bool fits_codes(const sk_spec *spec, uint32_t w)
+{
+    const sk_segment *seg = &spec->tier[0].seg[0];
+    return seg->kind != SK_KEY_CODED || 1u << seg->b >= w;
+}
+
+static void default_schedule(const sk_spec *spec, const sk_target *target, sk_schedule *out)
+{
+    memset(out, 0, sizeof *out);
+    uint32_t w = target->vector_bits >= 256 ? 8 : 4;
+    while (!fits_codes(spec, w)) w /= 2;
+    out->v[SK_T_w] = (int32_t)w;
+    out->v[SK_T_etok] = 2;
+}
+
+static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
+                       sk_err *err)
+{
+    const uint32_t w = (uint32_t)s->v[SK_T_w], chunk = w * (uint32_t)s->v[SK_T_etok];
+    if (w > 8 && w * 32 > target->vector_bits)
+        return sk_fail(err, SPHKV_EINVAL, "w=%u: the target has %u-bit vectors", w,
+                       target->vector_bits);
+    if (!fits_codes(spec, w)) return sk_fail(err, SPHKV_EINVAL, "w=%u: fewer codewords than lanes", w);
+    if (spec->page % chunk != 0)
+        return sk_fail(err, SPHKV_EINVAL, "chunks of %u tokens do not divide pages of %u", chunk,
+                       spec->page);
+    if (spec->tier[0].seg[0].kind != SK_KEY_CODED && s->v[SK_T_etok] != 1 && s->v[SK_T_etok] != 2)
+        return sk_fail(err, SPHKV_EINVAL, "etok without coded keys");
+    return SPHKV_OK;
+}
+
+static void zero_range(sk_enc *c, uint32_t from, uint32_t to)
+{
+    if (from >= to) return;
+    sk_builder *b = c->b;
+    const uint32_t step = c->w * 4, whole = from + (to - from) / step * step;
+    if (whole > from) {
+        const sk_val at = sk_ir_for(b, sk_ir_u32(b, from), sk_ir_u32(b, whole), step);
+        sk_ir_stv(b, c->dst_page, at, 0, c->zero);
+        sk_ir_end(b);
+    }
+    for (uint32_t at = whole; at < to; at += 4) sk_ir_stu(b, c->dst_page, c->zero, at, c->zero);
+}
+
+static void encode_scratch(sk_enc *c)
+{
+    sk_builder *b = c->b;
+    c->vs = sk_ir_name(b, sk_ir_shared(b, c->dst.cp * 4), "vs");
+    if (c->seg->kind != SK_KEY_CODED) return;
+    const sk_seg_layout *lay = &c->dst.seg[0];
+    c->cb = sk_ir_name(b, sk_ir_shared(b, c->spec->d * c->codes * 4), "cb");
+    c->n2 = sk_ir_name(b, sk_ir_shared(b, lay->groups * c->codes * 4), "n2");
+    c->kn = sk_ir_name(b, sk_ir_shared(b, c->spec->d * c->t * 4), "kn");
+    c->rad = sk_ir_name(b, sk_ir_shared(b, lay->spans * c->spec->page * 4), "rad");
+    c->code = sk_ir_name(b, sk_ir_shared(b, lay->groups * c->spec->page * 4), "code");
+    c->rs = sk_ir_name(b, sk_ir_shared(b, lay->spans * 4), "rs");
+}
+
+static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena, sk_build *out,
+                       sk_err *err)
+{
+    sk_builder builder, *b = &builder;
+    sk_enc enc = {.b = b, .spec = spec, .seg = &spec->tier[0].seg[0]}, *c = &enc;
+    sk_text symbol = {0};
+    sk_spec_symbol(spec, &symbol);
+    if (symbol.failed) {
+        sk_text_free(&symbol);
+        return sk_fail(err, SPHKV_ENOMEM, "out of memory");
+    }
+    c->w = (uint32_t)sched->v[SK_T_w];
+    c->t = c->w * (uint32_t)sched->v[SK_T_etok];
+    c->codes = 1u << c->seg->b;
+    sk_page_layout_get(spec, 0, &c->dst);
+    sk_page_layout_get(spec, 1, &c->src);
+    sk_ir_begin(b, arena, symbol.s, c->w, 1);
+    sk_text_free(&symbol);
+    const sk_val item = sk_ir_param_ptr(b, "item", false);
+    const sk_val src = sk_ir_param_ptr(b, "src", false);
+    const sk_val dst = sk_ir_param_ptr(b, "dst", true);
+    const sk_val book = sk_ir_param_ptr(b, "codebook", false);
+    c->zero = sk_ir_u32(b, 0);
+    c->lane = sk_ir_lane(b);
+    encode_scratch(c);
+    sk_val f[4]; /* sphkv_encode_item: src_unit, dst_unit, count, kv_head */
+    for (uint32_t i = 0; i < 4; i++) f[i] = sk_ir_ldu(b, SK_LD_U32, item, c->zero, i * 4);
+    c->src_page = sk_ir_name(b, sk_ir_ptr_add(b, src, f[0], SPHKV_UNIT_BYTES), "src_page");
+    c->dst_page = sk_ir_name(b, sk_ir_ptr_add(b, dst, f[1], SPHKV_UNIT_BYTES), "dst_page");
+    c->book = sk_ir_ptr_add(b, book, f[3], sk_codebook_head_bytes(spec));
+    c->count = f[2];
+    zero_range(c, 0, c->dst.value_off);
+    zero_range(c, c->dst.bytes & ~3u, c->dst.units * SPHKV_UNIT_BYTES);
+    if (c->seg->kind == SK_KEY_CODED)
+        sk_encode_coded_keys(c);
+    else
+        sk_encode_dense_keys(c);
+    sk_encode_values(c);
+    memset(out, 0, sizeof *out);
+    out->n = 1;
+    return sk_ir_finish(b, &out->program[0], err);
+}
+
+/* ---- host side ---------------------------------------------------------- */
+
+static size_t part_bytes(const sk_image *image) { return ((size_t)image->shared_bytes[0] + 63) & ~(size_t)63; }
+
+static size_t workspace(const sk_image *image) { return image->maxima.parts * part_bytes(image); }
+
+static sk_status check_items(const sk_image *image, const sphkv_encode_args *a, sk_err *err)
+{
+    sk_page_layout dst, src;
+    sk_page_layout_get(&image->spec, 0, &dst);
+    sk_page_layout_get(&image->spec, 1, &src);
+    for (uint32_t i = 0; i < a->items_count; i++) {
+        const sphkv_encode_item *it = &a->items[i];
+        if (it->count > image->spec.page)
+            return sk_fail(err, SPHKV_EINVAL, "items[%u]: %u tokens in a page of %u", i, it->count,
+                           image->spec.page);
+        if (it->kv_head >= image->maxima.kv_heads)
+            return sk_fail(err, SPHKV_EINVAL, "items[%u]: KV head %u of %u", i, it->kv_head,
+                           image->maxima.kv_heads);
+        if ((uint64_t)it->src_unit + src.units > a->src_arena_bytes / SPHKV_UNIT_BYTES)
+            return sk_fail(err, SPHKV_EINVAL, "items[%u]: source page at unit %u ends beyond its arena",
+                           i, it->src_unit);
+        if ((uint64_t)it->dst_unit + dst.units > a->dst_arena_bytes / SPHKV_UNIT_BYTES)
+            return sk_fail(err, SPHKV_EINVAL,
+                           "items[%u]: destination page at unit %u ends beyond its arena", i,
+                           it->dst_unit);
+        if (a->src_arena == a->dst_arena && it->src_unit < it->dst_unit + dst.units &&
+            it->dst_unit < it->src_unit + src.units)
+            return sk_fail(err, SPHKV_EINVAL, "items[%u]: source and destination pages overlap", i);
+    }
+    return SPHKV_OK;
+}
+
+static sk_status encode_args(const sk_image *image, const void *args, sphkv_encode_args *a,
+                             sk_err *err)
+{
+    const size_t books = (size_t)image->maxima.kv_heads * sk_codebook_head_bytes(&image->spec);
+    const sk_status st = sk_args_copy(a, sizeof *a, args, err);
+    if (st != SPHKV_OK) return st;
+    if (a->items_count > image->maxima.batch)
+        return sk_fail(err, SPHKV_EINVAL, "%u items, the plan is for %u", a->items_count,
+                       image->maxima.batch);
+    if (a->items_count > 0 && (!a->items || !a->src_arena || !a->dst_arena))
+        return sk_fail(err, SPHKV_EINVAL, "items, src_arena or dst_arena is NULL");
+    if ((uintptr_t)a->src_arena % SPHKV_UNIT_BYTES != 0 ||
+        (uintptr_t)a->dst_arena % SPHKV_UNIT_BYTES != 0)
+        return sk_fail(err, SPHKV_EINVAL, "an arena is not aligned to %u bytes", SPHKV_UNIT_BYTES);
+    if (books > 0 && (a->codebook == NULL || a->codebook_bytes < books))
+        return sk_fail(err, SPHKV_EINVAL, "codebook has %zu bytes, %zu needed for %u KV heads",
+                       a->codebook == NULL ? (size_t)0 : a->codebook_bytes, books,
+                       image->maxima.kv_heads);
+    if (image->workspace > 0 && (a->workspace == NULL || a->workspace_bytes < image->workspace ||
+                                 (uintptr_t)a->workspace % 64 != 0))
+        return sk_fail(err, SPHKV_EINVAL, "workspace: %zu bytes aligned to 64 needed",
+                       image->workspace);
+    return check_items(image, a, err);
+}
+
+static sk_status run(const sk_image *image, const void *args, uint32_t part, uint32_t parts,
+                     sk_err *err)
+{
+    sphkv_encode_args a;
+    if (parts == 0 || parts > image->maxima.parts || part >= parts)
+        return sk_fail(err, SPHKV_EINVAL, "part %u of %u, the plan is for %u", part, parts,
+                       image->maxima.parts);
+    sk_status st = encode_args(image, args, &a, err);
+    for (uint32_t i = part; st == SPHKV_OK && i < a.items_count; i += parts) {
+        sk_call call = {.shared = (uint8_t *)a.workspace + part * part_bytes(image)};
+        sk_call_ptr(&call, &a.items[i], sizeof a.items[i]);
+        sk_call_ptr(&call, a.src_arena, a.src_arena_bytes);
+        sk_call_ptr(&call, a.dst_arena, a.dst_arena_bytes);
+        sk_call_ptr(&call, a.codebook, a.codebook_bytes);
+        st = sk_image_call(image, 0, &call, 0, err);
+    }
+    return st;
+}
+
+static void cost(const sk_spec *spec, const sk_shape *shape, sk_cost *out)
+{
+    sk_page_layout dst, src;
+    const double pages = (double)shape->batch;
+    const sk_segment *seg = &spec->tier[0].seg[0];
+    sk_page_layout_get(spec, 0, &dst);
+    sk_page_layout_get(spec, 1, &src);
+    memset(out, 0, sizeof *out);
+    out->token_heads = pages * spec->page;
+    out->read_bytes = pages * src.bytes + (double)shape->kv_heads * sk_codebook_head_bytes(spec);
+    out->write_bytes = pages * dst.bytes;
+    if (seg->kind == SK_KEY_CODED) out->operations = out->token_heads * spec->d * (1u << seg->b);
+}
+
+const sk_kernel sk_kernel_kv_encode = {
+    .name = "kv_encode",
+    .id = SPHKV_KV_ENCODE,
+    .supported = supported,
+    .default_schedule = default_schedule,
+    .valid = valid,
+    .build = build,
+    .workspace = workspace,
+    .run = run,
+    .cost = cost,
+};
