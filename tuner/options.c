@@ -1,0 +1,335 @@
+/* options.c - the command line of options.h: words, values, shared options.
+ *
+ * getopt_long was rejected: it prints by itself, accepts abbreviations (a script
+ * that relies on one breaks with the next option), and cannot be shared between
+ * commands that each have options of their own. */
+#include "options.h"
+
+#include "models.h"
+
+#include <string.h>
+
+const char sk_options_spec_help[] =
+    "what is computed:\n"
+    "  --model NAME|FILE    head_dim, heads and KV heads of a model, by name or from its\n"
+    "                       config.json; the options below override it\n"
+    "  --head-dim N         dimensions of a key (64, 128 ...)\n"
+    "  --value-dim N        dimensions of a value (default: as the key)\n"
+    "  --heads N            query heads\n"
+    "  --kv-heads N         KV heads\n"
+    "  --heads-per-kv N     query heads that share a KV head, instead of the two above\n"
+    "  --tiers MIX          tiers a kernel can meet (default good:vi8,kf16:vf16)\n"
+    "  --page N             tokens per page (default 128)\n"
+    "  --layout auto|N      row of the layout table (default auto: what the device wants)\n"
+    "  --accuracy CLASS     exact, tight (default) or fast\n"
+    "  --dtype T[,T[,T]]    f32, f16 or bf16 of query, output and input rows (default f32)\n";
+
+const char sk_options_shape_help[] =
+    "for which sizes:\n"
+    "  --context N,...      tokens per list\n"
+    "  --batch N,...        sequences\n"
+    "  --threads N,...      threads that share a run\n";
+
+/* ---- words --------------------------------------------------------------------- */
+
+void sk_args_begin(sk_args *a, int argc, char **argv)
+{
+    *a = (sk_args){.argc = argc, .argv = argv, .at = 1};
+}
+
+sk_status sk_args_next(sk_args *a, sk_err *err)
+{
+    if (a->value)
+        return sk_fail(err, SPHKV_EINVAL, "%s takes no value", a->name);
+    a->word = NULL;
+    a->name[0] = '\0';
+    if (a->at >= a->argc)
+        return SPHKV_OK;
+    const char *word = a->argv[a->at++];
+    if (!a->literal && strcmp(word, "--") == 0) {
+        a->literal = true;
+        return sk_args_next(a, err);
+    }
+    a->word = word;
+    if (a->literal || word[0] != '-' || word[1] == '\0')
+        return SPHKV_OK;
+    const size_t len = strcspn(word, "=");
+    if (len >= sizeof a->name)
+        return sk_fail(err, SPHKV_EINVAL, "unknown option '%.60s'", word);
+    memcpy(a->name, word, len);
+    a->name[len] = '\0';
+    if (word[len] == '=')
+        a->value = word + len + 1;
+    return SPHKV_OK;
+}
+
+bool sk_args_is(const sk_args *a, const char *option) { return strcmp(a->name, option) == 0; }
+
+sk_status sk_args_value(sk_args *a, const char **value, sk_err *err)
+{
+    *value = a->value;
+    a->value = NULL;
+    if (!*value && a->at < a->argc)
+        *value = a->argv[a->at++];
+    if (!*value || !**value)
+        return sk_fail(err, SPHKV_EINVAL, "%s needs a value", a->name);
+    return SPHKV_OK;
+}
+
+sk_status sk_args_u32(sk_args *a, uint32_t lo, uint32_t hi, uint32_t *out, sk_err *err)
+{
+    const char *text;
+    uint64_t x;
+    sk_status st = sk_args_value(a, &text, err);
+    if (st)
+        return st;
+    if (!sk_parse_u64(text, lo, hi, &x))
+        return sk_fail(err, SPHKV_EINVAL, "%s: '%.60s' is not a number from %u to %u", a->name,
+                       text, lo, hi);
+    *out = (uint32_t)x;
+    return SPHKV_OK;
+}
+
+sk_status sk_args_f64(sk_args *a, double lo, double hi, double *out, sk_err *err)
+{
+    const char *text;
+    sk_status st = sk_args_value(a, &text, err);
+    if (!st && !sk_parse_f64(text, lo, hi, out))
+        st = sk_fail(err, SPHKV_EINVAL, "%s: '%.60s' is not a number from %g to %g", a->name, text,
+                     lo, hi);
+    return st;
+}
+
+sk_status sk_args_seconds(sk_args *a, double *out, sk_err *err)
+{
+    const char *text;
+    sk_status st = sk_args_value(a, &text, err);
+    if (st)
+        return st;
+    char number[24] = "";
+    size_t len = strlen(text);
+    const char unit = text[len - 1];
+    const double scale = unit == 'h' ? 3600 : unit == 'm' ? 60 : 1;
+    if (unit == 'h' || unit == 'm' || unit == 's')
+        len--;
+    if (len < sizeof number)
+        memcpy(number, text, len);
+    if (!sk_parse_f64(number, 0, 1e6, out) || *out * scale <= 0)
+        return sk_fail(err, SPHKV_EINVAL, "%s: '%.60s' is no time such as 90s, 15m or 2h", a->name,
+                       text);
+    *out *= scale;
+    return SPHKV_OK;
+}
+
+sk_status sk_args_list(sk_args *a, uint32_t lo, uint32_t hi, sk_list *out, sk_err *err)
+{
+    const char *text;
+    sk_status st = sk_args_value(a, &text, err);
+    out->n = 0;
+    for (const char *at = text; !st && at;) {
+        char number[16] = "";
+        const size_t len = strcspn(at, ",");
+        uint64_t x;
+        if (len < sizeof number)
+            memcpy(number, at, len);
+        if (!sk_parse_u64(number, lo, hi, &x))
+            return sk_fail(err, SPHKV_EINVAL, "%s: '%.60s' is not a list of numbers from %u to %u",
+                           a->name, text, lo, hi);
+        for (uint32_t i = 0; i < out->n; i++)
+            if (out->v[i] == x)
+                return sk_fail(err, SPHKV_EINVAL, "%s: %u twice", a->name, out->v[i]);
+        if (out->n == SK_LIST_MAX)
+            return sk_fail(err, SPHKV_EINVAL, "%s: more than %u numbers", a->name, SK_LIST_MAX);
+        out->v[out->n++] = (uint32_t)x;
+        at = at[len] ? at + len + 1 : NULL;
+    }
+    return st;
+}
+
+/* ---- shared options --------------------------------------------------------------- */
+
+static sk_status take_dtype(sk_options *o, sk_args *a, sk_err *err)
+{
+    const char *text;
+    sk_status st = sk_args_value(a, &text, err);
+    if (st)
+        return st;
+    uint32_t last = SPHKV_F32;
+    const char *at = text;
+    for (uint32_t i = 0; i < 3; i++) {
+        if (at) {
+            char name[8] = "";
+            const size_t len = strcspn(at, ",");
+            if (len < sizeof name)
+                memcpy(name, at, len);
+            if (!sk_dtype_parse(name, &last))
+                return sk_fail(err, SPHKV_EINVAL, "%s: '%.60s' is not f32, f16 or bf16", a->name,
+                               text);
+            at = at[len] ? at + len + 1 : NULL;
+        }
+        o->dtype[i] = last;
+    }
+    return at ? sk_fail(err, SPHKV_EINVAL, "%s: at most three types", a->name) : SPHKV_OK;
+}
+
+static sk_status take_accuracy(sk_options *o, sk_args *a, sk_err *err)
+{
+    const char *text;
+    sk_status st = sk_args_value(a, &text, err);
+    if (!st && !sk_accuracy_parse(text, &o->accuracy))
+        st = sk_fail(err, SPHKV_EINVAL, "%s: '%.60s' is not exact, tight or fast", a->name, text);
+    return st;
+}
+
+static sk_status take_layout(sk_options *o, sk_args *a, sk_err *err)
+{
+    const char *text;
+    uint64_t row = 0;
+    sk_status st = sk_args_value(a, &text, err);
+    if (st)
+        return st;
+    if (strcmp(text, "auto") == 0)
+        o->layout = 0;
+    else if (sk_parse_u64(text, 0, SK_LAYOUT_ROWS - 1, &row))
+        o->layout = (uint32_t)row + 1;
+    else
+        return sk_fail(err, SPHKV_EINVAL, "%s: '%.60s' is neither auto nor a row from 0 to %u",
+                       a->name, text, SK_LAYOUT_ROWS - 1);
+    return SPHKV_OK;
+}
+
+sk_status sk_options_take(sk_options *o, sk_args *a, bool *taken, sk_err *err)
+{
+    *taken = true;
+    const struct {
+        const char *name;
+        uint32_t *at, hi;
+    } number[] = {
+        {"--head-dim", &o->head_dim, 4096}, {"--value-dim", &o->value_dim, 4096},
+        {"--heads", &o->heads, 4096},       {"--kv-heads", &o->kv_heads, 4096},
+        {"--page", &o->page, 65535},        {"--heads-per-kv", &o->heads_per_kv, 4096},
+    };
+    for (size_t i = 0; i < SK_COUNT(number); i++)
+        if (sk_args_is(a, number[i].name))
+            return sk_args_u32(a, 1, number[i].hi, number[i].at, err);
+    const struct {
+        const char *name;
+        sk_list *at;
+        uint32_t hi;
+    } list[] = {
+        {"--context", &o->context, 1u << 30},
+        {"--batch", &o->batch, 1u << 20},
+        {"--threads", &o->threads, 4096},
+    };
+    for (size_t i = 0; i < SK_COUNT(list); i++)
+        if (sk_args_is(a, list[i].name))
+            return sk_args_list(a, 1, list[i].hi, list[i].at, err);
+    if (sk_args_is(a, "--model"))
+        return sk_args_value(a, &o->model, err);
+    if (sk_args_is(a, "--tiers"))
+        return sk_args_value(a, &o->tiers, err);
+    if (sk_args_is(a, "--db"))
+        return sk_args_value(a, &o->db, err);
+    if (sk_args_is(a, "--dtype"))
+        return take_dtype(o, a, err);
+    if (sk_args_is(a, "--accuracy"))
+        return take_accuracy(o, a, err);
+    if (sk_args_is(a, "--layout"))
+        return take_layout(o, a, err);
+    *taken = sk_args_is(a, "--json");
+    o->json |= *taken;
+    return SPHKV_OK;
+}
+
+sk_status sk_options_finish(sk_options *o, sk_err *err)
+{
+    sk_model model = {0};
+    sk_status st = o->model ? sk_model_find(o->model, &model, err) : SPHKV_OK;
+    if (st)
+        return st;
+    if (!o->head_dim)
+        o->head_dim = model.head_dim;
+    if (!o->head_dim)
+        return sk_fail(err, SPHKV_EINVAL, "say for what: --model, or --head-dim and heads");
+    const bool heads_said = o->heads || o->heads_per_kv;
+    if (!o->kv_heads)
+        o->kv_heads = model.kv_heads;
+    if (!o->heads)
+        o->heads = o->heads_per_kv ? 0 : model.heads;
+    if (!o->kv_heads)
+        o->kv_heads = o->heads && o->heads_per_kv && o->heads % o->heads_per_kv == 0
+                          ? o->heads / o->heads_per_kv
+                          : 8;
+    if (!o->heads)
+        o->heads = o->kv_heads * (o->heads_per_kv ? o->heads_per_kv : 1);
+    if (o->heads % o->kv_heads)
+        return sk_fail(err, SPHKV_EINVAL, "%u query heads do not divide among %u KV heads%s",
+                       o->heads, o->kv_heads, heads_said ? "" : " (of the model)");
+    if (o->heads_per_kv && o->heads_per_kv != o->heads / o->kv_heads)
+        return sk_fail(err, SPHKV_EINVAL, "%u query heads and %u KV heads are not %u to one",
+                       o->heads, o->kv_heads, o->heads_per_kv);
+    o->heads_per_kv = o->heads / o->kv_heads;
+    return SPHKV_OK;
+}
+
+/* ---- specs --------------------------------------------------------------------------- */
+
+/* The spec of a kernel for one mix, given as text. */
+static sk_status make_spec(const sk_options *o, uint32_t kernel, const char *tiers, sk_spec *out,
+                           sk_err *err)
+{
+    const sphkv_spec_params params = {
+        .size = sizeof params,
+        .kernel = kernel,
+        .head_dim = o->head_dim,
+        .value_dim = o->value_dim,
+        .heads_per_kv = o->heads_per_kv,
+        .page_tokens = o->page,
+        .tiers = tiers,
+        .layout = o->layout,
+        .q_dtype = o->dtype[0],
+        .out_dtype = o->dtype[1],
+        .in_dtype = o->dtype[2],
+        .accuracy = o->accuracy,
+    };
+    return sk_spec_from_params(&params, out, err);
+}
+
+/* One spec of kv_append or kv_encode: tier i of the mix, alone or from `tail`. */
+static sk_status make_part(const sk_options *o, uint32_t kernel, const sk_tier *tier,
+                           const sk_tier *tail, sk_spec *out, sk_err *err)
+{
+    sk_text mix = {0};
+    sk_tier_print(tier, &mix);
+    if (kernel == SPHKV_KV_ENCODE) {
+        sk_text_printf(&mix, ",");
+        sk_tier_print(tail, &mix);
+    }
+    sk_status st = mix.failed ? sk_fail(err, SPHKV_ENOMEM, "out of memory")
+                              : make_spec(o, kernel, mix.s, out, err);
+    sk_text_free(&mix);
+    return st;
+}
+
+sk_status sk_options_specs(const sk_options *o, uint32_t kernel, sk_spec spec[SK_MAX_TIERS],
+                           uint32_t *n, sk_err *err)
+{
+    sk_spec whole;
+    *n = 0;
+    /* The whole mix is checked as the attention kernel sees it, whichever
+     * kernel is asked for: a mix that is wrong is wrong for all. */
+    sk_status st = make_spec(o, SPHKV_ATTN_DECODE, o->tiers, &whole, err);
+    if (st || kernel == SPHKV_ATTN_DECODE) {
+        spec[0] = whole;
+        *n = st ? 0 : 1;
+        return st;
+    }
+    const sk_tier *tail = NULL;
+    for (uint32_t i = whole.ntiers; i-- > 0;)
+        if (sk_tier_is_dense(&whole.tier[i]))
+            tail = &whole.tier[i];
+    for (uint32_t i = 0; i < whole.ntiers && tail && !st; i++)
+        if (sk_tier_is_dense(&whole.tier[i]) == (kernel == SPHKV_KV_APPEND))
+            st = make_part(o, kernel, &whole.tier[i], tail, &spec[(*n)++], err);
+    return st;
+}
