@@ -111,17 +111,11 @@ static sk_status code_compiled(picking *p, const sk_code_ir *ir, const sk_schedu
     return SPHKV_OK;
 }
 
-/* Code of one schedule: `given` when a record brought it, else whatever is at
- * hand. Lands in the registry. */
-static sk_status code_obtain(picking *p, const sk_code_ir *ir, const sk_schedule *schedule,
-                             const sk_db_artifact *given, sk_code **out, sk_err *err)
+/* Code of one schedule that is not in the registry yet. */
+static sk_status code_new(picking *p, const sk_code_ir *ir, const sk_schedule *schedule,
+                          const char *text, const sk_db_artifact *given, sk_code **out,
+                          sk_err *err)
 {
-    const char *text = schedule_text(p, schedule, err);
-    if (!text)
-        return SPHKV_ENOMEM;
-    *out = sk_registry_find(&p->ctx->codes, p->text, text, ir->hash);
-    if (*out)
-        return SPHKV_OK;
     sk_status st;
     if (given && given->bytes) {
         st = sk_code_load(given, ir, &p->ctx->device.target, out, err);
@@ -139,6 +133,31 @@ static sk_status code_obtain(picking *p, const sk_code_ir *ir, const sk_schedule
     return st;
 }
 
+/* Code of one schedule, a reference in *out: `given` when a record brought it,
+ * else whatever is at hand. want: the hash that its IR must have; NULL = any.
+ * Programs of thousands of instructions take milliseconds to build, and what a
+ * schedule means does not change within a process: the registry is asked
+ * first. */
+static sk_status code_obtain(picking *p, const sk_schedule *schedule, const char *want,
+                             const sk_db_artifact *given, sk_code **out, sk_err *err)
+{
+    sk_code_ir ir;
+    const char *text = schedule_text(p, schedule, err);
+    if (!text)
+        return SPHKV_ENOMEM;
+    sk_code *code = sk_registry_find(&p->ctx->codes, p->text, text);
+    sk_status st = code ? SPHKV_OK : sk_code_ir_build(p->spec, schedule, &p->mem, &ir, err);
+    if (st == SPHKV_OK && want && strcmp(code ? code->ir_hash : ir.hash, want) != 0)
+        st = sk_fail(err, SPHKV_EDB, "stale: it is of another generator; tune again");
+    if (st == SPHKV_OK && !code)
+        st = code_new(p, &ir, schedule, text, given, &code, err);
+    if (st == SPHKV_OK)
+        *out = code;
+    else
+        sk_code_release(code);
+    return st;
+}
+
 /* ---- which schedule ------------------------------------------------------- */
 
 /* Everything that must hold before a record's code may run; sk_db_best_use asks
@@ -147,18 +166,13 @@ static sk_status use_record(void *user, const sk_db_best_result *record, sk_err 
 {
     picking *p = user;
     sk_schedule schedule;
-    sk_code_ir ir;
     const sk_target *target = &p->ctx->device.target;
     p->kernel->default_schedule(p->spec, target, &schedule);
     sk_status st = sk_schedule_parse(p->spec->kernel, record->schedule, &schedule, err);
     if (st == SPHKV_OK)
         st = p->kernel->valid(p->spec, &schedule, target, err);
     if (st == SPHKV_OK)
-        st = sk_code_ir_build(p->spec, &schedule, &p->mem, &ir, err);
-    if (st == SPHKV_OK && strcmp(ir.hash, record->ir_hash) != 0)
-        st = sk_fail(err, SPHKV_EDB, "stale: it is of another generator; tune again");
-    if (st == SPHKV_OK)
-        st = code_obtain(p, &ir, &schedule, &record->artifact, &p->out->code, err);
+        st = code_obtain(p, &schedule, record->ir_hash, &record->artifact, &p->out->code, err);
     if (st == SPHKV_OK)
         p->out->schedule = schedule;
     return st;
@@ -190,19 +204,15 @@ static sk_status pick_record(picking *p, const sk_db_shape *shape, sk_err *err)
 
 static sk_status pick_default(picking *p, sk_err *err)
 {
-    sk_code_ir ir;
     const sk_target *target = &p->ctx->device.target;
     sk_schedule *schedule = &p->out->schedule;
     p->kernel->default_schedule(p->spec, target, schedule);
     sk_status st = p->kernel->valid(p->spec, schedule, target, err);
     if (st != SPHKV_OK)
         return st == SPHKV_ENOMEM ? st : SPHKV_EUNSUPPORTED;
-    st = sk_code_ir_build(p->spec, schedule, &p->mem, &ir, err);
-    if (st == SPHKV_OK)
-        st = code_obtain(p, &ir, schedule, NULL, &p->out->code, err);
     p->out->match = SK_MATCH_NONE;
     snprintf(p->out->how, sizeof p->out->how, "default");
-    return st;
+    return code_obtain(p, schedule, NULL, NULL, &p->out->code, err);
 }
 
 sk_status sk_pick_code(sphkv_context *ctx, const sk_spec *spec, const sk_db_shape *shape,

@@ -6,15 +6,13 @@
 struct sk_registry_entry {
     struct sk_registry_entry *next;
     sk_code *code;
-    char *spec, *schedule; /* canonical; the IR's hash is the code's */
+    char *spec, *schedule; /* canonical */
 };
 
-sk_code *sk_registry_find(const sk_registry *registry, const char *spec, const char *schedule,
-                          const char *ir_hash)
+sk_code *sk_registry_find(const sk_registry *registry, const char *spec, const char *schedule)
 {
     for (const struct sk_registry_entry *e = registry->head; e; e = e->next)
-        if (strcmp(e->code->ir_hash, ir_hash) == 0 && strcmp(e->schedule, schedule) == 0 &&
-            strcmp(e->spec, spec) == 0)
+        if (strcmp(e->schedule, schedule) == 0 && strcmp(e->spec, spec) == 0)
             return sk_code_retain(e->code);
     return NULL;
 }

@@ -14,10 +14,8 @@ typedef struct sk_registry {
     uint32_t count;
 } sk_registry;
 
-/* With a reference for the caller, or NULL. Spec and schedule in canonical
- * text, the hash of the IR that they give now. */
-sk_code *sk_registry_find(const sk_registry *registry, const char *spec, const char *schedule,
-                          const char *ir_hash);
+/* With a reference for the caller, or NULL. Both texts canonical. */
+sk_code *sk_registry_find(const sk_registry *registry, const char *spec, const char *schedule);
 /* Takes a reference of its own. ENOMEM: nothing was kept. */
 sk_status sk_registry_add(sk_registry *registry, const char *spec, const char *schedule,
                           sk_code *code, sk_err *err);

@@ -1,0 +1,335 @@
+/* test_run_args.c - what sphkv_run refuses: each wrong argument alone makes
+ * SPHKV_EINVAL and changes neither output nor workspace; and the size rule of
+ * structs that cross the border. */
+#include "sk_test.h"
+
+#include "run_case.h"
+
+/* A call that is right, with tables of its own to spoil. */
+typedef struct bench {
+    run_spec spec;
+    sphkv_plan *plan;
+    sk_case c;
+    run_call good, bad;
+    uint64_t *refs;        /* attn: copies of the case's, kept apart from it */
+    uint32_t *indptr;
+    size_t nrefs;
+    sphkv_append_item *rows;
+    sphkv_encode_item *pages;
+    uint8_t *before;       /* outputs and workspace as they should stay */
+    size_t out_bytes;
+} bench;
+
+static uint8_t *output_of(const bench *b)
+{
+    switch (b->spec.params.kernel) {
+    case SPHKV_ATTN_DECODE:
+        return b->good.args.attn.out;
+    case SPHKV_KV_APPEND:
+        return b->good.args.append.arena;
+    default:
+        return b->good.args.encode.dst_arena;
+    }
+}
+
+static void copy_tables(bench *b)
+{
+    if (b->spec.params.kernel == SPHKV_ATTN_DECODE) {
+        sphkv_attn_args *a = &b->good.args.attn;
+        const uint32_t heads = b->spec.shape.kv_heads * b->spec.params.heads_per_kv;
+        const uint32_t row = a->out_stride_head ? a->out_stride_head : b->spec.params.head_dim;
+        const uint32_t seq = a->out_stride_seq ? a->out_stride_seq : heads * row;
+        b->out_bytes = ((size_t)(a->batch - 1) * seq + (size_t)(heads - 1) * row +
+                        b->spec.params.head_dim) * 4;
+        b->nrefs = a->table.indptr[a->table.lists];
+        b->refs = run_zeros(b->nrefs * 8);
+        b->indptr = run_zeros((a->table.lists + 1) * 4);
+        memcpy(b->refs, a->table.refs, b->nrefs * 8);
+        memcpy(b->indptr, a->table.indptr, (a->table.lists + 1) * 4);
+        a->table.refs = b->refs;
+        a->table.indptr = b->indptr;
+    } else if (b->spec.params.kernel == SPHKV_KV_APPEND) {
+        sphkv_append_args *a = &b->good.args.append;
+        b->out_bytes = a->arena_bytes;
+        b->rows = run_zeros(a->items_count * sizeof *b->rows);
+        memcpy(b->rows, a->items, a->items_count * sizeof *b->rows);
+        a->items = b->rows;
+    } else {
+        sphkv_encode_args *a = &b->good.args.encode;
+        b->out_bytes = a->dst_arena_bytes;
+        b->pages = run_zeros(a->items_count * sizeof *b->pages);
+        memcpy(b->pages, a->items, a->items_count * sizeof *b->pages);
+        a->items = b->pages;
+    }
+}
+
+static void bench_make(bench *b, sphkv_context *ctx, uint32_t spec)
+{
+    memset(b, 0, sizeof *b);
+    b->spec = run_spec_get(spec);
+    b->plan = run_plan(ctx, &b->spec);
+    run_case_make(&b->spec, SK_IN_S1, false, 9, &b->c);
+    b->good = run_call_make(b->plan, &b->c);
+    copy_tables(b);
+    b->before = run_zeros(b->out_bytes + b->good.bytes);
+    memcpy(b->before, output_of(b), b->out_bytes);
+    memcpy(b->before + b->out_bytes, b->good.workspace, b->good.bytes);
+    b->bad = b->good;
+}
+
+static void bench_free(bench *b)
+{
+    run_parts(b->plan, &b->good, b->spec.shape.threads);
+    run_judge(&b->c); /* so the right call was right */
+    free(b->refs);
+    free(b->indptr);
+    free(b->rows);
+    free(b->pages);
+    free(b->before);
+    run_call_free(&b->good);
+    sk_case_free(&b->c);
+    sphkv_plan_destroy(b->plan);
+}
+
+/* The bad call is refused, whatever the part, and becomes the good one again. */
+static void refused(bench *b, const char *what)
+{
+    const uint32_t parts = b->spec.shape.threads;
+    for (uint32_t part = 0; part < parts; part++) {
+        sphkv_status st = sphkv_run(b->plan, &b->bad.args, part, parts);
+        if (st != SPHKV_EINVAL)
+            fail_msg("%s: status %d", what, (int)st);
+    }
+    if (memcmp(b->before, output_of(b), b->out_bytes) != 0)
+        fail_msg("%s: the output was written", what);
+    if (memcmp(b->before + b->out_bytes, b->good.workspace, b->good.bytes) != 0)
+        fail_msg("%s: the workspace was written", what);
+    b->bad = b->good;
+}
+
+#define REFUSED(change) ((void)(change), refused(&b, #change))
+/* The same for a table that the call points at: changed and put back. */
+#define REFUSED_AT(place, value)                   \
+    do {                                           \
+        __typeof__(place) keep_ = (place);         \
+        (place) = (__typeof__(place))(value);      \
+        refused(&b, #place " = " #value);          \
+        (place) = keep_;                           \
+    } while (0)
+
+static void parts_and_null(void **state)
+{
+    run_place *p = *state;
+    sphkv_context *ctx = run_open(p, 0);
+    run_spec r;
+    for (uint32_t i = 0; (r = run_spec_get(i)).params.size; i++) {
+        bench b;
+        bench_make(&b, ctx, i);
+        const uint32_t most = r.shape.threads;
+        const void *args = &b.good.args;
+        assert_int_equal(sphkv_run(NULL, args, 0, 1), SPHKV_EINVAL);
+        assert_int_equal(sphkv_run(b.plan, NULL, 0, 1), SPHKV_EINVAL);
+        assert_int_equal(sphkv_run(b.plan, args, 0, 0), SPHKV_EINVAL);
+        assert_int_equal(sphkv_run(b.plan, args, 1, 1), SPHKV_EINVAL);
+        assert_int_equal(sphkv_run(b.plan, args, most, most), SPHKV_EINVAL);
+        assert_int_equal(sphkv_run(b.plan, args, 0, most + 1), SPHKV_EINVAL);
+        REFUSED(b.bad.args.size = 0);
+        REFUSED(b.bad.args.size = 8);
+        REFUSED(b.bad.args.size = 0xffffffffu);
+        bench_free(&b);
+    }
+    sphkv_close(ctx);
+}
+
+/* A caller with a newer header: fine while what we do not know is zero. */
+static void newer_callers(void **state)
+{
+    run_place *p = *state;
+    sphkv_context *ctx = run_open(p, 0);
+    for (uint32_t i = 0; run_spec_get(i).params.size; i++) {
+        bench b;
+        bench_make(&b, ctx, i);
+        const uint32_t known = (uint32_t)b.c.args_size;
+        b.bad.args.size = known + 64;
+        REFUSED(b.bad.args.raw[known] = 1);
+        b.bad.args.size = known + 64;
+        REFUSED(b.bad.args.raw[known + 63] = 1);
+        b.good.args.size = known + 64; /* judged by bench_free */
+        bench_free(&b);
+    }
+    sphkv_close(ctx);
+}
+
+static void attn_args(void **state)
+{
+    run_place *p = *state;
+    sphkv_context *ctx = run_open(p, 0);
+    bench b;
+    bench_make(&b, ctx, 0);
+    sphkv_attn_args *a = &b.bad.args.attn;
+    REFUSED(a->q = NULL);
+    REFUSED(a->out = NULL);
+    REFUSED(a->arena = NULL);
+    REFUSED(a->arena = (const char *)a->arena + 64);
+    REFUSED(a->arena_bytes = 0);
+    REFUSED(a->arena_bytes = SPHKV_UNIT_BYTES);
+    REFUSED(a->codebook = NULL);
+    REFUSED(a->codebook_bytes--);
+    REFUSED(a->workspace = NULL);
+    REFUSED(a->workspace_bytes--);
+    REFUSED(a->workspace = (char *)a->workspace + 8);
+    REFUSED(a->batch++);
+    REFUSED(a->batch = 0xffffffffu);
+    REFUSED(a->batch--); /* and the table as it was */
+    REFUSED(a->table.lists++);
+    REFUSED(a->table.lists_per_seq = 0);
+    REFUSED(a->table.lists_per_seq = 7);
+    REFUSED(a->table.indptr = NULL);
+    REFUSED(a->table.refs = NULL);
+    REFUSED(a->scale = 1.0f / 0.0f);
+    const uint64_t ref = b.refs[b.indptr[0]];
+    const uint32_t unit = sphkv_ref_unit(ref), tokens = sphkv_ref_tokens(ref);
+    uint64_t *first = &b.refs[b.indptr[0]];
+    REFUSED_AT(*first, sphkv_page_ref(unit, tokens, 2));
+    REFUSED_AT(*first, sphkv_page_ref(unit, tokens, 255));
+    REFUSED_AT(*first, sphkv_page_ref(unit, b.spec.params.page_tokens + 1, 0));
+    REFUSED_AT(*first, sphkv_page_ref(unit, 0xffff, 0));
+    REFUSED_AT(*first, sphkv_page_ref(0xffffffffu, tokens, 0));
+    REFUSED_AT(*first, sphkv_page_ref((uint32_t)(a->arena_bytes / SPHKV_UNIT_BYTES), tokens, 0));
+    REFUSED_AT(*first, sphkv_page_ref(unit, tokens, 1)); /* not sorted: 1 before 0 */
+    REFUSED_AT(b.indptr[1], 0xffffffffu);
+    REFUSED_AT(b.indptr[0], b.indptr[1] + 1);
+    bench_free(&b);
+    sphkv_close(ctx);
+}
+
+static void append_args(void **state)
+{
+    run_place *p = *state;
+    sphkv_context *ctx = run_open(p, 0);
+    bench b;
+    bench_make(&b, ctx, 3);
+    sphkv_append_args *a = &b.bad.args.append;
+    REFUSED(a->items = NULL);
+    REFUSED(a->items_count++);
+    REFUSED(a->k = NULL);
+    REFUSED(a->v = NULL);
+    REFUSED(a->arena = NULL);
+    REFUSED(a->arena = (char *)a->arena + 16);
+    REFUSED(a->arena_bytes = SPHKV_UNIT_BYTES);
+    if (b.good.bytes) { /* the kernel may need none */
+        REFUSED(a->workspace = NULL);
+        REFUSED(a->workspace_bytes--);
+    }
+    sphkv_append_item *item = &b.rows[b.good.args.append.items_count - 1];
+    REFUSED_AT(item->unit, a->arena_bytes / SPHKV_UNIT_BYTES);
+    REFUSED_AT(item->unit, 0xffffffffu);
+    REFUSED_AT(item->slot, b.spec.params.page_tokens + 1);
+    REFUSED_AT(item->slot, 0xffffffffu);
+    REFUSED_AT(item->count, b.spec.params.page_tokens + 1);
+    REFUSED_AT(item->count, 0xffffffffu);
+    REFUSED_AT(item->kv_head, b.spec.shape.kv_heads);
+    bench_free(&b);
+    sphkv_close(ctx);
+}
+
+static void encode_args(void **state)
+{
+    run_place *p = *state;
+    sphkv_context *ctx = run_open(p, 0);
+    bench b;
+    bench_make(&b, ctx, 4);
+    sphkv_encode_args *a = &b.bad.args.encode;
+    REFUSED(a->items = NULL);
+    REFUSED(a->items_count++);
+    REFUSED(a->src_arena = NULL);
+    REFUSED(a->dst_arena = NULL);
+    REFUSED(a->src_arena = (const char *)a->src_arena + 16);
+    REFUSED(a->dst_arena = (char *)a->dst_arena + 16);
+    REFUSED(a->src_arena_bytes = SPHKV_UNIT_BYTES);
+    REFUSED(a->dst_arena_bytes = SPHKV_UNIT_BYTES);
+    REFUSED(a->codebook = NULL);
+    REFUSED(a->codebook_bytes--);
+    if (b.good.bytes) {
+        REFUSED(a->workspace = NULL);
+        REFUSED(a->workspace_bytes--);
+    }
+    sphkv_encode_item *item = &b.pages[b.good.args.encode.items_count - 1];
+    REFUSED_AT(item->src_unit, a->src_arena_bytes / SPHKV_UNIT_BYTES);
+    REFUSED_AT(item->dst_unit, a->dst_arena_bytes / SPHKV_UNIT_BYTES);
+    REFUSED_AT(item->dst_unit, 0xffffffffu);
+    REFUSED_AT(item->count, b.spec.params.page_tokens + 1);
+    REFUSED_AT(item->count, 0xffffffffu);
+    REFUSED_AT(item->kv_head, b.spec.shape.kv_heads);
+    bench_free(&b);
+    sphkv_close(ctx);
+}
+
+/* ---- planning ------------------------------------------------------------------ */
+
+static void plan_refuses(sphkv_context *ctx, const sphkv_spec_params *spec,
+                         const sphkv_maxima *maxima, sphkv_status want, const char *word)
+{
+    sphkv_plan *plan = (sphkv_plan *)&ctx;
+    sphkv_error err = {0};
+    sphkv_status st = sphkv_plan_create(ctx, spec, maxima, &plan, &err);
+    if (st != want || plan || !strstr(err.message, word))
+        fail_msg("status %d, not %d with '%s': %s", (int)st, (int)want, word, err.message);
+}
+
+static void plan_args(void **state)
+{
+    run_place *p = *state;
+    sphkv_context *ctx = run_open(p, 0);
+    const run_spec r = run_spec_get(0);
+    const sphkv_maxima fine = run_maxima(&r);
+    sphkv_plan *plan;
+    assert_int_equal(sphkv_plan_create(NULL, &r.params, &fine, &plan, NULL), SPHKV_EINVAL);
+    assert_int_equal(sphkv_plan_create(ctx, &r.params, &fine, NULL, NULL), SPHKV_EINVAL);
+    plan_refuses(ctx, NULL, &fine, SPHKV_EINVAL, "sphkv_spec_params");
+    plan_refuses(ctx, &r.params, NULL, SPHKV_EINVAL, "sphkv_maxima");
+    sphkv_maxima m = fine;
+    m.batch = 0;
+    plan_refuses(ctx, &r.params, &m, SPHKV_EINVAL, "batch");
+    m = fine, m.kv_heads = 0;
+    plan_refuses(ctx, &r.params, &m, SPHKV_EINVAL, "kv_heads");
+    m = fine, m.pages_per_list = 0;
+    plan_refuses(ctx, &r.params, &m, SPHKV_EINVAL, "pages_per_list");
+    m = fine, m.parts = 100000;
+    plan_refuses(ctx, &r.params, &m, SPHKV_EINVAL, "parts");
+    m = fine, m.batch = m.kv_heads = 65536;
+    plan_refuses(ctx, &r.params, &m, SPHKV_EINVAL, "too large");
+    sphkv_spec_params s = r.params;
+    s.tiers = "good:vi8,nonsense:vi8";
+    plan_refuses(ctx, &s, &fine, SPHKV_EINVAL, "nonsense");
+    s = r.params, s.kernel = 77;
+    plan_refuses(ctx, &s, &fine, SPHKV_EINVAL, "77");
+    s = r.params, s.tiers = "sharp:vi8"; /* coded before RoPE */
+    plan_refuses(ctx, &s, &fine, SPHKV_EUNSUPPORTED, "");
+    sphkv_error err = {0};
+    assert_int_equal(sphkv_supported(NULL, &s, &err), SPHKV_EUNSUPPORTED);
+    assert_true(strlen(err.message) > 10);
+    m = fine, m.parts = 0; /* means one */
+    sk_assert_ok(sphkv_plan_create(ctx, &r.params, &m, &plan, &err), &err);
+    assert_int_equal(plan->image.maxima.parts, 1);
+    assert_true(sphkv_plan_workspace(plan) > 0);
+    sphkv_plan_destroy(plan);
+    sphkv_plan_destroy(NULL);
+    assert_int_equal(sphkv_plan_workspace(NULL), 0);
+    sphkv_close(ctx);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(parts_and_null, run_place_make, run_place_free),
+        cmocka_unit_test_setup_teardown(newer_callers, run_place_make, run_place_free),
+        cmocka_unit_test_setup_teardown(attn_args, run_place_make, run_place_free),
+        cmocka_unit_test_setup_teardown(append_args, run_place_make, run_place_free),
+        cmocka_unit_test_setup_teardown(encode_args, run_place_make, run_place_free),
+        cmocka_unit_test_setup_teardown(plan_args, run_place_make, run_place_free),
+    };
+    if (!run_has_compiler())
+        return sk_test_skip("no compiler module: nothing can be planned from scratch");
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
