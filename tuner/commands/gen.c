@@ -1,0 +1,350 @@
+/* sphkv-gen - prints a kernel as the generator makes it: lane IR, LLVM IR,
+ * assembly or object, for any CPU, with any schedule.
+ *
+ * Reads no database: what the tuner chose is said by sphkv-db show, and its
+ * schedule can be given here. The kernel goes to stdout (or --out), what it is
+ * to stderr, so that the output can be piped. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cpu_target.h"
+#include "image_load.h"
+#include "jit.h"
+#include "json.h"
+#include "options.h"
+
+enum { EXIT_DONE = 0, EXIT_UNSUPPORTED = 1, EXIT_USAGE = 2, EXIT_DEVICE = 3 };
+
+static const char help_head[] =
+    "sphkv-gen - prints a kernel as the generator makes it\n"
+    "\n"
+    "usage: sphkv-gen --kernel NAME [--emit FORM] [options]\n"
+    "       sphkv-gen --list [--json]\n"
+    "\n"
+    "  --kernel NAME        attn_decode, kv_append or kv_encode (default attn_decode)\n"
+    "  --emit FORM          ir (default), llvm, asm or obj; all but ir need the compiler\n"
+    "                       module\n"
+    "  --cpu NAME           for which CPU, in LLVM's words (default host)\n"
+    "  --schedule K=V,...   tunables that differ from the kernel's default\n"
+    "  --out FILE           write there instead of stdout\n"
+    "  --json               facts and text as JSON; with --list, the list\n"
+    "  --list               kernels, tunables and CPUs\n"
+    "  --help               this text\n"
+    "\n";
+
+static const char help_tail[] =
+    "\n"
+    "examples:\n"
+    "  sphkv-gen --kernel attn_decode --head-dim 128 --heads-per-kv 4\n"
+    "  sphkv-gen --heads-per-kv 4 --tiers good:vi8 --emit asm --cpu znver3\n"
+    "  sphkv-gen --heads-per-kv 4 --schedule w=16,lut=perm --emit llvm --cpu x86-64-v4\n"
+    "  sphkv-gen --kernel kv_encode --tiers low:vi4,kf16:vf16 --emit obj --out low.o\n"
+    "\n"
+    "exit code: 0 done, 1 no kernel does this, 2 usage, 3 no compiler\n";
+
+typedef struct gen_options {
+    sk_options shared;
+    uint32_t kernel;
+    const char *emit;     /* "ir" ... */
+    const char *cpu;
+    const char *schedule; /* differences, or NULL */
+    const char *out;      /* file, or NULL */
+    bool list, help;
+} gen_options;
+
+static int failed(const sk_err *err, sk_status st)
+{
+    fprintf(stderr, "sphkv-gen: %s\n", err->message);
+    if (st == SPHKV_EINVAL)
+        fprintf(stderr, "try sphkv-gen --help\n");
+    return st == SPHKV_EINVAL                                                  ? EXIT_USAGE
+           : st == SPHKV_ECOMPILE || st == SPHKV_EDEVICE || st == SPHKV_ENOMEM ? EXIT_DEVICE
+           : st == SPHKV_EIO || st == SPHKV_ENOTFOUND                         ? EXIT_USAGE
+                                                                               : EXIT_UNSUPPORTED;
+}
+
+/* ---- command line ----------------------------------------------------------------- */
+
+static sk_status take_kernel(gen_options *o, sk_args *a, sk_err *err)
+{
+    const char *name;
+    sk_status st = sk_args_value(a, &name, err);
+    if (!st && !sk_kernel_parse(name, &o->kernel))
+        st = sk_fail(err, SPHKV_EINVAL, "no kernel is called '%.60s'; --list shows them", name);
+    return st;
+}
+
+static sk_status take_word(gen_options *o, sk_args *a, sk_err *err)
+{
+    const struct {
+        const char *name;
+        const char **at;
+    } text[] = {
+        {"--emit", &o->emit}, {"--cpu", &o->cpu}, {"--arch", &o->cpu},
+        {"--schedule", &o->schedule}, {"--out", &o->out},
+    };
+    for (size_t i = 0; i < SK_COUNT(text); i++)
+        if (sk_args_is(a, text[i].name))
+            return sk_args_value(a, text[i].at, err);
+    if (sk_args_is(a, "--kernel"))
+        return take_kernel(o, a, err);
+    bool taken = true;
+    if (sk_args_is(a, "--list"))
+        o->list = true;
+    else if (sk_args_is(a, "--help") || sk_args_is(a, "-h"))
+        o->help = true;
+    else {
+        sk_status st = sk_options_take(&o->shared, a, &taken, err);
+        if (st)
+            return st;
+    }
+    return taken ? SPHKV_OK
+                 : sk_fail(err, SPHKV_EINVAL, "'%.100s' is no option of this command", a->word);
+}
+
+static sk_status read_options(int argc, char **argv, gen_options *o, sk_err *err)
+{
+    static const char *const forms[] = {"ir", "llvm", "asm", "obj"};
+    *o = (gen_options){.emit = "ir", .cpu = "host", .kernel = SPHKV_ATTN_DECODE};
+    sk_args a;
+    sk_args_begin(&a, argc, argv);
+    sk_status st;
+    while (!(st = sk_args_next(&a, err)) && a.word)
+        if ((st = take_word(o, &a, err)))
+            return st;
+    if (st || o->list || o->help)
+        return st;
+    if (o->shared.db)
+        return sk_fail(err, SPHKV_EINVAL, "sphkv-gen reads no database; give --schedule");
+    bool known = false;
+    for (size_t i = 0; i < SK_COUNT(forms); i++)
+        known |= strcmp(o->emit, forms[i]) == 0;
+    if (!known)
+        return sk_fail(err, SPHKV_EINVAL, "--emit: '%.60s' is not ir, llvm, asm or obj", o->emit);
+    if (strcmp(o->emit, "obj") == 0 && (o->shared.json || isatty(STDOUT_FILENO)) && !o->out)
+        return sk_fail(err, SPHKV_EINVAL, "an object is not for a terminal: give --out");
+    if (!o->shared.head_dim && !o->shared.model)
+        o->shared.head_dim = 128;
+    return sk_options_finish(&o->shared, err);
+}
+
+/* ---- list ---------------------------------------------------------------------------- */
+
+static void list_json(sk_text *out)
+{
+    sk_json j = {0};
+    sk_json_open(&j, NULL, '{');
+    sk_json_open(&j, "kernels", '[');
+    for (uint32_t k = 0; sk_kernels[k]; k++) {
+        sk_json_open(&j, NULL, '{');
+        sk_json_text(&j, "name", sk_kernels[k]->name);
+        sk_json_open(&j, "tunables", '[');
+        for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++) {
+            const sk_tunable_info *info = sk_tunable_get(t);
+            if (!(info->kernels & SK_FOR(sk_kernels[k]->id)))
+                continue;
+            sk_json_open(&j, NULL, '{');
+            sk_json_text(&j, "name", info->name);
+            sk_json_text(&j, "values", info->values);
+            sk_json_text(&j, "meaning", info->doc);
+            sk_json_close(&j, '}');
+        }
+        sk_json_close(&j, ']');
+        sk_json_close(&j, '}');
+    }
+    sk_json_close(&j, ']');
+    sk_json_open(&j, "cpus", '[');
+    for (uint32_t i = 0; sk_cpu_target_name(i); i++)
+        sk_json_text(&j, NULL, sk_cpu_target_name(i));
+    sk_json_close(&j, ']');
+    sk_json_close(&j, '}');
+    *out = j.text;
+    sk_text_printf(out, "\n");
+}
+
+static void list_text(sk_text *out)
+{
+    for (uint32_t k = 0; sk_kernels[k]; k++) {
+        sk_text_printf(out, "%s\n", sk_kernels[k]->name);
+        for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++) {
+            const sk_tunable_info *info = sk_tunable_get(t);
+            if (info->kernels & SK_FOR(sk_kernels[k]->id))
+                sk_text_printf(out, "  %-10s %-18s %s\n", info->name, info->values, info->doc);
+        }
+    }
+    sk_target host;
+    char arch[96];
+    sk_cpu_target_host(&host);
+    sk_cpu_arch_text(&host, arch);
+    sk_text_printf(out, "CPUs (host is %s, %s)\n ", host.cpu, arch);
+    for (uint32_t i = 0; sk_cpu_target_name(i); i++)
+        sk_text_printf(out, " %s%s", i && i % 8 == 0 ? "\n  " : "", sk_cpu_target_name(i));
+    sk_text_printf(out, "\n");
+}
+
+/* ---- one kernel ------------------------------------------------------------------------ */
+
+typedef struct generated {
+    sk_spec spec;
+    sk_schedule schedule;
+    sk_target target;
+    sk_code_ir ir;
+    sk_arena arena;
+    char *data;     /* the output, sk_free */
+    size_t bytes;
+} generated;
+
+/* Spec, target and schedule, checked by the kernel itself. */
+static sk_status choose(const gen_options *o, generated *g, sk_err *err)
+{
+    const sk_kernel *kernel = sk_kernel_get(o->kernel);
+    sk_spec spec[SK_MAX_TIERS];
+    uint32_t n = 0;
+    sk_status st = sk_options_specs(&o->shared, o->kernel, spec, &n, err);
+    if (!st && n == 0)
+        st = sk_fail(err, SPHKV_EUNSUPPORTED, "%s: no tier of this mix is for it", kernel->name);
+    if (st)
+        return st;
+    g->spec = spec[0];
+    for (uint32_t i = 1; i < n; i++) {
+        sk_text line = {0};
+        sk_spec_print(&spec[i], &line);
+        fprintf(stderr, "not shown: %s\n", line.s ? line.s : "");
+        sk_text_free(&line);
+    }
+    st = sk_cpu_target_named(o->cpu, &g->target, err);
+    if (!st)
+        st = kernel->supported(&g->spec, err);
+    if (st)
+        return st;
+    kernel->default_schedule(&g->spec, &g->target, &g->schedule);
+    st = o->schedule ? sk_schedule_parse(o->kernel, o->schedule, &g->schedule, err) : SPHKV_OK;
+    return st ? st : kernel->valid(&g->spec, &g->schedule, &g->target, err);
+}
+
+static sk_status emit_ir(generated *g, sk_err *err)
+{
+    sk_text out = {0};
+    for (uint32_t i = 0; i < g->ir.build.n; i++)
+        sk_ir_print(g->ir.build.program[i], &out);
+    if (out.failed || !out.s) {
+        sk_text_free(&out);
+        return sk_fail(err, SPHKV_ENOMEM, "out of memory");
+    }
+    g->data = out.s;
+    g->bytes = out.len;
+    return SPHKV_OK;
+}
+
+static sk_status emit_compiled(const gen_options *o, generated *g, sk_err *err)
+{
+    sk_jit jit;
+    const sk_jit_llvm_api *api;
+    sk_jit_init(&jit, true);
+    sk_status st = sk_jit_get(&jit, &api, err);
+    const sk_emit_form form = strcmp(o->emit, "llvm") == 0  ? SK_EMIT_LLVM_IR
+                              : strcmp(o->emit, "asm") == 0 ? SK_EMIT_ASM
+                                                            : SK_EMIT_OBJ;
+    const sk_program *programs[SK_MAX_ENTRIES];
+    for (uint32_t i = 0; i < g->ir.build.n; i++)
+        programs[i] = g->ir.build.program[i];
+    if (!st)
+        st = api->emit(programs, g->ir.build.n, &g->target, form, &g->data, &g->bytes, err);
+    sk_jit_close(&jit);
+    return st;
+}
+
+/* The output with its facts around it, as JSON. */
+static sk_status wrap_json(const gen_options *o, generated *g, const char *spec,
+                           const char *schedule, sk_err *err)
+{
+    sk_json j = {0};
+    sk_json_open(&j, NULL, '{');
+    sk_json_text(&j, "kernel", sk_kernel_name(o->kernel));
+    sk_json_text(&j, "spec", spec);
+    sk_json_text(&j, "schedule", schedule);
+    sk_json_text(&j, "cpu", g->target.cpu);
+    sk_json_text(&j, "ir_hash", g->ir.hash);
+    sk_json_text(&j, "form", o->emit);
+    sk_json_u64(&j, "bytes", g->bytes);
+    if (strcmp(o->emit, "obj") != 0)
+        sk_json_text(&j, "text", g->data);
+    sk_json_close(&j, '}');
+    sk_text_printf(&j.text, "\n");
+    if (j.text.failed) {
+        sk_text_free(&j.text);
+        return sk_fail(err, SPHKV_ENOMEM, "out of memory");
+    }
+    sk_free(g->data);
+    g->data = j.text.s;
+    g->bytes = j.text.len;
+    return SPHKV_OK;
+}
+
+static sk_status write_out(const char *file, const char *data, size_t bytes, sk_err *err)
+{
+    if (file)
+        return sk_file_write(file, data, bytes, err);
+    if (fwrite(data, 1, bytes, stdout) != bytes || fflush(stdout) != 0)
+        return sk_fail(err, SPHKV_EIO, "writing to stdout failed");
+    return SPHKV_OK;
+}
+
+static sk_status generate(const gen_options *o, generated *g, sk_err *err)
+{
+    sk_status st = choose(o, g, err);
+    if (!st)
+        st = sk_code_ir_build(&g->spec, &g->schedule, &g->arena, &g->ir, err);
+    if (!st)
+        st = strcmp(o->emit, "ir") == 0 ? emit_ir(g, err) : emit_compiled(o, g, err);
+    if (st)
+        return st;
+    sk_text spec = {0}, schedule = {0};
+    sk_spec_print(&g->spec, &spec);
+    sk_schedule_print(o->kernel, &g->schedule, &schedule);
+    const bool object = strcmp(o->emit, "obj") == 0;
+    if (spec.failed || schedule.failed)
+        st = sk_fail(err, SPHKV_ENOMEM, "out of memory");
+    else
+        fprintf(stderr, "%s\n%s, %s, IR %.12s\n", spec.s, schedule.s, g->target.cpu, g->ir.hash);
+    if (!st && object && o->out) /* the object to its file, facts to stdout */
+        st = write_out(o->out, g->data, g->bytes, err);
+    if (!st && o->shared.json)
+        st = wrap_json(o, g, spec.s, schedule.s, err);
+    if (!st && (!object || !o->out || o->shared.json))
+        st = write_out(object && o->out ? NULL : o->out, g->data, g->bytes, err);
+    sk_text_free(&spec);
+    sk_text_free(&schedule);
+    return st;
+}
+
+int main(int argc, char **argv)
+{
+    gen_options o;
+    sk_err err = {0};
+    sk_status st = read_options(argc, argv, &o, &err);
+    if (st)
+        return failed(&err, st);
+    if (o.help) {
+        printf("%s%s%s", help_head, sk_options_spec_help, help_tail);
+        return EXIT_DONE;
+    }
+    if (o.list) {
+        sk_text out = {0};
+        if (o.shared.json)
+            list_json(&out);
+        else
+            list_text(&out);
+        st = out.failed ? sk_fail(&err, SPHKV_ENOMEM, "out of memory")
+                        : write_out(o.out, out.s, out.len, &err);
+        sk_text_free(&out);
+        return st ? failed(&err, st) : EXIT_DONE;
+    }
+    generated g = {0};
+    st = generate(&o, &g, &err);
+    sk_free(g.data);
+    sk_arena_free(&g.arena);
+    return st ? failed(&err, st) : EXIT_DONE;
+}
