@@ -33,16 +33,20 @@ static sk_status run_parts(const sk_image *image, const sk_case *c, uint32_t par
     return SPHKV_OK;
 }
 
-/* The image with the maxima of this case. */
+/* The image with the maxima of this case; its kernel may be another than the
+ * table's (a test's). */
 static sk_status image_for(const sk_image *from, const sk_case *c, sk_image *to, sk_err *err)
 {
     sphkv_maxima maxima;
     sk_case_maxima(c, CHECK_PARTS, &maxima);
     sk_status st = sk_image_init(to, &from->spec, &from->schedule, &maxima, from->shared_bytes,
                                  from->nentry, err);
+    if (st != SPHKV_OK) return st;
+    to->kernel = from->kernel;
+    to->workspace = from->kernel->workspace(to);
     memcpy(to->entry, from->entry, sizeof to->entry);
     memcpy(to->program, from->program, sizeof to->program);
-    return st;
+    return SPHKV_OK;
 }
 
 static void give_workspace(sk_case *c, const sk_case_buffer *workspace)
@@ -76,7 +80,7 @@ static sk_status run_and_judge(image_check *check, const sk_image *image, sk_cas
         check->worst = fmax(check->worst, bound > 0 ? error / bound : error);
         return SPHKV_OK;
     }
-    return sk_fail(err, st, "check failed (input %s, %s, tiers %#x, %u parts): %.300s",
+    return sk_fail(err, st, "check of input %s, %s, tiers %#x, %u parts: %.300s",
                    sk_input_name(c->p.input), c->p.lists_per_seq == 1 ? "shared lists" : "lists per head",
                    c->p.tier_mask ? c->p.tier_mask : (1u << c->p.spec.ntiers) - 1, parts,
                    why.message);
@@ -99,7 +103,8 @@ static sk_status check_one(image_check *check, const sk_case_params *params, sk_
         st = run_and_judge(check, &image, &c, first, err);
         if (st == SPHKV_OK) st = run_and_judge(check, &image, &c, CHECK_PARTS + 1 - first, err);
         if (st == SPHKV_OK && !sk_case_buffer_intact(&workspace))
-            st = sk_fail(err, SPHKV_EVERIFY, "check failed: wrote outside of its workspace");
+            st = sk_fail(err, SPHKV_EVERIFY, "check of input %s: wrote outside of its workspace",
+                         sk_input_name(params->input));
     }
     sk_case_buffer_free(&workspace);
     sk_case_free(&c);

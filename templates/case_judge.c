@@ -87,9 +87,8 @@ sk_status sk_case_judge_attn(const sk_case *c, uint32_t copy, double *error, dou
         double e = row_error(c, copy, r / s->heads, r % s->heads);
         if (isnan(e))
             return sk_fail(err, SPHKV_EVERIFY,
-                           "attn_decode: not written, or not a number: sequence %u, head %u, input "
-                           "%s",
-                           r / s->heads, r % s->heads, sk_input_name(c->p.input));
+                           "attn_decode: not written, or not a number: sequence %u, head %u",
+                           r / s->heads, r % s->heads);
         sum2 += e * e;
         if (e > most) {
             most = e;
@@ -100,7 +99,6 @@ sk_status sk_case_judge_attn(const sk_case *c, uint32_t copy, double *error, dou
     *bound = attn_bound(c);
     if (*error <= *bound) return SPHKV_OK;
     return sk_fail(err, SPHKV_EVERIFY,
-                   "attn_decode: error %.3g over %.3g, input %s, worst at sequence %u, head %u (%.3g)",
-                   *error, *bound, sk_input_name(c->p.input), worst / s->heads, worst % s->heads,
-                   most);
+                   "attn_decode: error %.3g over %.3g, worst at sequence %u, head %u (%.3g)", *error,
+                   *bound, worst / s->heads, worst % s->heads, most);
 }

@@ -53,9 +53,8 @@ sk_status sk_case_judge_append(const sk_case *c, uint32_t copy, double *error, d
                 i++;
             *error = 1;
             st = sk_fail(err, SPHKV_EVERIFY,
-                         "kv_append: byte %zu of the page of item %u is %#x, not %#x, input %s",
-                         at - (size_t)s->page[i].unit * SPHKV_UNIT_BYTES, i, got[at], want[at],
-                         sk_input_name(c->p.input));
+                         "kv_append: byte %zu of the page of item %u is %#x, not %#x",
+                         at - (size_t)s->page[i].unit * SPHKV_UNIT_BYTES, i, got[at], want[at]);
         }
     }
     sk_free(want);
@@ -67,7 +66,6 @@ sk_status sk_case_judge_append(const sk_case *c, uint32_t copy, double *error, d
 
 /* One destination page under judgement. */
 typedef struct encode_judge {
-    const sk_case *c;
     const sk_spec *spec;
     const sk_page_layout *at;
     const uint8_t *page;
@@ -99,9 +97,8 @@ static bool near_f16(double got, double x)
 static sk_status judge_fail(const encode_judge *j, const char *what, uint32_t token, double got,
                             double want, sk_err *err)
 {
-    return sk_fail(err, SPHKV_EVERIFY,
-                   "kv_encode: %s of item %u, token %u is %.6g, not %.6g, input %s", what, j->item,
-                   token, got, want, sk_input_name(j->c->p.input));
+    return sk_fail(err, SPHKV_EVERIFY, "kv_encode: %s of item %u, token %u is %.6g, not %.6g", what,
+                   j->item, token, got, want);
 }
 
 /* Squared distance of k / r to a codeword, and the codeword's sums. */
@@ -275,8 +272,8 @@ static sk_status judge_page(encode_judge *j, const uint8_t *src, uint8_t *model,
         if (j->rest[i])
             return sk_fail(err, SPHKV_EVERIFY,
                            "kv_encode: byte %zu of the page of item %u (%u tokens) is %#x: an unused "
-                           "slot or padding that is not zero, or a wrong copy, input %s",
-                           i, j->item, j->count, j->page[i], sk_input_name(j->c->p.input));
+                           "slot or padding that is not zero, or a wrong copy",
+                           i, j->item, j->count, j->page[i]);
     return SPHKV_OK;
 }
 
@@ -296,8 +293,7 @@ static sk_status judge_neighbours(const sk_case *c, const uint8_t *dst, size_t b
     bool same = memcmp(seen, s->before, bytes) == 0;
     sk_free(seen);
     if (same) return SPHKV_OK;
-    return sk_fail(err, SPHKV_EVERIFY, "kv_encode: wrote outside of its pages, input %s",
-                   sk_input_name(c->p.input));
+    return sk_fail(err, SPHKV_EVERIFY, "kv_encode: wrote outside of its pages");
 }
 
 static sk_status check_destination(const sk_tier *tier, sk_err *err)
@@ -317,7 +313,7 @@ sk_status sk_case_judge_encode(const sk_case *c, uint32_t copy, double *error, d
     const sphkv_encode_args *a = &c->args.encode[copy];
     const sk_spec *spec = &c->p.spec;
     size_t bytes = (size_t)s->at[0].units * SPHKV_UNIT_BYTES;
-    encode_judge j = {.c = c, .spec = spec, .at = &s->at[0]};
+    encode_judge j = {.spec = spec, .at = &s->at[0]};
     sk_status st = check_destination(&spec->tier[0], err);
     if (st == SPHKV_OK) st = judge_neighbours(c, a->dst_arena, a->dst_arena_bytes, err);
     if (st != SPHKV_OK) return st;
@@ -342,7 +338,7 @@ sk_status sk_case_judge_encode(const sk_case *c, uint32_t copy, double *error, d
     *bound = SK_CASE_CODE_BOUND;
     if (st == SPHKV_OK && !(j.worst <= *bound))
         st = sk_fail(err, SPHKV_EVERIFY,
-                     "kv_encode: a chosen codeword is %.3g farther than the nearest (%.0e), input %s",
-                     j.worst, *bound, sk_input_name(c->p.input));
+                     "kv_encode: a chosen codeword is farther than the nearest by %.3g (relative; %.0e allowed)",
+                     j.worst, *bound);
     return st;
 }

@@ -1,0 +1,296 @@
+/* kernel_cases.h - runs a (spec, schedule) through the interpreter and through
+ * the compiler on the same inputs, judges both by the double reference and
+ * holds them against each other. Shared by the test_kernel_ and test_prop_
+ * programs, which are several so that they run side by side; static inline for
+ * that reason.
+ *
+ * Cases are rows of tables: a spec's text, and a schedule's text that overrides
+ * the default. Each row is a test of its own, named by its texts. */
+#ifndef KERNEL_CASES_H
+#define KERNEL_CASES_H
+
+#include <math.h>
+
+#include "case.h"
+#include "cpu_target.h"
+#include "image_load.h"
+#include "jit.h"
+
+#define KERNEL_HEADS 2u
+#define KERNEL_PARTS 3u
+
+typedef struct kernel_row {
+    const char *spec;     /* text of a spec */
+    const char *schedule; /* overrides, or "" */
+    uint32_t vector_bits; /* of the target the schedule is for; 0 = this machine */
+} kernel_row;
+
+/* What a test program has: the compiler, when there is one. */
+typedef struct kernel_lab {
+    uint64_t seed;
+    sk_target host;
+    sk_jit jit;
+    const sk_jit_llvm_api *api; /* NULL: no compiler */
+} kernel_lab;
+
+/* One (spec, schedule), made executable both ways. */
+typedef struct kernel_built {
+    sk_spec spec;
+    sk_schedule schedule;
+    sk_arena mem;
+    sk_code_ir ir;
+    sk_code *code; /* NULL: not compiled here */
+} kernel_built;
+
+static inline void kernel_lab_open(kernel_lab *lab)
+{
+    sk_err err = {0};
+    memset(lab, 0, sizeof *lab);
+    lab->seed = sk_test_seed(20240611);
+    sk_cpu_target_host(&lab->host);
+    sk_jit_init(&lab->jit, true);
+    if (sk_jit_get(&lab->jit, &lab->api, &err) != SPHKV_OK) {
+        lab->api = NULL;
+        fprintf(stderr, "compiled half left out: %s\n", err.message);
+    }
+}
+
+static inline void kernel_lab_close(kernel_lab *lab)
+{
+    sk_jit_close(&lab->jit);
+}
+
+static inline sk_target kernel_target(const kernel_lab *lab, uint32_t vector_bits)
+{
+    sk_target target = lab->host;
+    if (vector_bits) target.vector_bits = vector_bits;
+    return target;
+}
+
+/* Builds, and compiles when the schedule is for this machine. */
+static inline void kernel_build(kernel_lab *lab, const kernel_row *row, kernel_built *out)
+{
+    sk_err err = {0};
+    sk_target target = kernel_target(lab, row->vector_bits);
+    memset(out, 0, sizeof *out);
+    sk_assert_ok(sk_spec_parse(row->spec, &out->spec, &err), &err);
+    const sk_kernel *kernel = sk_kernel_get(out->spec.kernel);
+    assert_non_null(kernel);
+    sk_assert_ok(kernel->supported(&out->spec, &err), &err);
+    kernel->default_schedule(&out->spec, &target, &out->schedule);
+    sk_assert_ok(sk_schedule_parse(out->spec.kernel, row->schedule, &out->schedule, &err), &err);
+    sk_assert_ok(kernel->valid(&out->spec, &out->schedule, &target, &err), &err);
+    sk_assert_ok(sk_code_ir_build(&out->spec, &out->schedule, &out->mem, &out->ir, &err), &err);
+    if (!lab->api || kernel->valid(&out->spec, &out->schedule, &lab->host, NULL) != SPHKV_OK) return;
+    sk_db_artifact artifact;
+    sk_assert_ok(sk_code_compile(&out->ir, &lab->host, lab->api, &out->mem, &artifact, &err), &err);
+    sk_assert_ok(sk_code_load(&artifact, &out->ir, &lab->host, &out->code, &err), &err);
+}
+
+static inline void kernel_built_free(kernel_built *b)
+{
+    sk_code_release(b->code);
+    sk_arena_free(&b->mem);
+}
+
+/* ---- images and runs ---------------------------------------------------------- */
+
+static inline void kernel_image(const kernel_built *b, bool compiled, const sphkv_maxima *maxima,
+                                sk_image *out)
+{
+    sk_err err = {0};
+    if (compiled) {
+        sk_assert_ok(sk_code_image(b->code, &b->spec, &b->schedule, maxima, out, &err), &err);
+        return;
+    }
+    uint32_t shared[SK_MAX_ENTRIES];
+    for (uint32_t i = 0; i < b->ir.build.n; i++)
+        shared[i] = b->ir.build.program[i]->shared_bytes;
+    sk_assert_ok(sk_image_init(out, &b->spec, &b->schedule, maxima, shared, b->ir.build.n, &err),
+                 &err);
+    for (uint32_t i = 0; i < b->ir.build.n; i++)
+        out->program[i] = b->ir.build.program[i];
+}
+
+/* 64-byte aligned zeros inside *raw, which the caller frees. */
+static inline void *kernel_workspace(size_t bytes, void **raw)
+{
+    *raw = sk_calloc(1, bytes + 64);
+    assert_non_null(*raw);
+    return (void *)(((uintptr_t)*raw + 63) & ~(uintptr_t)63);
+}
+
+/* Runs an args struct whose workspace is not set yet, in `parts` parts. */
+static inline sk_status kernel_run(const sk_image *image, const void *args, uint32_t parts,
+                                   sk_err *err)
+{
+    union {
+        sphkv_attn_args attn;
+        sphkv_append_args append;
+        sphkv_encode_args encode;
+    } a;
+    uint32_t size;
+    void *raw;
+    memcpy(&size, args, sizeof size);
+    memcpy(&a, args, size);
+    void *space = kernel_workspace(image->workspace, &raw);
+    if (image->spec.kernel == SPHKV_ATTN_DECODE) {
+        a.attn.workspace = space;
+        a.attn.workspace_bytes = image->workspace;
+    } else if (image->spec.kernel == SPHKV_KV_APPEND) {
+        a.append.workspace = space;
+        a.append.workspace_bytes = image->workspace;
+    } else {
+        a.encode.workspace = space;
+        a.encode.workspace_bytes = image->workspace;
+    }
+    sk_status st = SPHKV_OK;
+    for (uint32_t i = parts; i-- > 0 && st == SPHKV_OK;)
+        st = image->kernel->run(image, &a, i, parts, err);
+    sk_free(raw);
+    return st;
+}
+
+/* ---- one case, both ways -------------------------------------------------------- */
+
+static inline void kernel_run_case(const kernel_built *b, bool compiled, sk_case *c, uint32_t parts)
+{
+    sphkv_maxima maxima;
+    sk_image image;
+    sk_err err = {0};
+    double error = 0, bound = 0;
+    sk_case_maxima(c, parts, &maxima);
+    kernel_image(b, compiled, &maxima, &image);
+    sk_case_poison(c, 0);
+    sk_status st = kernel_run(&image, sk_case_args(c, 0), parts, &err);
+    if (st == SPHKV_OK) st = sk_case_judge(c, 0, &error, &bound, &err);
+    if (st != SPHKV_OK)
+        fail_msg("%s, input %s, %s, %u parts: %s", compiled ? "compiled" : "interpreted",
+                 sk_input_name(c->p.input), c->p.lists_per_seq == 1 ? "shared lists" : "lists per head",
+                 parts, err.message);
+}
+
+/* The bytes a kernel wrote. */
+static inline const void *kernel_written(const sk_case *c, size_t *bytes)
+{
+    if (c->p.spec.kernel == SPHKV_KV_APPEND) {
+        *bytes = c->args.append[0].arena_bytes;
+        return c->args.append[0].arena;
+    }
+    *bytes = c->args.encode[0].dst_arena_bytes;
+    return c->args.encode[0].dst_arena;
+}
+
+/* ||a - b|| over ||b||. */
+static inline double kernel_difference(const float *a, const float *b, size_t n)
+{
+    double diff = 0, norm = 0;
+    for (size_t i = 0; i < n; i++) {
+        diff += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+        norm += (double)b[i] * (double)b[i];
+    }
+    return diff == 0 ? 0 : sqrt(diff / norm);
+}
+
+/* Interpreter and machine code agree: bit for bit where all ops are exact;
+ * attention has exp2, and 16-bit probabilities that a last bit of it can flip.
+ * Looser where outputs cancel on purpose: there the judgement stands alone. */
+static inline void kernel_compare(const kernel_built *b, sk_case *c, uint32_t parts)
+{
+    size_t n = 0, bytes = 0;
+    bool attn = b->spec.kernel == SPHKV_ATTN_DECODE;
+    const void *now = attn ? (const void *)sk_case_output(c, 0, &n) : kernel_written(c, &bytes);
+    if (attn) bytes = n * sizeof(float);
+    void *interpreted = sk_malloc(bytes);
+    assert_non_null(interpreted);
+    memcpy(interpreted, now, bytes);
+    kernel_run_case(b, true, c, parts);
+    if (!attn)
+        assert_memory_equal(interpreted, kernel_written(c, &bytes), bytes);
+    else if (c->p.input == SK_IN_S1 || c->p.input == SK_IN_EDGE) {
+        double diff = kernel_difference(sk_case_output(c, 0, &n), interpreted, n);
+        if (!(diff <= 1e-4)) fail_msg("interpreter and machine code differ by %.3g", diff);
+    }
+    sk_free(interpreted);
+}
+
+static inline void kernel_case_both(const kernel_built *b, const sk_case_params *p, uint32_t parts)
+{
+    sk_case c;
+    sk_err err = {0};
+    sk_assert_ok(sk_case_make(p, &c, &err), &err);
+    kernel_run_case(b, false, &c, parts);
+    if (b->code) kernel_compare(b, &c, parts);
+    sk_case_free(&c);
+}
+
+static inline sk_case_params kernel_params(const kernel_built *b, sk_input input, bool shared,
+                                           uint64_t seed)
+{
+    sk_case_params p = {.spec = b->spec, .lists_per_seq = shared ? 1 : KERNEL_HEADS, .input = input,
+                        .seed = seed, .copies = 1, .uneven = input != SK_IN_S1};
+    p.shape = (sk_shape){.batch = 2, .kv_heads = KERNEL_HEADS, .threads = KERNEL_PARTS};
+    p.shape.context = b->spec.page;
+    if (b->spec.kernel == SPHKV_ATTN_DECODE) {
+        p.shape.batch = p.uneven ? (shared ? 4 : 2) : 1;
+        p.shape.context = (b->spec.ntiers + 1) * b->spec.page - 3;
+    }
+    return p;
+}
+
+/* A row: the interpreter on few inputs, machine code on the whole check. */
+static inline void kernel_row_run(kernel_lab *lab, const kernel_row *row)
+{
+    kernel_built b;
+    sk_err err = {0};
+    kernel_build(lab, row, &b);
+    sk_case_params p = kernel_params(&b, SK_IN_S1, false, lab->seed);
+    kernel_case_both(&b, &p, 1);
+    p = kernel_params(&b, SK_IN_EDGE, true, lab->seed + 1);
+    kernel_case_both(&b, &p, KERNEL_PARTS);
+    if (b.code) {
+        const sphkv_maxima maxima = {.size = sizeof maxima, .batch = 1, .kv_heads = 1,
+                                     .pages_per_list = 1, .parts = 1};
+        sk_image image;
+        kernel_image(&b, true, &maxima, &image);
+        sk_assert_ok(sk_image_check(&image, lab->seed, NULL, &err), &err);
+    }
+    kernel_built_free(&b);
+}
+
+/* ---- rows as tests ------------------------------------------------------------------ */
+
+typedef struct kernel_test {
+    kernel_lab *lab;
+    kernel_row row;
+    char name[240];
+} kernel_test;
+
+static inline void kernel_test_run(void **state)
+{
+    kernel_test *t = *state;
+    kernel_row_run(t->lab, &t->row);
+}
+
+/* Runs every row as a test of its own. */
+static inline int kernel_rows_run(const char *group, const kernel_row *rows, size_t n)
+{
+    kernel_lab lab;
+    struct CMUnitTest tests[256];
+    kernel_test *each = sk_calloc(n, sizeof *each);
+    if (!each || n > SK_COUNT(tests)) return 1;
+    kernel_lab_open(&lab);
+    for (size_t i = 0; i < n; i++) {
+        each[i].lab = &lab;
+        each[i].row = rows[i];
+        snprintf(each[i].name, sizeof each[i].name, "%s %s", rows[i].spec, rows[i].schedule);
+        tests[i] = (struct CMUnitTest){.name = each[i].name, .test_func = kernel_test_run,
+                                       .initial_state = &each[i]};
+    }
+    int failed = _cmocka_run_group_tests(group, tests, n, NULL, NULL);
+    kernel_lab_close(&lab);
+    sk_free(each);
+    return failed;
+}
+
+#endif
