@@ -13,7 +13,7 @@
 #include "codebook_kmeans.h"
 
 #define PI 3.14159265358979323846
-#define SAMPLES 4096u
+#define SAMPLES 32u /* per code, at least 1,024 and at most 4,096 in all */
 #define ROUNDS 10u
 
 /* One group of a random span of unit norm. The other dimensions enter only by
@@ -48,15 +48,17 @@ sk_status sk_codebook_base(const sk_codebook_part *part, uint64_t seed, float *b
     }
     sk_rng rng;
     sk_rng_seed(&rng, seed);
-    float *points = sk_malloc((size_t)SAMPLES * part->g * sizeof *points);
+    uint32_t n = part->codes * SAMPLES;
+    n = n < 1024 ? 1024 : n > 4096 ? 4096 : n;
+    float *points = sk_malloc((size_t)n * part->g * sizeof *points);
     if (!points)
         return SPHKV_ENOMEM;
-    for (uint32_t i = 0; i < SAMPLES; i++)
+    for (uint32_t i = 0; i < n; i++)
         sample_group(part, &rng, points + (size_t)i * part->g);
     for (uint32_t c = 0; c < part->codes; c++)
         sample_group(part, &rng, base + (size_t)c * part->g);
     sk_kmeans job = {part->g, part->codes, unit, ROUNDS, seed};
-    sk_status st = sk_kmeans_run(&job, points, SAMPLES, base);
+    sk_status st = sk_kmeans_run(&job, points, n, base);
     sk_free(points);
     return st;
 }

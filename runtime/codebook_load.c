@@ -44,8 +44,10 @@ static sk_status check_notes(const sk_safetensors *f, sphkv_codebook *cb, sk_err
         return sk_fail(err, SPHKV_EINVAL, "transform is '%.40s': there are none and folded",
                        transform);
     cb->transform_folded = transform && strcmp(transform, "folded") == 0;
+    if (!hash)
+        return sk_fail(err, SPHKV_EINVAL, "__metadata__ does not say data_sha256");
     sk_sha256_of(f->data, f->data_bytes, hex);
-    if (hash && strcmp(hash, hex) != 0)
+    if (strcmp(hash, hex) != 0)
         return sk_fail(err, SPHKV_EINVAL, "the data do not match data_sha256: the file is damaged");
     return SPHKV_OK;
 }
