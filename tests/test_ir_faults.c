@@ -208,7 +208,7 @@ static void races_between_warps(void **state)
     expect_fault(exchange(true, false, false), "reads scratch+32, which nobody has written");
     for (uint32_t scratch = 0; scratch < 2; scratch++) {
         expect_sound(exchange(scratch, true, false));
-        expect_fault(exchange(scratch, true, true), "race: writes ");
+        expect_fault(exchange(scratch, true, true), "race: reads ");
     }
 
     frame *f = start(2); /* both warps write a word */
