@@ -13,8 +13,16 @@
 #include "codebook_kmeans.h"
 
 #define PI 3.14159265358979323846
-#define SAMPLES 32u /* per code, at least 1,024 and at most 4,096 in all */
-#define ROUNDS 10u
+
+/* Effort: samples and rounds. Groups of one or two are cheap and are the tiers
+ * that people run untrained, so they get the better ones. */
+static uint32_t sample_count(const sk_codebook_part *part)
+{
+    uint32_t n = part->codes * 32, least = part->g <= 2 ? 8192 : 1024;
+    return n < least ? least : n > 8192 ? 8192 : n;
+}
+
+static uint32_t round_count(const sk_codebook_part *part) { return part->g <= 2 ? 40 : 10; }
 
 /* One group of a random span of unit norm. The other dimensions enter only by
  * their squared length, a chi-square number (Wilson and Hilferty's form). */
@@ -48,8 +56,7 @@ sk_status sk_codebook_base(const sk_codebook_part *part, uint64_t seed, float *b
     }
     sk_rng rng;
     sk_rng_seed(&rng, seed);
-    uint32_t n = part->codes * SAMPLES;
-    n = n < 1024 ? 1024 : n > 4096 ? 4096 : n;
+    uint32_t n = sample_count(part);
     float *points = sk_malloc((size_t)n * part->g * sizeof *points);
     if (!points)
         return SPHKV_ENOMEM;
@@ -57,7 +64,7 @@ sk_status sk_codebook_base(const sk_codebook_part *part, uint64_t seed, float *b
         sample_group(part, &rng, points + (size_t)i * part->g);
     for (uint32_t c = 0; c < part->codes; c++)
         sample_group(part, &rng, base + (size_t)c * part->g);
-    sk_kmeans job = {part->g, part->codes, unit, ROUNDS, seed};
+    sk_kmeans job = {part->g, part->codes, unit, round_count(part), seed};
     sk_status st = sk_kmeans_run(&job, points, n, base);
     sk_free(points);
     return st;

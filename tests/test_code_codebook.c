@@ -616,7 +616,7 @@ static void test_damaged(void **state)
     place p = open_place();
     sk_rng rng = sk_test_rng(42);
     sk_err err = {0};
-    sphkv_codebook *a = make_default("good:vi8,g1b2r8s8:vi8", 32, 2, 5), *b;
+    sphkv_codebook *a = make_default("good:vi8,g4b2r8s8:vi8", 32, 2, 5), *b;
     char *good;
     size_t size;
     sk_assert_ok(sphkv_codebook_save(a, p.path, &err), &err);
@@ -635,7 +635,7 @@ static void test_damaged(void **state)
         assert_int_equal(fwrite(bad, 1, n, to), n);
         fclose(to);
         memset(&err, 0, sizeof err);
-        if (load(p.path, "good:vi8,g1b2r8s8:vi8", 32, 2, &b, &err) == SPHKV_OK) {
+        if (load(p.path, "good:vi8,g4b2r8s8:vi8", 32, 2, &b, &err) == SPHKV_OK) {
             accepted++;
             assert_true(n == size);
             assert_memory_equal(a->packed, b->packed, packed_bytes(a));
@@ -658,8 +658,8 @@ static void test_out_of_memory(void **state)
     (void)state;
     place p = open_place();
     sk_err err = {0};
-    sphkv_spec_params params = PARAMS(32, "g2b4r8:vi8,g1b2r16sD:vi8");
-    sphkv_codebook *a = make_default("g2b4r8:vi8,g1b2r16sD:vi8", 32, 2, 5), *b;
+    sphkv_spec_params params = PARAMS(32, "g2b4r8:vi8,g4b2r8s8:vi8");
+    sphkv_codebook *a = make_default("g2b4r8:vi8,g4b2r8s8:vi8", 32, 2, 5), *b;
     float *keys = make_keys(1, 2, 32, 64);
     sk_assert_ok(sphkv_codebook_save(a, p.path, &err), &err);
     for (uint32_t call = 0; call < 4; call++) {
