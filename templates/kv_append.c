@@ -34,9 +34,10 @@ static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_targe
                        sk_err *err)
 {
     (void)spec;
-    (void)target;
-    /* two vectors of W make one block of 16 channels at most */
-    if (s->v[SK_T_w] > 8) return sk_fail(err, SPHKV_EINVAL, "kv_append: w at most 8");
+    const uint32_t w = (uint32_t)s->v[SK_T_w];
+    if (w > 8 && w * 32 > target->vector_bits)
+        return sk_fail(err, SPHKV_EINVAL, "w=%u: the target has %u-bit vectors", w,
+                       target->vector_bits);
     return SPHKV_OK;
 }
 
@@ -97,6 +98,14 @@ static void put_value(append *c, sk_val row, sk_val page, sk_val t)
     const sk_val token = sk_ir_2(b, SK_OP_MUL, t, sk_ir_u32(b, 16 * es));
     const sk_val to =
         sk_ir_2(b, SK_OP_ADD, token, sk_ir_2(b, SK_OP_MUL, c0, sk_ir_u32(b, c->lay.tp * es)));
+    if (c->w == 16 && kind != SK_LD_F32) { /* one vector is all 16 channels: 8 words */
+        const sk_val x = sk_ir_ldv(b, from, row, off, 0);
+        const sk_val at = sk_ir_2(b, SK_OP_ADD, to, sk_ir_2(b, SK_OP_MUL, c->lane, sk_ir_u32(b, 4)));
+        sk_ir_stg(b, page, at, c->lay.value_off, sk_rows_pack16(b, kind, c->w, x, x),
+                  sk_ir_2(b, SK_OP_ULT, c->lane, sk_ir_u32(b, 8)));
+        sk_ir_end(b);
+        return;
+    }
     for (uint32_t x = 0; x < 16; x += kind == SK_LD_F32 ? c->w : 2 * c->w) {
         const sk_val lo = sk_ir_ldv(b, from, row, off, x * in);
         const uint32_t disp = c->lay.value_off + x * es;

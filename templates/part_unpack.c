@@ -27,21 +27,21 @@ sk_unpack sk_unpack_begin(sk_dec *c, uint32_t tier_slot, sk_val t0)
     return u;
 }
 
-sk_val sk_unpack_plain(sk_dec *c, sk_val field, sk_val first, uint32_t bits)
+static uint32_t gcd(uint32_t a, uint32_t b) { return b == 0 ? a : gcd(b, a % b); }
+
+/* Words are aligned, so the first number may start inside one; how far is
+ * known up to a multiple, which bounds how many words can be touched. */
+sk_val sk_unpack_plain(sk_dec *c, sk_val field, sk_val bit, uint32_t bits)
 {
     sk_builder *b = c->b;
-    if (bits == 8) return sk_ir_ldv(b, SK_LD_U8, field, first, 0);
-    const sk_val bit = sk_mul(c, first, bits);
-    const sk_val byte = sk_shr(c, bit, 3);
+    if (bits == 8) return sk_ir_ldv(b, SK_LD_U8, field, sk_shr(c, bit, 3), 0);
+    const uint32_t far = 32 - gcd(c->w * bits, 32);
+    const sk_val word0 = sk_shl(c, sk_shr(c, bit, 5), 2);
     sk_val s = sk_mul(c, c->lane, bits);
-    uint32_t span = c->w * bits;
-    if (c->w * bits % 8 != 0) { /* W = 4 and odd bits: half bytes */
-        s = sk_add(c, s, sk_and(c, bit, 7));
-        span += 4;
-    }
+    if (far > 0) s = sk_add(c, s, sk_and(c, bit, 31));
     sk_val all = SK_NONE;
-    for (uint32_t k = 0; k * 32 < span; k++) {
-        const sk_val word = sk_ir_ldu(b, SK_LD_U32, field, byte, k * 4);
+    for (uint32_t k = 0; k * 32 < c->w * bits + far; k++) {
+        const sk_val word = sk_ir_ldu(b, SK_LD_U32, field, word0, k * 4);
         sk_val x = sk_ir_2(b, SK_OP_SHR, word, sk_ir_2(b, SK_OP_SUB, s, sk_k(c, k * 32)));
         if (k > 0) {
             const sk_val up = sk_ir_2(b, SK_OP_SUB, sk_k(c, k * 32), s);
@@ -55,8 +55,10 @@ sk_val sk_unpack_plain(sk_dec *c, sk_val field, sk_val first, uint32_t bits)
 sk_val sk_unpack_codes(sk_dec *c, const sk_unpack *u, const sk_segment *seg, sk_val codes,
                        sk_val j)
 {
-    if (!u->blocked)
-        return sk_unpack_plain(c, codes, sk_add(c, sk_mul(c, j, c->p), u->t0), seg->b);
+    if (!u->blocked) {
+        const sk_val bit = sk_add(c, sk_mul(c, j, c->p * seg->b), sk_mul(c, u->t0, seg->b));
+        return sk_unpack_plain(c, codes, bit, seg->b);
+    }
     const sk_val at = sk_add(c, sk_mul(c, j, c->p / 2), u->base);
     const sk_val words = sk_ir_ldv(c->b, SK_LD_U32, codes, at, 0);
     return sk_and(c, sk_ir_2(c->b, SK_OP_SHR, sk_shuf(c, words, u->index), u->shift), 15);
@@ -78,11 +80,11 @@ sk_val sk_unpack_radii(sk_dec *c, const sk_segment *seg, const sk_seg_layout *la
                        sk_val span, sk_val t0)
 {
     sk_builder *b = c->b;
-    const sk_val first = sk_add(c, sk_mul(c, span, c->p), t0);
+    const sk_val bit = sk_add(c, sk_mul(c, span, c->p * seg->rb), sk_mul(c, t0, seg->rb));
     if (seg->rb == 16)
-        return sk_ir_ldv(b, SK_LD_F16, page, sk_mul(c, first, 2), lay->radius_off);
+        return sk_ir_ldv(b, SK_LD_F16, page, sk_shr(c, bit, 3), lay->radius_off);
     const sk_val field = sk_ir_ptr_add(b, page, sk_k(c, lay->radius_off), 1);
-    const sk_val code = sk_unpack_plain(c, field, first, seg->rb);
+    const sk_val code = sk_unpack_plain(c, field, bit, seg->rb);
     const sk_val unit = sk_ir_ldu(b, SK_LD_F32, c->rad, sk_mul(c, span, 4), 0);
     return sk_ir_2(b, SK_OP_FMUL, sk_ir_1(b, SK_OP_I2F, code), unit);
 }

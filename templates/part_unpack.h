@@ -7,7 +7,7 @@
 
 /* What depends on the token only, computed once per W tokens. */
 typedef struct sk_unpack {
-    sk_val t0;            /* first token, a multiple of W (of 8 when W < 8: of 4) */
+    sk_val t0;            /* first token, a multiple of W */
     sk_val index, shift;  /* blocked order: word of the block's 32 bytes, bit shift */
     sk_val base;          /* blocked order: byte offset inside the group's codes */
     bool blocked;
@@ -17,9 +17,9 @@ sk_unpack sk_unpack_begin(sk_dec *c, uint32_t tier_slot, sk_val t0);
 /* Codes of group j (a value) as u32. `codes` is the address of the field. */
 sk_val sk_unpack_codes(sk_dec *c, const sk_unpack *u, const sk_segment *seg, sk_val codes,
                        sk_val j);
-/* b-bit numbers (b <= 8) in plain order: elements first .. first+W-1, where
- * first * b is a multiple of 4. */
-sk_val sk_unpack_plain(sk_dec *c, sk_val field, sk_val first, uint32_t bits);
+/* W numbers of `bits` (<= 8) in plain order from bit `bit` of a field on, a
+ * multiple of W * bits. */
+sk_val sk_unpack_plain(sk_dec *c, sk_val field, sk_val bit, uint32_t bits);
 /* Factors of the stored radii: r_scale / (2^rb - 1) per span into c->rad (rb <
  * 16; else nothing). Once per page. */
 void sk_unpack_radius_scales(sk_dec *c, const sk_segment *seg, const sk_seg_layout *lay,
