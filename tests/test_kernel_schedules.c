@@ -1,6 +1,7 @@
-/* test_kernel_schedules.c - every value of every tunable that some spec accepts
- * is run, one departure from the default schedule at a time; and no value is
- * left over that nothing ever runs. */
+/* test_kernel_schedules.c - every value of every tunable is run on the specs that
+ * accept it, one departure from the default schedule at a time; a value that
+ * nothing accepts is a defect of the table. Schedules for wider vectors than
+ * this machine's are interpreted only. */
 #include "sk_test.h"
 
 #include "kernel_cases.h"
@@ -19,10 +20,28 @@ static const char *const specs[] = {
 
 static const uint32_t vector_bits[] = {256, 512};
 
-/* What was met: tunable values that ran, by kernel. */
+/* What was met: the values that ran, and the texts of what ran. */
 typedef struct seen {
-    bool ran[SPHKV_KV_ENCODE + 1][SK_TUNABLE_COUNT][16];
+    bool ran[SK_TUNABLE_COUNT][16];
+    char *text[256];
+    uint32_t texts;
 } seen;
+
+/* Whether this (spec, schedule) runs for the first time. */
+static bool seen_add(seen *s, const char *spec, const char *schedule)
+{
+    sk_text both = {0};
+    sk_text_printf(&both, "%s %s", spec, schedule);
+    assert_false(both.failed);
+    for (uint32_t i = 0; i < s->texts; i++)
+        if (strcmp(s->text[i], both.s) == 0) {
+            sk_text_free(&both);
+            return false;
+        }
+    assert_true(s->texts < SK_COUNT(s->text));
+    s->text[s->texts++] = both.s;
+    return true;
+}
 
 /* Schedules that differ from the default in one tunable, or, where that alone
  * is refused, in one more. */
@@ -49,23 +68,21 @@ static void run_value(kernel_lab *lab, const char *spec_text, uint32_t bits, uin
                       uint32_t i, seen *s)
 {
     sk_spec spec;
-    sk_schedule schedule, normal;
+    sk_schedule schedule;
     sk_target target = kernel_target(lab, bits);
     sk_text text = {0};
     assert_int_equal(sk_spec_parse(spec_text, &spec, NULL), SPHKV_OK);
     const sk_kernel *kernel = sk_kernel_get(spec.kernel);
     if (!(sk_tunable_get(tunable)->kernels & SK_FOR(spec.kernel))) return;
-    if (s->ran[spec.kernel][tunable][i] && bits != 256) return;
     int32_t value = sk_tunable_value(tunable, i);
     if (!find_schedule(kernel, &spec, &target, tunable, value, &schedule)) return;
-    kernel->default_schedule(&spec, &target, &normal);
-    bool fresh = !s->ran[spec.kernel][tunable][i];
-    s->ran[spec.kernel][tunable][i] = true;
-    if (!fresh && memcmp(&normal, &schedule, sizeof normal) == 0) return; /* the default again */
+    s->ran[tunable][i] = true;
     sk_schedule_print(spec.kernel, &schedule, &text);
     const kernel_row row = {spec_text, text.s, bits};
-    print_message("%s %s\n", spec_text, text.s);
-    kernel_row_run(lab, &row);
+    if (seen_add(s, spec_text, text.s)) {
+        print_message("%s %s\n", spec_text, text.s);
+        kernel_row_run(lab, &row);
+    }
     sk_text_free(&text);
 }
 
@@ -76,13 +93,13 @@ static void test_every_value(void **state)
         for (uint32_t k = 0; k < SK_COUNT(specs); k++)
             for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++)
                 for (uint32_t i = 0; i < sk_tunable_count(t); i++)
-                    run_value(*state, specs[k], vector_bits[b], t, i, &s);
-    for (uint32_t kernel = 0; kernel <= SPHKV_KV_ENCODE; kernel++)
-        for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++)
-            for (uint32_t i = 0; i < sk_tunable_count(t); i++)
-                if (sk_tunable_get(t)->kernels & SK_FOR(kernel) && !s.ran[kernel][t][i])
-                    fail_msg("%s: no spec accepts value %u of %s", sk_kernel_name(kernel), i,
-                             sk_tunable_get(t)->name);
+                    if (vector_bits[b] == 256 || t == SK_T_w) /* wide targets differ in w */
+                        run_value(*state, specs[k], vector_bits[b], t, i, &s);
+    for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++)
+        for (uint32_t i = 0; i < sk_tunable_count(t); i++)
+            if (!s.ran[t][i]) fail_msg("no spec accepts value %u of %s", i, sk_tunable_get(t)->name);
+    for (uint32_t i = 0; i < s.texts; i++)
+        sk_free(s.text[i]);
 }
 
 int main(void)
