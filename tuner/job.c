@@ -63,7 +63,6 @@ sk_status sk_job_make(const sk_spec *spec, const sk_shape *shape, const sk_devic
         sk_job_free(out);
         return st;
     }
-    out->kernel->cost(spec, shape, &out->cost);
     out->answer = sk_shared_alloc(sizeof *out->answer);
     if (spec->kernel == SPHKV_ATTN_DECODE)
         out->base_count = (size_t)shape->batch * shape->kv_heads * spec->heads_per_kv * spec->dv;
@@ -75,8 +74,26 @@ sk_status sk_job_make(const sk_spec *spec, const sk_shape *shape, const sk_devic
     return SPHKV_OK;
 }
 
-sk_status sk_job_case(const sk_spec *spec, const sk_shape *shape, double read_bytes, size_t cold,
-                      uint64_t seed, sk_case *out, sk_err *err)
+/* About how much of a copy a run touches: the first tier has nearly all tokens
+ * of attention; kv_append writes into a part of each page. */
+static double touched_bytes(const sk_spec *spec, const sk_shape *shape)
+{
+    double page[SK_MAX_TIERS];
+    for (uint32_t i = 0; i < spec->ntiers; i++) {
+        sk_page_layout layout;
+        sk_page_layout_get(spec, i, &layout);
+        page[i] = (double)layout.units * SPHKV_UNIT_BYTES;
+    }
+    switch (spec->kernel) {
+    case SPHKV_ATTN_DECODE:
+        return page[0] / spec->page * shape->context * shape->kv_heads * shape->batch;
+    case SPHKV_KV_APPEND: return page[0] / 4 * shape->batch;
+    default: return (page[0] + page[1]) * shape->batch;
+    }
+}
+
+sk_status sk_job_case(const sk_spec *spec, const sk_shape *shape, size_t cold, uint64_t seed,
+                      sk_case *out, sk_err *err)
 {
     const sk_case_params params = {
         .spec = *spec,
@@ -84,21 +101,31 @@ sk_status sk_job_case(const sk_spec *spec, const sk_shape *shape, double read_by
         .lists_per_seq = shape->kv_heads,
         .input = SK_IN_S1,
         .seed = seed,
-        .copies = sk_measure_copies(read_bytes, cold),
+        .copies = sk_measure_copies(touched_bytes(spec, shape), cold),
         .quick_fill = true,
     };
     return sk_case_make(&params, out, err);
 }
 
+void sk_job_bytes(const sk_case *kase, double *read, double *write)
+{
+    sk_cost cost;
+    const sk_spec *spec = &kase->p.spec;
+    sk_kernel_get(spec->kernel)->cost(spec, &kase->p.shape, &cost);
+    *read = (double)kase->read_bytes;
+    *write = cost.write_bytes;
+    if (spec->kernel == SPHKV_KV_APPEND && cost.read_bytes > 0)
+        *write *= *read / cost.read_bytes; /* both are rows */
+}
+
 sk_status sk_job_inputs(sk_job *job, sk_err *err)
 {
     if (job->case_made) return SPHKV_OK;
-    sk_status st = sk_job_case(&job->spec, &job->shape,
-                               job->cost.read_bytes + job->cost.write_bytes, job->cold, job->seed,
-                               &job->kase, err);
+    sk_status st = sk_job_case(&job->spec, &job->shape, job->cold, job->seed, &job->kase, err);
     if (st != SPHKV_OK) return st;
     job->case_made = true;
     sk_case_maxima(&job->kase, job->shape.threads, &job->maxima);
+    sk_job_bytes(&job->kase, &job->read_bytes, &job->write_bytes);
     return SPHKV_OK;
 }
 

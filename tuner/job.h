@@ -50,6 +50,7 @@ typedef struct sk_answer {
     uint64_t code_bytes;
     /* the compiler, after a probe */
     char compiler[96];
+    double read_bytes, write_bytes; /* of the inputs that the worker made */
     /* the default's result at the timed shape, for attn_decode */
     uint32_t base_ready;
     double magnitude;      /* RMS of sum p |v| */
@@ -67,7 +68,7 @@ typedef struct sk_job {
     const sk_effort *effort;
     uint64_t seed;
     sk_space space;
-    sk_cost cost;
+    double read_bytes, write_bytes; /* once per run at this shape; 0 until inputs are made */
     size_t cold;             /* bytes that fall out of the caches */
     sk_case kase;            /* inputs at the timed shape */
     bool case_made, case_by_worker;
@@ -89,8 +90,12 @@ sk_status sk_job_make(const sk_spec *spec, const sk_shape *shape, const sk_devic
 sk_status sk_job_inputs(sk_job *job, sk_err *err);
 void sk_job_free(sk_job *job); /* a zeroed one is fine */
 
-/* Inputs of a timed shape. */
-sk_status sk_job_case(const sk_spec *spec, const sk_shape *shape, double read_bytes, size_t cold,
-                      uint64_t seed, sk_case *out, sk_err *err);
+/* Inputs of a timed shape, copies enough to be cold. */
+sk_status sk_job_case(const sk_spec *spec, const sk_shape *shape, size_t cold, uint64_t seed,
+                      sk_case *out, sk_err *err);
+/* Bytes that a run on this case must read and write once. What is read is the
+ * case's own count: cost() knows the shape, but not how many tokens of it stand
+ * in which tier. */
+void sk_job_bytes(const sk_case *kase, double *read, double *write);
 
 #endif

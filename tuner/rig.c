@@ -98,7 +98,7 @@ static sk_status slot_take(sk_job *job, sk_desk *desk, uint32_t index, sk_fault_
     if (st == SPHKV_OK) st = sk_ready_load(&s->ready, target, &job->maxima, err);
     if (st == SPHKV_OK)
         st = sk_lane_make(&s->ready.image, &job->kase, &rig->cursor,
-                          job->cost.read_bytes + job->cost.write_bytes, &s->lane, err);
+                          job->read_bytes + job->write_bytes, &s->lane, err);
     s->used = true;
     s->index = index;
     if (st != SPHKV_OK)
@@ -256,6 +256,17 @@ static sk_status take_pairs(sk_job *job, slot *s, slot *base, sk_err *err)
     return SPHKV_OK;
 }
 
+static sk_status serve_probe(sk_job *job, sk_desk *desk, sk_err *err)
+{
+    sk_answer *a = job->answer;
+    snprintf(a->compiler, sizeof a->compiler, "%s", job->rig->api->version);
+    sk_desk_enter(desk, SK_PHASE_LOAD, SK_NONE);
+    sk_status st = sk_job_inputs(job, err);
+    a->read_bytes = job->read_bytes;
+    a->write_bytes = job->write_bytes;
+    return st;
+}
+
 static sk_status serve_trial(sk_job *job, sk_desk *desk, uint32_t index, uint32_t ordinal,
                              sk_err *err)
 {
@@ -281,7 +292,7 @@ static sk_status serve_trial(sk_job *job, sk_desk *desk, uint32_t index, uint32_
 static sk_status make_sweep(sk_job *job, sk_err *err)
 {
     sk_rig *rig = job->rig;
-    double read = job->cost.read_bytes, write = job->cost.write_bytes;
+    double read = job->read_bytes, write = job->write_bytes;
     if (rig->sweep_made) return SPHKV_OK;
     sk_status st = sk_sweep_make((size_t)(read + write), job->cold, write > read / 4, &rig->sweep,
                                  err);
@@ -351,8 +362,7 @@ void sk_rig_serve(void *user, sk_desk *desk, const uint32_t request[SK_REQUEST_W
     sk_status st = rig_open(job, &err);
     if (st == SPHKV_OK) switch (request[0]) {
         case SK_ASK_PROBE:
-            snprintf(job->answer->compiler, sizeof job->answer->compiler, "%s",
-                     job->rig->api->version);
+            st = serve_probe(job, desk, &err);
             break;
         case SK_ASK_TRIAL: st = serve_trial(job, desk, request[1], request[2], &err); break;
         case SK_ASK_FINAL: st = serve_final(job, desk, request[1], &err); break;

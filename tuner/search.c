@@ -24,7 +24,7 @@ typedef struct search {
     uint32_t best;           /* place in tried of the fastest so far */
     uint32_t now;            /* trials run by this command */
     double started;
-    bool stopped;
+    bool stopped, prepared;
     sk_result *out;
 } search;
 
@@ -68,14 +68,29 @@ static sk_status ask(search *s, const uint32_t request[SK_REQUEST_WORDS], sk_rep
     return a->status == SPHKV_OK ? SPHKV_OK : sk_fail(err, a->status, "%s", a->message);
 }
 
-static sk_status probe(search *s, sk_err *err)
+static bool plausible(double bytes)
+{
+    return bytes >= 0 && bytes < 1e15;
+}
+
+/* Before the first question of a job: inputs, a compiler. A job that finds all
+ * it wants in the database never comes here. */
+static sk_status prepare(search *s, sk_err *err)
 {
     const uint32_t request[SK_REQUEST_WORDS] = {SK_ASK_PROBE};
     sk_report report;
-    sk_status st = ask(s, request, &report, err);
-    if (st == SPHKV_OK)
-        snprintf(s->store->compiler, sizeof s->store->compiler, "%s", s->job->answer->compiler);
-    return st;
+    const sk_answer *a = s->job->answer;
+    if (s->prepared) return SPHKV_OK;
+    sk_status st = s->job->case_by_worker ? SPHKV_OK : sk_job_inputs(s->job, err);
+    if (st == SPHKV_OK) st = ask(s, request, &report, err);
+    if (st != SPHKV_OK) return st;
+    if (!plausible(a->read_bytes) || !plausible(a->write_bytes))
+        return sk_fail(err, SPHKV_EINTERNAL, "a worker counts %g bytes", a->read_bytes);
+    s->job->read_bytes = a->read_bytes;
+    s->job->write_bytes = a->write_bytes;
+    snprintf(s->store->compiler, sizeof s->store->compiler, "%s", a->compiler);
+    s->prepared = true;
+    return SPHKV_OK;
 }
 
 /* ---- one trial --------------------------------------------------------------- */
@@ -97,7 +112,7 @@ static void read_answer(const sk_job *job, sk_tried *t)
     t->ratio = sk_tried_ratio(t->baseline, t->sample, t->samples);
     if (t->median_us > 0)
         t->bandwidth_gbps =
-            (job->cost.read_bytes + job->cost.write_bytes) / t->median_us * 1e-3;
+            (job->read_bytes + job->write_bytes) / t->median_us * 1e-3;
 }
 
 /* Tries a candidate in the present worker, and once more in a fresh one when
@@ -173,16 +188,18 @@ static sk_status obtain(search *s, uint32_t index, bool *counted, sk_err *err)
         }
         st = sk_store_find(s->store, s->job, index, t, err); /* another may just have put it */
         if (st == SPHKV_ENOTFOUND) {
-            if (c->built == SPHKV_OK)
-                try_candidate(s, index, s->count + 1, t);
-            else
-                tried_unbuilt(c, index, t);
-            st = s->stopped ? SPHKV_OK : sk_store_put(s->store, s->job, t, false, err);
-            s->now += !s->stopped;
+            st = prepare(s, err);
+            if (st == SPHKV_OK && c->built == SPHKV_OK) try_candidate(s, index, s->count + 1, t);
+            if (st == SPHKV_OK && c->built != SPHKV_OK) tried_unbuilt(c, index, t);
+            if (st == SPHKV_OK && !s->stopped) {
+                st = sk_store_put(s->store, s->job, t, false, err);
+                s->now++;
+            }
         }
         if (mine) sk_store_unlock(s->store, s->job, index);
     }
-    if (st != SPHKV_OK || s->stopped) return st;
+    if (s->stopped) return SPHKV_OK;
+    if (st != SPHKV_OK) return st;
     s->count++;
     s->out->failed += t->outcome != SK_OUTCOME_OK;
     s->out->found += t->found;
@@ -341,7 +358,7 @@ static sk_status add_ties(search *s, const uint32_t *place, uint32_t n, const sk
 }
 
 /* The times of the final become those of the trial. */
-static void take_final(const search *s, sk_tried *t, uint32_t i, double sweep_us)
+static void take_final(const search *s, sk_tried *t, uint32_t i)
 {
     const sk_answer *a = s->job->answer;
     t->samples = a->rounds < SK_ROUNDS_MOST ? a->rounds : SK_ROUNDS_MOST;
@@ -349,9 +366,9 @@ static void take_final(const search *s, sk_tried *t, uint32_t i, double sweep_us
     memcpy(t->baseline, a->time[0], t->samples * sizeof *t->baseline);
     t->median_us = sk_median(t->sample, t->samples);
     t->ratio = sk_tried_ratio(t->baseline, t->sample, t->samples);
-    t->roofline = sweep_us / t->median_us;
+    t->roofline = sk_tried_ratio(a->sweep, a->time[i], t->samples);
     t->bandwidth_gbps =
-        (s->job->cost.read_bytes + s->job->cost.write_bytes) / t->median_us * 1e-3;
+        (s->job->read_bytes + s->job->write_bytes) / t->median_us * 1e-3;
 }
 
 static sk_status fetch_code(search *s, uint32_t index, sk_err *err)
@@ -369,6 +386,7 @@ static sk_status fill_result(search *s, const sk_tried *win, const sk_tried *bas
     sk_text text = {0};
     sk_schedule_print(s->job->spec.kernel, &s->job->space.candidate[win->index].schedule, &text);
     r->ties = ties;
+    r->bytes = s->job->read_bytes + s->job->write_bytes;
     r->schedule = text.s;
     r->verified = !text.failed;
     r->median_us = win->median_us;
@@ -396,9 +414,8 @@ static sk_status conclude(search *s, const uint32_t *place, uint32_t n, sk_err *
     if (st == SPHKV_OK) st = add_ties(s, place, n, &v, &ties, err);
     if (st != SPHKV_OK) goto out;
     sk_tried *base = &s->tried[place[0]], *win = &s->tried[place[v.winner]];
-    double sweep = sk_median(a->sweep, a->rounds);
-    take_final(s, base, 0, sweep);
-    take_final(s, win, v.winner, sweep);
+    take_final(s, base, 0);
+    take_final(s, win, v.winner);
     st = fetch_code(s, win->index, err);
     if (st == SPHKV_OK && base != win) st = sk_store_put(s->store, s->job, base, false, err);
     if (st == SPHKV_OK) st = sk_store_put(s->store, s->job, win, true, err);
@@ -418,7 +435,9 @@ static sk_status finish(search *s, sk_err *err)
     uint32_t place[SK_MAX_ENTRANTS];
     sk_err why = {0};
     uint32_t n = pick_finalists(s, s->job->effort->finalists + 1, place);
-    sk_status st = run_final(s, place, &n, &why);
+    sk_status st = prepare(s, err);
+    if (st != SPHKV_OK) return s->stopped ? SPHKV_OK : st;
+    st = run_final(s, place, &n, &why);
     if (s->stopped) return SPHKV_OK;
     if (st != SPHKV_OK) {
         snprintf(s->out->message, sizeof s->out->message, "the final round: %.360s", why.message);
@@ -447,6 +466,7 @@ static sk_status stored_winner(search *s, bool *have, sk_err *err)
         r->default_us = w.default_us;
         r->speedup = (sk_interval){w.speedup, w.speedup_lo, w.speedup_hi};
         r->gbps = t->bandwidth_gbps;
+        r->bytes = (double)w.trial.bytes;
         r->roofline = t->roofline;
         r->bandwidth_gbps = t->roofline > 0 ? t->bandwidth_gbps / t->roofline : 0;
         r->error = t->error;
@@ -463,7 +483,6 @@ static sk_status describe(const sk_job *job, sk_result *out, sk_err *err)
     out->kernel = job->kernel->name;
     out->accuracy = sk_accuracy_name(job->spec.accuracy);
     out->shape = job->db_shape;
-    out->bytes = job->cost.read_bytes + job->cost.write_bytes;
     out->spec = sk_strdup(job->spec_text);
     out->tiers = mix.s;
     if (out->spec && out->tiers && !mix.failed) return SPHKV_OK;
@@ -476,9 +495,6 @@ static sk_status search_all(search *s, sk_err *err)
     sk_status st = describe(s->job, s->out, err);
     if (st == SPHKV_OK) st = sk_worker_init(&s->worker, sk_rig_serve, s->job, &s->p->limits, err);
     if (st == SPHKV_OK) st = sk_walk_start(&s->job->space, s->job->seed, &s->walk, err);
-    if (st == SPHKV_OK && !s->job->case_by_worker) st = sk_job_inputs(s->job, err);
-    if (st == SPHKV_OK) st = probe(s, err);
-    if (s->stopped) return SPHKV_OK;
     if (st == SPHKV_OK) st = explore(s, err);
     if (st != SPHKV_OK || s->stopped || s->out->message[0]) return st;
     if (s->count == 0) {

@@ -37,7 +37,7 @@ typedef struct sk_entrant {
 
 typedef struct sk_verdict {
     uint32_t winner;            /* index of an entrant */
-    uint32_t fastest;           /* index of the smallest median */
+    uint32_t fastest;           /* index of the largest paired ratio to the default */
     bool tied[SK_MAX_ENTRANTS]; /* not told apart from the fastest (itself included) */
     sk_interval speedup;        /* of the winner over the default; exactly 1 when that wins */
 } sk_verdict;

@@ -74,10 +74,10 @@ sk_status sk_store_open(const char *path, const sk_device *device, uint64_t seed
 
 void sk_store_close(sk_store *s)
 {
+    if (!s->db) return; /* never opened: lock_fd means nothing */
     sk_db_close(s->db);
     if (s->lock_fd >= 0) close(s->lock_fd);
     s->db = NULL;
-    s->lock_fd = -1;
 }
 
 /* ---- keys ------------------------------------------------------------------- */
@@ -220,7 +220,7 @@ sk_status sk_store_put(sk_store *s, const sk_job *job, sk_tried *tried, bool wit
         .median_us = tried->median_us,
         .error = tried->error,
         .error_kind = tried->error_kind,
-        .bytes = (uint64_t)(job->cost.read_bytes + job->cost.write_bytes),
+        .bytes = (uint64_t)(job->read_bytes + job->write_bytes),
         .bandwidth_gbps = tried->bandwidth_gbps,
         .roofline = tried->roofline,
         .seed = s->seed,

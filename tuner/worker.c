@@ -208,33 +208,42 @@ static void listen_words(sk_worker *w)
     if (w->words >= 0 && n == 0) close_end(&w->words);
 }
 
-static int reap(sk_worker *w)
+static void forget(sk_worker *w)
 {
-    int status = 0;
-    while (waitpid(w->pid, &status, 0) < 0 && errno == EINTR)
-        ;
     listen_words(w);
     close_end(&w->to);
     close_end(&w->from);
     close_end(&w->words);
     w->pid = 0;
-    return status;
 }
 
 void sk_worker_kill(sk_worker *w)
 {
     if (w->pid <= 0) return;
     kill(w->pid, SIGKILL);
-    (void)reap(w);
+    while (waitpid(w->pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    forget(w);
 }
 
-/* The worker's end of the reply pipe is closed: it is dead or dying. */
+/* The worker's end of the reply pipe is closed: it is ending, or a wild kernel
+ * closed its files; then it is ended after a moment. */
 static void tell_death(sk_worker *w, sk_report *report)
 {
-    kill(w->pid, SIGKILL); /* no effect on one that is ending; ends one that lost its pipes */
-    int status = reap(w);
-    report->fate = WIFSIGNALED(status) ? SK_FATE_SIGNAL : SK_FATE_EXIT;
-    report->code = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
+    int status = 0;
+    pid_t got = 0;
+    for (int i = 0; i < 100 && got == 0; i++) {
+        got = waitpid(w->pid, &status, WNOHANG);
+        if (got < 0 && errno == EINTR) got = 0;
+        if (got == 0) nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    }
+    bool signalled = got > 0 && WIFSIGNALED(status);
+    report->fate = signalled ? SK_FATE_SIGNAL : SK_FATE_EXIT;
+    report->code = signalled ? WTERMSIG(status) : got > 0 ? WEXITSTATUS(status) : 0;
+    if (got > 0)
+        forget(w);
+    else
+        sk_worker_kill(w);
 }
 
 /* Waits until the reply, a death, a limit or a stop; fills fate and code. */

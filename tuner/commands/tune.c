@@ -1,0 +1,389 @@
+/* sphkv-tune - finds the fastest kernels on this machine, proves them, and keeps
+ * them in the database.
+ *
+ * The command is the loop over jobs; what a job is, and how one is searched, is
+ * in job.h and search.h. Results go to stdout, everything else to stderr. */
+#define _GNU_SOURCE
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fault.h"
+#include "progress.h"
+#include "results.h"
+#include "wish.h"
+
+enum { EXIT_DONE, EXIT_UNVERIFIED, EXIT_USAGE, EXIT_DEVICE, EXIT_DB, EXIT_STOPPED = 130 };
+
+static const char help_head[] =
+    "sphkv-tune - finds the fastest kernels on this machine, proves them, keeps them\n"
+    "\n"
+    "usage: sphkv-tune [options]\n"
+    "\n"
+    "With no options: llama-3.1-8b, good:vi8,kf16:vf16, context 8192, batch 1, one\n"
+    "thread, all kernels. Running again continues: what was tried is not repeated.\n"
+    "\n";
+static const char help_tail[] =
+    "the run:\n"
+    "  --kernels LIST       attn_decode, kv_append, kv_encode (default all)\n"
+    "  --device cpu         what to tune for\n"
+    "  --effort WORD        quick, normal (default) or full: samples and trials\n"
+    "  --time T             for the whole command: 90s, 15m, 2h\n"
+    "  --trials N           schedules tried per kernel and shape, at most\n"
+    "  --seed N             order of trials and inputs (default 1)\n"
+    "  --fresh              does not count what earlier runs tried\n"
+    "  --dry-run            prints the schedules that would be searched\n"
+    "  --db FILE            the database (default $SPHKV_DB, or\n"
+    "                       $XDG_CACHE_HOME/sphkv/kernels.db)\n"
+    "  --json               JSON on stdout\n"
+    "  --quiet              no progress\n"
+    "  --help               this text\n"
+    "\n"
+    "--tiers may be given several times, or hold several mixes with ; between them.\n"
+    "\n"
+    "examples:\n"
+    "  sphkv-tune --effort quick\n"
+    "  sphkv-tune --model qwen3-8b --context 8192,32768 --threads 1,2 --time 10m\n"
+    "  sphkv-tune --head-dim 64 --heads 14 --kv-heads 2 --tiers 'good:vi8,kf16:vf16;kf16:vf16'\n"
+    "\n"
+    "exit code: 0 done, 1 something has no verified result, 2 usage, 3 no compiler or\n"
+    "device, 4 database, 130 interrupted (what was tried is kept)\n";
+
+typedef struct tune {
+    sk_options options;
+    sk_mixes mixes;
+    sk_wish wish;
+    uint32_t kernels, trials, seed;
+    const sk_effort *effort;
+    double seconds;
+    bool fresh, dry_run, quiet, help;
+    sk_device device;
+    sk_store store;
+    sk_progress progress;
+    sk_result *result; /* [wish.n] */
+    uint32_t results;
+    double started;
+} tune;
+
+static volatile int stop_asked;
+
+static void on_signal(int number)
+{
+    (void)number;
+    stop_asked = 1;
+}
+
+/* ---- options ------------------------------------------------------------------ */
+
+static sk_status take_kernels(sk_args *a, uint32_t *mask, sk_err *err)
+{
+    const char *text;
+    sk_status st = sk_args_value(a, &text, err);
+    *mask = 0;
+    for (const char *p = text; st == SPHKV_OK && p;) {
+        char name[32] = "";
+        uint32_t kernel;
+        size_t len = strcspn(p, ",");
+        if (len < sizeof name) memcpy(name, p, len);
+        if (!sk_kernel_parse(name, &kernel))
+            return sk_fail(err, SPHKV_EINVAL,
+                           "--kernels: '%.60s' is not attn_decode, kv_append or kv_encode", p);
+        *mask |= SK_FOR(kernel);
+        p = p[len] ? p + len + 1 : NULL;
+    }
+    return st;
+}
+
+/* SPHKV_EDEVICE: known, but not here. */
+static sk_status take_device(sk_args *a, sk_err *err)
+{
+    const char *text;
+    sk_status st = sk_args_value(a, &text, err);
+    if (st != SPHKV_OK || strcmp(text, "cpu") == 0 || strcmp(text, "all") == 0) return st;
+    if (strncmp(text, "cuda", 4) == 0 && (text[4] == '\0' || text[4] == ':'))
+        return sk_fail(err, SPHKV_EDEVICE, "--device %.40s: this build has no CUDA back end yet",
+                       text);
+    return sk_fail(err, SPHKV_EINVAL, "--device: '%.60s' is neither cpu, cuda:N nor all", text);
+}
+
+static sk_status take_effort(tune *t, sk_args *a, sk_err *err)
+{
+    const char *text;
+    sk_status st = sk_args_value(a, &text, err);
+    if (st != SPHKV_OK) return st;
+    t->effort = sk_effort_find(text);
+    return t->effort ? SPHKV_OK
+                     : sk_fail(err, SPHKV_EINVAL, "--effort: '%.60s' is not quick, normal or full",
+                               text);
+}
+
+static sk_status take_own(tune *t, sk_args *a, bool *taken, sk_err *err)
+{
+    const char *text;
+    *taken = true;
+    if (sk_args_is(a, "--kernels")) return take_kernels(a, &t->kernels, err);
+    if (sk_args_is(a, "--device")) return take_device(a, err);
+    if (sk_args_is(a, "--effort")) return take_effort(t, a, err);
+    if (sk_args_is(a, "--time")) return sk_args_seconds(a, &t->seconds, err);
+    if (sk_args_is(a, "--trials")) return sk_args_u32(a, 1, 1u << 20, &t->trials, err);
+    if (sk_args_is(a, "--seed")) return sk_args_u32(a, 0, UINT32_MAX, &t->seed, err);
+    if (sk_args_is(a, "--tiers")) {
+        sk_status st = sk_args_value(a, &text, err);
+        return st == SPHKV_OK ? sk_mixes_add(&t->mixes, text, err) : st;
+    }
+    static const char *const later[] = {"--shard", "--simulate", "--report"};
+    for (size_t i = 0; i < SK_COUNT(later); i++)
+        if (sk_args_is(a, later[i]))
+            return sk_fail(err, SPHKV_EINVAL, "%s is not built yet", later[i]);
+    const struct {
+        const char *name;
+        bool *at;
+    } flags[] = {{"--fresh", &t->fresh},
+                 {"--dry-run", &t->dry_run},
+                 {"--quiet", &t->quiet},
+                 {"--help", &t->help}};
+    for (size_t i = 0; i < SK_COUNT(flags); i++)
+        if (sk_args_is(a, flags[i].name)) {
+            *flags[i].at = true;
+            return SPHKV_OK;
+        }
+    *taken = false;
+    return SPHKV_OK;
+}
+
+static void set_default(sk_list *list, uint32_t value)
+{
+    if (list->n == 0) *list = (sk_list){1, {value}};
+}
+
+static sk_status read_options(tune *t, int argc, char **argv, sk_err *err)
+{
+    sk_args a;
+    sk_status st;
+    sk_args_begin(&a, argc, argv);
+    while ((st = sk_args_next(&a, err)) == SPHKV_OK && a.word) {
+        bool taken = false;
+        st = take_own(t, &a, &taken, err);
+        if (st == SPHKV_OK && !taken) st = sk_options_take(&t->options, &a, &taken, err);
+        if (st != SPHKV_OK) return st;
+        if (!taken) return sk_fail(err, SPHKV_EINVAL, "unknown option '%.60s'", a.word);
+        if (t->help) return SPHKV_OK;
+    }
+    if (st != SPHKV_OK) return st;
+    if (!t->options.model && !t->options.head_dim) t->options.model = "llama-3.1-8b";
+    set_default(&t->options.context, 8192);
+    set_default(&t->options.batch, 1);
+    set_default(&t->options.threads, 1);
+    for (uint32_t i = 0; i < t->options.threads.n; i++)
+        if (t->options.threads.v[i] > SK_TEAM_MOST)
+            return sk_fail(err, SPHKV_EINVAL, "--threads: at most %u", SK_TEAM_MOST);
+    if (t->mixes.n == 0) st = sk_mixes_add(&t->mixes, "good:vi8,kf16:vf16", err);
+    if (st == SPHKV_OK) st = sk_options_finish(&t->options, err);
+    if (st == SPHKV_OK)
+        st = sk_wish_make(&t->options, &t->mixes, t->kernels, &t->wish, err);
+    return st;
+}
+
+/* ---- the space ------------------------------------------------------------------ */
+
+static sk_status print_space(const sk_wish_item *item, const sk_device *device, sk_text *out,
+                             sk_err *err)
+{
+    sk_space space;
+    uint32_t distinct;
+    sk_status st = sk_space_make(&item->spec, &device->target, &space, err);
+    if (st == SPHKV_EUNSUPPORTED) {
+        sk_wish_print(item, out);
+        sk_text_printf(out, ": not supported: %s\n", err->message);
+        return SPHKV_OK;
+    }
+    if (st == SPHKV_OK) st = sk_space_resolve_all(&space, &distinct, err);
+    if (st != SPHKV_OK) {
+        sk_space_free(&space);
+        return st;
+    }
+    sk_wish_print(item, out);
+    sk_text_printf(out, ": %llu combinations, %u valid, %u differ in their code\n",
+                   (unsigned long long)space.combinations, space.count, distinct);
+    for (uint32_t i = 0; i < space.count; i++) {
+        if (space.candidate[i].same_as != i) continue;
+        sk_text_append(out, "  ", 2);
+        sk_schedule_print(item->spec.kernel, &space.candidate[i].schedule, out);
+        sk_text_append(out, i ? "\n" : "  (default)\n", i ? 1 : 12);
+    }
+    sk_space_free(&space);
+    return SPHKV_OK;
+}
+
+static sk_status dry_run(tune *t, sk_err *err)
+{
+    sk_status st = SPHKV_OK;
+    for (uint32_t i = 0; i < t->wish.n && st == SPHKV_OK; i++) {
+        sk_text out = {0};
+        st = print_space(&t->wish.item[i], &t->device, &out, err);
+        if (out.s) fputs(out.s, stdout);
+        sk_text_free(&out);
+    }
+    return st;
+}
+
+/* ---- jobs ----------------------------------------------------------------------- */
+
+/* The command's time is shared by weight: attention is where time goes. */
+static double job_weight(const sk_wish_item *item)
+{
+    return item->spec.kernel == SPHKV_ATTN_DECODE ? 4 : 1;
+}
+
+static double job_seconds(const tune *t, uint32_t at)
+{
+    double all = 0, left = t->seconds - (sk_progress_now() - t->started);
+    if (t->seconds <= 0) return 0;
+    for (uint32_t i = at; i < t->wish.n; i++) all += job_weight(&t->wish.item[i]);
+    left *= job_weight(&t->wish.item[at]) / all;
+    return left > 0.5 ? left : 0.5;
+}
+
+/* A result for a job that could not begin. */
+static sk_status refuse(const sk_wish_item *item, const char *why, sk_result *out, sk_err *err)
+{
+    sk_text spec = {0}, tiers = {0};
+    memset(out, 0, sizeof *out);
+    sk_spec_print(&item->spec, &spec);
+    sk_mix_print(item->spec.tier, item->spec.ntiers, &tiers);
+    out->kernel = sk_kernel_name(item->spec.kernel);
+    out->accuracy = sk_accuracy_name(item->spec.accuracy);
+    out->spec = spec.s;
+    out->tiers = tiers.s;
+    snprintf(out->message, sizeof out->message, "%.399s", why);
+    return spec.failed || tiers.failed ? sk_fail(err, SPHKV_ENOMEM, "out of memory") : SPHKV_OK;
+}
+
+static void say_job_done(tune *t, const sk_result *r)
+{
+    if (!r->verified)
+        sk_progress_line(&t->progress, "  no verified result: %s", r->message);
+    else
+        sk_progress_line(&t->progress, "  %.2f us, %.3fx of the default, roofline %.3f, %u trials "
+                         "(%u failed, %u of earlier runs), %.1f s",
+                         r->median_us, r->speedup.mid, r->roofline, r->trials, r->failed, r->found,
+                         r->seconds);
+    if (r->busy)
+        sk_progress_line(&t->progress, "  %u schedules were left to another tuner", r->busy);
+}
+
+static sk_status run_job(tune *t, uint32_t at, bool *stopped, sk_err *err)
+{
+    const sk_wish_item *item = &t->wish.item[at];
+    sk_result *r = &t->result[at];
+    sk_job job;
+    sk_text what = {0};
+    sk_wish_print(item, &what);
+    const sk_search_params params = {
+        .trials = t->trials ? t->trials : t->seconds > 0 ? 0 : t->effort->trials,
+        .seconds = job_seconds(t, at),
+        .limits = sk_limits_default(),
+        .progress = &t->progress,
+        .stop = &stop_asked,
+    };
+    sk_search_params p = params;
+    for (uint32_t i = 0; i < SK_PHASE_COUNT && sk_fault_limit() > 0; i++)
+        p.limits.seconds[i] = sk_fault_limit();
+    sk_progress_job(&t->progress, what.s ? what.s : "?", p.trials);
+    sk_progress_line(&t->progress, "%u/%u %s", at + 1, t->wish.n, what.s ? what.s : "?");
+    sk_text_free(&what);
+    sk_status st = sk_job_make(&item->spec, &item->shape, &t->device, t->effort, t->seed, &job,
+                               err);
+    if (st == SPHKV_OK) {
+        st = sk_search_run(&job, &t->store, &p, r, stopped, err);
+        sk_job_free(&job);
+    }
+    t->results = at + 1;
+    if (st == SPHKV_EUNSUPPORTED || st == SPHKV_ENOMEM) {
+        sk_result_free(r);
+        st = refuse(item, err->message, r, err);
+    }
+    if (st == SPHKV_OK && !*stopped) say_job_done(t, r);
+    return st;
+}
+
+static int print_results(const tune *t)
+{
+    sk_text out = {0};
+    if (t->options.json)
+        sk_results_json(t->result, t->results, &t->device, &out);
+    else
+        sk_results_print(t->result, t->results, &out);
+    if (out.s) fputs(out.s, stdout);
+    bool failed = out.failed || fflush(stdout) != 0;
+    sk_text_free(&out);
+    for (uint32_t i = 0; i < t->results; i++) failed = failed || !t->result[i].verified;
+    return failed ? EXIT_UNVERIFIED : EXIT_DONE;
+}
+
+static int fail(sk_status st, const sk_err *err)
+{
+    fprintf(stderr, "sphkv-tune: %s%s\n", err->message,
+            st == SPHKV_EINVAL ? "; try sphkv-tune --help" : "");
+    switch (st) {
+    case SPHKV_ECOMPILE:
+    case SPHKV_EDEVICE: return EXIT_DEVICE;
+    case SPHKV_EDB:
+    case SPHKV_EIO: return EXIT_DB;
+    case SPHKV_ENOMEM:
+    case SPHKV_EINTERNAL: return EXIT_UNVERIFIED;
+    default: return EXIT_USAGE;
+    }
+}
+
+static int run_all(tune *t, sk_err *err)
+{
+    bool stopped = false;
+    sk_status st = sk_store_open(t->options.db, &t->device, t->seed, t->fresh, &t->store, err);
+    if (st != SPHKV_OK) return fail(st == SPHKV_ENOTFOUND ? SPHKV_EIO : st, err);
+    if (t->store.warning[0]) fprintf(stderr, "sphkv-tune: %s\n", t->store.warning);
+    sk_progress_start(&t->progress, t->wish.n, t->seconds, t->quiet);
+    for (uint32_t i = 0; i < t->wish.n && st == SPHKV_OK && !stopped; i++)
+        st = run_job(t, i, &stopped, err);
+    if (stopped) {
+        fprintf(stderr, "sphkv-tune: interrupted; what was tried is kept, run again to go on\n");
+        return EXIT_STOPPED;
+    }
+    return st == SPHKV_OK ? print_results(t) : fail(st, err);
+}
+
+int main(int argc, char **argv)
+{
+    tune t = {.kernels = ~0u, .seed = 1, .effort = sk_effort_find("normal")};
+    sk_err err = {0};
+    int code = EXIT_DONE;
+    t.started = sk_progress_now();
+    sk_status st = read_options(&t, argc, argv, &err);
+    if (st == SPHKV_OK && t.help) {
+        printf("%s%s\n%s\n%s", help_head, sk_options_spec_help, sk_options_shape_help, help_tail);
+        sk_mixes_free(&t.mixes);
+        return EXIT_DONE;
+    }
+    if (st == SPHKV_ENOTFOUND || st == SPHKV_EIO || st == SPHKV_EUNSUPPORTED) st = SPHKV_EINVAL;
+    if (st == SPHKV_OK) {
+        const struct sigaction act = {.sa_handler = on_signal};
+        sigaction(SIGINT, &act, NULL);
+        sigaction(SIGTERM, &act, NULL);
+        sigaction(SIGHUP, &act, NULL);
+        sk_device_host(&t.device);
+        t.result = sk_calloc(t.wish.n + 1, sizeof *t.result);
+        if (t.wish.skipped.s) fputs(t.wish.skipped.s, stderr);
+        if (!t.result) st = sk_fail(&err, SPHKV_ENOMEM, "out of memory");
+    }
+    if (st == SPHKV_OK && t.dry_run) st = dry_run(&t, &err);
+    if (st != SPHKV_OK)
+        code = fail(st, &err);
+    else if (!t.dry_run)
+        code = run_all(&t, &err);
+    for (uint32_t i = 0; i < t.results; i++) sk_result_free(&t.result[i]);
+    sk_free(t.result);
+    sk_wish_free(&t.wish);
+    sk_mixes_free(&t.mixes);
+    sk_store_close(&t.store);
+    return code;
+}

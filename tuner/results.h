@@ -1,0 +1,20 @@
+/* results.h - winners as people and as machines read them. */
+#ifndef SK_RESULTS_H
+#define SK_RESULTS_H
+
+#include "json.h"
+#include "search.h"
+
+/* "batch 1 context 8192 heads 32/8 threads 1" */
+void sk_results_shape(const sk_db_shape *shape, sk_text *out);
+/* The members of a shape, into an open object. */
+void sk_results_shape_json(sk_json *j, const sk_db_shape *shape);
+/* The member "device" of an open object. */
+void sk_results_device_json(sk_json *j, const sk_device *device);
+
+/* One block of lines per result. */
+void sk_results_print(const sk_result *result, uint32_t n, sk_text *out);
+/* One object: device, results[]. */
+void sk_results_json(const sk_result *result, uint32_t n, const sk_device *device, sk_text *out);
+
+#endif
