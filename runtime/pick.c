@@ -111,7 +111,19 @@ static sk_status code_compiled(picking *p, const sk_code_ir *ir, const sk_schedu
     return SPHKV_OK;
 }
 
-/* Code of one schedule that is not in the registry yet. */
+static sk_status code_here(picking *p, const sk_code_ir *ir, const sk_schedule *schedule,
+                           const char *text, sk_code **out, sk_err *err)
+{
+    sk_status st = code_stored(p, ir, out, err);
+    if (st != SPHKV_OK && st != SPHKV_ENOMEM)
+        st = code_compiled(p, ir, schedule, text, out, err);
+    return st;
+}
+
+/* Code of one schedule that is not in the registry yet. A record of another CPU
+ * of this architecture may bring code for more than this one has: its schedule
+ * is then worth compiling here, and where that cannot be done, the reason is
+ * the record's. */
 static sk_status code_new(picking *p, const sk_code_ir *ir, const sk_schedule *schedule,
                           const char *text, const sk_db_artifact *given, sk_code **out,
                           sk_err *err)
@@ -119,10 +131,10 @@ static sk_status code_new(picking *p, const sk_code_ir *ir, const sk_schedule *s
     sk_status st;
     if (given && given->bytes) {
         st = sk_code_load(given, ir, &p->ctx->device.target, out, err);
+        if (st == SPHKV_EUNSUPPORTED && code_here(p, ir, schedule, text, out, NULL) == SPHKV_OK)
+            st = SPHKV_OK;
     } else {
-        st = code_stored(p, ir, out, err);
-        if (st != SPHKV_OK && st != SPHKV_ENOMEM)
-            st = code_compiled(p, ir, schedule, text, out, err);
+        st = code_here(p, ir, schedule, text, out, err);
     }
     if (st == SPHKV_OK)
         st = sk_registry_add(&p->ctx->codes, p->text, text, *out, err);

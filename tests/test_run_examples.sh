@@ -31,6 +31,14 @@ for run in first second; do
     SPHKV_LLVM_MODULE=$work/none
     export SPHKV_LLVM_MODULE
 done
+
+# A tree that was moved, with a database in share/ and nothing of the user's.
+mkdir -p "$work/prefix/bin" "$work/prefix/lib" "$work/prefix/share/sphkv/db"
+cp "$build/bin/minimal" "$work/prefix/bin"
+cp -P "$build"/lib/libsphkv.so* "$work/prefix/lib"
+cp "$SPHKV_DB" "$work/prefix/share/sphkv/db/shipped.db"
+SPHKV_DB=$work/none.db "$work/prefix/bin/minimal" >"$work/out"
+awk "$near" "$work/out"
 unset SPHKV_LLVM_MODULE
 
 "$build/bin/coded" >"$work/out"

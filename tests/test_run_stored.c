@@ -136,6 +136,42 @@ static void damaged_objects_are_not_used(void **state)
     assert_false(llvm_is_mapped());
 }
 
+/* Any byte of the file may be wrong: what comes back is a right kernel or the
+ * documented error, never a crash, never wrong results. */
+static void random_damage_is_survived(void **state)
+{
+    run_place *p = *state;
+    sk_rng rng = sk_test_rng(31);
+    char *data = NULL;
+    size_t bytes = 0;
+    const run_spec r = run_spec_get(3);
+    const sphkv_maxima maxima = run_maxima(&r);
+    fill_database(p);
+    sk_assert_ok(sk_file_read(p->db, 64u << 20, &data, &bytes, NULL), NULL);
+    for (int round = 0; round < 200; round++) {
+        char *copy = sk_malloc(bytes);
+        assert_non_null(copy);
+        memcpy(copy, data, bytes);
+        for (uint32_t n = 1 + sk_rng_below(&rng, 20); n > 0; n--)
+            copy[sk_rng_below(&rng, (uint32_t)bytes)] = (char)sk_rng_u64(&rng);
+        size_t kept = round % 4 ? bytes : sk_rng_below(&rng, (uint32_t)bytes);
+        sk_assert_ok(sk_file_write(p->db, copy, kept, NULL), NULL);
+        sk_free(copy);
+        run_log_clear(p);
+        sphkv_context *ctx = run_open(p, SPHKV_OPEN_NO_JIT);
+        sphkv_plan *plan = NULL;
+        sphkv_status st = sphkv_plan_create(ctx, &r.params, &maxima, &plan, NULL);
+        if (st == SPHKV_OK)
+            run_one(ctx, &r);
+        else
+            assert_int_equal(st, SPHKV_ECOMPILE);
+        sphkv_plan_destroy(plan);
+        sphkv_close(ctx);
+        (void)unlink(p->db);
+    }
+    sk_free(data);
+}
+
 /* Well-formed records with bytes that are no objects: the loader's turn. */
 static void foreign_objects_are_not_used(void **state)
 {
@@ -224,6 +260,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(stored_objects_need_no_compiler, run_place_make,
                                         run_place_free),
         cmocka_unit_test_setup_teardown(damaged_objects_are_not_used, run_place_make,
+                                        run_place_free),
+        cmocka_unit_test_setup_teardown(random_damage_is_survived, run_place_make,
                                         run_place_free),
     };
     int failed = cmocka_run_group_tests(no_compiler, NULL, NULL);
