@@ -1,0 +1,469 @@
+/* random_program.c - see random_program.h. No call draws two random numbers in
+ * its arguments: C leaves their order open. A pool holds the values that are
+ * visible; it is cut back when a body closes. Statements draw their arguments
+ * from it by type and scope. Every address is `in` or the warp's own part of
+ * the output or the scratch, every offset is masked, so nothing leaves its
+ * place and no two warps meet, except in `exchange`, which puts barriers. */
+#include "random_program.h"
+
+#include <string.h>
+
+#define POOL 512u
+#define DEEPEST 3u
+
+/* Bytes. A pointer into the input is at most 252 behind its start; with an
+ * offset below 2048, a displacement up to 64 and a vector of 128 it stays in. */
+#define OFFSET_MASK 0x7ffu
+#define FINAL_AT 2560u /* random stores stay below; here everything is laid open */
+
+typedef struct gen {
+    sk_builder b;
+    sk_rng rng;
+    uint32_t w, warps;
+    sk_val in, mine, scratch; /* addresses: input, own output, own scratch */
+    sk_val all_scratch;       /* of all warps: for exchange */
+    sk_val lane;
+    sk_val pool[POOL];
+    uint32_t npool;
+    sk_val var[64];
+    uint32_t var_depth[64];   /* bodies open when it was made */
+    uint32_t nvar;
+    uint8_t control[DEEPEST + 1]; /* scope of the condition of each open body */
+    uint32_t depth, budget;
+} gen;
+
+static uint32_t below(gen *g, uint32_t n) { return sk_rng_below(&g->rng, n); }
+static sk_val num(gen *g, uint32_t x) { return sk_ir_u32(&g->b, x); }
+static sk_val op1(gen *g, sk_op op, sk_val x) { return sk_ir_1(&g->b, op, x); }
+static sk_val op2(gen *g, sk_op op, sk_val x, sk_val y) { return sk_ir_2(&g->b, op, x, y); }
+
+static const sk_instr *at(const gen *g, sk_val v)
+{
+    static const sk_instr none = {0};
+    return v < g->b.program->ninstr ? &g->b.program->instr[v] : &none;
+}
+
+static void keep(gen *g, sk_val v)
+{
+    if (!g->b.failed && g->npool < POOL)
+        g->pool[g->npool++] = v;
+}
+
+/* ---- drawing arguments ----------------------------------------------------------------------- */
+
+static sk_val fresh(gen *g, sk_type type)
+{
+    static const float value[] = {0, 1, -1, 0.5f, 3.25f, -1e-3f, 1e20f, -1e-40f, 65504};
+    switch (type) {
+    case SK_F32: return sk_ir_f32(&g->b, value[below(g, SK_COUNT(value))]);
+    case SK_PRED: {
+        const sk_val x = num(g, below(g, 2));
+        return op2(g, SK_OP_EQ, x, num(g, 1));
+    }
+    case SK_PTR: return g->in;
+    default: return num(g, below(g, 2) ? below(g, 64) : (uint32_t)sk_rng_u64(&g->rng));
+    }
+}
+
+/* A visible value of the type, no wider than `widest`; newer ones more often. */
+static sk_val draw(gen *g, sk_type type, sk_scope widest)
+{
+    for (uint32_t tries = 0; tries < 24 && g->npool; tries++) {
+        const uint32_t back = below(g, below(g, 2) && g->npool > 12 ? 12 : g->npool);
+        const sk_val v = g->pool[g->npool - 1 - back];
+        if (at(g, v)->type == type && at(g, v)->scope <= widest)
+            return v;
+    }
+    return fresh(g, type);
+}
+
+static sk_val draw_u32(gen *g) { return draw(g, SK_U32, SK_LANE); }
+static sk_val draw_f32(gen *g) { return draw(g, SK_F32, SK_LANE); }
+
+/* x, or one fixed NaN: what may be looked at bit by bit. */
+static sk_val plain(gen *g, sk_val x)
+{
+    const sk_val sound = op2(g, SK_OP_FEQ, x, x);
+    return sk_ir_3(&g->b, SK_OP_SELECT, sound, x, sk_ir_0(&g->b, SK_OP_CONST_F32, 0x7fc00000));
+}
+
+/* A byte offset below 2048, aligned to `bytes`. */
+static sk_val offset(gen *g, sk_scope widest, uint32_t bytes)
+{
+    const sk_val x = draw(g, SK_U32, widest);
+    return op2(g, SK_OP_AND, x, num(g, OFFSET_MASK & ~(bytes - 1)));
+}
+
+/* ---- values --------------------------------------------------------------------------------- */
+
+static sk_val integer_value(gen *g)
+{
+    static const sk_op two[] = {SK_OP_ADD,  SK_OP_SUB,  SK_OP_MUL,  SK_OP_UDIV,   SK_OP_UREM,
+                                SK_OP_AND,  SK_OP_OR,   SK_OP_XOR,  SK_OP_SHL,    SK_OP_SHR,
+                                SK_OP_SRA,  SK_OP_UMIN, SK_OP_UMAX, SK_OP_SMIN,   SK_OP_SMAX,
+                                SK_OP_PACK16, SK_OP_LUT16, SK_OP_SHUFFLE, SK_OP_ADD16X2};
+    const sk_val x = draw_u32(g), y = draw_u32(g);
+    switch (below(g, 6)) {
+    case 0: return sk_ir_3(&g->b, SK_OP_DOT2, x, y, draw_u32(g));
+    case 1: return sk_ir_zip8(&g->b, x, y, below(g, 2) != 0);
+    case 2: {
+        const sk_val less = num(g, below(g, 40));
+        return op2(g, below(g, 2) ? SK_OP_SHR : SK_OP_SRA, x, less);
+    }
+    default: return op2(g, two[below(g, SK_COUNT(two))], x, y);
+    }
+}
+
+static sk_val float_value(gen *g)
+{
+    static const sk_op two[] = {SK_OP_FADD, SK_OP_FSUB, SK_OP_FMUL,
+                                SK_OP_FDIV, SK_OP_FMIN, SK_OP_FMAX};
+    static const sk_op one[] = {SK_OP_FSQRT, SK_OP_FABS, SK_OP_FNEG, SK_OP_FRINT};
+    const sk_val x = draw_f32(g), y = draw_f32(g);
+    switch (below(g, 4)) {
+    case 0: return sk_ir_3(&g->b, SK_OP_FMA, x, y, draw_f32(g));
+    case 1: return op1(g, one[below(g, SK_COUNT(one))], x);
+    default: return op2(g, two[below(g, SK_COUNT(two))], x, y);
+    }
+}
+
+static sk_val predicate_value(gen *g)
+{
+    static const sk_op ints[] = {SK_OP_EQ, SK_OP_NE, SK_OP_ULT, SK_OP_ULE, SK_OP_SLT};
+    static const sk_op floats[] = {SK_OP_FLT, SK_OP_FLE, SK_OP_FEQ};
+    switch (below(g, 4)) {
+    case 0: {
+        const sk_val x = draw_f32(g), y = draw_f32(g);
+        return op2(g, floats[below(g, SK_COUNT(floats))], x, y);
+    }
+    case 1: {
+        const sk_val p = draw(g, SK_PRED, SK_LANE), q = draw(g, SK_PRED, SK_LANE);
+        return below(g, 3) ? op2(g, below(g, 2) ? SK_OP_PAND : SK_OP_POR, p, q)
+                           : op1(g, SK_OP_PNOT, p);
+    }
+    default: {
+        const sk_val x = draw_u32(g), y = draw_u32(g);
+        return op2(g, ints[below(g, SK_COUNT(ints))], x, y);
+    }
+    }
+}
+
+static sk_val converted_value(gen *g)
+{
+    const sk_val x = draw_u32(g), f = draw_f32(g);
+    switch (below(g, 8)) {
+    case 0: return op1(g, SK_OP_BITS, plain(g, f));
+    case 1: return op1(g, SK_OP_FLOAT, x);
+    case 2: return op1(g, SK_OP_I2F, x);
+    case 3: return op1(g, SK_OP_F2I, f);
+    case 4: return op1(g, SK_OP_F16LO, x);
+    case 5: return op1(g, SK_OP_F16HI, x);
+    default: {
+        const sk_val low = plain(g, f), high = plain(g, draw_f32(g));
+        return op2(g, below(g, 2) ? SK_OP_PACKF16 : SK_OP_PACKBF16, low, high);
+    }
+    }
+}
+
+static sk_val chosen_value(gen *g)
+{
+    const sk_type type = below(g, 8) == 0 ? SK_PRED : below(g, 2) ? SK_U32 : SK_F32;
+    const sk_val p = draw(g, SK_PRED, SK_LANE), x = draw(g, type, SK_LANE);
+    return sk_ir_3(&g->b, SK_OP_SELECT, p, x, draw(g, type, SK_LANE));
+}
+
+static sk_val reduced_value(gen *g)
+{
+    static const sk_op ints[] = {SK_OP_RED_UADD, SK_OP_RED_UMIN, SK_OP_RED_UMAX};
+    const sk_type type = below(g, 2) ? SK_U32 : SK_F32;
+    const sk_val x = draw(g, type, SK_LANE);
+    if (below(g, 2))
+        return sk_ir_extract(&g->b, x, below(g, g->w));
+    if (type == SK_U32)
+        return op1(g, ints[below(g, SK_COUNT(ints))], x);
+    return op1(g, below(g, 2) ? SK_OP_RED_FADD : SK_OP_RED_FMAX, x);
+}
+
+/* ---- memory ------------------------------------------------------------------------------------ */
+
+static sk_val address_value(gen *g)
+{
+    const sk_val p = draw(g, SK_PTR, SK_WARP);
+    if (below(g, 2)) {
+        const sk_val step = op2(g, SK_OP_AND, draw(g, SK_U32, SK_WARP), num(g, 63));
+        return sk_ir_ptr_add(&g->b, g->in, step, 4);
+    }
+    const sk_val which = draw(g, SK_PRED, SK_WARP);
+    return sk_ir_3(&g->b, SK_OP_SELECT, which, p, draw(g, SK_PTR, SK_WARP));
+}
+
+static sk_val rows_value(gen *g, sk_val p, sk_ld_kind kind, uint32_t disp)
+{
+    uint32_t shift = 0;
+    while ((2u << shift) <= g->w && below(g, 3))
+        shift++;
+    const sk_val run = op2(g, SK_OP_SHR, g->lane, num(g, shift));
+    const sk_val spread = op2(g, SK_OP_MUL, run, num(g, 4 * below(g, 100)));
+    const sk_val sum = op2(g, SK_OP_ADD, spread, draw(g, SK_U32, SK_WARP));
+    const sk_val off = op2(g, SK_OP_AND, sum, num(g, OFFSET_MASK & ~3u));
+    return sk_ir_ldrows(&g->b, kind, p, off, disp, 1u << shift);
+}
+
+static sk_val loaded_value(gen *g)
+{
+    const sk_ld_kind kind = (sk_ld_kind)below(g, SK_LD_KINDS);
+    const uint32_t bytes = sk_ld_bytes(kind), disp = bytes * below(g, 16);
+    const bool own = below(g, 4) == 0; /* what the warp stores itself */
+    const sk_val p = own ? g->mine : draw(g, SK_PTR, SK_WARP);
+    switch (below(g, 5)) {
+    case 0: return sk_ir_ldu(&g->b, kind, p, offset(g, SK_WARP, bytes), disp);
+    case 1: return sk_ir_ldv(&g->b, kind, p, offset(g, SK_WARP, bytes), disp);
+    case 2: {
+        const sk_val on = draw(g, SK_PRED, SK_LANE), inside = offset(g, SK_LANE, bytes);
+        const sk_val off = sk_ir_3(&g->b, SK_OP_SELECT, on, inside, draw_u32(g));
+        return sk_ir_ldg(&g->b, kind, p, off, disp, on);
+    }
+    case 3: return sk_ir_ldg(&g->b, kind, p, offset(g, SK_LANE, bytes), disp, SK_NONE);
+    default: return rows_value(g, p, kind % 2 ? SK_LD_U32 : SK_LD_F32, disp / bytes * 4);
+    }
+}
+
+/* A u32 or f32 to store. */
+static sk_val storable(gen *g, sk_scope widest)
+{
+    return below(g, 2) ? draw(g, SK_U32, widest) : plain(g, draw(g, SK_F32, widest));
+}
+
+static void store(gen *g)
+{
+    const bool scratch = below(g, 3) == 0;
+    const sk_val p = scratch ? g->scratch : g->mine;
+    const uint32_t disp = scratch ? 0 : 4 * below(g, 16);
+    const uint32_t mask = scratch ? 4 * g->w - 4 : OFFSET_MASK & ~3u; /* scratch: two vectors */
+    const sk_val off = op2(g, SK_OP_AND, draw(g, SK_U32, SK_WARP), num(g, mask));
+    switch (below(g, 3)) {
+    case 0: sk_ir_stu(&g->b, p, off, disp, storable(g, SK_WARP)); break;
+    case 1: sk_ir_stv(&g->b, p, off, disp, storable(g, SK_LANE)); break;
+    default: { /* lanes change places; some stay away, with any offset */
+        const sk_val turn = op2(g, SK_OP_XOR, g->lane, num(g, below(g, g->w)));
+        const sk_val place = op2(g, SK_OP_ADD, op2(g, SK_OP_SHL, turn, num(g, 2)), off);
+        const sk_val on = draw(g, SK_PRED, SK_LANE), x = storable(g, SK_LANE);
+        const sk_val any = sk_ir_3(&g->b, SK_OP_SELECT, on, place, draw_u32(g));
+        if (below(g, 2))
+            sk_ir_stg(&g->b, p, any, disp, x, on);
+        else
+            sk_ir_stg(&g->b, p, place, disp, x, SK_NONE);
+    }
+    }
+}
+
+static sk_val scratch_value(gen *g)
+{
+    const sk_ld_kind kind = (sk_ld_kind)below(g, SK_LD_KINDS);
+    const uint32_t bytes = sk_ld_bytes(kind);
+    const sk_val mask = num(g, (4 * g->w - 4) & ~(bytes - 1));
+    const sk_val off = op2(g, SK_OP_AND, draw(g, SK_U32, SK_WARP), mask);
+    return sk_ir_ldv(&g->b, kind, g->scratch, off, 0);
+}
+
+/* Every warp reads what its neighbour has in the scratch. */
+static void exchange(gen *g)
+{
+    for (uint32_t d = 0; d < g->depth; d++)
+        if (g->control[d] != SK_BLOCK)
+            return;
+    sk_ir_barrier(&g->b);
+    const sk_val turn = op2(g, SK_OP_ADD, sk_ir_0(&g->b, SK_OP_WARP, 0), num(g, 1));
+    const sk_val other = op2(g, SK_OP_UREM, turn, num(g, g->warps));
+    const sk_val theirs = sk_ir_ptr_add(&g->b, g->all_scratch, other, 8 * g->w);
+    keep(g, sk_ir_ldv(&g->b, SK_LD_U32, theirs, num(g, 0), 4));
+    sk_ir_barrier(&g->b);
+}
+
+/* ---- variables and control ----------------------------------------------------------------------- */
+
+static void make_var(gen *g)
+{
+    if (g->nvar == SK_COUNT(g->var))
+        return;
+    const sk_scope scope = (sk_scope)below(g, 3);
+    const uint32_t kind = below(g, 8);
+    const sk_type type = kind == 0 ? SK_PTR : kind % 2 ? SK_U32 : SK_F32;
+    const sk_scope own = type == SK_PTR && scope == SK_LANE ? SK_WARP : scope;
+    g->var_depth[g->nvar] = g->depth;
+    g->var[g->nvar++] = sk_ir_var(&g->b, own, draw(g, type, own));
+}
+
+static void use_var(gen *g)
+{
+    if (g->nvar == 0)
+        return;
+    const uint32_t k = below(g, g->nvar);
+    const sk_instr *const var = at(g, g->var[k]);
+    uint8_t around = SK_BLOCK;
+    for (uint32_t d = g->var_depth[k]; d < g->depth; d++)
+        around = g->control[d] > around ? g->control[d] : around;
+    if (around <= var->scope && below(g, 3))
+        sk_ir_set(&g->b, g->var[k], draw(g, (sk_type)var->type, (sk_scope)var->scope));
+    else
+        keep(g, sk_ir_get(&g->b, g->var[k]));
+}
+
+static void statements(gen *g, uint32_t n);
+
+/* What a body adds to the pool and the variables is gone behind it. */
+static void body(gen *g, uint8_t scope)
+{
+    const uint32_t npool = g->npool, nvar = g->nvar;
+    g->control[g->depth++] = scope;
+    statements(g, 2 + below(g, 8));
+    g->depth--;
+    g->npool = npool;
+    g->nvar = nvar;
+}
+
+static void loop(gen *g)
+{
+    const sk_scope widest = below(g, 2) ? SK_BLOCK : SK_WARP;
+    const sk_val lo = op2(g, SK_OP_AND, draw(g, SK_U32, widest), num(g, 3));
+    const sk_val hi = op2(g, SK_OP_AND, draw(g, SK_U32, widest), num(g, 7));
+    const uint32_t npool = g->npool;
+    const sk_val i = sk_ir_for(&g->b, lo, hi, 1 + below(g, 3));
+    keep(g, i);
+    body(g, at(g, i)->scope);
+    g->npool = npool;
+    sk_ir_end(&g->b);
+}
+
+static void branch(gen *g)
+{
+    const sk_val p = draw(g, SK_PRED, below(g, 2) ? SK_BLOCK : SK_WARP);
+    const uint8_t scope = at(g, p)->scope;
+    sk_ir_if(&g->b, p);
+    body(g, scope);
+    if (below(g, 2)) {
+        sk_ir_else(&g->b);
+        body(g, scope);
+    }
+    sk_ir_end(&g->b);
+}
+
+static void statement(gen *g)
+{
+    static sk_val (*const value[])(gen *) = {
+        integer_value, integer_value, float_value,  float_value,   predicate_value, converted_value,
+        chosen_value,  reduced_value, loaded_value, loaded_value,  address_value,   scratch_value,
+    };
+    const uint32_t kind = below(g, 32);
+    if (kind < 3)
+        store(g);
+    else if (kind < 4)
+        make_var(g);
+    else if (kind < 8)
+        use_var(g);
+    else if (kind < 9)
+        exchange(g);
+    else if (kind < 10 && g->depth < DEEPEST)
+        loop(g);
+    else if (kind < 12 && g->depth < DEEPEST)
+        branch(g);
+    else
+        keep(g, value[below(g, SK_COUNT(value))](g));
+}
+
+static void statements(gen *g, uint32_t n)
+{
+    for (uint32_t k = 0; k < n && g->budget; k++) {
+        g->budget--;
+        statement(g);
+    }
+}
+
+/* ---- the whole ------------------------------------------------------------------------------------ */
+
+static void prologue(gen *g)
+{
+    sk_builder *const b = &g->b;
+    g->in = sk_ir_param_ptr(b, "in", false);
+    const sk_val out = sk_ir_param_ptr(b, "out", true);
+    const sk_val n = sk_ir_param_u32(b, "n"), x = sk_ir_param_f32(b, "x");
+    const sk_val block = sk_ir_block(b, 0), warp = sk_ir_0(b, SK_OP_WARP, 0);
+    const sk_val first = op2(g, SK_OP_MUL, block, num(g, g->warps));
+    const sk_val area = op2(g, SK_OP_ADD, first, warp);
+    g->mine = sk_ir_ptr_add(b, out, area, 4 * SK_RANDOM_AREA_WORDS);
+    g->all_scratch = sk_ir_shared(b, 8 * g->w * g->warps);
+    g->scratch = sk_ir_ptr_add(b, g->all_scratch, warp, 8 * g->w);
+    g->lane = sk_ir_lane(b);
+    sk_ir_stv(b, g->scratch, num(g, 0), 0, g->lane);
+    sk_ir_stv(b, g->scratch, num(g, 4 * g->w), 0, warp);
+    const sk_val seeds[] = {n, x, block, warp, g->lane, g->in};
+    for (uint32_t k = 0; k < SK_COUNT(seeds); k++)
+        keep(g, seeds[k]);
+    for (uint32_t k = 0; k < 2; k++) {
+        const sk_val zero = num(g, 0);
+        keep(g, sk_ir_ldv(b, SK_LD_U32, g->in, zero, 512 * k));
+        keep(g, sk_ir_ldv(b, SK_LD_F32, g->in, zero, 512 * k + 256));
+        keep(g, sk_ir_ldu(b, SK_LD_F32, g->in, zero, 1024 + 4 * k));
+    }
+}
+
+/* Lays variables and the newest values open, a vector each. */
+static void epilogue(gen *g)
+{
+    for (uint32_t k = 0; k < g->nvar; k++)
+        keep(g, sk_ir_get(&g->b, g->var[k]));
+    uint32_t place = FINAL_AT;
+    const uint32_t end = 4 * SK_RANDOM_AREA_WORDS;
+    for (uint32_t k = g->npool; k-- > 0 && place + 4 * g->w <= end;) {
+        sk_val v = g->pool[k];
+        if (at(g, v)->type == SK_PTR)
+            v = sk_ir_ldu(&g->b, SK_LD_U32, v, num(g, 0), 0);
+        else if (at(g, v)->type == SK_PRED)
+            v = sk_ir_3(&g->b, SK_OP_SELECT, v, num(g, 1), num(g, 0));
+        else if (at(g, v)->type == SK_F32)
+            v = plain(g, v);
+        sk_ir_stv(&g->b, g->mine, num(g, place), 0, v);
+        place += 4 * g->w;
+    }
+}
+
+sk_status sk_random_program(uint64_t seed, uint32_t w, uint32_t warps, uint32_t size,
+                            sk_arena *arena, sk_program **out, sk_err *err)
+{
+    gen g = {.w = w, .warps = warps, .budget = size};
+    sk_rng_seed(&g.rng, seed);
+    sk_ir_begin(&g.b, arena, "sk_random", w, warps);
+    prologue(&g);
+    statements(&g, size);
+    epilogue(&g);
+    return sk_ir_finish(&g.b, out, err);
+}
+
+void sk_random_input(uint64_t seed, uint32_t in[SK_RANDOM_IN_WORDS])
+{
+    sk_rng rng;
+    sk_rng_seed(&rng, seed);
+    for (uint32_t k = 0; k < SK_RANDOM_IN_WORDS; k++) {
+        const float f = (float)sk_rng_normal(&rng);
+        const uint64_t x = sk_rng_u64(&rng);
+        in[k] = x >> 62 == 0 ? (uint32_t)x : (uint32_t)x & 0xff;
+        if (x >> 63)
+            memcpy(&in[k], &f, sizeof f);
+    }
+}
+
+sk_status sk_random_interpret(const sk_program *program, const uint32_t *in, uint32_t *out,
+                              uint32_t n, float x, sk_err *err)
+{
+    uint32_t scalar[4] = {0, 0, n, 0};
+    memcpy(&scalar[3], &x, sizeof x);
+    const sk_interp_buffer buffer[4] = {
+        {.data = (void *)(uintptr_t)in, .bytes = 4 * SK_RANDOM_IN_WORDS},
+        {.data = out, .bytes = 4 * SK_RANDOM_OUT_WORDS(program->warps)},
+    };
+    const sk_interp_args args = {.buffer = buffer,
+                                 .scalar = scalar,
+                                 .grid = {SK_RANDOM_BLOCKS, 1, 1},
+                                 .max_steps = 1u << 22};
+    return sk_interp_run(program, &args, err);
+}
