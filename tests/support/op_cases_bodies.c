@@ -28,7 +28,7 @@ static sk_val bit_of(op_frame *f, sk_val x, uint32_t bit)
     return sk_ir_2(f->b, SK_OP_NE, masked, word(f, 0));
 }
 
-/* ---- loads, for every kind ------------------------------------------------------------------- */
+/* ---- loads, for every kind -------------------------------------------------------------- */
 
 static void ldu_kind(op_frame *f, sk_ld_kind kind)
 {
@@ -118,7 +118,7 @@ static void ldrows_8(op_frame *f) { ldrows_run(f, 8, SK_LD_F32); }
 static void ldrows_16(op_frame *f) { ldrows_run(f, 16, SK_LD_U32); }
 static void ldrows_w(op_frame *f) { ldrows_run(f, 32, SK_LD_F32); }
 
-/* ---- stores, addresses, scratch ------------------------------------------------------------------ */
+/* ---- stores, addresses, scratch --------------------------------------------------------- */
 
 static void store_uniform(op_frame *f)
 {
@@ -228,7 +228,7 @@ static void scratch_bytes(op_frame *f)
     sk_ir_end(b);
 }
 
-/* ---- variables and control ----------------------------------------------------------------------- */
+/* ---- variables and control -------------------------------------------------------------- */
 
 static void lane_variables(op_frame *f)
 {

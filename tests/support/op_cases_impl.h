@@ -12,8 +12,17 @@ typedef struct op_frame {
     sk_val in, out, n, x; /* the four parameters */
 } op_frame;
 
-/* How results are compared, and how an argument's plane is filled. */
-typedef enum op_compare { CMP_BITS, CMP_F32, CMP_F16X2, CMP_BF16X2, CMP_EXP2, CMP_EXP2_FAST, CMP_LOG2 } op_compare;
+/* How results are compared: bits; floats or packed halves with one NaN; the
+ * bounds of inexact ops. */
+typedef enum op_compare {
+    CMP_BITS,
+    CMP_F32,
+    CMP_F16X2,
+    CMP_BF16X2,
+    CMP_EXP2,
+    CMP_EXP2_FAST,
+    CMP_LOG2
+} op_compare;
 
 typedef struct op_body {
     const char *name;

@@ -49,7 +49,7 @@ static void keep(gen *g, sk_val v)
         g->pool[g->npool++] = v;
 }
 
-/* ---- drawing arguments ----------------------------------------------------------------------- */
+/* ---- drawing arguments ------------------------------------------------------------------ */
 
 static sk_val fresh(gen *g, sk_type type)
 {
@@ -94,7 +94,7 @@ static sk_val offset(gen *g, sk_scope widest, uint32_t bytes)
     return op2(g, SK_OP_AND, x, num(g, OFFSET_MASK & ~(bytes - 1)));
 }
 
-/* ---- values --------------------------------------------------------------------------------- */
+/* ---- values ----------------------------------------------------------------------------- */
 
 static sk_val integer_value(gen *g)
 {
@@ -184,7 +184,7 @@ static sk_val reduced_value(gen *g)
     return op1(g, below(g, 2) ? SK_OP_RED_FADD : SK_OP_RED_FMAX, x);
 }
 
-/* ---- memory ------------------------------------------------------------------------------------ */
+/* ---- memory ----------------------------------------------------------------------------- */
 
 static sk_val address_value(gen *g)
 {
@@ -280,7 +280,7 @@ static void exchange(gen *g)
     sk_ir_barrier(&g->b);
 }
 
-/* ---- variables and control ----------------------------------------------------------------------- */
+/* ---- variables and control -------------------------------------------------------------- */
 
 static void make_var(gen *g)
 {
@@ -379,7 +379,7 @@ static void statements(gen *g, uint32_t n)
     }
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------ */
+/* ---- the whole -------------------------------------------------------------------------- */
 
 static void prologue(gen *g)
 {
