@@ -81,7 +81,7 @@ static void run_value(kernel_lab *lab, const char *spec_text, uint32_t bits, uin
     const kernel_row row = {spec_text, text.s, bits};
     if (seen_add(s, spec_text, text.s)) {
         print_message("%s %s\n", spec_text, text.s);
-        kernel_row_run(lab, &row);
+        kernel_row_run(lab, &row, false);
     }
     sk_text_free(&text);
 }
