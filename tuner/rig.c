@@ -3,10 +3,10 @@
  * ends with the process anyway, but what a later request would meet again. */
 #include "rig.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "check.h"
 #include "fault.h"
 #include "jit.h"
 #include "ready.h"
@@ -128,54 +128,21 @@ static void *written(const sk_job *job, size_t *bytes)
     }
 }
 
-static double rms(const double *x, size_t n)
+/* The default's result at the timed shape becomes the yardstick of all others,
+ * once its first sequence equals the double reference. */
+static sk_status check_output(sk_job *job, const float *out, size_t count, sk_err *err)
 {
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += x[i] * x[i];
-    return sqrt(sum / (double)(n ? n : 1));
-}
-
-/* The default's result at the timed shape becomes the yardstick of all others;
- * its first sequence is itself compared with the double reference. */
-static sk_status base_set(sk_job *job, const float *out, size_t count, sk_err *err)
-{
-    size_t rows = job->base_count / job->shape.batch;
-    double *ref = sk_calloc(2 * rows, sizeof *ref), *mag = ref + rows, most;
-    if (!ref || count != job->base_count) {
-        sk_free(ref);
-        return sk_fail(err, ref ? SPHKV_EINTERNAL : SPHKV_ENOMEM, "no reference: %zu outputs",
-                       count);
-    }
-    sphkv_attn_args one = job->kase.args.attn[0];
-    one.batch = 1;
-    one.table.lists = one.table.lists_per_seq;
-    sk_status st = sk_attn_reference(&job->spec, &one, job->shape.kv_heads, ref, mag, &most, err);
-    for (size_t i = 0; i < rows; i++) ref[i] -= (double)out[i];
-    double size = rms(mag, rows), error = rms(ref, rows) / (size > 0 ? size : 1);
-    sk_free(ref);
-    if (st != SPHKV_OK) return st;
-    if (!(error <= sk_accuracy_bound(job->spec.accuracy)))
-        return sk_fail(err, SPHKV_EVERIFY, "error %.3g at the timed shape, %.3g allowed", error,
-                       sk_accuracy_bound(job->spec.accuracy));
-    memcpy(job->base, out, count * sizeof *out);
-    job->answer->magnitude = size;
-    job->answer->base_ready = 1;
-    return SPHKV_OK;
-}
-
-static sk_status base_compare(const sk_job *job, const float *out, size_t count, sk_err *err)
-{
-    double sum = 0, bound = sk_accuracy_bound(job->spec.accuracy);
+    sk_answer *a = job->answer;
+    double error;
     if (count != job->base_count) return sk_fail(err, SPHKV_EINTERNAL, "%zu outputs", count);
-    for (size_t i = 0; i < count; i++) {
-        double apart = (double)out[i] - (double)job->base[i];
-        sum += apart * apart;
-    }
-    double size = job->answer->magnitude;
-    double error = sqrt(sum / (double)count) / (size > 0 ? size : 1);
-    if (error <= bound) return SPHKV_OK;
-    return sk_fail(err, SPHKV_EVERIFY, "%.3g from the default's result at the timed shape, %.3g "
-                   "allowed", error, bound);
+    if (a->base_ready)
+        return sk_check_same(out, job->base, count, a->magnitude,
+                             sk_accuracy_bound(job->spec.accuracy), err);
+    sk_status st = sk_check_first_sequence(&job->kase, 0, out, &a->magnitude, &error, err);
+    if (st != SPHKV_OK) return st;
+    memcpy(job->base, out, count * sizeof *out);
+    a->base_ready = 1;
+    return SPHKV_OK;
 }
 
 /* One run at the timed shape, all threads, and its judgement. */
@@ -192,8 +159,7 @@ static sk_status check_timed(sk_job *job, slot *s, sk_fault_kind fault, sk_err *
         return sk_case_judge(&job->kase, 0, &error, &bound, err);
     const float *values = sk_case_output(&job->kase, 0, &count);
     if (!values) return sk_fail(err, SPHKV_ENOMEM, "no memory for outputs");
-    return job->answer->base_ready ? base_compare(job, values, count, err)
-                                   : base_set(job, values, count, err);
+    return check_output(job, values, count, err);
 }
 
 static sk_status slot_check(sk_job *job, sk_desk *desk, slot *s, sk_fault_kind fault, sk_err *err)

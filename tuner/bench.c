@@ -1,0 +1,365 @@
+/* bench.c - see bench.h. The worker's half is at the top, the parent's below. */
+#include "bench.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "check.h"
+#include "jit.h"
+#include "pick.h"
+#include "ready.h"
+#include "worker.h"
+
+#define CHECK_SEED 1
+#define ROUNDS_MOST SK_ROUNDS_MOST
+
+enum { ASK_PREPARE, ASK_RUN };
+
+/* Shared memory: what the worker answers. */
+typedef struct answer {
+    uint32_t status;
+    char message[400];
+    double bytes, error;                                /* of a lane that was prepared */
+    double time[SK_BENCH_LANES][ROUNDS_MOST], sweep[SK_BENCH_LANES][ROUNDS_MOST];
+} answer;
+
+/* One lane in the worker. */
+typedef struct stand {
+    bool ready;
+    sk_ready code;
+    sk_case kase;
+    sk_lane lane;
+    sk_sweep sweep;
+    uint32_t cursor;
+    double read, write;
+} stand;
+
+typedef struct field {
+    sk_bench *bench;
+    answer *answer;
+    /* the worker's own */
+    sk_jit jit;
+    sk_team *team;
+    size_t cold;
+    bool opened;
+    stand stand[SK_BENCH_LANES];
+} field;
+
+/* ---- the worker -------------------------------------------------------------- */
+
+static sk_status field_open(field *f, sk_err *err)
+{
+    if (f->opened) return SPHKV_OK;
+    sk_jit_init(&f->jit, true);
+    f->cold = sk_measure_cold_bytes(f->bench->device->facts.l3_bytes);
+    sk_status st = sk_team_start(f->bench->shape.threads, &f->team, err);
+    f->opened = st == SPHKV_OK;
+    return st;
+}
+
+/* Stored code when it loads, else compiled here. */
+static sk_status stand_code(field *f, stand *s, const sk_bench_lane *b,
+                            const sphkv_maxima *maxima, sk_desk *desk, uint32_t i, sk_err *err)
+{
+    const sk_jit_llvm_api *api;
+    const sk_target *target = &f->bench->device->target;
+    sk_status st = sk_ready_start(&b->spec, &b->schedule, &s->code, err);
+    if (st != SPHKV_OK) return st;
+    if (b->artifact.bytes && sk_ready_adopt(&s->code, &b->artifact, err) == SPHKV_OK &&
+        sk_ready_load(&s->code, target, maxima, err) == SPHKV_OK)
+        return SPHKV_OK;
+    sk_desk_enter(desk, SK_PHASE_COMPILE, i);
+    st = sk_jit_get(&f->jit, &api, err);
+    if (st == SPHKV_OK) st = sk_ready_compile(&s->code, target, api, err);
+    sk_desk_enter(desk, SK_PHASE_LOAD, i);
+    return st == SPHKV_OK ? sk_ready_load(&s->code, target, maxima, err) : st;
+}
+
+static sk_status stand_check(field *f, stand *s, double *error, sk_err *err)
+{
+    size_t count;
+    double first;
+    sk_status st = sk_ready_check(&s->code, CHECK_SEED, err);
+    *error = s->code.error;
+    if (st != SPHKV_OK) return st;
+    sk_case_poison(&s->kase, 0);
+    st = sk_lane_run(&s->lane, f->team, 0, err);
+    if (st != SPHKV_OK) return st;
+    const float *out = sk_case_output(&s->kase, 0, &count);
+    if (!out) return sk_fail(err, SPHKV_ENOMEM, "no memory for outputs");
+    return sk_check_first_sequence(&s->kase, 0, out, NULL, &first, err);
+}
+
+static sk_status prepare(field *f, sk_desk *desk, uint32_t i, sk_err *err)
+{
+    stand *s = &f->stand[i];
+    const sk_bench_lane *b = &f->bench->lane[i];
+    sphkv_maxima maxima;
+    sk_desk_enter(desk, SK_PHASE_LOAD, i);
+    sk_status st = sk_job_case(&b->spec, &f->bench->shape, f->cold, f->bench->seed, &s->kase, err);
+    if (st != SPHKV_OK) return st;
+    sk_case_maxima(&s->kase, f->bench->shape.threads, &maxima);
+    sk_job_bytes(&s->kase, &s->read, &s->write);
+    st = stand_code(f, s, b, &maxima, desk, i, err);
+    if (st == SPHKV_OK)
+        st = sk_lane_make(&s->code.image, &s->kase, &s->cursor, s->read + s->write, &s->lane, err);
+    sk_desk_enter(desk, SK_PHASE_CHECK, i);
+    if (st == SPHKV_OK) st = stand_check(f, s, &f->answer->error, err);
+    sk_desk_enter(desk, SK_PHASE_MEASURE, i);
+    if (st == SPHKV_OK) st = sk_lane_settle(&s->lane, f->team, err);
+    if (st == SPHKV_OK)
+        st = sk_sweep_make((size_t)(s->read + s->write), f->cold, false, &s->sweep, err);
+    if (st == SPHKV_OK) sk_sweep_choose(&s->sweep, f->team);
+    f->answer->bytes = s->read + s->write;
+    s->ready = st == SPHKV_OK;
+    return st;
+}
+
+static sk_status run_rounds(field *f, sk_desk *desk, uint32_t number, sk_err *err)
+{
+    sk_lane *lane[SK_BENCH_LANES];
+    sk_sweep *sweep[SK_BENCH_LANES];
+    uint32_t which[SK_BENCH_LANES], n = 0;
+    for (uint32_t i = 0; i < f->bench->lanes; i++) {
+        if (!f->stand[i].ready) continue;
+        which[n] = i;
+        lane[n] = &f->stand[i].lane;
+        sweep[n++] = &f->stand[i].sweep;
+    }
+    for (uint32_t r = 0; r < f->bench->rounds; r++) {
+        double *us[SK_BENCH_LANES], *sweep_us[SK_BENCH_LANES];
+        for (uint32_t i = 0; i < n; i++) {
+            us[i] = &f->answer->time[which[i]][r];
+            sweep_us[i] = &f->answer->sweep[which[i]][r];
+        }
+        sk_desk_enter(desk, SK_PHASE_MEASURE, SK_NONE);
+        sk_status st = sk_measure_rounds(lane, sweep, n, 1, f->team,
+                                         f->bench->seed + number * 1000 + r, us, sweep_us, err);
+        if (st != SPHKV_OK) return st;
+    }
+    return SPHKV_OK;
+}
+
+static void serve(void *user, sk_desk *desk, const uint32_t request[SK_REQUEST_WORDS])
+{
+    field *f = user;
+    sk_err err = {0};
+    sk_status st = field_open(f, &err);
+    if (st == SPHKV_OK)
+        st = request[0] == ASK_PREPARE ? prepare(f, desk, request[1], &err)
+                                       : run_rounds(f, desk, request[1], &err);
+    f->answer->status = st;
+    snprintf(f->answer->message, sizeof f->answer->message, "%.399s",
+             st == SPHKV_OK ? "" : err.message);
+}
+
+/* ---- what runs ---------------------------------------------------------------- */
+
+typedef struct choice {
+    sk_bench_lane *lane;
+    const sk_device *device;
+    const sk_kernel *kernel;
+} choice;
+
+/* A record is used when it is valid here and of the generator of today. */
+static sk_status use_record(void *user, const sk_db_best_result *record, sk_err *err)
+{
+    choice *c = user;
+    sk_bench_lane *lane = c->lane;
+    sk_arena scratch = {0};
+    sk_code_ir ir;
+    sk_schedule s;
+    c->kernel->default_schedule(&lane->spec, &c->device->target, &s);
+    sk_status st = sk_schedule_parse(lane->spec.kernel, record->schedule, &s, err);
+    if (st == SPHKV_OK) st = c->kernel->valid(&lane->spec, &s, &c->device->target, err);
+    if (st == SPHKV_OK) st = sk_code_ir_build(&lane->spec, &s, &scratch, &ir, err);
+    if (st == SPHKV_OK && strcmp(ir.hash, record->ir_hash) != 0)
+        st = sk_fail(err, SPHKV_EDB, "stale: it is of another generator; tune again");
+    sk_arena_free(&scratch);
+    if (st == SPHKV_OK) lane->schedule = s;
+    return st;
+}
+
+static sk_status pick_stored(sk_db_set *set, const sk_device *device, const sk_shape *shape,
+                             sk_bench_lane *lane, sk_err *err)
+{
+    choice c = {lane, device, sk_kernel_get(lane->spec.kernel)};
+    sk_db_device record = sk_device_record(device);
+    sk_db_shape key = sk_pick_shape(&lane->spec, shape);
+    sk_db_best_result best;
+    sk_text spec = {0};
+    sk_spec_print(&lane->spec, &spec);
+    if (spec.failed) return sk_fail(err, SPHKV_ENOMEM, "no memory for a spec");
+    sk_status st = sk_db_best_use(set, &record, c.kernel->name, spec.s, &key, 0, use_record, &c,
+                                  &lane->mem, &best, err);
+    sk_text_free(&spec);
+    if (st != SPHKV_OK) return st;
+    if (best.match == SK_MATCH_NONE) {
+        snprintf(lane->how, sizeof lane->how, "default%s%.140s", best.reason[0] ? "; " : "",
+                 best.reason);
+        return SPHKV_OK;
+    }
+    snprintf(lane->how, sizeof lane->how, "%s", sk_match_text(best.match));
+    lane->artifact = best.artifact;
+    return SPHKV_OK;
+}
+
+sk_status sk_bench_pick(sk_db_set *set, const sk_device *device, const sk_spec *spec,
+                        const sk_shape *shape, const char *schedule, sk_bench_lane *out,
+                        sk_err *err)
+{
+    sk_text text = {0}, tiers = {0};
+    const sk_kernel *kernel = sk_kernel_get(spec->kernel);
+    const sk_target *target = &device->target;
+    memset(out, 0, sizeof *out);
+    out->spec = *spec;
+    sk_status st = kernel->supported(spec, err);
+    if (st != SPHKV_OK) return st;
+    kernel->default_schedule(spec, target, &out->schedule);
+    snprintf(out->how, sizeof out->how, "default");
+    if (schedule && strcmp(schedule, "default") != 0) {
+        st = sk_schedule_parse(spec->kernel, schedule, &out->schedule, err);
+        if (st == SPHKV_OK) st = kernel->valid(spec, &out->schedule, target, err);
+        snprintf(out->how, sizeof out->how, "given");
+    } else if (!schedule && set) {
+        st = pick_stored(set, device, shape, out, err);
+    }
+    if (st != SPHKV_OK) {
+        sk_arena_free(&out->mem);
+        return st;
+    }
+    sk_schedule_print(spec->kernel, &out->schedule, &text);
+    sk_mix_print(spec->tier, spec->ntiers, &tiers);
+    out->schedule_text = text.s;
+    out->tiers = tiers.s;
+    return text.failed || tiers.failed ? sk_fail(err, SPHKV_ENOMEM, "no memory for a lane")
+                                       : SPHKV_OK;
+}
+
+void sk_bench_lane_free(sk_bench_lane *lane)
+{
+    sk_free(lane->tiers);
+    sk_free(lane->schedule_text);
+    sk_arena_free(&lane->mem);
+    memset(lane, 0, sizeof *lane);
+}
+
+/* ---- the parent ---------------------------------------------------------------- */
+
+typedef struct host {
+    sk_bench *bench;
+    answer *answer;
+    sk_worker worker;
+    sk_limits limits;
+    const volatile int *stop;
+    bool *stopped;
+} host;
+
+static bool tick(void *user)
+{
+    const host *h = user;
+    return !(h->stop && *h->stop);
+}
+
+/* died: the worker is gone, and with it all that was prepared. */
+static sk_status ask(host *h, uint32_t what, uint32_t which, bool *died, sk_err *err)
+{
+    const uint32_t request[SK_REQUEST_WORDS] = {what, which};
+    sk_report report;
+    char said[400];
+    sk_worker_ask(&h->worker, request, tick, h, &report);
+    *died = report.fate != SK_FATE_DONE;
+    if (report.fate == SK_FATE_STOPPED) {
+        *h->stopped = true;
+        return sk_fail(err, SPHKV_EDEVICE, "interrupted");
+    }
+    if (*died) {
+        (void)sk_report_outcome(&report, &h->limits, said, sizeof said);
+        return sk_fail(err, SPHKV_EVERIFY, "%s", said);
+    }
+    h->answer->message[sizeof h->answer->message - 1] = '\0';
+    return h->answer->status == SPHKV_OK
+               ? SPHKV_OK
+               : sk_fail(err, h->answer->status, "%s", h->answer->message);
+}
+
+/* Brings all lanes that can be into one worker. */
+static sk_status prepare_all(host *h, sk_err *err)
+{
+    sk_bench *b = h->bench;
+    for (uint32_t i = 0; i < b->lanes; i++) {
+        bool died;
+        sk_err why = {0};
+        if (b->lane[i].failed[0]) continue;
+        sk_status st = ask(h, ASK_PREPARE, i, &died, &why);
+        if (*h->stopped || st == SPHKV_ECOMPILE) return sk_fail(err, st, "%s", why.message);
+        b->bytes[i] = h->answer->bytes;
+        b->error[i] = h->answer->error;
+        if (st == SPHKV_OK) continue;
+        snprintf(b->lane[i].failed, sizeof b->lane[i].failed, "%.399s", why.message);
+        sk_worker_kill(&h->worker); /* whatever it was may have spoiled the others */
+        i = (uint32_t)-1;           /* from the start, in a fresh worker */
+    }
+    return SPHKV_OK;
+}
+
+static void take_run(host *h, uint32_t number)
+{
+    sk_bench *b = h->bench;
+    const answer *a = h->answer;
+    for (uint32_t i = 0; i < b->lanes; i++) {
+        sk_bench_run *r = &b->run[i][number];
+        if (b->lane[i].failed[0]) continue;
+        r->median_us = sk_median(a->time[i], b->rounds);
+        r->sweep_us = sk_median(a->sweep[i], b->rounds);
+        double ratio[ROUNDS_MOST];
+        for (uint32_t k = 0; k < b->rounds; k++) ratio[k] = a->sweep[i][k] / a->time[i][k];
+        r->roofline = sk_median(ratio, b->rounds);
+        for (uint32_t k = 0; k < b->rounds; k++) ratio[k] = a->time[b->dense][k] / a->time[i][k];
+        r->vs_dense = b->lane[b->dense].failed[0] ? 0 : sk_median(ratio, b->rounds);
+    }
+}
+
+uint32_t sk_bench_best(const sk_bench *b, uint32_t lane)
+{
+    uint32_t best = 0;
+    for (uint32_t r = 1; r < b->repeat; r++)
+        if (b->run[lane][r].roofline > b->run[lane][best].roofline) best = r;
+    return best;
+}
+
+static sk_status measure_all(host *h, sk_err *err)
+{
+    bool died;
+    sk_status st = prepare_all(h, err);
+    for (uint32_t r = 0; r < h->bench->repeat && st == SPHKV_OK; r++) {
+        st = ask(h, ASK_RUN, r, &died, err);
+        if (st == SPHKV_OK) take_run(h, r);
+    }
+    return st;
+}
+
+sk_status sk_bench_measure(sk_bench *b, const volatile int *stop, bool *stopped, sk_err *err)
+{
+    host h = {.bench = b, .limits = sk_limits_default(), .stop = stop, .stopped = stopped};
+    *stopped = false;
+    if (b->lanes > SK_BENCH_LANES || b->repeat > SK_BENCH_RUNS || b->rounds > ROUNDS_MOST)
+        return sk_fail(err, SPHKV_EINVAL, "a bench of %u lanes, %u runs, %u rounds", b->lanes,
+                       b->repeat, b->rounds);
+    field *f = sk_calloc(1, sizeof *f);
+    h.answer = sk_shared_alloc(sizeof *h.answer);
+    if (!f || !h.answer) {
+        sk_free(f);
+        sk_shared_free(h.answer, sizeof *h.answer);
+        return sk_fail(err, SPHKV_ENOMEM, "no memory for a bench");
+    }
+    f->bench = b;
+    f->answer = h.answer;
+    b->token_heads = (double)b->shape.context * b->shape.kv_heads * b->shape.batch;
+    sk_status st = sk_worker_init(&h.worker, serve, f, &h.limits, err);
+    if (st == SPHKV_OK) st = measure_all(&h, err);
+    sk_worker_free(&h.worker);
+    sk_shared_free(h.answer, sizeof *h.answer);
+    sk_free(f);
+    return st;
+}
