@@ -148,7 +148,7 @@ static void random_damage_is_survived(void **state)
     const sphkv_maxima maxima = run_maxima(&r);
     fill_database(p);
     sk_assert_ok(sk_file_read(p->db, 64u << 20, &data, &bytes, NULL), NULL);
-    for (int round = 0; round < 200; round++) {
+    for (int round = 0; round < 80; round++) {
         char *copy = sk_malloc(bytes);
         assert_non_null(copy);
         memcpy(copy, data, bytes);
