@@ -94,7 +94,8 @@ static void coded_pages_read_back(void **state)
     sk_assert_ok(sk_spec_from_params(&mix, &spec, &err), &err);
     sk_assert_ok(sphkv_codebook_default(&mix, 2, 1, &cb, &err), &err);
     const uint8_t *book = (const uint8_t *)sphkv_codebook_data(cb, &stride, &bytes) + stride;
-    const uint16_t *words = (const uint16_t *)(const void *)(book + sk_codebook_tier_off(&spec, 0, 0));
+    const uint16_t *words =
+        (const uint16_t *)(const void *)(book + sk_codebook_tier_off(&spec, 0, 0));
     double k[N * D], v[N * D], kd[N * D], vd[N * D];
     for (uint32_t t = 0; t < N; t++)
         for (uint32_t d = 0; d < D; d++) { /* every group holds codeword t of its 16 */
