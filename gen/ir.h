@@ -214,9 +214,10 @@ const sk_op_info *sk_op_get(uint32_t op);
 /* Every rule of ir_ops.h: types, scopes, structure, loads in range of their
  * kind, barriers under block control, one-lane ownership where it is static. */
 sk_status sk_ir_verify(const sk_program *program, sk_err *err);
-/* One instruction a line, readable, stable: also what is hashed. */
+/* One instruction a line, readable; %n is the instruction's index. */
 void sk_ir_print(const sk_program *program, sk_text *out);
-/* SHA-256 over the printed text of all programs of a kernel. */
+/* SHA-256 of all programs of a kernel, without names and independent of the
+ * order in which a template's nested calls were evaluated (ir_hash.c). */
 sk_status sk_ir_hash(const sk_program *const *programs, uint32_t n, char hex[65], sk_err *err);
 
 /* ---- interpreter: the definition ---------------------------------------- */
