@@ -88,9 +88,9 @@ static sk_status code_compiled(picking *p, const sk_code_ir *ir, const sk_schedu
     sk_status st = sk_jit_get(&p->ctx->jit, &api, &local);
     if (st != SPHKV_OK)
         return sk_fail(err, st,
-                       "no compiled kernel is stored for %.120s on %.60s and there is no compiler "
-                       "(%.120s): install LLVM 19's library and sphkv_llvm.so, or ship a database "
-                       "made by sphkv-tune",
+                       "no kernel is stored for %.120s on %.60s and none can be compiled "
+                       "(%.130s): install LLVM 19 and sphkv_llvm.so, or a database made by "
+                       "sphkv-tune",
                        p->text, p->ctx->device.arch, local.message);
     st = sk_code_compile(ir, &p->ctx->device.target, api, &p->mem, &artifact, err);
     if (st == SPHKV_OK)
