@@ -39,6 +39,25 @@ static LLVMValueRef permute(sk_lv *l, LLVMValueRef table, LLVMValueRef index)
         arg, 2);
 }
 
+/* Per lane: yes where a bit of x is set. AVX2 blends by the sign, and asked in
+ * the plain way LLVM compares first. */
+static LLVMValueRef choose_by_bit(sk_lv *l, LLVMValueRef x, uint32_t bit, LLVMValueRef yes,
+                                  LLVMValueRef no)
+{
+    const uint32_t n = sk_lv_count(x);
+    if (n != 8) {
+        const LLVMValueRef masked = LLVMBuildAnd(l->b, x, sk_lv_u32(l, x, 1u << bit), "");
+        const LLVMValueRef set =
+            LLVMBuildICmp(l->b, LLVMIntNE, masked, sk_lv_u32(l, x, 0), "");
+        return LLVMBuildSelect(l->b, set, yes, no, "");
+    }
+    const LLVMValueRef sign = LLVMBuildShl(l->b, x, sk_lv_u32(l, x, 31 - bit), "");
+    LLVMValueRef arg[3] = {sk_lv_bits(l, no, l->f32, n), sk_lv_bits(l, yes, l->f32, n),
+                           sk_lv_bits(l, sign, l->f32, n)};
+    const LLVMValueRef r = sk_lv_call(l, "llvm.x86.avx.blendv.ps.256", NULL, arg, 3);
+    return LLVMBuildBitCast(l->b, r, LLVMTypeOf(yes), "");
+}
+
 /* Permutes of every table, then a tree of choices by the bits above. */
 static LLVMValueRef shuffle_by_tables(sk_lv *l, LLVMValueRef a, LLVMValueRef index)
 {
@@ -50,13 +69,8 @@ static LLVMValueRef shuffle_by_tables(sk_lv *l, LLVMValueRef a, LLVMValueRef ind
             found[t] = permute(l, sk_lv_slice(l, a, t * c, c), at);
         uint32_t bit = (uint32_t)__builtin_ctz(c);
         for (uint32_t left = n; left > 1; left /= 2, bit++) {
-            /* The bit as a sign, which is what blends look at. */
-            const LLVMValueRef sign =
-                LLVMBuildShl(l->b, at, sk_lv_u32(l, at, 31 - bit), "");
-            const LLVMValueRef upper =
-                LLVMBuildICmp(l->b, LLVMIntSLT, sign, sk_lv_u32(l, at, 0), "");
             for (uint32_t t = 0; t < left / 2; t++)
-                found[t] = LLVMBuildSelect(l->b, upper, found[2 * t + 1], found[2 * t], "");
+                found[t] = choose_by_bit(l, at, bit, found[2 * t + 1], found[2 * t]);
         }
         part[i] = found[0];
     }

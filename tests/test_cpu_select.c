@@ -1,0 +1,292 @@
+/* test_cpu_select.c - which instructions the compiled code uses. Speed hangs on
+ * a few selections that LLVM makes only when the code is put to it in one way:
+ * broadcasts, conversions and sign extensions from memory, one instruction for
+ * a byte look-up, scalar addressing for rows. A change of the emitter or of LLVM
+ * that loses one shows here and not in a benchmark. Code is made for named
+ * CPUs and not run, so any machine can do it. */
+#include "sk_test.h"
+
+#include <stdlib.h>
+
+#include "cpu_target.h"
+#include "jit.h"
+
+static sk_jit jit;
+static const sk_jit_llvm_api *api;
+
+/* A program under construction: reads "in", stores vectors to "out". */
+typedef struct frame {
+    sk_arena arena;
+    sk_builder b;
+    sk_val in, out, n, zero;
+    uint32_t stored;
+} frame;
+
+static void begin(frame *f, uint32_t w)
+{
+    memset(f, 0, sizeof *f);
+    sk_ir_begin(&f->b, &f->arena, "kernel", w, 1);
+    f->in = sk_ir_param_ptr(&f->b, "in", false);
+    f->out = sk_ir_param_ptr(&f->b, "out", true);
+    f->n = sk_ir_param_u32(&f->b, "n");
+    f->zero = sk_ir_u32(&f->b, 0);
+}
+
+static void keep(frame *f, sk_val x)
+{
+    sk_ir_stv(&f->b, f->out, f->zero, f->stored++ * 256, x);
+}
+
+/* At an offset that is not constant: loads at constant places move to the
+ * caller, whence they come in registers. */
+static sk_val words(frame *f, uint32_t disp)
+{
+    return sk_ir_ldv(&f->b, SK_LD_U32, f->in, f->n, disp);
+}
+
+static sk_val floats(frame *f, uint32_t disp)
+{
+    return sk_ir_ldv(&f->b, SK_LD_F32, f->in, f->n, disp);
+}
+
+/* Compiles; the assembly text, blanks as single spaces. */
+static char *assemble(frame *f, const char *cpu)
+{
+    sk_program *program = NULL;
+    sk_target target;
+    sk_err err = {0};
+    char *text = NULL;
+    size_t size = 0, to = 0;
+    sk_assert_ok(sk_ir_finish(&f->b, &program, &err), &err);
+    sk_assert_ok(sk_cpu_target_named(cpu, &target, &err), &err);
+    const sk_program *one = program;
+    sk_assert_ok(api->emit(&one, 1, &target, SK_EMIT_ASM, &text, &size, &err), &err);
+    sk_arena_free(&f->arena);
+    for (size_t i = 0; i < size; i++)
+        if (text[i] != '\t')
+            text[to++] = text[i];
+        else if (to && text[to - 1] != '\n')
+            text[to++] = ' ';
+    text[to] = '\0';
+    return text;
+}
+
+static uint32_t count(const char *text, const char *what)
+{
+    uint32_t n = 0;
+    for (const char *at = text; (at = strstr(at, what)); at++)
+        n++;
+    return n;
+}
+
+/* Each word of `all` (separated by |) occurs, none of `none` does. A word is
+ * the beginning of an instruction with its first operand. */
+static void expect(frame *f, const char *cpu, const char *all, const char *none)
+{
+    char *text = assemble(f, cpu);
+    for (int wanted = 1; wanted >= 0; wanted--) {
+        char list[256];
+        (void)snprintf(list, sizeof list, "%s", wanted ? all : none);
+        for (char *save = NULL, *word = strtok_r(list, "|", &save); word;
+             word = strtok_r(NULL, "|", &save))
+            if ((count(text, word) > 0) != wanted)
+                fail_msg("%s: %s '%s' in\n%s", cpu, wanted ? "no" : "there is", word, text);
+    }
+    sk_free(text);
+}
+
+/* ---- loads ------------------------------------------------------------------------ */
+
+static void loads_widen_from_memory(void **state)
+{
+    (void)state;
+    static const struct {
+        sk_ld_kind kind;
+        const char *word;
+    } row[] = {
+        {SK_LD_F16, "vcvtph2ps 8(%"},   {SK_LD_S8, "vpmovsxbd 8(%"},
+        {SK_LD_U8, "vpmovzxbd 8(%"},    {SK_LD_S8X2, "vpmovsxbw 8(%"},
+        {SK_LD_U16, "vpmovzxwd 8(%"},   {SK_LD_BF16, "vpmovzxwd 8(%"},
+    };
+    for (size_t i = 0; i < SK_COUNT(row); i++) {
+        frame f;
+        begin(&f, 8);
+        keep(&f, sk_ir_ldv(&f.b, row[i].kind, f.in, f.n, 8));
+        expect(&f, "znver3", row[i].word, "call");
+    }
+}
+
+static void uniform_loads_broadcast(void **state)
+{
+    (void)state;
+    frame f;
+    begin(&f, 8);
+    const sk_val i = sk_ir_for(&f.b, f.zero, f.n, 4);
+    const sk_val s = sk_ir_ldu(&f.b, SK_LD_F32, f.in, i, 64);
+    const sk_val x = sk_ir_ldv(&f.b, SK_LD_F16, f.in, i, 128);
+    const sk_val y = sk_ir_ldv(&f.b, SK_LD_F32, f.in, i, 256);
+    sk_ir_stv(&f.b, f.out, i, 0, sk_ir_3(&f.b, SK_OP_FMA, s, x, y));
+    sk_ir_end(&f.b);
+    expect(&f, "znver3", "vbroadcastss 64(%|vfmadd213ps 256(%", "vmovss|vinsertps|vshufps");
+}
+
+static void fma_takes_memory(void **state)
+{
+    (void)state;
+    frame f;
+    begin(&f, 8);
+    keep(&f, sk_ir_3(&f.b, SK_OP_FMA, floats(&f, 0), floats(&f, 32), floats(&f, 64)));
+    expect(&f, "znver3", "ps 32(%|ps 64(%", "vmulps|vaddps");
+}
+
+/* Runs at offsets made of uniform values: no vector holds an offset. */
+static void rows_are_scalar_addressing(void **state)
+{
+    (void)state;
+    frame f;
+    begin(&f, 8);
+    const sk_val row0 = sk_ir_ldu(&f.b, SK_LD_U32, f.in, f.zero, 0);
+    const sk_val row1 = sk_ir_ldu(&f.b, SK_LD_U32, f.in, f.zero, 4);
+    const sk_val low = sk_ir_2(&f.b, SK_OP_ULT, sk_ir_lane(&f.b), sk_ir_u32(&f.b, 4));
+    const sk_val off = sk_ir_3(&f.b, SK_OP_SELECT, low, row0, row1);
+    const sk_val rows = sk_ir_ldrows(&f.b, SK_LD_F32, f.in, off, 64, 4);
+    keep(&f, sk_ir_2(&f.b, SK_OP_FADD, rows, rows));
+    expect(&f, "znver3", "vmovups 64(%|vinsertf128 $1, 64(%", "vpextrd|vmovd|vpinsrd|blend");
+}
+
+static void gathers_with_lane_offsets_are_scalar(void **state)
+{
+    (void)state;
+    frame f;
+    begin(&f, 8);
+    const sk_val step = sk_ir_2(&f.b, SK_OP_MUL, sk_ir_lane(&f.b), sk_ir_u32(&f.b, 512));
+    keep(&f, sk_ir_ldg(&f.b, SK_LD_U32, f.in, sk_ir_2(&f.b, SK_OP_ADD, step, f.n), 0, SK_NONE));
+    expect(&f, "znver3", "vpinsrd", "vpextrd|gather");
+}
+
+/* ---- packed ops ----------------------------------------------------------------------- */
+
+static void byte_lookup(frame *f, uint32_t w, bool masked)
+{
+    begin(f, w);
+    sk_val index = words(f, 64);
+    if (masked)
+        index = sk_ir_2(&f->b, SK_OP_AND, index, sk_ir_u32(&f->b, 0x0f0f0f0f));
+    keep(f, sk_ir_2(&f->b, SK_OP_LUT16, words(f, 0), index));
+}
+
+static void byte_lookups_are_one_instruction(void **state)
+{
+    (void)state;
+    frame f;
+    byte_lookup(&f, 8, true);
+    char *text = assemble(&f, "znver3");
+    assert_int_equal(count(text, "vpshufb"), 1);
+    assert_int_equal(count(text, "vpand") + count(text, "vandps"), 1); /* its own, no second */
+    sk_free(text);
+    byte_lookup(&f, 8, false);
+    expect(&f, "znver3", "vpshufb|and", "call");
+    byte_lookup(&f, 4, true);
+    expect(&f, "x86-64-v2", "pshufb", "call");
+    byte_lookup(&f, 16, true);
+    expect(&f, "znver4", "vpshufb|zmm", "ymm");
+}
+
+static void packed_ops_are_one_instruction(void **state)
+{
+    (void)state;
+    frame f;
+    begin(&f, 8);
+    keep(&f, sk_ir_zip8(&f.b, words(&f, 0), words(&f, 32), false));
+    keep(&f, sk_ir_zip8(&f.b, words(&f, 0), words(&f, 32), true));
+    keep(&f, sk_ir_2(&f.b, SK_OP_ADD16X2, words(&f, 64), words(&f, 96)));
+    keep(&f, sk_ir_3(&f.b, SK_OP_DOT2, words(&f, 0), words(&f, 64), words(&f, 96)));
+    keep(&f, sk_ir_2(&f.b, SK_OP_PACK16, words(&f, 128), words(&f, 160)));
+    expect(&f, "znver3", "vpunpcklbw|vpunpckhbw|vpaddw|vpmaddwd|vpaddd|vpackssdw|vpermq",
+           "vpshufb|vpextr|call");
+    begin(&f, 16);
+    keep(&f, sk_ir_3(&f.b, SK_OP_DOT2, words(&f, 0), words(&f, 64), words(&f, 128)));
+    expect(&f, "znver4", "vpdpwssd|zmm", "vpmaddwd");
+}
+
+/* ---- across lanes, shifts, conversions --------------------------------------------------- */
+
+static void shuffles_are_permutes(void **state)
+{
+    (void)state;
+    frame f;
+    begin(&f, 8);
+    const sk_val index = words(&f, 256);
+    keep(&f, sk_ir_2(&f.b, SK_OP_SHUFFLE, floats(&f, 0), index));
+    keep(&f, sk_ir_2(&f.b, SK_OP_SHUFFLE, words(&f, 32), index));
+    expect(&f, "znver3", "vperm", "vpextrd|vpand");
+    begin(&f, 16);
+    keep(&f, sk_ir_2(&f.b, SK_OP_SHUFFLE, floats(&f, 0), words(&f, 256)));
+    expect(&f, "znver3", "vperm|vblendvps", "vpextrd|vpcmp");
+    begin(&f, 8);
+    const sk_val swap = sk_ir_2(&f.b, SK_OP_XOR, sk_ir_lane(&f.b), sk_ir_u32(&f.b, 1));
+    keep(&f, sk_ir_2(&f.b, SK_OP_SHUFFLE, floats(&f, 0), swap));
+    expect(&f, "znver3", "$177,", "vpermps|vpermd"); /* one shuffle by constant */
+}
+
+static void shifts_need_no_select(void **state)
+{
+    (void)state;
+    frame f;
+    begin(&f, 8);
+    keep(&f, sk_ir_2(&f.b, SK_OP_SHR, words(&f, 0), words(&f, 32)));
+    keep(&f, sk_ir_2(&f.b, SK_OP_SHL, words(&f, 0), words(&f, 64)));
+    keep(&f, sk_ir_2(&f.b, SK_OP_SHR, words(&f, 0), sk_ir_u32(&f.b, 4)));
+    expect(&f, "znver3", "vpsrlvd|vpsllvd|vpsrld $4", "vpcmp|vblend|vpand|vpmin");
+}
+
+static void min_max_and_conversions_are_one_instruction(void **state)
+{
+    (void)state;
+    frame f;
+    begin(&f, 8);
+    keep(&f, sk_ir_2(&f.b, SK_OP_FMIN, floats(&f, 0), floats(&f, 32)));
+    keep(&f, sk_ir_2(&f.b, SK_OP_FMAX, floats(&f, 0), floats(&f, 32)));
+    keep(&f, sk_ir_1(&f.b, SK_OP_F2I, floats(&f, 64)));
+    keep(&f, sk_ir_1(&f.b, SK_OP_I2F, words(&f, 96)));
+    keep(&f, sk_ir_1(&f.b, SK_OP_FRINT, floats(&f, 128)));
+    expect(&f, "znver3", "vminps|vmaxps|vcvtps2dq|vcvtdq2ps|vroundps $4", "vcmp|vblend");
+}
+
+static void exp2_is_a_polynomial(void **state)
+{
+    (void)state;
+    for (uint32_t fast = 0; fast < 2; fast++) {
+        frame f;
+        begin(&f, 8);
+        keep(&f, sk_ir_exp2(&f.b, floats(&f, 0), fast));
+        char *text = assemble(&f, "znver3");
+        assert_int_equal(count(text, "vfmadd"), fast ? 3 : 5);
+        assert_int_equal(count(text, "call"), 0);
+        sk_free(text);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(loads_widen_from_memory),
+        cmocka_unit_test(uniform_loads_broadcast),
+        cmocka_unit_test(fma_takes_memory),
+        cmocka_unit_test(rows_are_scalar_addressing),
+        cmocka_unit_test(gathers_with_lane_offsets_are_scalar),
+        cmocka_unit_test(byte_lookups_are_one_instruction),
+        cmocka_unit_test(packed_ops_are_one_instruction),
+        cmocka_unit_test(shuffles_are_permutes),
+        cmocka_unit_test(shifts_need_no_select),
+        cmocka_unit_test(min_max_and_conversions_are_one_instruction),
+        cmocka_unit_test(exp2_is_a_polynomial),
+    };
+    sk_err err = {0};
+    sk_jit_init(&jit, true);
+    if (sk_jit_get(&jit, &api, &err) != SPHKV_OK)
+        return sk_test_skip(err.message);
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    sk_jit_close(&jit);
+    return failed;
+}
