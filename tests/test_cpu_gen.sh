@@ -1,0 +1,58 @@
+#!/bin/sh
+# test_cpu_gen.sh - sphkv-gen: what it prints, where, and with which exit code.
+set -eu
+LC_ALL=C
+export LC_ALL
+gen=${SK_BUILD_DIR:?}/bin/sphkv-gen
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+fail() {
+    echo "FAILED: $*" >&2
+    sed 's/^/  /' "$work/err" >&2
+    exit 1
+}
+
+# expect CODE WORD ARGS...: the exit code, and WORD in stdout or stderr.
+expect() {
+    want=$1 word=$2
+    shift 2
+    code=0
+    "$gen" "$@" >"$work/out" 2>"$work/err" || code=$?
+    [ "$code" -eq "$want" ] || fail "sphkv-gen $*: exit code $code, not $want"
+    grep -qF -- "$word" "$work/out" "$work/err" || fail "sphkv-gen $*: does not say '$word'"
+}
+
+expect 0 'examples:' --help
+expect 0 'kv_encode' --list
+expect 0 '"tunables":' --list --json
+expect 0 'kernel sk_attn_decode_d128_h4' --heads-per-kv 4
+expect 0 'w 4 warps 1' --kernel kv_append --schedule w=4 --tiers kf16:vf16
+expect 0 '"ir_hash":' --heads-per-kv 4 --json
+expect 2 "'nothing'" --kernel nothing
+expect 2 "'exe'" --emit exe
+expect 2 '--bogus' --bogus
+expect 2 'stray' stray
+expect 2 "'znver33'" --cpu znver33 --emit asm
+expect 2 'w' --schedule w=5
+expect 2 'no database' --db some.db
+expect 2 '--schedule needs' --schedule
+expect 1 'no tier' --kernel kv_append --tiers good:vi8
+SPHKV_LLVM_MODULE=$work/absent.so
+export SPHKV_LLVM_MODULE
+expect 3 'absent.so' --emit asm --out "$work/never"
+[ ! -e "$work/never" ] || fail "a file in spite of the error"
+unset SPHKV_LLVM_MODULE
+
+if [ ! -e "$SK_BUILD_DIR/lib/sphkv_llvm.so" ]; then
+    echo "no compiler module: compiled forms not tried"
+    exit 0
+fi
+expect 0 'vpshufb' --heads-per-kv 4 --emit asm --cpu znver3
+expect 0 'define void @sk_attn_decode' --heads-per-kv 4 --emit llvm --cpu x86-64
+expect 0 'attn_decode d128' --heads-per-kv 4 --emit obj --out "$work/kernel.o"
+[ "$(head -c 4 "$work/kernel.o" | tail -c 3)" = ELF ] || fail "kernel.o is no object"
+[ ! -s "$work/out" ] || fail "something on stdout beside the object"
+# The same bytes again, whatever else is asked for.
+expect 0 '"bytes":' --heads-per-kv 4 --emit obj --json --out "$work/again.o"
+cmp "$work/kernel.o" "$work/again.o" || fail "two objects of one kernel differ"
