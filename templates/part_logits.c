@@ -100,8 +100,9 @@ static void logits_dense(sk_dec *c, const sk_segment *seg, const sk_seg_layout *
 
 /* ---- rows in scratch ---------------------------------------------------- */
 
-/* Offsets of the runs of vector v: run r holds token v*tv + r. Selects of
- * uniform loads, so that a CPU addresses with scalars. */
+/* Offsets of the runs of vector v: run r holds token r*n + v, so that radii
+ * spread over runs inside groups of n lanes and the transposition ends in
+ * order. Selects of uniform loads, so that a CPU addresses with scalars. */
 static sk_val run_offsets(sk_dec *c, uint32_t group, uint32_t v)
 {
     sk_builder *b = c->b;
@@ -110,7 +111,7 @@ static sk_val run_offsets(sk_dec *c, uint32_t group, uint32_t v)
     sk_val off = SK_NONE;
     for (uint32_t r = tv; r-- > 0;) {
         const sk_val one =
-            sk_ir_ldu(b, SK_LD_U32, c->off, c->zero, (group * c->w + v * tv + r) * 4);
+            sk_ir_ldu(b, SK_LD_U32, c->off, c->zero, (group * c->w + r * n + v) * 4);
         if (off == SK_NONE) {
             off = one;
             continue;
@@ -122,11 +123,10 @@ static sk_val run_offsets(sk_dec *c, uint32_t group, uint32_t v)
 }
 
 /* n vectors of (token run, head) lanes become n vectors of W tokens, one a
- * head: index bits of vector and lane are exchanged one by one. */
+ * head, lane = token: index bits of vector and lane are exchanged one by one. */
 static void transpose_runs(sk_dec *c, sk_val *x, uint32_t n)
 {
     sk_builder *b = c->b;
-    const uint32_t tv = c->w / n;
     for (uint32_t bit = 1; bit < n; bit *= 2) {
         const sk_val other = sk_ir_2(b, SK_OP_XOR, c->lane, sk_k(c, bit));
         const sk_val low = sk_ir_2(b, SK_OP_EQ, sk_and(c, c->lane, bit), c->zero);
@@ -137,12 +137,6 @@ static void transpose_runs(sk_dec *c, sk_val *x, uint32_t n)
             x[v | bit] = sk_sel(c, low, sk_shuf(c, even, other), odd);
         }
     }
-    /* vector h, lane (run r, v) holds token v*tv + r: put tokens in order */
-    if (n == 1 || n == c->w) return;
-    const sk_val run = sk_and(c, c->lane, tv - 1);
-    const sk_val v = sk_shr(c, c->lane, (uint32_t)__builtin_ctz(tv));
-    const sk_val from = sk_add(c, sk_mul(c, run, n), v);
-    for (uint32_t h = 0; h < n; h++) x[h] = sk_shuf(c, x[h], from);
 }
 
 /* Adds group j0 + i to the sums of W tokens. r: radii of these tokens when
@@ -150,12 +144,12 @@ static void transpose_runs(sk_dec *c, sk_val *x, uint32_t n)
 static void rows_group(sk_dec *c, sk_val tab, uint32_t i, uint32_t codes, sk_val r, const sk_val *acc)
 {
     sk_builder *b = c->b;
-    const uint32_t n = c->run, tv = c->w / n, nv = c->hr / n;
-    const sk_val run = sk_shr(c, c->lane, (uint32_t)__builtin_ctz(n));
+    const uint32_t n = c->run, nv = c->hr / n;
+    const sk_val run = sk_and(c, c->lane, ~(n - 1));
     for (uint32_t v = 0; v < n; v++) {
         const sk_val off = run_offsets(c, i, v);
         sk_val rr = r;
-        if (r != SK_NONE && n > 1) rr = sk_shuf(c, r, sk_add(c, run, sk_k(c, v * tv)));
+        if (r != SK_NONE && n > 1) rr = sk_shuf(c, r, sk_add(c, run, sk_k(c, v)));
         for (uint32_t x = 0; x < nv; x++) {
             const uint32_t disp = (i * codes * c->hr + x * n) * 4;
             const sk_val row = sk_ir_ldrows(b, SK_LD_F32, tab, off, disp, n);

@@ -30,13 +30,14 @@ sk_unpack sk_unpack_begin(sk_dec *c, uint32_t tier_slot, sk_val t0)
 static uint32_t gcd(uint32_t a, uint32_t b) { return b == 0 ? a : gcd(b, a % b); }
 
 /* Words are aligned, so the first number may start inside one; how far is
- * known up to a multiple, which bounds how many words can be touched. */
-sk_val sk_unpack_plain(sk_dec *c, sk_val field, sk_val bit, uint32_t bits)
+ * known up to a multiple, which bounds how many words can be touched. `row`:
+ * a byte offset to add, a multiple of 4. */
+static sk_val unpack_row(sk_dec *c, sk_val field, sk_val row, sk_val bit, uint32_t bits)
 {
     sk_builder *b = c->b;
-    if (bits == 8) return sk_ir_ldv(b, SK_LD_U8, field, sk_shr(c, bit, 3), 0);
+    if (bits == 8) return sk_ir_ldv(b, SK_LD_U8, field, sk_add(c, row, sk_shr(c, bit, 3)), 0);
     const uint32_t far = 32 - gcd(c->w * bits, 32);
-    const sk_val word0 = sk_shl(c, sk_shr(c, bit, 5), 2);
+    const sk_val word0 = sk_add(c, row, sk_shl(c, sk_shr(c, bit, 5), 2));
     sk_val s = sk_mul(c, c->lane, bits);
     if (far > 0) s = sk_add(c, s, sk_and(c, bit, 31));
     sk_val all = SK_NONE;
@@ -52,13 +53,19 @@ sk_val sk_unpack_plain(sk_dec *c, sk_val field, sk_val bit, uint32_t bits)
     return sk_and(c, all, (1u << bits) - 1);
 }
 
+/* Row j of a field of P numbers a row, from token t0 on. Rows of whole words
+ * keep what depends on t0 apart, so that it is computed once for all rows. */
+static sk_val unpack_plain(sk_dec *c, sk_val field, sk_val j, sk_val t0, uint32_t bits)
+{
+    const sk_val bit = sk_mul(c, t0, bits);
+    if (c->p * bits % 32 == 0) return unpack_row(c, field, sk_mul(c, j, c->p * bits / 8), bit, bits);
+    return unpack_row(c, field, c->zero, sk_add(c, sk_mul(c, j, c->p * bits), bit), bits);
+}
+
 sk_val sk_unpack_codes(sk_dec *c, const sk_unpack *u, const sk_segment *seg, sk_val codes,
                        sk_val j)
 {
-    if (!u->blocked) {
-        const sk_val bit = sk_add(c, sk_mul(c, j, c->p * seg->b), sk_mul(c, u->t0, seg->b));
-        return sk_unpack_plain(c, codes, bit, seg->b);
-    }
+    if (!u->blocked) return unpack_plain(c, codes, j, u->t0, seg->b);
     const sk_val at = sk_add(c, sk_mul(c, j, c->p / 2), u->base);
     const sk_val words = sk_ir_ldv(c->b, SK_LD_U32, codes, at, 0);
     return sk_and(c, sk_ir_2(c->b, SK_OP_SHR, sk_shuf(c, words, u->index), u->shift), 15);
@@ -80,11 +87,12 @@ sk_val sk_unpack_radii(sk_dec *c, const sk_segment *seg, const sk_seg_layout *la
                        sk_val span, sk_val t0)
 {
     sk_builder *b = c->b;
-    const sk_val bit = sk_add(c, sk_mul(c, span, c->p * seg->rb), sk_mul(c, t0, seg->rb));
-    if (seg->rb == 16)
-        return sk_ir_ldv(b, SK_LD_F16, page, sk_shr(c, bit, 3), lay->radius_off);
+    if (seg->rb == 16) {
+        const sk_val first = sk_add(c, sk_mul(c, span, c->p), t0);
+        return sk_ir_ldv(b, SK_LD_F16, page, sk_mul(c, first, 2), lay->radius_off);
+    }
     const sk_val field = sk_ir_ptr_add(b, page, sk_k(c, lay->radius_off), 1);
-    const sk_val code = sk_unpack_plain(c, field, bit, seg->rb);
+    const sk_val code = unpack_plain(c, field, span, t0, seg->rb);
     const sk_val unit = sk_ir_ldu(b, SK_LD_F32, c->rad, sk_mul(c, span, 4), 0);
     return sk_ir_2(b, SK_OP_FMUL, sk_ir_1(b, SK_OP_I2F, code), unit);
 }

@@ -17,9 +17,6 @@ sk_unpack sk_unpack_begin(sk_dec *c, uint32_t tier_slot, sk_val t0);
 /* Codes of group j (a value) as u32. `codes` is the address of the field. */
 sk_val sk_unpack_codes(sk_dec *c, const sk_unpack *u, const sk_segment *seg, sk_val codes,
                        sk_val j);
-/* W numbers of `bits` (<= 8) in plain order from bit `bit` of a field on, a
- * multiple of W * bits. */
-sk_val sk_unpack_plain(sk_dec *c, sk_val field, sk_val bit, uint32_t bits);
 /* Factors of the stored radii: r_scale / (2^rb - 1) per span into c->rad (rb <
  * 16; else nothing). Once per page. */
 void sk_unpack_radius_scales(sk_dec *c, const sk_segment *seg, const sk_seg_layout *lay,
