@@ -52,23 +52,33 @@ static void check_case(const sk_program *program, uint32_t i, const sk_object *o
     }
 }
 
+/* Object code of all cases of a width; in program[] what it was made of. */
+static void compile_width(const sk_target *target, uint32_t w, sk_arena *arena,
+                          sk_program ***programs, char **bytes, size_t *size)
+{
+    sk_err err = {0};
+    const uint32_t n = sk_op_case_count();
+    sk_program **program = sk_arena_alloc(arena, n * sizeof *program);
+    assert_non_null(program);
+    for (uint32_t i = 0; i < n; i++)
+        sk_assert_ok(sk_op_case_build(i, w, arena, &program[i], &err), &err);
+    sk_assert_ok(api->emit((const sk_program *const *)program, n, target, SK_EMIT_OBJ, bytes, size,
+                           &err),
+                 &err);
+    *programs = program;
+}
+
 static void check_width(const sk_target *target, uint32_t w, uint64_t seed)
 {
     sk_arena arena = {0};
     sk_err err = {0};
-    const uint32_t n = sk_op_case_count();
-    sk_program **program = sk_arena_alloc(&arena, n * sizeof *program);
-    assert_non_null(program);
-    for (uint32_t i = 0; i < n; i++)
-        sk_assert_ok(sk_op_case_build(i, w, &arena, &program[i], &err), &err);
+    sk_program **program;
     char *bytes = NULL;
     size_t size = 0;
     sk_object *object = NULL;
-    sk_assert_ok(api->emit((const sk_program *const *)program, n, target, SK_EMIT_OBJ, &bytes,
-                           &size, &err),
-                 &err);
+    compile_width(target, w, &arena, &program, &bytes, &size);
     sk_assert_ok(sk_object_load(bytes, size, &object, &err), &err);
-    for (uint32_t i = 0; i < n; i++)
+    for (uint32_t i = 0; i < sk_op_case_count(); i++)
         check_case(program[i], i, object, seed, target->cpu);
     sk_object_free(object);
     sk_free(bytes);
@@ -101,19 +111,19 @@ static void ops_for_this_cpu(void **state)
 static void ops_for_any_cpu(void **state)
 {
     (void)state;
-    check_target("x86-64", 4 | 8 | 16);
+    check_target("x86-64", 4 | 16);
 }
 
 static void ops_for_level_2(void **state)
 {
     (void)state;
-    check_target("x86-64-v2", 4 | 16);
+    check_target("x86-64-v2", 4);
 }
 
 static void ops_for_level_3(void **state)
 {
     (void)state;
-    check_target("x86-64-v3", 8 | 16);
+    check_target("x86-64-v3", 8);
 }
 
 static void ops_for_level_4(void **state)
@@ -122,12 +132,38 @@ static void ops_for_level_4(void **state)
     check_target("x86-64-v4", 8 | 16 | 32);
 }
 
+/* Compiled and not run: an intrinsic that the CPU lacks aborts, a call into a
+ * library is an error. */
+static void ops_compile_for_other_cpus(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *cpu;
+        uint32_t w;
+    } row[] = {{"znver5", 16}, {"aarch64", 4}};
+    for (size_t i = 0; i < SK_COUNT(row); i++) {
+        sk_arena arena = {0};
+        sk_program **program;
+        sk_target target = {.vector_bits = 128, .features = SK_CPU_NEON, .cpu = "generic",
+                            .feature_text = "+neon", .triple = "aarch64-unknown-linux-gnu"};
+        sk_err err = {0};
+        char *bytes = NULL;
+        size_t size = 0;
+        if (strcmp(row[i].cpu, "aarch64") != 0)
+            sk_assert_ok(sk_cpu_target_named(row[i].cpu, &target, &err), &err);
+        compile_width(&target, row[i].w, &arena, &program, &bytes, &size);
+        assert_true(size > 1000);
+        sk_free(bytes);
+        sk_arena_free(&arena);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ops_for_this_cpu), cmocka_unit_test(ops_for_any_cpu),
         cmocka_unit_test(ops_for_level_2),  cmocka_unit_test(ops_for_level_3),
-        cmocka_unit_test(ops_for_level_4),
+        cmocka_unit_test(ops_for_level_4),  cmocka_unit_test(ops_compile_for_other_cpus),
     };
     sk_err err = {0};
     sk_jit_init(&jit, true);
