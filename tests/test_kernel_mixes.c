@@ -1,5 +1,6 @@
 /* test_kernel_mixes.c - attn_decode over mixes of two to four tiers, the default
- * mix in every accuracy class, keys and values of different sizes. */
+ * mix in every accuracy class, keys and values of different sizes, queries in
+ * 16 bits. */
 #include "sk_test.h"
 
 #include "kernel_cases.h"
@@ -20,6 +21,9 @@ static const kernel_row rows[] = {
     {A "d64 v128 h2 p64 l0" T "mid:vi8,kbf16:vf16", "", 0},
     {A "d96 v96 h2 p64 l1" T "good:vi8,kf16:vf16", "", 0},
     {A "d256 v256 h1 p64 l1" T "good:vi8,kf16:vf16", "", 0},
+    {A "d64 v64 h6 p16 l1" T "g8b8r16s32:vi8,kf16:vf16", "", 0},
+    {A "d64 v64 h2 p32 l1 qf16 of32 if32 tight good:vi8,kf16:vf16", "", 0},
+    {A "d64 v64 h2 p32 l0 qbf16 of32 if32 tight high:vi8,kf32:vf32,kf16:vbf16", "", 0},
 };
 
 int main(void)
