@@ -112,7 +112,7 @@ static LLVMValueRef narrow_by_hand(sk_lv *l, LLVMValueRef x)
     const LLVMValueRef by = LLVMBuildSub(l->b, sk_lv_u32(l, u, 126), shr_c(l, m, 23), "");
     const LLVMValueRef fraction =
         LLVMBuildOr(l->b, and_c(l, m, 0x7fffff), sk_lv_u32(l, u, 0x800000), "");
-    const LLVMValueRef n = LLVMBuildAdd(l->b, and_c(l, add_c(l, by, 0u - 1), 31), sk_lv_u32(l, u, 1), "");
+    const LLVMValueRef n = add_c(l, and_c(l, add_c(l, by, 0u - 1), 31), 1);
     const LLVMValueRef safe = above(l, n, 31, sk_lv_u32(l, u, 31), n);
     LLVMValueRef r = above(l, m, 0x33000000u, shift_round(l, fraction, safe), sk_lv_u32(l, u, 0));
     r = above(l, m, 0x387fffffu, normal, r);

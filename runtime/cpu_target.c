@@ -84,7 +84,9 @@ static uint32_t coarse_features(uint64_t set)
 void sk_cpu_target_fill(sk_target *out, const char *cpu, uint64_t set)
 {
     out->features = coarse_features(set);
-    out->vector_bits = out->features & SK_CPU_AVX512 ? 512 : out->features & SK_CPU_AVX2 ? 256 : 128;
+    out->vector_bits = out->features & SK_CPU_AVX512 ? 512
+                       : out->features & SK_CPU_AVX2 ? 256
+                                                     : 128;
     strncpy(out->cpu, cpu, sizeof out->cpu - 1);
     strcpy(out->triple, "x86_64-unknown-linux-gnu");
     char *at = out->feature_text;

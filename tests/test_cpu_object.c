@@ -184,7 +184,8 @@ static void memory_is_protected(void **state)
     X(data_writable, o->section[RODATA].sh_flags |= SHF_WRITE)                                \
     X(thread_local, o->section[RODATA].sh_flags |= SHF_TLS)                                   \
     X(init_array, o->section[RODATA].sh_type = SHT_INIT_ARRAY)                                \
-    X(zeros_huge, (o->section[RODATA].sh_type = SHT_NOBITS, o->section[RODATA].sh_size = 1ull << 40)) \
+    X(zeros_huge, (o->section[RODATA].sh_type = SHT_NOBITS,                                   \
+                   o->section[RODATA].sh_size = 1ull << 40))                                  \
     X(zeros_relocated, o->section[RODATA].sh_type = SHT_NOBITS)                               \
     X(no_code, o->section[TEXT].sh_flags = SHF_ALLOC)                                         \
     X(rel_without_addend, o->section[RELA_TEXT].sh_type = SHT_REL)                            \
