@@ -65,8 +65,8 @@ static sphkv_status list_equal(const dl_cache *a, const dl_cache *b, uint32_t la
         for (size_t i = 0; i < bytes; i++)
             if (p[i] != q[i])
                 return dl_fail(err, SPHKV_EVERIFY,
-                               "layer %u, list %u, page %u (%s, %u tokens): byte %zu is %02x against "
-                               "%02x", layer, list, r, a->tier[tier].text,
+                               "layer %u, list %u, page %u (%s, %u tokens): byte %zu is %02x "
+                               "against %02x", layer, list, r, a->tier[tier].text,
                                sphkv_ref_tokens(x->refs[r]), i, p[i], q[i]);
     }
     return SPHKV_OK;

@@ -201,7 +201,8 @@ double dl_nats(const float *logits, uint8_t byte)
 sphkv_status dl_stepper_open(const dl_llama *m, dl_cache *cache, dl_team *team, uint32_t batch,
                              dl_stepper *s, sphkv_error *err)
 {
-    const size_t b = batch, q = (size_t)m->heads * m->head_dim, kv = (size_t)m->kv_heads * m->head_dim;
+    const size_t b = batch, q = (size_t)m->heads * m->head_dim;
+    const size_t kv = (size_t)m->kv_heads * m->head_dim;
     const struct {
         float **to;
         size_t count;

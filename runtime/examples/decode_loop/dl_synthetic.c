@@ -63,6 +63,7 @@ typedef struct loop {
     dl_cache *c;
     float *k, *v, *q, *out;
     double prefill_append, prefill_encode; /* seconds */
+    double *attend;                        /* [steps] seconds of each step's attention */
     dl_error error;
     uint32_t checked; /* steps */
 } loop;
@@ -77,6 +78,7 @@ static sphkv_status loop_open(loop *l, sphkv_error *err)
     dl_new(&l->v, rows, sizeof *l->v, &st, err);
     dl_new(&l->q, heads, sizeof *l->q, &st, err);
     dl_new(&l->out, heads, sizeof *l->out, &st, err);
+    dl_new(&l->attend, l->o->steps, sizeof *l->attend, &st, err);
     return st;
 }
 
@@ -86,6 +88,7 @@ static void loop_close(loop *l)
     free(l->v);
     free(l->q);
     free(l->out);
+    free(l->attend);
 }
 
 static sphkv_status prefill(loop *l, sphkv_error *err)
@@ -107,6 +110,7 @@ static sphkv_status prefill(loop *l, sphkv_error *err)
 static sphkv_status step(loop *l, uint32_t at, bool check, sphkv_error *err)
 {
     dl_cache *c = l->c;
+    const double before = c->clock.attend;
     sphkv_status st = SPHKV_OK;
     for (uint32_t i = 0; st == SPHKV_OK && i < c->setup.layers; i++) {
         dl_synthetic_rows(c, l->o->seed, i, at, 1, l->k, l->v);
@@ -117,6 +121,7 @@ static sphkv_status step(loop *l, uint32_t at, bool check, sphkv_error *err)
         if (st == SPHKV_OK && check)
             st = dl_check(c, i, l->q, l->out, &l->error, err);
     }
+    l->attend[at - l->o->prefill] = c->clock.attend - before;
     l->checked += check;
     return st;
 }
@@ -125,16 +130,26 @@ static sphkv_status step(loop *l, uint32_t at, bool check, sphkv_error *err)
 
 typedef struct figures {
     double tokens;               /* of all steps and sequences */
-    double attend_us, grow_us;   /* per token, all layers */
+    double attend_us;            /* per token, all layers: the median step */
+    double mean_us;              /* the same over all steps */
+    double grow_us;              /* appending and coding, over all steps */
     double bytes, coded;         /* per token-head, share */
     double rms, bound;
 } figures;
+
+static int by_size(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
 
 static figures figures_of(const loop *l)
 {
     const dl_clock *t = &l->c->clock;
     figures f = {.tokens = (double)l->o->steps * l->c->batch};
-    f.attend_us = 1e6 * t->attend / f.tokens;
+    qsort(l->attend, l->o->steps, sizeof *l->attend, by_size);
+    f.attend_us = 1e6 * l->attend[l->o->steps / 2] / l->c->batch;
+    f.mean_us = 1e6 * t->attend / f.tokens;
     f.grow_us = 1e6 * (t->append + t->encode) / f.tokens;
     f.rms = dl_error_rms(&l->error);
     f.bound = dl_accuracy_bound(l->o->setup.accuracy);
@@ -153,7 +168,8 @@ static void tell_text(const loop *l, const figures *f)
     printf("cache: %.1f bytes per token and KV head with page padding, %.1f %% of tokens coded\n",
            f->bytes, 100 * f->coded);
     printf("attention: %.0f tokens/s of this part alone, %.1f us a token, %.2f us a token and "
-           "layer\n", 1e6 / f->attend_us, f->attend_us, f->attend_us / s->layers);
+           "layer (median step; mean %.1f us)\n", 1e6 / f->attend_us, f->attend_us,
+           f->attend_us / s->layers, f->mean_us);
     printf("append and encode: %.1f us a token, %.2f us a token and layer; prefill %.3f s + %.3f "
            "s\n", f->grow_us, f->grow_us / s->layers, l->prefill_append, l->prefill_encode);
     if (l->checked)
@@ -181,6 +197,7 @@ static void tell_json(const loop *l, const figures *f, cJSON *json)
     cJSON_AddNumberToObject(json, "bytes_per_token_head", f->bytes);
     cJSON_AddNumberToObject(json, "coded_share", f->coded);
     cJSON_AddNumberToObject(json, "attend_us_per_token", f->attend_us);
+    cJSON_AddNumberToObject(json, "attend_us_per_token_mean", f->mean_us);
     cJSON_AddNumberToObject(json, "attend_tokens_per_s", 1e6 / f->attend_us);
     cJSON_AddNumberToObject(json, "grow_us_per_token", f->grow_us);
     cJSON_AddNumberToObject(json, "prefill_append_s", l->prefill_append);

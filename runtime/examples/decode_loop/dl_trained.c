@@ -312,8 +312,8 @@ static void tell_head(const job *j, cJSON *json)
            j->m.heads, j->m.kv_heads, j->m.head_dim, j->test.count, j->test.window);
     if (j->train.count)
         printf("; codebooks from %u other windows", j->train.count);
-    printf("\n%-32s %8s %10s %12s %8s %8s %5s %8s\n", "tiers", "nats/B", "to double", "bytes/tok-hd",
-           "coded %", "windows", "page", "seconds");
+    printf("\n%-32s %8s %10s %12s %8s %8s %5s %8s\n", "tiers", "nats/B", "to double",
+           "bytes/tok-hd", "coded %", "windows", "page", "seconds");
 }
 
 sphkv_status dl_trained(const dl_options *o, dl_team *team, cJSON *json, sphkv_error *err)
