@@ -171,7 +171,7 @@ const float *sk_case_output(const sk_case *c, uint32_t copy, size_t *count)
     return s->out_f32;
 }
 
-static sk_status check_frame(const sk_case *c, uint32_t copy, sk_err *err)
+sk_status sk_case_intact(const sk_case *c, uint32_t copy, sk_err *err)
 {
     static const char *const names[SK_BUF_COUNT] = {"arena", "destination arena", "codebook", "q or k",
                                                     "v",     "out",               "index",    "list"};
@@ -189,7 +189,7 @@ static sk_status check_frame(const sk_case *c, uint32_t copy, sk_err *err)
 sk_status sk_case_judge(const sk_case *c, uint32_t copy, double *error, double *bound, sk_err *err)
 {
     double e = 0, b = 0;
-    sk_status st = check_frame(c, copy, err);
+    sk_status st = sk_case_intact(c, copy, err);
     if (st == SPHKV_OK) {
         switch (c->p.spec.kernel) {
         case SPHKV_KV_APPEND: st = sk_case_judge_append(c, copy, &e, &b, err); break;

@@ -65,6 +65,9 @@ void sk_case_poison(sk_case *c, uint32_t copy);
  * input. SPHKV_EVERIFY when error > bound, a redzone was touched, poison was
  * left in an output, or an unused slot is not zero. */
 sk_status sk_case_judge(const sk_case *c, uint32_t copy, double *error, double *bound, sk_err *err);
+/* The part of the judgement that needs no reference: redzones of a copy and what
+ * is only read are as they were made; else SPHKV_EVERIFY. */
+sk_status sk_case_intact(const sk_case *c, uint32_t copy, sk_err *err);
 /* Outputs of a copy as f32, [batch][heads][Dv], to compare two schedules; valid
  * until the next call. attn only: NULL for append and encode, whose judgement
  * does at any shape (equal codes are not asked of two encoders). */

@@ -84,6 +84,7 @@ static sk_status stand_check(field *f, stand *s, double *error, sk_err *err)
     if (st != SPHKV_OK) return st;
     sk_case_poison(&s->kase, 0);
     st = sk_lane_run(&s->lane, f->team, 0, err);
+    if (st == SPHKV_OK) st = sk_case_intact(&s->kase, 0, err);
     if (st != SPHKV_OK) return st;
     const float *out = sk_case_output(&s->kase, 0, &count);
     if (!out) return sk_fail(err, SPHKV_ENOMEM, "no memory for outputs");

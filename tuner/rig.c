@@ -110,21 +110,24 @@ static sk_status slot_take(sk_job *job, sk_desk *desk, uint32_t index, sk_fault_
 
 /* ---- the check ------------------------------------------------------------- */
 
-/* Where a kernel writes, for the fault hooks. */
-static void *written(const sk_job *job, size_t *bytes)
+/* A page or row that the run has just written, and the end of its buffer, for
+ * the fault hooks. */
+static uint8_t *written(const sk_job *job, uint8_t **end)
 {
     const sk_case *c = &job->kase;
-    uint32_t size = job->spec.out_dtype == SPHKV_F32 ? 4 : 2;
+    const sphkv_append_args *append = c->args.append;
+    const sphkv_encode_args *encode = c->args.encode;
+    size_t size = job->spec.out_dtype == SPHKV_F32 ? 4 : 2;
     switch (job->spec.kernel) {
     case SPHKV_ATTN_DECODE:
-        *bytes = (size_t)job->base_count * size;
-        return c->args.attn[0].out;
+        *end = (uint8_t *)c->args.attn->out + job->base_count * size;
+        return c->args.attn->out;
     case SPHKV_KV_APPEND:
-        *bytes = c->args.append[0].arena_bytes;
-        return c->args.append[0].arena;
+        *end = (uint8_t *)append->arena + append->arena_bytes;
+        return (uint8_t *)append->arena + (size_t)append->items->unit * SPHKV_UNIT_BYTES;
     default:
-        *bytes = c->args.encode[0].dst_arena_bytes;
-        return c->args.encode[0].dst_arena;
+        *end = (uint8_t *)encode->dst_arena + encode->dst_arena_bytes;
+        return (uint8_t *)encode->dst_arena + (size_t)encode->items->dst_unit * SPHKV_UNIT_BYTES;
     }
 }
 
@@ -149,12 +152,15 @@ static sk_status check_output(sk_job *job, const float *out, size_t count, sk_er
 static sk_status check_timed(sk_job *job, slot *s, sk_fault_kind fault, sk_err *err)
 {
     double error, bound;
-    size_t count = 0, bytes;
+    size_t count = 0;
+    uint8_t *end;
     sk_case_poison(&job->kase, 0);
     sk_status st = sk_lane_run(&s->lane, job->rig->team, 0, err);
     if (st != SPHKV_OK) return st;
-    void *out = written(job, &bytes);
-    sk_fault_spoil(fault, out, bytes);
+    uint8_t *out = written(job, &end);
+    sk_fault_spoil(fault, out, (size_t)(end - out));
+    st = sk_case_intact(&job->kase, 0, err);
+    if (st != SPHKV_OK) return st;
     if (job->spec.kernel != SPHKV_ATTN_DECODE)
         return sk_case_judge(&job->kase, 0, &error, &bound, err);
     const float *values = sk_case_output(&job->kase, 0, &count);
@@ -178,11 +184,11 @@ static sk_status slot_check(sk_job *job, sk_desk *desk, slot *s, sk_fault_kind f
 
 static sk_db_outcome outcome_of(sk_status st, sk_desk *desk, const char *message)
 {
-    bool redzone = strstr(message, "redzone") != NULL;
+    bool outside = strstr(message, "wrote outside") != NULL; /* words of sk_case_intact */
     switch (st) {
     case SPHKV_OK: return SK_OUTCOME_OK;
     case SPHKV_ENOMEM: return SK_OUTCOME_OOM;
-    case SPHKV_EVERIFY: return redzone ? SK_OUTCOME_ILLEGAL : SK_OUTCOME_WRONG;
+    case SPHKV_EVERIFY: return outside ? SK_OUTCOME_ILLEGAL : SK_OUTCOME_WRONG;
     case SPHKV_EUNSUPPORTED:
     case SPHKV_EINVAL:
         return atomic_load(&desk->phase) == SK_PHASE_COMPILE ? SK_OUTCOME_INVALID

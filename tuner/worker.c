@@ -192,7 +192,7 @@ static bool start(sk_worker *w)
 static void listen_words(sk_worker *w)
 {
     char text[1024];
-    ssize_t n;
+    ssize_t n = -1;
     while (w->words >= 0 && (n = read(w->words, text, sizeof text)) > 0)
         for (ssize_t i = 0; i < n; i++) {
             bool end = text[i] == '\n', room = w->said_len + 1 < sizeof w->said;

@@ -284,7 +284,8 @@ static sk_status open_set(command *c, sk_err *err)
     sk_free(installed);
     if (st != SPHKV_OK) return st;
     if (c->set->memory_only && c->options.db)
-        return sk_fail(err, SPHKV_EDB, "%.450s", c->set->warning);
+        return sk_fail(err, SPHKV_EDB, "%s%.400s", c->set->warning[0] ? "" : "no database at ",
+                       c->set->warning[0] ? c->set->warning : c->options.db);
     if (c->set->warning[0]) fprintf(stderr, "sphkv-bench: %s\n", c->set->warning);
     return SPHKV_OK;
 }

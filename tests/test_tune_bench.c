@@ -1,0 +1,48 @@
+/* test_tune_bench.c - sphkv-bench beside the winners that sphkv-tune found. */
+#include "tune_case.h"
+
+#include <cjson/cJSON.h>
+
+/* The bench runs the winner that was just found, and says so. */
+static void bench_uses_winners(void **state)
+{
+    tune_case *c = *state;
+    static const char *const tune[] = {"--kernels", "attn_decode", "--quiet", "--effort", "quick",
+                                       "--trials", "2", TUNE_SMALL, NULL};
+    static const char *const bench[] = {"--json", "--effort", "quick", "--repeat", "2", TUNE_SMALL,
+                                        NULL};
+    tune_case_expect(c, tune_case_run(c, TUNE_PROGRAM, tune), 0);
+    tune_case_expect(c, tune_case_run(c, BENCH_PROGRAM, bench), 0);
+    char *text = tune_case_read(c->out);
+    cJSON *root = cJSON_Parse(text);
+    const cJSON *results = cJSON_GetObjectItemCaseSensitive(root, "results"), *r;
+    assert_int_equal(cJSON_GetArraySize(results), 2);
+    cJSON_ArrayForEach(r, results) {
+        static const char *const numbers[] = {"median_us", "ns_per_token_head",
+                                              "bytes_per_token_head", "gbps", "bandwidth_gbps",
+                                              "roofline", "vs_dense_f16", "max_rel_err"};
+        const char *tiers = cJSON_GetObjectItemCaseSensitive(r, "tiers")->valuestring;
+        const char *match = cJSON_GetObjectItemCaseSensitive(r, "match")->valuestring;
+        bool dense = strcmp(tiers, "kf16:vf16") == 0;
+        assert_string_equal(match, dense ? "default" : "exact");
+        assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(r, "runs")), 2);
+        for (size_t i = 0; i < SK_COUNT(numbers); i++) {
+            const cJSON *x = cJSON_GetObjectItemCaseSensitive(r, numbers[i]);
+            if (!cJSON_IsNumber(x) || !(x->valuedouble >= 0)) fail_msg("%s: %s", numbers[i], text);
+        }
+        if (dense) assert_true(cJSON_GetObjectItemCaseSensitive(r, "vs_dense_f16")->valuedouble == 1);
+    }
+    cJSON_Delete(root);
+    sk_free(text);
+    tune_case_all_gone(c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TUNE_CASE(bench_uses_winners),
+    };
+    const char *missing = tune_case_missing();
+    if (missing) return sk_test_skip(missing);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,85 @@
+/* test_tune_faults.c - candidates that hang, crash, abort in the compiler, write
+ * out of bounds or are wrong: each is recorded as what it is, costs only itself,
+ * and is not tried again. Needs a build with the debug hooks. */
+#include "tune_case.h"
+
+#ifdef SK_DEBUG_HOOKS
+
+/* Trials 2 to 6 of kv_encode each suffer something else. */
+static void faults(void **state)
+{
+    tune_case *c = *state;
+    static const char *const words[] = {TUNE_ENCODE, "--trials", "6", NULL};
+    static const sk_db_outcome want[] = {SK_OUTCOME_OK,    SK_OUTCOME_WRONG,
+                                         SK_OUTCOME_CRASH, SK_OUTCOME_ILLEGAL,
+                                         SK_OUTCOME_HANG,  SK_OUTCOME_COMPILE_ERROR};
+    setenv("SPHKV_FAULT", "wrong:2,crash:3,oob:4,hang:5,abort:6", 1);
+    setenv("SPHKV_LIMIT", "8", 1);
+    int code = tune_case_run(c, TUNE_PROGRAM, words);
+    unsetenv("SPHKV_FAULT");
+    tune_case_expect(c, code, 0); /* the default is verified, so there is a winner */
+    sk_arena mem = {0};
+    sk_db_trial *list;
+    assert_int_equal(tune_case_trials(c, &mem, &list), SK_COUNT(want));
+    for (size_t i = 0; i < SK_COUNT(want); i++)
+        if (list[i].outcome != want[i])
+            fail_msg("trial %zu: %s (%s), not %s", i + 1, sk_db_outcome_text(list[i].outcome),
+                     list[i].message, sk_db_outcome_text(want[i]));
+    sk_arena_free(&mem);
+    tune_case_check_winners(c, 1);
+    /* Once more without faults: a failure is remembered, not repeated. */
+    size_t all;
+    tune_case_expect(c, tune_case_run(c, TUNE_PROGRAM, words), 0);
+    assert_int_equal(tune_case_count(c, SK_OUTCOME_OK, &all), 1);
+    assert_int_equal(all, SK_COUNT(want));
+    unsetenv("SPHKV_LIMIT");
+    tune_case_all_gone(c);
+}
+
+/* Faults of attention: its outputs are judged in another way. */
+static void attention_faults(void **state)
+{
+    tune_case *c = *state;
+    static const char *const words[] = {"--kernels", "attn_decode", "--quiet", "--effort", "quick",
+                                        "--trials", "4", TUNE_SMALL, NULL};
+    setenv("SPHKV_FAULT", "wrong:2,oob:3,illegal:4", 1);
+    int code = tune_case_run(c, TUNE_PROGRAM, words);
+    unsetenv("SPHKV_FAULT");
+    tune_case_expect(c, code, 0);
+    assert_int_equal(tune_case_count(c, SK_OUTCOME_WRONG, NULL), 1);
+    assert_int_equal(tune_case_count(c, SK_OUTCOME_ILLEGAL, NULL), 2);
+    tune_case_check_winners(c, 1);
+}
+
+/* A wrong default: there is nothing to compare with, and the command says so. */
+static void wrong_default(void **state)
+{
+    tune_case *c = *state;
+    static const char *const words[] = {TUNE_ENCODE, "--json", NULL};
+    setenv("SPHKV_FAULT", "wrong:1", 1);
+    int code = tune_case_run(c, TUNE_PROGRAM, words);
+    unsetenv("SPHKV_FAULT");
+    tune_case_expect(c, code, 1);
+    char *out = tune_case_read(c->out);
+    assert_non_null(strstr(out, "\"verified\":false"));
+    assert_non_null(strstr(out, "the default schedule: wrong"));
+    sk_free(out);
+}
+
+#endif
+
+int main(void)
+{
+#ifdef SK_DEBUG_HOOKS
+    const struct CMUnitTest tests[] = {
+        TUNE_CASE(faults),
+        TUNE_CASE(attention_faults),
+        TUNE_CASE(wrong_default),
+    };
+    const char *missing = tune_case_missing();
+    if (missing) return sk_test_skip(missing);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+#else
+    return sk_test_skip("faults on demand are in debug builds only");
+#endif
+}
