@@ -107,7 +107,8 @@ void sk_case_query_fill(const sk_spec *spec, uint32_t input, sk_rng *rng, const 
 }
 
 /* Unit codewords where the span is the group; else free ones that make a span
- * of about norm 1 together. */
+ * of about norm 1 together. In every other group the last codeword is a twin of
+ * the first, so that it shows who breaks ties wrongly. */
 void sk_case_book_fill(const sk_spec *spec, sk_rng *rng, uint8_t *book)
 {
     double word[32]; /* the largest group */
@@ -122,11 +123,13 @@ void sk_case_book_fill(const sk_spec *spec, sk_rng *rng, uint8_t *book)
             bool unit = at.seg[s].span_dims == seg->g;
             for (uint32_t j = 0; j < at.seg[s].groups * codes; j++) {
                 uint32_t group = j / codes, code = j % codes;
+                size_t row = (size_t)group * seg->g * codes;
                 fill_normal(rng, seg->g, word);
                 double scale = unit ? 1 / norm(word, seg->g) : 1 / sqrt(at.seg[s].span_dims);
+                bool twin = code == codes - 1 && group % 2 == 0;
                 for (uint32_t i = 0; i < seg->g; i++)
-                    sk_case_put(to, SPHKV_F16, (size_t)(group * seg->g + i) * codes + code,
-                                word[i] * scale);
+                    sk_case_put(to, SPHKV_F16, row + i * codes + code,
+                                twin ? sk_case_get(to, SPHKV_F16, row + i * codes) : word[i] * scale);
             }
         }
     }

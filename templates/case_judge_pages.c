@@ -117,6 +117,17 @@ static double distance(const uint8_t *book, const sk_segment *seg, uint32_t grou
     return sum;
 }
 
+/* Whether two codewords of a group are the same: then the lower index is the
+ * code. Other ties are not decided the same way by every rounding. */
+static bool same_word(const uint8_t *book, const sk_segment *seg, uint32_t group, uint32_t a,
+                      uint32_t b)
+{
+    const uint8_t *at = book + (size_t)group * seg->g * 2 * (1u << seg->b);
+    for (uint32_t i = 0; i < seg->g; i++, at += 2 * (1u << seg->b))
+        if (memcmp(at + 2 * a, at + 2 * b, 2) != 0) return false;
+    return true;
+}
+
 /* The code of one group of one token against all others. The excess is
  * relative to the best distance, or, where that is nearly none, to a hundredth
  * of a group's share of the span. A unit codeword is chosen by its inner
@@ -142,6 +153,7 @@ static sk_status judge_code(encode_judge *j, uint32_t s, uint32_t group, uint32_
         double d = distance(book, seg, group, i, k, r, &product, &norm2);
         if (unit) d = 2 - 2 * product / r;
         best = fmin(best, d);
+        if (i < code && same_word(book, seg, group, i, code)) j->worst = fmax(j->worst, 1);
         if (i != code) continue;
         got = d;
         *kc += product;
