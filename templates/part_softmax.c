@@ -28,56 +28,75 @@ static sk_val load_logits(sk_dec *c, sk_val t0, uint32_t h, uint32_t u, sk_val c
     return sk_sel(c, sk_ir_2(b, SK_OP_ULT, t, count), x, sk_ir_f32(b, -INFINITY));
 }
 
-/* Largest logit of a head, as a uniform value. */
-static sk_val page_max(sk_dec *c, uint32_t h, sk_val limit, sk_val count, uint32_t unroll,
-                       bool full)
+/* Heads that go through a loop together: their chains of dependent steps
+ * overlap, and the loop's start is paid once. */
+#define HEAD_TILE 4
+
+/* Largest logits of the heads h0 .. h0+hn-1, as uniform values. */
+static void page_max(sk_dec *c, uint32_t h0, uint32_t hn, sk_val limit, sk_val count, bool full,
+                     sk_val *m)
 {
     sk_builder *b = c->b;
-    sk_val top[4] = {SK_NONE};
-    for (uint32_t u = 0; u < unroll; u++)
-        top[u] = sk_ir_var(b, SK_LANE, sk_ir_f32(b, -INFINITY));
-    const sk_val t0 = sk_ir_for(b, c->zero, limit, unroll * c->w);
-    for (uint32_t u = 0; u < unroll; u++) {
-        const sk_val x = load_logits(c, t0, h, u, count, full);
-        sk_ir_set(b, top[u], sk_ir_2(b, SK_OP_FMAX, sk_ir_get(b, top[u]), x));
+    sk_val top[HEAD_TILE];
+    for (uint32_t h = 0; h < hn; h++) top[h] = sk_ir_var(b, SK_LANE, sk_ir_f32(b, -INFINITY));
+    const sk_val t0 = sk_ir_for(b, c->zero, limit, c->w);
+    for (uint32_t h = 0; h < hn; h++) {
+        const sk_val x = load_logits(c, t0, h0 + h, 0, count, full);
+        sk_ir_set(b, top[h], sk_ir_2(b, SK_OP_FMAX, sk_ir_get(b, top[h]), x));
     }
     sk_ir_end(b);
-    sk_val m = sk_ir_get(b, top[0]);
-    for (uint32_t u = 1; u < unroll; u++) m = sk_ir_2(b, SK_OP_FMAX, m, sk_ir_get(b, top[u]));
-    return sk_ir_1(b, SK_OP_RED_FMAX, m);
+    for (uint32_t h = 0; h < hn; h++) m[h] = sk_ir_1(b, SK_OP_RED_FMAX, sk_ir_get(b, top[h]));
 }
 
-/* Probabilities of a head, stored; returns their sum, uniform, in units of 1. */
-static sk_val page_exp(sk_dec *c, uint32_t h, sk_val m, sk_val limit, sk_val count,
-                       uint32_t unroll, bool full, bool i16)
+/* One vector of probabilities; masked lanes are 0. */
+static sk_val probability(sk_dec *c, uint32_t h, sk_val t0, uint32_t u, sk_val base, sk_val count,
+                          bool full, bool i16)
 {
     sk_builder *b = c->b;
+    const sk_val x = load_logits(c, t0, h, u, count, full);
     const bool fast = c->spec->accuracy == SPHKV_FAST;
-    const sk_val sum = sk_ir_var(b, SK_LANE, i16 ? sk_k(c, 0) : sk_ir_f32(b, 0.0f));
-    const sk_val base =
-        i16 ? sk_ir_2(b, SK_OP_FSUB, m, sk_ir_f32(b, log2f(PROB16_ONE))) : m;
-    const sk_val t0 = sk_ir_for(b, c->zero, limit, unroll * c->w);
-    sk_val p[4];
-    for (uint32_t u = 0; u < unroll; u++) {
-        const sk_val x = load_logits(c, t0, h, u, count, full);
-        p[u] = sk_ir_exp2(b, sk_ir_2(b, SK_OP_FSUB, x, base), fast);
-        if (i16) p[u] = sk_ir_1(b, SK_OP_F2I, p[u]);
-        if (!full && !i16) {
-            const sk_val t = sk_add(c, sk_add(c, t0, c->lane), sk_k(c, u * c->w));
-            p[u] = sk_sel(c, sk_ir_2(b, SK_OP_ULT, t, count), p[u], sk_ir_f32(b, 0.0f));
-        }
-        const sk_op plus = i16 ? SK_OP_ADD : SK_OP_FADD;
-        sk_ir_set(b, sum, sk_ir_2(b, plus, sk_ir_get(b, sum), p[u]));
-        if (!i16) sk_ir_stv(b, c->s, sk_mul(c, t0, 4), (h * c->tp + u * c->w) * 4, p[u]);
+    const sk_val p = sk_ir_exp2(b, sk_ir_2(b, SK_OP_FSUB, x, base), fast);
+    if (i16) return sk_ir_1(b, SK_OP_F2I, p);
+    if (full) return p;
+    const sk_val t = sk_add(c, sk_add(c, t0, c->lane), sk_k(c, u * c->w));
+    return sk_sel(c, sk_ir_2(b, SK_OP_ULT, t, count), p, sk_ir_f32(b, 0.0f));
+}
+
+/* Probabilities of the heads of a tile, stored; l: their sums, in units of 1. */
+static void page_exp(sk_dec *c, uint32_t h0, uint32_t hn, const sk_val *m, sk_val limit,
+                     sk_val count, bool full, bool i16, sk_val *l)
+{
+    sk_builder *b = c->b;
+    const sk_op plus = i16 ? SK_OP_ADD : SK_OP_FADD;
+    const uint32_t unroll = i16 ? 2 : 1;
+    sk_val sum[HEAD_TILE], base[HEAD_TILE];
+    for (uint32_t h = 0; h < hn; h++) {
+        sum[h] = sk_ir_var(b, SK_LANE, i16 ? sk_k(c, 0) : sk_ir_f32(b, 0.0f));
+        base[h] = i16 ? sk_ir_2(b, SK_OP_FSUB, m[h], sk_ir_f32(b, log2f(PROB16_ONE))) : m[h];
     }
-    for (uint32_t u = 0; i16 && u < unroll; u += 2) {
-        const sk_val pair = sk_ir_2(b, SK_OP_PACK16, p[u], p[u + 1]);
-        sk_ir_stv(b, c->s, sk_mul(c, t0, 2), h * c->tp * 4 + u * c->w * 2, pair);
+    const sk_val t0 = sk_ir_for(b, c->zero, limit, unroll * c->w);
+    for (uint32_t h = 0; h < hn; h++) {
+        const uint32_t row = (h0 + h) * c->tp * 4;
+        sk_val p[2];
+        for (uint32_t u = 0; u < unroll; u++) {
+            p[u] = probability(c, h0 + h, t0, u, base[h], count, full, i16);
+            sk_ir_set(b, sum[h], sk_ir_2(b, plus, sk_ir_get(b, sum[h]), p[u]));
+        }
+        if (i16)
+            sk_ir_stv(b, c->s, sk_mul(c, t0, 2), row, sk_ir_2(b, SK_OP_PACK16, p[0], p[1]));
+        else
+            sk_ir_stv(b, c->s, sk_mul(c, t0, 4), row, p[0]);
     }
     sk_ir_end(b);
-    if (!i16) return sk_ir_1(b, SK_OP_RED_FADD, sk_ir_get(b, sum));
-    const sk_val total = sk_ir_1(b, SK_OP_I2F, sk_ir_1(b, SK_OP_RED_UADD, sk_ir_get(b, sum)));
-    return sk_ir_2(b, SK_OP_FMUL, total, sk_ir_f32(b, 1.0f / PROB16_ONE));
+    for (uint32_t h = 0; h < hn; h++) {
+        const sk_val all = sk_ir_get(b, sum[h]);
+        if (!i16) {
+            l[h] = sk_ir_1(b, SK_OP_RED_FADD, all);
+            continue;
+        }
+        const sk_val total = sk_ir_1(b, SK_OP_I2F, sk_ir_1(b, SK_OP_RED_UADD, all));
+        l[h] = sk_ir_2(b, SK_OP_FMUL, total, sk_ir_f32(b, 1.0f / PROB16_ONE));
+    }
 }
 
 /* alpha, beta and the running pair of one head. beta carries 1/32767 when the
@@ -98,13 +117,14 @@ static void update(sk_dec *c, uint32_t h, sk_val m_page, sk_val l_page, bool i16
     sk_ir_stu(b, c->stat, c->zero, c->stat_beta + h * 4, beta);
 }
 
-static void softmax_heads(sk_dec *c, sk_val limit, sk_val count, uint32_t unroll, bool full,
-                          bool i16)
+static void softmax_heads(sk_dec *c, sk_val limit, sk_val count, bool full, bool i16)
 {
-    for (uint32_t h = 0; h < c->h; h++) {
-        const sk_val m = page_max(c, h, limit, count, unroll, full);
-        const sk_val l = page_exp(c, h, m, limit, count, unroll, full, i16);
-        update(c, h, m, l, i16);
+    for (uint32_t h0 = 0; h0 < c->h; h0 += HEAD_TILE) {
+        const uint32_t hn = c->h - h0 < HEAD_TILE ? c->h - h0 : HEAD_TILE;
+        sk_val m[HEAD_TILE], l[HEAD_TILE];
+        page_max(c, h0, hn, limit, count, full, m);
+        page_exp(c, h0, hn, m, limit, count, full, i16, l);
+        for (uint32_t h = 0; h < hn; h++) update(c, h0 + h, m[h], l[h], i16);
     }
 }
 
@@ -113,12 +133,10 @@ void sk_part_softmax(sk_dec *c, uint32_t tier_slot, sk_val count)
     sk_builder *b = c->b;
     const bool i16 = sk_dec_prob16(c->spec, c->sched, tier_slot);
     const uint32_t block = sk_dec_token_block(c->spec, c->sched, tier_slot);
-    uint32_t unroll = block / c->w;
-    if (unroll > 4) unroll = 4;
     /* a full page needs no masks */
     sk_ir_if(b, sk_ir_2(b, SK_OP_EQ, count, sk_k(c, c->p)));
-    softmax_heads(c, sk_k(c, c->p), count, unroll, true, i16);
+    softmax_heads(c, sk_k(c, c->p), count, true, i16);
     sk_ir_else(b);
-    softmax_heads(c, sk_round_up(c, count, block), count, unroll, false, i16);
+    softmax_heads(c, sk_round_up(c, count, block), count, false, i16);
     sk_ir_end(b);
 }
