@@ -91,4 +91,12 @@ void sk_append_ref(const sk_spec *spec, uint32_t tier_slot, const float *k, cons
  * times the plain bound of the class (S1's error where S1 is the worst). */
 sk_status sk_image_check(const sk_image *image, uint64_t seed, double *error, sk_err *err);
 
+/* For many images of one spec: their cases and references are made once. A set
+ * belongs to one spec and one seed; it fills itself. NULL set: as above. */
+typedef struct sk_check_set sk_check_set;
+sk_check_set *sk_check_set_make(void); /* NULL: no memory */
+void sk_check_set_free(sk_check_set *set); /* NULL is fine */
+sk_status sk_image_check_with(const sk_image *image, uint64_t seed, sk_check_set *set,
+                              double *error, sk_err *err);
+
 #endif

@@ -12,9 +12,19 @@
 #define CHECK_HEADS  2u
 #define CHECK_PARTS  3u
 
+/* All inputs, both list modes, and each tier alone. */
+#define CASES_MOST (2 * SK_INPUT_COUNT + SK_MAX_TIERS)
+
+struct sk_check_set {
+    sk_case kase[CASES_MOST]; /* in the order of sk_image_check */
+    bool made[CASES_MOST];
+};
+
 typedef struct image_check {
     const sk_image *image;
     uint64_t seed;
+    sk_check_set *set; /* cases to use again; may be NULL */
+    uint32_t at;       /* number of the next case */
     double worst; /* error over bound */
 } image_check;
 
@@ -86,28 +96,49 @@ static sk_status run_and_judge(image_check *check, const sk_image *image, sk_cas
                    why.message);
 }
 
+/* The case of the set, made when it is met first; or *own, which is the caller's. */
+static sk_status take_case(image_check *check, const sk_case_params *params, sk_case *own,
+                           sk_case **out, sk_err *err)
+{
+    uint32_t at = check->at++;
+    *out = NULL;
+    if (!check->set || at >= CASES_MOST) {
+        sk_status st = sk_case_make(params, own, err);
+        if (st == SPHKV_OK) *out = own;
+        return st;
+    }
+    sk_case *kase = &check->set->kase[at];
+    if (!check->set->made[at]) {
+        sk_status st = sk_case_make(params, kase, err);
+        if (st != SPHKV_OK) return st;
+        check->set->made[at] = true;
+    }
+    *out = kase;
+    return SPHKV_OK;
+}
+
 /* One case with one part and with several, in an order that changes with the
  * seed of the case. */
 static sk_status check_one(image_check *check, const sk_case_params *params, sk_err *err)
 {
-    sk_case c;
+    sk_case own, *c;
     sk_image image;
     sk_case_buffer workspace = {0};
-    sk_status st = sk_case_make(params, &c, err);
+    sk_status st = take_case(check, params, &own, &c, err);
     if (st != SPHKV_OK) return st;
-    st = image_for(check->image, &c, &image, err);
+    st = image_for(check->image, c, &image, err);
     if (st == SPHKV_OK) st = sk_case_buffer_make(&workspace, image.workspace, err);
     if (st == SPHKV_OK) {
         uint32_t first = params->seed % 2 ? CHECK_PARTS : 1;
-        give_workspace(&c, &workspace);
-        st = run_and_judge(check, &image, &c, first, err);
-        if (st == SPHKV_OK) st = run_and_judge(check, &image, &c, CHECK_PARTS + 1 - first, err);
+        give_workspace(c, &workspace);
+        st = run_and_judge(check, &image, c, first, err);
+        if (st == SPHKV_OK) st = run_and_judge(check, &image, c, CHECK_PARTS + 1 - first, err);
         if (st == SPHKV_OK && !sk_case_buffer_intact(&workspace))
             st = sk_fail(err, SPHKV_EVERIFY, "check of input %s: wrote outside of its workspace",
                          sk_input_name(params->input));
     }
     sk_case_buffer_free(&workspace);
-    sk_case_free(&c);
+    if (c == &own) sk_case_free(c);
     return st;
 }
 
@@ -158,9 +189,27 @@ static double plain_bound(const sk_spec *spec)
     }
 }
 
+sk_check_set *sk_check_set_make(void)
+{
+    return sk_calloc(1, sizeof(sk_check_set));
+}
+
+void sk_check_set_free(sk_check_set *set)
+{
+    for (uint32_t i = 0; set && i < CASES_MOST; i++)
+        if (set->made[i]) sk_case_free(&set->kase[i]);
+    sk_free(set);
+}
+
 sk_status sk_image_check(const sk_image *image, uint64_t seed, double *error, sk_err *err)
 {
-    image_check check = {.image = image, .seed = seed};
+    return sk_image_check_with(image, seed, NULL, error, err);
+}
+
+sk_status sk_image_check_with(const sk_image *image, uint64_t seed, sk_check_set *set,
+                              double *error, sk_err *err)
+{
+    image_check check = {.image = image, .seed = seed, .set = set};
     const sk_spec *spec = &image->spec;
     bool attn = spec->kernel == SPHKV_ATTN_DECODE;
     sk_status st = SPHKV_OK;

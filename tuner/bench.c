@@ -79,7 +79,7 @@ static sk_status stand_check(field *f, stand *s, double *error, sk_err *err)
 {
     size_t count;
     double first;
-    sk_status st = sk_ready_check(&s->code, CHECK_SEED, err);
+    sk_status st = sk_ready_check(&s->code, CHECK_SEED, NULL, err);
     *error = s->code.error;
     if (st != SPHKV_OK) return st;
     sk_case_poison(&s->kase, 0);

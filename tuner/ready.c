@@ -47,7 +47,7 @@ sk_status sk_ready_load(sk_ready *r, const sk_target *host, const sphkv_maxima *
     return sk_code_image(r->code, &r->spec, &r->schedule, maxima, &r->image, err);
 }
 
-sk_status sk_ready_check(sk_ready *r, uint64_t seed, sk_err *err)
+sk_status sk_ready_check(sk_ready *r, uint64_t seed, sk_check_set *set, sk_err *err)
 {
     const sphkv_maxima maxima = {.size = sizeof maxima,
                                  .batch = 4,
@@ -56,7 +56,7 @@ sk_status sk_ready_check(sk_ready *r, uint64_t seed, sk_err *err)
                                  .parts = 4};
     sk_image image;
     sk_status st = sk_code_image(r->code, &r->spec, &r->schedule, &maxima, &image, err);
-    if (st == SPHKV_OK) st = sk_image_check(&image, seed, &r->error, err);
+    if (st == SPHKV_OK) st = sk_image_check_with(&image, seed, set, &r->error, err);
     r->checked = st == SPHKV_OK;
     return st;
 }

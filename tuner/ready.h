@@ -29,8 +29,9 @@ sk_status sk_ready_compile(sk_ready *r, const sk_target *target, const sk_jit_ll
 sk_status sk_ready_adopt(sk_ready *r, const sk_db_artifact *artifact, sk_err *err);
 sk_status sk_ready_load(sk_ready *r, const sk_target *host, const sphkv_maxima *maxima,
                         sk_err *err);
-/* Small shapes that cover every path, against the double reference. */
-sk_status sk_ready_check(sk_ready *r, uint64_t seed, sk_err *err);
+/* Small shapes that cover every path, against the double reference. set: of this
+ * spec and seed, or NULL. */
+sk_status sk_ready_check(sk_ready *r, uint64_t seed, sk_check_set *set, sk_err *err);
 void sk_ready_free(sk_ready *r); /* a zeroed one is fine */
 
 #endif

@@ -29,6 +29,7 @@ typedef struct sk_rig {
     sk_jit jit;
     const sk_jit_llvm_api *api;
     sk_team *team;
+    sk_check_set *checks; /* made as they are met; NULL: made each time */
     sk_sweep sweep;
     bool sweep_made;
     uint32_t cursor;
@@ -47,6 +48,7 @@ static sk_status rig_open(sk_job *job, sk_err *err)
         sk_free(rig);
         return st;
     }
+    rig->checks = sk_check_set_make();
     job->rig = rig;
     return SPHKV_OK;
 }
@@ -173,7 +175,7 @@ static sk_status slot_check(sk_job *job, sk_desk *desk, slot *s, sk_fault_kind f
     sk_status st = SPHKV_OK;
     sk_desk_enter(desk, SK_PHASE_CHECK, s->index);
     if (fault != SK_FAULT_ABORT) sk_fault_strike(fault);
-    if (!s->ready.checked) st = sk_ready_check(&s->ready, CHECK_SEED, err);
+    if (!s->ready.checked) st = sk_ready_check(&s->ready, CHECK_SEED, job->rig->checks, err);
     sk_desk_enter(desk, SK_PHASE_CHECK, s->index);
     if (st == SPHKV_OK && !s->timed_checked) st = check_timed(job, s, fault, err);
     s->timed_checked = st == SPHKV_OK;
