@@ -115,13 +115,20 @@ typedef struct logit_stats {
     double n, sum, sum2, most;
 } logit_stats;
 
+/* Keys of a page as they were coded, into f->k. */
+static void decode_keys(attn_fill *f, const sk_case_page *page, uint32_t kv_head)
+{
+    size_t sub = f->c->p.lists_per_seq == 1 ? kv_head * page_bytes(f, page->tier) : 0;
+    sk_page_decode_ref(&f->c->p.spec, page->tier,
+                       f->arena + (size_t)page->unit * SPHKV_UNIT_BYTES + sub, page->count,
+                       head_book(f, kv_head), f->k, NULL);
+}
+
 static void add_page_stats(attn_fill *f, const sk_case_page *page, uint32_t kv_head, double scale,
                            logit_stats *stats)
 {
     const sk_spec *spec = &f->c->p.spec;
-    size_t sub = f->c->p.lists_per_seq == 1 ? kv_head * page_bytes(f, page->tier) : 0;
-    sk_page_decode_ref(spec, page->tier, f->arena + (size_t)page->unit * SPHKV_UNIT_BYTES + sub,
-                       page->count, head_book(f, kv_head), f->k, NULL);
+    decode_keys(f, page, kv_head);
     for (uint32_t h = 0; h < spec->heads_per_kv; h++)
         for (uint32_t t = 0; t < page->count; t++) {
             double dot = 0;
@@ -135,12 +142,37 @@ static void add_page_stats(attn_fill *f, const sk_case_page *page, uint32_t kv_h
         }
 }
 
+/* SK_IN_EXTREME: queries lean towards the longest key of their list, or away
+ * from it. One that is nearly orthogonal to all long keys has logits that are
+ * nothing but cancellation, which no bound on logits can account for. */
+static void lean_queries(attn_fill *f, size_t at, size_t end, size_t step, uint32_t kv_head)
+{
+    const sk_spec *spec = &f->c->p.spec;
+    double *longest = f->v, most = 0; /* rows of values are free here */
+    for (size_t i = at; i < end; i += step) {
+        decode_keys(f, &f->s->page[i], kv_head);
+        for (uint32_t t = 0; t < f->s->page[i].count; t++) {
+            const double *k = f->k + (size_t)t * spec->d;
+            double length = sk_case_norm(k, spec->d);
+            if (length <= most) continue;
+            most = length;
+            memcpy(longest, k, spec->d * sizeof *longest);
+        }
+    }
+    for (uint32_t h = 0; h < spec->heads_per_kv && most > 0; h++) {
+        double *q = f->q + (size_t)h * spec->d, length = sk_case_norm(q, spec->d);
+        double lean = (h % 2 ? -6 : 6) / sqrt((double)spec->d) / most;
+        for (uint32_t i = 0; i < spec->d; i++)
+            q[i] = q[i] / length + lean * longest[i];
+    }
+}
+
 /* What a query row is multiplied by. */
 static double query_factor(const attn_fill *f, const logit_stats *s, uint32_t row, double nominal)
 {
     double want = f->c->p.input == SK_IN_CANCEL ? 2 : 1 + 3 * (row % 7) / 6.0, have = nominal;
     if (f->c->p.input == SK_IN_PEAKY || f->c->p.input == SK_IN_EXTREME) {
-        want = f->c->p.input == SK_IN_PEAKY ? 40 : 32;
+        want = f->c->p.input == SK_IN_EXTREME ? 32 : row % 2 ? 12 : 40; /* others count, or not */
         have = s->most;
     } else if (s->n >= 8) {
         double mean = s->sum / s->n;
@@ -174,6 +206,7 @@ static void fill_queries(attn_fill *f)
                                f->q + (size_t)h * spec->d);
         list_range(f->s, p->lists_per_seq == 1 ? seq : n, &at, &end);
         size_t most = p->quick_fill ? 2 : 64, step = (end - at) / most + 1;
+        if (p->input == SK_IN_EXTREME) lean_queries(f, at, end, step, kv_head);
         for (size_t i = at; i < end; i += step)
             add_page_stats(f, &f->s->page[i], kv_head, scale, stats);
         for (uint32_t h = 0; h < hpk; h++) {

@@ -100,6 +100,7 @@ void sk_case_query_fill(const sk_spec *spec, uint32_t input, sk_rng *rng, const 
                         double *q);
 /* A seeded packed codebook of one KV head. */
 void sk_case_book_fill(const sk_spec *spec, sk_rng *rng, uint8_t *book);
+double sk_case_norm(const double *x, uint32_t n);
 /* Stores and reads numbers of an sphkv_dtype. */
 void sk_case_put(void *base, uint32_t dtype, size_t index, double x);
 double sk_case_get(const void *base, uint32_t dtype, size_t index);

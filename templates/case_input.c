@@ -23,7 +23,7 @@ static void fill_normal(sk_rng *rng, uint32_t n, double *x)
         x[i] = sk_rng_normal(rng);
 }
 
-static double norm(const double *x, uint32_t n)
+double sk_case_norm(const double *x, uint32_t n)
 {
     double sum = 0;
     for (uint32_t i = 0; i < n; i++)
@@ -69,7 +69,7 @@ static void fill_extreme(const sk_spec *spec, sk_rng *rng, uint32_t count, doubl
         double radius = spread(rng, -20, 34);
         fill_normal(rng, spec->d, kt);
         fill_normal(rng, spec->dv, vt);
-        double scale = t % 16 == 5 ? 0 : radius / norm(kt, spec->d); /* some keys are zero */
+        double scale = t % 16 == 5 ? 0 : radius / sk_case_norm(kt, spec->d); /* some keys are zero */
         for (uint32_t i = 0; i < spec->d; i++)
             kt[i] *= scale;
         for (uint32_t c = 0; c < spec->dv; c++)
@@ -99,7 +99,7 @@ void sk_case_query_fill(const sk_spec *spec, uint32_t input, sk_rng *rng, const 
                         double *q)
 {
     fill_normal(rng, spec->d, q);
-    double length = norm(q, spec->d);
+    double length = sk_case_norm(q, spec->d);
     for (uint32_t i = 0; i < spec->d; i++) {
         if (input == SK_IN_PEAKY) q[i] = peak[i] + 0.3 * q[i] / length;
         if (input == SK_IN_CANCEL) q[i] = 1 + 0.1 * q[i];
@@ -125,7 +125,7 @@ void sk_case_book_fill(const sk_spec *spec, sk_rng *rng, uint8_t *book)
                 uint32_t group = j / codes, code = j % codes;
                 size_t row = (size_t)group * seg->g * codes;
                 fill_normal(rng, seg->g, word);
-                double scale = unit ? 1 / norm(word, seg->g) : 1 / sqrt(at.seg[s].span_dims);
+                double scale = unit ? 1 / sk_case_norm(word, seg->g) : 1 / sqrt(at.seg[s].span_dims);
                 bool twin = code == codes - 1 && group % 2 == 0;
                 for (uint32_t i = 0; i < seg->g; i++)
                     sk_case_put(to, SPHKV_F16, row + i * codes + code,
