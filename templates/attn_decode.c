@@ -106,6 +106,8 @@ static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_targe
     if (!form_used) return sk_fail(err, SPHKV_EINVAL, "lut form fits no tier of the mix");
     if (!prob_used) return sk_fail(err, SPHKV_EINVAL, "prob=i16 fits no tier of the mix or class");
     if (!dense && s->v[SK_T_ktok] != 1) return sk_fail(err, SPHKV_EINVAL, "ktok without dense keys");
+    if (s->v[SK_T_spread] != 10 && (!coded || s->v[SK_T_prefetch] == 0))
+        return sk_fail(err, SPHKV_EINVAL, "spread without coded keys or without prefetch");
     if (!coded && s->v[SK_T_lut_build] != SK_LUT_FUSED)
         return sk_fail(err, SPHKV_EINVAL, "lut_build=separate without coded keys");
     return SPHKV_OK;
@@ -115,10 +117,11 @@ static void default_schedule(const sk_spec *spec, const sk_target *target, sk_sc
 {
     memset(out, 0, sizeof *out);
     uint32_t w = target->vector_bits >= 256 ? 8 : 4;
-    bool dense = false;
+    bool dense = false, dense_only = true;
     for (uint32_t i = 0; i < spec->ntiers; i++) {
         const sk_segment *seg = sk_dec_seg(spec, i);
         dense |= seg->kind != SK_KEY_CODED;
+        dense_only &= seg->kind != SK_KEY_CODED;
         while (seg->kind == SK_KEY_CODED && 1u << seg->b < w) w /= 2;
     }
     out->v[SK_T_w] = (int32_t)w;
@@ -126,6 +129,7 @@ static void default_schedule(const sk_spec *spec, const sk_target *target, sk_sc
     out->v[SK_T_vch] = spec->heads_per_kv <= 8 ? 16 : 8;
     out->v[SK_T_vtok] = 2;
     out->v[SK_T_prefetch] = 1;
+    out->v[SK_T_spread] = dense_only ? 10 : 30;
     out->v[SK_T_prob] = SK_PROB_I16;
     bool prob = false;
     for (uint32_t i = 0; i < spec->ntiers; i++) prob |= sk_dec_prob16(spec, out, i);

@@ -5,6 +5,7 @@
  *   part_logits.c   logits of one page into s[head][token]
  *   part_softmax.c  page softmax: probabilities, factors, running (m, l)
  *   part_value.c    probabilities times values into acc[head][channel]
+ *   part_prefetch.c the lines of a later page, spread over logits and values
  *
  * Scratch of one block (f32 unless said otherwise), H = heads_per_kv:
  *   qs   [H][D]      q * scale * log2(e): all logits are in units of log2
@@ -70,6 +71,16 @@ void sk_part_logits(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk
                     sk_val next);
 void sk_part_softmax(sk_dec *c, uint32_t tier_slot, sk_val count);
 void sk_part_values(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk_val next);
+/* One line of work is one prefetch or none: `next` in steps of a loop, so that
+ * requests never queue up. Logits of coded keys ask for the first part of the
+ * page in `steps` equal shares (share k by sk_prefetch_share), values for the
+ * rest; dense keys and their values each mirror what they read. */
+uint32_t sk_prefetch_share_lines(const sk_dec *c, uint32_t tier_slot);
+uint32_t sk_prefetch_steps(const sk_dec *c, uint32_t tier_slot);
+/* Asks for share `k` (a value). */
+void sk_prefetch_share(sk_dec *c, uint32_t tier_slot, sk_val next, sk_val k);
+/* Byte of the page where the share of the values begins. */
+uint32_t sk_prefetch_values_from(const sk_dec *c, uint32_t tier_slot);
 /* Whether this tier's probabilities are 16-bit integers. */
 bool sk_dec_prob16(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
 /* Token vectors handled together by the logits of this tier: s is written, and

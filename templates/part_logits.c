@@ -291,11 +291,12 @@ static void pair16_groups(sk_dec *c, sk_val field, sk_val lut, sk_val t0, sk_val
     }
 }
 
-static void logits_pair16(sk_dec *c, const sk_segment *seg, const sk_seg_layout *lay, sk_val page,
-                          sk_val limit, sk_val lut)
+static void logits_pair16(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
+                          sk_val limit, sk_val lut, sk_val next)
 {
     sk_builder *b = c->b;
-    const uint32_t block = sk_pair16_block(lay->groups);
+    const sk_segment *seg = sk_dec_seg(c->spec, tier_slot);
+    const uint32_t block = sk_pair16_block(c->spec, lay->groups);
     const sk_val field = sk_ir_ptr_add(b, page, sk_k(c, lay->code_off), 1);
     const sk_val inv = sk_ir_ptr_add(b, lut, sk_k(c, lay->groups * c->h * 128), 1);
     const sk_val t0 = sk_ir_for(b, c->zero, limit, 64);
@@ -303,6 +304,9 @@ static void logits_pair16(sk_dec *c, const sk_segment *seg, const sk_seg_layout 
         sk_val sum[8];
         for (uint32_t k = 0; k < 8; k++) sum[k] = sk_ir_var(b, SK_LANE, sk_k(c, 0));
         const sk_val j0 = sk_ir_for(b, c->zero, sk_k(c, lay->groups), block);
+        const sk_val turn = sk_add(c, sk_mul(c, sk_shr(c, t0, 6), c->h), sk_k(c, h));
+        const sk_val step = sk_shr(c, j0, (uint32_t)__builtin_ctz(block));
+        sk_prefetch_share(c, tier_slot, next, sk_add(c, sk_mul(c, turn, lay->groups / block), step));
         pair16_groups(c, field, lut, t0, j0, block, h, sum);
         sk_ir_end(b);
         const sk_val unit = sk_ir_ldu(b, SK_LD_F32, inv, c->zero, h * 4);
@@ -315,19 +319,6 @@ static void logits_pair16(sk_dec *c, const sk_segment *seg, const sk_seg_layout 
         }
     }
     sk_ir_end(b);
-}
-
-/* Coded keys are a small part of a page: their lines of the next page are
- * asked for here, ahead of the loop over values. */
-static void prefetch_keys(sk_dec *c, const sk_segment *seg, const sk_seg_layout *lay,
-                          sk_val next)
-{
-    if (next == SK_NONE) return;
-    const uint32_t from = lay->rscale_off != SK_NO_FIELD ? lay->rscale_off : lay->radius_off;
-    const uint32_t end = lay->code_off + lay->groups * c->p * seg->b / 8;
-    const sk_val i = sk_ir_for(c->b, sk_k(c, from), sk_k(c, end), 64);
-    sk_ir_prefetch(c->b, next, i, 0);
-    sk_ir_end(c->b);
 }
 
 void sk_part_logits(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk_val lut,
@@ -343,13 +334,14 @@ void sk_part_logits(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk
         logits_dense(c, seg, &lay.seg[0], page, limit, next);
         return;
     }
-    prefetch_keys(c, seg, &lay.seg[0], next);
     sk_unpack_radius_scales(c, seg, &lay.seg[0], page);
     if (form == SK_FORM_PAIR16) {
-        logits_pair16(c, seg, &lay.seg[0], page, limit, lut);
+        logits_pair16(c, tier_slot, &lay.seg[0], page, limit, lut, next);
         return;
     }
-    const sk_val t0 = sk_ir_for(b, c->zero, limit, form == SK_FORM_PERM ? 2 * c->w : c->w);
+    const uint32_t block = form == SK_FORM_PERM ? 2 * c->w : c->w;
+    const sk_val t0 = sk_ir_for(b, c->zero, limit, block);
+    sk_prefetch_share(c, tier_slot, next, sk_shr(c, t0, (uint32_t)__builtin_ctz(block)));
     for (uint32_t h = 0; form == SK_FORM_PERM && h < c->h; h += 4)
         perm_tile(c, tier_slot, &lay.seg[0], page, lut, t0, h, c->h - h < 4 ? c->h - h : 4);
     if (form == SK_FORM_ROWS) rows_chunk(c, tier_slot, &lay.seg[0], page, lut, t0);

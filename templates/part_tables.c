@@ -159,7 +159,7 @@ static void perm_tables(sk_dec *c, const sk_segment *seg, sk_val cb, sk_val lut)
 static sk_val pair16_scale(sk_dec *c, uint32_t groups, sk_val ftab, sk_val inv, uint32_t h)
 {
     sk_builder *b = c->b;
-    const uint32_t block = sk_pair16_block(groups);
+    const uint32_t block = sk_pair16_block(c->spec, groups);
     const sk_val top = sk_ir_var(b, SK_WARP, sk_ir_f32(b, 1e-30f));
     const sk_val j = sk_ir_for(b, c->zero, sk_k(c, groups), block);
     const sk_val from = sk_mul(c, j, c->h * 64);

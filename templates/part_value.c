@@ -69,13 +69,23 @@ static void value_token(sk_dec *c, const value_form *f, sk_val v0, sk_val off, s
     }
 }
 
-/* The next page's lines at the place that is read now, one at a time. */
-static void value_prefetch(sk_dec *c, const value_form *f, sk_val next, sk_val off, uint32_t vtok)
+/* The rest of the next page, in even steps over all blocks and tokens: step k
+ * asks for what lies from k * stride on. */
+static void value_prefetch(sk_dec *c, uint32_t tier_slot, sk_val next, sk_val c0, sk_val t0,
+                           uint32_t full)
 {
     if (next == SK_NONE) return;
-    for (uint32_t x = 0; x * c->w < (uint32_t)c->sched->v[SK_T_vch]; x += 16 / c->w ? 16 / c->w : 1)
-        for (uint32_t at = 0; at < vtok * f->step; at += 64)
-            sk_ir_prefetch(c->b, next, off, vector_disp(c, f, x) + at);
+    sk_page_layout lay;
+    sk_page_layout_get(c->spec, tier_slot, &lay);
+    const uint32_t vch = (uint32_t)c->sched->v[SK_T_vch], vtok = (uint32_t)c->sched->v[SK_T_vtok];
+    const uint32_t from = sk_prefetch_values_from(c, tier_slot), end = lay.units * SPHKV_UNIT_BYTES;
+    const uint32_t steps = c->cp / vch * (full / vtok);
+    if (from >= end) return;
+    /* a multiple of vtok, so that t0 * stride / vtok is whole */
+    const uint32_t stride = ((end - from + steps - 1) / steps + vtok - 1) / vtok * vtok;
+    const sk_val block = sk_mul(c, sk_shr(c, c0, (uint32_t)__builtin_ctz(vch)), full / vtok * stride);
+    const sk_val at = sk_add(c, block, sk_mul(c, t0, stride / vtok));
+    for (uint32_t i = 0; i < stride; i += 64) sk_ir_prefetch(c->b, next, at, from + i);
 }
 
 /* Adds the block's sums to acc, with the page's factors. */
@@ -113,9 +123,6 @@ static void value_tile(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay,
     const uint32_t vtok = (uint32_t)c->sched->v[SK_T_vtok];
     const uint32_t tokens = f->pairs ? c->tp / 2 : c->tp;
     const sk_val v0 = sk_ir_ptr_add(b, page, sk_k(c, lay->value_off), 1);
-    const sk_val ahead =
-        next == SK_NONE || h0 > 0 ? SK_NONE
-                                  : sk_ir_ptr_add(b, next, sk_k(c, lay->value_off), 1);
     const sk_val c0 = sk_ir_for(b, c->zero, sk_k(c, c->cp), vch);
     sk_val acc[SPHKV_MAX_HEADS_PER_KV][8];
     for (uint32_t h = 0; h < hn; h++)
@@ -126,7 +133,7 @@ static void value_tile(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay,
     const sk_val t0 = sk_ir_for(b, c->zero, steps, vtok);
     const sk_val off = sk_add(c, block, sk_mul(c, t0, f->step));
     const sk_val poff = sk_mul(c, t0, f->pairs && !f->i16 ? 8 : 4);
-    value_prefetch(c, f, ahead, off, vtok);
+    value_prefetch(c, tier_slot, h0 > 0 ? SK_NONE : next, c0, t0, tokens);
     for (uint32_t i = 0; i < vtok; i++) value_token(c, f, v0, off, poff, i, h0, hn, acc);
     sk_ir_end(b);
     value_fold(c, tier_slot, lay, page, f, c0, h0, hn, acc);
