@@ -64,10 +64,11 @@ sk_status sk_job_make(const sk_spec *spec, const sk_shape *shape, const sk_devic
         return st;
     }
     out->answer = sk_shared_alloc(sizeof *out->answer);
+    out->code = sk_shared_alloc(SK_MAX_ENTRANTS * sizeof *out->code);
     if (spec->kernel == SPHKV_ATTN_DECODE)
         out->base_count = (size_t)shape->batch * shape->kv_heads * spec->heads_per_kv * spec->dv;
     if (out->base_count) out->base = sk_shared_alloc(out->base_count * sizeof *out->base);
-    if (!out->answer || (out->base_count && !out->base)) {
+    if (!out->answer || !out->code || (out->base_count && !out->base)) {
         sk_job_free(out);
         return sk_fail(err, SPHKV_ENOMEM, "no shared memory");
     }
@@ -135,6 +136,7 @@ void sk_job_free(sk_job *job)
     sk_space_free(&job->space);
     sk_free(job->spec_text);
     sk_shared_free(job->answer, sizeof *job->answer);
+    sk_shared_free(job->code, SK_MAX_ENTRANTS * sizeof *job->code);
     sk_shared_free(job->base, job->base_count * sizeof *job->base);
     memset(job, 0, sizeof *job);
 }

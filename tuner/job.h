@@ -19,7 +19,7 @@
 
 #define SK_SAMPLES_MOST 64  /* pairs of a trial */
 #define SK_ROUNDS_MOST 256  /* of a final */
-#define SK_CODE_MOST ((size_t)16 << 20)
+#define SK_CODE_MOST ((size_t)4 << 20)
 
 /* Samples to take. */
 typedef struct sk_effort {
@@ -45,17 +45,22 @@ typedef struct sk_answer {
     uint32_t entrants, entrant[SK_MAX_ENTRANTS];
     uint32_t rounds, streams;
     double time[SK_MAX_ENTRANTS][SK_ROUNDS_MOST], sweep[SK_ROUNDS_MOST];
-    /* code that was asked for */
-    char entries[2048], launch[4096], ir_hash[65];
-    uint64_t code_bytes;
-    /* the compiler, after a probe */
-    char compiler[96];
     double read_bytes, write_bytes; /* of the inputs that the worker made */
     /* the default's result at the timed shape, for attn_decode */
     uint32_t base_ready;
     double magnitude;      /* RMS of sum p |v| */
-    uint8_t code[SK_CODE_MOST]; /* last: only touched when code is sent */
 } sk_answer;
+
+/* Code on its way between processes, in shared memory: an sk_db_artifact whose
+ * texts and bytes lie in place. */
+typedef struct sk_code_slot {
+    uint32_t status;       /* sk_status of a compile */
+    uint32_t index;        /* of the candidate */
+    char message[400];
+    char entries[2048], launch[4096], ir_hash[65];
+    uint64_t code_bytes;
+    uint8_t code[SK_CODE_MOST]; /* last: touched as far as it is used */
+} sk_code_slot;
 
 typedef struct sk_job {
     const sk_kernel *kernel;
@@ -73,6 +78,7 @@ typedef struct sk_job {
     sk_case kase;            /* inputs at the timed shape */
     bool case_made, case_by_worker;
     sk_answer *answer;       /* shared */
+    sk_code_slot *code;      /* shared, [SK_MAX_ENTRANTS]: what the worker loads; 0 = the default */
     float *base;             /* shared: the default's outputs at the timed shape */
     size_t base_count;
     struct sk_rig *rig;      /* the worker's own; NULL in the parent */

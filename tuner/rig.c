@@ -8,7 +8,6 @@
 
 #include "check.h"
 #include "fault.h"
-#include "jit.h"
 #include "ready.h"
 
 #define CHECK_SEED 1 /* of the small shapes: as the runtime's own check */
@@ -26,8 +25,6 @@ typedef struct slot {
 } slot;
 
 typedef struct sk_rig {
-    sk_jit jit;
-    const sk_jit_llvm_api *api;
     sk_team *team;
     sk_check_set *checks; /* made as they are met; NULL: made each time */
     sk_sweep sweep;
@@ -41,9 +38,7 @@ static sk_status rig_open(sk_job *job, sk_err *err)
     if (job->rig) return SPHKV_OK;
     sk_rig *rig = sk_calloc(1, sizeof *rig);
     if (!rig) return sk_fail(err, SPHKV_ENOMEM, "no memory for a worker's tables");
-    sk_jit_init(&rig->jit, true);
-    sk_status st = sk_jit_get(&rig->jit, &rig->api, err);
-    if (st == SPHKV_OK) st = sk_team_start(job->shape.threads, &rig->team, err);
+    sk_status st = sk_team_start(job->shape.threads, &rig->team, err);
     if (st != SPHKV_OK) {
         sk_free(rig);
         return st;
@@ -77,8 +72,30 @@ static slot *slot_find(sk_rig *rig, uint32_t index)
     return NULL;
 }
 
-/* Compiles and loads a candidate, unless this worker holds it already. */
-static sk_status slot_take(sk_job *job, sk_desk *desk, uint32_t index, sk_fault_kind fault,
+static sk_status slot_load(sk_job *job, slot *s, const sk_code_slot *code, sk_err *err)
+{
+    const sk_db_artifact artifact = {.kind = "obj",
+                                     .entries = code->entries,
+                                     .launch = code->launch,
+                                     .ir_hash = code->ir_hash,
+                                     .format_version = SPHKV_FORMAT_VERSION,
+                                     .args_version = SPHKV_ARGS_VERSION,
+                                     .bytes = code->code,
+                                     .size = (size_t)code->code_bytes};
+    const sk_schedule *schedule = &job->space.candidate[s->index].schedule;
+    sk_status st = sk_ready_start(&job->spec, schedule, &s->ready, err);
+    if (st == SPHKV_OK) st = sk_ready_adopt(&s->ready, &artifact, err);
+    if (st == SPHKV_OK) st = sk_job_inputs(job, err);
+    if (st == SPHKV_OK)
+        st = sk_ready_load(&s->ready, &job->device->target, &job->maxima, err);
+    if (st == SPHKV_OK)
+        st = sk_lane_make(&s->ready.image, &job->kase, &job->rig->cursor,
+                          job->read_bytes + job->write_bytes, &s->lane, err);
+    return st;
+}
+
+/* Loads a candidate, unless this worker holds it already. */
+static sk_status slot_take(sk_job *job, sk_desk *desk, uint32_t index, const sk_code_slot *code,
                            slot **out, sk_err *err)
 {
     sk_rig *rig = job->rig;
@@ -87,22 +104,11 @@ static sk_status slot_take(sk_job *job, sk_desk *desk, uint32_t index, sk_fault_
     for (uint32_t i = 0; i < SLOTS && !s; i++)
         if (!rig->slots[i].used) s = &rig->slots[i];
     if (!s) return sk_fail(err, SPHKV_EINTERNAL, "a worker is full");
-    sk_desk_enter(desk, SK_PHASE_COMPILE, index);
-    if (fault == SK_FAULT_ABORT) sk_fault_strike(fault);
-    const sk_schedule *schedule = &job->space.candidate[index].schedule;
-    const sk_target *target = &job->device->target;
-    sk_status st = sk_ready_start(&job->spec, schedule, &s->ready, err);
-    if (st == SPHKV_OK) st = sk_ready_compile(&s->ready, target, rig->api, err);
-    if (st == SPHKV_OK) {
-        sk_desk_enter(desk, SK_PHASE_LOAD, index);
-        st = sk_job_inputs(job, err);
-    }
-    if (st == SPHKV_OK) st = sk_ready_load(&s->ready, target, &job->maxima, err);
-    if (st == SPHKV_OK)
-        st = sk_lane_make(&s->ready.image, &job->kase, &rig->cursor,
-                          job->read_bytes + job->write_bytes, &s->lane, err);
+    sk_desk_enter(desk, SK_PHASE_LOAD, index);
+    if (code->index != index) return sk_fail(err, SPHKV_EINTERNAL, "the code of another candidate");
     s->used = true;
     s->index = index;
+    sk_status st = slot_load(job, s, code, err);
     if (st != SPHKV_OK)
         slot_drop(s);
     else
@@ -174,7 +180,7 @@ static sk_status slot_check(sk_job *job, sk_desk *desk, slot *s, sk_fault_kind f
 {
     sk_status st = SPHKV_OK;
     sk_desk_enter(desk, SK_PHASE_CHECK, s->index);
-    if (fault != SK_FAULT_ABORT) sk_fault_strike(fault);
+    sk_fault_strike(fault);
     if (!s->ready.checked) st = sk_ready_check(&s->ready, CHECK_SEED, job->rig->checks, err);
     sk_desk_enter(desk, SK_PHASE_CHECK, s->index);
     if (st == SPHKV_OK && !s->timed_checked) st = check_timed(job, s, fault, err);
@@ -191,10 +197,6 @@ static sk_db_outcome outcome_of(sk_status st, sk_desk *desk, const char *message
     case SPHKV_OK: return SK_OUTCOME_OK;
     case SPHKV_ENOMEM: return SK_OUTCOME_OOM;
     case SPHKV_EVERIFY: return outside ? SK_OUTCOME_ILLEGAL : SK_OUTCOME_WRONG;
-    case SPHKV_EUNSUPPORTED:
-    case SPHKV_EINVAL:
-        return atomic_load(&desk->phase) == SK_PHASE_COMPILE ? SK_OUTCOME_INVALID
-                                                             : SK_OUTCOME_WRONG;
     default:
         return atomic_load(&desk->phase) <= SK_PHASE_LOAD ? SK_OUTCOME_COMPILE_ERROR
                                                           : SK_OUTCOME_WRONG;
@@ -233,7 +235,6 @@ static sk_status take_pairs(sk_job *job, slot *s, slot *base, sk_err *err)
 static sk_status serve_probe(sk_job *job, sk_desk *desk, sk_err *err)
 {
     sk_answer *a = job->answer;
-    snprintf(a->compiler, sizeof a->compiler, "%s", job->rig->api->version);
     sk_desk_enter(desk, SK_PHASE_LOAD, SK_NONE);
     sk_status st = sk_job_inputs(job, err);
     a->read_bytes = job->read_bytes;
@@ -250,11 +251,11 @@ static sk_status serve_trial(sk_job *job, sk_desk *desk, uint32_t index, uint32_
     a->error = -1;
     a->samples = 0;
     drop_others(job->rig, &index, 1);
-    sk_status st = slot_take(job, desk, 0, index ? SK_FAULT_NONE : fault, &base, err);
+    sk_status st = slot_take(job, desk, 0, &job->code[0], &base, err);
     if (st == SPHKV_OK && index && !a->base_ready) /* of an earlier run: check it here */
         st = slot_check(job, desk, base, SK_FAULT_NONE, err);
     if (st == SPHKV_OK && index) st = settle(job, desk, base, err);
-    if (st == SPHKV_OK) st = slot_take(job, desk, index, fault, &s, err);
+    if (st == SPHKV_OK) st = slot_take(job, desk, index, &job->code[1], &s, err);
     if (st == SPHKV_OK) st = slot_check(job, desk, s, fault, err);
     if (st != SPHKV_OK) return st;
     a->error = s->ready.error;
@@ -288,7 +289,7 @@ static sk_status serve_final(sk_job *job, sk_desk *desk, uint32_t rounds, sk_err
     drop_others(job->rig, a->entrant, n);
     for (uint32_t i = 0; i < n; i++) {
         slot *s;
-        sk_status st = slot_take(job, desk, a->entrant[i], SK_FAULT_NONE, &s, err);
+        sk_status st = slot_take(job, desk, a->entrant[i], &job->code[i], &s, err);
         if (st == SPHKV_OK) st = slot_check(job, desk, s, SK_FAULT_NONE, err);
         if (st == SPHKV_OK) st = settle(job, desk, s, err);
         if (st != SPHKV_OK) return st;
@@ -311,24 +312,6 @@ static sk_status serve_final(sk_job *job, sk_desk *desk, uint32_t rounds, sk_err
     return SPHKV_OK;
 }
 
-static sk_status serve_code(sk_job *job, sk_desk *desk, uint32_t index, sk_err *err)
-{
-    slot *s;
-    sk_answer *a = job->answer;
-    sk_status st = slot_take(job, desk, index, SK_FAULT_NONE, &s, err);
-    if (st != SPHKV_OK) return st;
-    const sk_db_artifact *code = &s->ready.artifact;
-    if (code->size > SK_CODE_MOST || strlen(code->entries) >= sizeof a->entries ||
-        strlen(code->launch) >= sizeof a->launch)
-        return sk_fail(err, SPHKV_EINTERNAL, "code of %zu bytes is too large to keep", code->size);
-    snprintf(a->entries, sizeof a->entries, "%s", code->entries);
-    snprintf(a->launch, sizeof a->launch, "%s", code->launch);
-    snprintf(a->ir_hash, sizeof a->ir_hash, "%s", code->ir_hash);
-    memcpy(a->code, code->bytes, code->size);
-    a->code_bytes = code->size;
-    return SPHKV_OK;
-}
-
 void sk_rig_serve(void *user, sk_desk *desk, const uint32_t request[SK_REQUEST_WORDS])
 {
     sk_job *job = user;
@@ -340,7 +323,6 @@ void sk_rig_serve(void *user, sk_desk *desk, const uint32_t request[SK_REQUEST_W
             break;
         case SK_ASK_TRIAL: st = serve_trial(job, desk, request[1], request[2], &err); break;
         case SK_ASK_FINAL: st = serve_final(job, desk, request[1], &err); break;
-        case SK_ASK_CODE: st = serve_code(job, desk, request[1], &err); break;
         default: st = sk_fail(&err, SPHKV_EINTERNAL, "request %u", request[0]);
         }
     job->answer->status = st;

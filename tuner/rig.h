@@ -1,5 +1,6 @@
-/* rig.h - the worker's side of a job: compile, load, check, measure, as asked.
- * See search.h for who asks. */
+/* rig.h - the worker's side of a job: load, check, measure, as asked. Code comes
+ * in the job's slots (see forge.h): there is no compiler here. See search.h for
+ * who asks. */
 #ifndef SK_RIG_H
 #define SK_RIG_H
 
@@ -7,10 +8,9 @@
 #include "worker.h"
 
 typedef enum sk_ask {
-    SK_ASK_PROBE, /* is there a compiler: answer.compiler */
-    SK_ASK_TRIAL, /* [1] candidate, [2] number of the trial */
-    SK_ASK_FINAL, /* answer.entrant[], the default first; [1] rounds, [2] with a sweep */
-    SK_ASK_CODE   /* [1] candidate: answer.code and its texts */
+    SK_ASK_PROBE, /* makes the inputs: answer.read_bytes, write_bytes */
+    SK_ASK_TRIAL, /* [1] candidate, [2] number of the trial; code in slots 0 and 1 */
+    SK_ASK_FINAL  /* answer.entrant[], the default first, code in their slots; [1] rounds */
 } sk_ask;
 
 /* An sk_worker_fn; user is an sk_job. */

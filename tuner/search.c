@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "forge.h"
 #include "progress.h"
 #include "rig.h"
 
@@ -17,14 +18,16 @@ typedef struct search {
     sk_store *store;
     const sk_search_params *p;
     sk_progress *progress;   /* may be NULL */
-    sk_worker worker;
+    sk_worker worker;        /* measures */
+    sk_forge forge;          /* compiles */
     sk_walk walk;
     sk_tried *tried;         /* [count] */
+    sk_made *made;           /* [count]: code at hand, of those that may get into the final */
     uint32_t count, cap;
     uint32_t best;           /* place in tried of the fastest so far */
     uint32_t now;            /* trials run by this command */
     double started;
-    bool stopped, prepared;
+    bool stopped, prepared, forging;
     sk_result *out;
 } search;
 
@@ -43,7 +46,8 @@ static bool tick(void *user)
 {
     search *s = user;
     if (s->progress) {
-        s->progress->phase = sk_phase_text(atomic_load(&s->worker.desk->phase));
+        s->progress->phase = s->forging ? "compile"
+                                        : sk_phase_text(atomic_load(&s->worker.desk->phase));
         sk_progress_draw(s->progress);
     }
     return !(s->p->stop && *s->p->stop);
@@ -64,7 +68,6 @@ static sk_status ask(search *s, const uint32_t request[SK_REQUEST_WORDS], sk_rep
     }
     sk_answer *a = s->job->answer;
     a->message[sizeof a->message - 1] = '\0';
-    a->compiler[sizeof a->compiler - 1] = '\0';
     return a->status == SPHKV_OK ? SPHKV_OK : sk_fail(err, a->status, "%s", a->message);
 }
 
@@ -81,14 +84,18 @@ static sk_status prepare(search *s, sk_err *err)
     sk_report report;
     const sk_answer *a = s->job->answer;
     if (s->prepared) return SPHKV_OK;
-    sk_status st = s->job->case_by_worker ? SPHKV_OK : sk_job_inputs(s->job, err);
+    sk_status st = sk_forge_make(s->job, &s->p->limits, s->p->compilers, &s->forge, err);
+    s->forging = true;
+    if (st == SPHKV_OK)
+        st = sk_forge_probe(&s->forge, tick, s, s->store->compiler, &s->stopped, err);
+    s->forging = false;
+    if (st == SPHKV_OK && !s->job->case_by_worker) st = sk_job_inputs(s->job, err);
     if (st == SPHKV_OK) st = ask(s, request, &report, err);
     if (st != SPHKV_OK) return st;
     if (!plausible(a->read_bytes) || !plausible(a->write_bytes))
         return sk_fail(err, SPHKV_EINTERNAL, "a worker counts %g bytes", a->read_bytes);
     s->job->read_bytes = a->read_bytes;
     s->job->write_bytes = a->write_bytes;
-    snprintf(s->store->compiler, sizeof s->store->compiler, "%s", a->compiler);
     s->prepared = true;
     return SPHKV_OK;
 }
@@ -145,66 +152,34 @@ static void try_candidate(search *s, uint32_t index, uint32_t ordinal, sk_tried 
     }
 }
 
-/* A candidate whose IR could not be built: no worker needed. */
-static void tried_unbuilt(const sk_candidate *c, uint32_t index, sk_tried *t)
+/* One that never came to be run: refused by its builder or by the compiler. */
+static void tried_unmade(uint32_t index, const sk_made *made, sk_tried *t)
 {
     memset(t, 0, sizeof *t);
     t->index = index;
     t->error = -1;
-    t->outcome = c->built == SPHKV_EUNSUPPORTED || c->built == SPHKV_EINVAL
-                     ? SK_OUTCOME_INVALID
-                     : SK_OUTCOME_COMPILE_ERROR;
-    snprintf(t->message, sizeof t->message, "%.399s", c->reason ? c->reason : "no IR");
+    t->outcome = made->outcome;
+    memcpy(t->message, made->message, sizeof t->message);
+    t->seconds = made->seconds;
 }
 
+/* Room for one more in tried and made. */
 static sk_tried *next_tried(search *s, sk_err *err)
 {
     if (s->count == s->cap) {
         uint32_t cap = s->cap ? 2 * s->cap : 32;
-        sk_tried *more = sk_realloc(s->tried, cap * sizeof *more);
-        if (!more) {
+        sk_tried *tried = sk_realloc(s->tried, cap * sizeof *tried);
+        if (tried) s->tried = tried;
+        sk_made *made = sk_realloc(s->made, cap * sizeof *made);
+        if (made) s->made = made;
+        if (!tried || !made) {
             (void)sk_fail(err, SPHKV_ENOMEM, "no memory for %u trials", cap);
             return NULL;
         }
-        s->tried = more;
         s->cap = cap;
     }
+    memset(&s->made[s->count], 0, sizeof *s->made);
     return &s->tried[s->count];
-}
-
-/* Found in the database, or tried and stored. *counted: there is one more. */
-static sk_status obtain(search *s, uint32_t index, bool *counted, sk_err *err)
-{
-    const sk_candidate *c = &s->job->space.candidate[index];
-    sk_tried *t = next_tried(s, err);
-    *counted = false;
-    if (!t) return SPHKV_ENOMEM;
-    sk_status st = sk_store_find(s->store, s->job, index, t, err);
-    if (st == SPHKV_ENOTFOUND) {
-        bool mine = sk_store_lock(s->store, s->job, index);
-        if (!mine && index != 0) {
-            s->out->busy++;
-            return SPHKV_OK;
-        }
-        st = sk_store_find(s->store, s->job, index, t, err); /* another may just have put it */
-        if (st == SPHKV_ENOTFOUND) {
-            st = prepare(s, err);
-            if (st == SPHKV_OK && c->built == SPHKV_OK) try_candidate(s, index, s->count + 1, t);
-            if (st == SPHKV_OK && c->built != SPHKV_OK) tried_unbuilt(c, index, t);
-            if (st == SPHKV_OK && !s->stopped) {
-                st = sk_store_put(s->store, s->job, t, false, err);
-                s->now++;
-            }
-        }
-        if (mine) sk_store_unlock(s->store, s->job, index);
-    }
-    if (s->stopped) return SPHKV_OK;
-    if (st != SPHKV_OK) return st;
-    s->count++;
-    s->out->failed += t->outcome != SK_OUTCOME_OK;
-    s->out->found += t->found;
-    *counted = true;
-    return SPHKV_OK;
 }
 
 /* Everything that is known already, the default first. */
@@ -258,10 +233,29 @@ static void show(search *s, const sk_tried *t)
     sk_text_free(&text);
 }
 
-static bool enough(const search *s)
+/* The trial that next_tried gave is complete. */
+static void count_tried(search *s, sk_made *made)
+{
+    uint32_t at = s->count++;
+    const sk_tried *t = &s->tried[at];
+    bool first = at == 0, right = t->outcome == SK_OUTCOME_OK;
+    s->out->failed += !right;
+    s->out->found += t->found;
+    if (made && right && (first || t->ratio >= FINALIST_LEAST)) {
+        s->made[at] = *made;
+        memset(made, 0, sizeof *made);
+    }
+    if (first || (right && t->ratio > NEW_BEST * s->tried[s->best].ratio)) {
+        s->best = at;
+        sk_walk_best(&s->walk, t->index);
+    }
+    show(s, t);
+}
+
+static bool enough(const search *s, uint32_t ahead)
 {
     double left = s->p->seconds - (sk_progress_now() - s->started);
-    if (s->stopped || (s->p->trials && s->count >= s->p->trials)) return true;
+    if (s->stopped || (s->p->trials && s->count + ahead >= s->p->trials)) return true;
     return s->p->seconds > 0 && s->count > 0 && left < FINAL_SHARE * s->p->seconds;
 }
 
@@ -275,24 +269,118 @@ static bool default_failed(search *s)
     return true;
 }
 
+/* Candidates that are compiled together, each under its lock. */
+typedef struct batch {
+    uint32_t n, index[SK_FORGE_MOST];
+    sk_made made[SK_FORGE_MOST];
+    bool end; /* the space is exhausted */
+} batch;
+
+/* Up to `most` candidates that nobody has tried; those found are counted at
+ * once. The default goes alone: without it nothing else is worth compiling. */
+static sk_status collect(search *s, uint32_t most, batch *b, sk_err *err)
+{
+    memset(b, 0, sizeof *b);
+    while (b->n < most && !enough(s, b->n)) {
+        uint32_t index;
+        bool more;
+        sk_status st = sk_walk_next(&s->walk, &index, &more, err);
+        b->end = st == SPHKV_OK && !more;
+        if (st != SPHKV_OK || !more) return st;
+        if (!sk_store_lock(s->store, s->job, index) && index != 0) {
+            s->out->busy++;
+            continue;
+        }
+        sk_tried *t = next_tried(s, err);
+        st = t ? sk_store_find(s->store, s->job, index, t, err) : SPHKV_ENOMEM;
+        if (st == SPHKV_OK) {
+            count_tried(s, NULL);
+            sk_store_unlock(s->store, s->job, index);
+            continue;
+        }
+        if (st != SPHKV_ENOTFOUND) return st;
+        b->index[b->n++] = index;
+        if (index == 0) break;
+    }
+    return SPHKV_OK;
+}
+
+static sk_status compile_batch(search *s, batch *b, sk_err *err)
+{
+    sk_order order[SK_FORGE_MOST];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < b->n; i++) {
+        const sk_candidate *c = &s->job->space.candidate[b->index[i]];
+        bool refused = c->built == SPHKV_EUNSUPPORTED || c->built == SPHKV_EINVAL;
+        if (c->built == SPHKV_OK) {
+            order[n++] = (sk_order){b->index[i], s->count + 1 + i, &b->made[i]};
+            continue;
+        }
+        b->made[i].outcome = refused ? SK_OUTCOME_INVALID : SK_OUTCOME_COMPILE_ERROR;
+        snprintf(b->made[i].message, sizeof b->made[i].message, "%.399s",
+                 c->reason ? c->reason : "no IR");
+    }
+    s->forging = true;
+    sk_status st = sk_forge_run(&s->forge, order, n, tick, s, &s->stopped, err);
+    s->forging = false;
+    return st;
+}
+
+/* Measures what was compiled, one after the other. */
+static sk_status try_batch(search *s, batch *b, sk_err *err)
+{
+    sk_status st = SPHKV_OK;
+    for (uint32_t i = 0; i < b->n && st == SPHKV_OK && !s->stopped; i++) {
+        sk_made *made = &b->made[i];
+        sk_tried *t = next_tried(s, err);
+        if (!t) return SPHKV_ENOMEM;
+        if (made->outcome == SK_OUTCOME_OK) {
+            const sk_made *base = b->index[i] == 0 ? made : &s->made[0];
+            st = sk_made_show(base, 0, &s->job->code[0], err);
+            if (st == SPHKV_OK) st = sk_made_show(made, b->index[i], &s->job->code[1], err);
+            if (st == SPHKV_OK) try_candidate(s, b->index[i], s->count + 1, t);
+            t->seconds += made->seconds;
+        } else {
+            tried_unmade(b->index[i], made, t);
+        }
+        if (st != SPHKV_OK || s->stopped) break;
+        st = sk_store_put(s->store, s->job, t, NULL, err);
+        s->now++;
+        if (st == SPHKV_OK) count_tried(s, made);
+    }
+    return st;
+}
+
+/* The default's code, when its trial was found and not made. */
+static sk_status need_default(search *s, sk_err *err)
+{
+    if (s->count == 0 || s->made[0].bytes) return SPHKV_OK;
+    const sk_order order = {0, 0, &s->made[0]};
+    s->forging = true;
+    sk_status st = sk_forge_run(&s->forge, &order, 1, tick, s, &s->stopped, err);
+    s->forging = false;
+    if (st != SPHKV_OK || s->stopped || s->made[0].outcome == SK_OUTCOME_OK) return st;
+    return sk_fail(err, SPHKV_ECOMPILE, "the default schedule: %.400s", s->made[0].message);
+}
+
 static sk_status explore(search *s, sk_err *err)
 {
+    bool end = false;
     sk_status st = recall(s, err);
     if (st == SPHKV_OK && s->count && s->progress) s->progress->done = s->count;
-    while (st == SPHKV_OK && !default_failed(s) && !enough(s)) {
-        uint32_t index;
-        bool more, counted;
-        st = sk_walk_next(&s->walk, &index, &more, err);
-        if (st != SPHKV_OK || !more) break;
-        st = obtain(s, index, &counted, err);
-        if (st != SPHKV_OK || s->stopped || !counted) continue;
-        const sk_tried *t = &s->tried[s->count - 1];
-        bool better = t->outcome == SK_OUTCOME_OK && t->ratio > NEW_BEST * s->tried[s->best].ratio;
-        if (s->count == 1 || better) {
-            s->best = s->count - 1;
-            sk_walk_best(&s->walk, index);
+    while (st == SPHKV_OK && !end && !default_failed(s) && !enough(s, 0)) {
+        batch b;
+        st = collect(s, s->prepared ? s->forge.seats : 1, &b, err);
+        end = b.end;
+        if (st == SPHKV_OK && b.n) st = prepare(s, err);
+        if (st == SPHKV_OK && b.n) st = need_default(s, err);
+        if (st == SPHKV_OK && b.n && !s->stopped) st = compile_batch(s, &b, err);
+        if (st == SPHKV_OK && !s->stopped) st = try_batch(s, &b, err);
+        for (uint32_t i = 0; i < b.n; i++) {
+            sk_store_unlock(s->store, s->job, b.index[i]);
+            sk_made_free(&b.made[i]);
         }
-        show(s, t);
+        if (s->stopped) return SPHKV_OK;
     }
     return st;
 }
@@ -322,6 +410,30 @@ static uint32_t pick_finalists(const search *s, uint32_t most, uint32_t *place)
     return n;
 }
 
+/* Code of all finalists into their slots; compiled again when it was not kept.
+ * One that does not compile now leaves the final. */
+static sk_status show_finalists(search *s, uint32_t *place, uint32_t *n, sk_err *err)
+{
+    sk_order order[SK_MAX_ENTRANTS];
+    uint32_t orders = 0, kept = 0;
+    for (uint32_t i = 0; i < *n; i++)
+        if (!s->made[place[i]].bytes)
+            order[orders++] = (sk_order){s->tried[place[i]].index, 0, &s->made[place[i]]};
+    s->forging = true;
+    sk_status st = sk_forge_run(&s->forge, order, orders, tick, s, &s->stopped, err);
+    s->forging = false;
+    for (uint32_t i = 0; i < *n && st == SPHKV_OK && !s->stopped; i++) {
+        sk_made *made = &s->made[place[i]];
+        if (!made->bytes && i == 0)
+            return sk_fail(err, SPHKV_ECOMPILE, "the default schedule: %.400s", made->message);
+        if (!made->bytes) continue;
+        place[kept] = place[i];
+        st = sk_made_show(made, s->tried[place[i]].index, &s->job->code[kept++], err);
+    }
+    if (st == SPHKV_OK && !s->stopped) *n = kept;
+    return st;
+}
+
 /* The worker measures them; one who breaks the final is put out of it. */
 static sk_status run_final(search *s, uint32_t *place, uint32_t *n, sk_err *err)
 {
@@ -330,9 +442,11 @@ static sk_status run_final(search *s, uint32_t *place, uint32_t *n, sk_err *err)
     if (s->progress) s->progress->phase = "final";
     for (;;) {
         sk_report report;
+        sk_status st = show_finalists(s, place, n, err);
+        if (st != SPHKV_OK || s->stopped) return st;
         a->entrants = *n;
         for (uint32_t i = 0; i < *n; i++) a->entrant[i] = s->tried[place[i]].index;
-        sk_status st = ask(s, request, &report, err);
+        st = ask(s, request, &report, err);
         if (st == SPHKV_OK || s->stopped) return st;
         uint32_t blamed = *n - 1; /* when nobody can be named: the slowest */
         for (uint32_t i = 1; i < *n; i++)
@@ -369,14 +483,6 @@ static void take_final(const search *s, sk_tried *t, uint32_t i)
     t->roofline = sk_tried_ratio(a->sweep, a->time[i], t->samples);
     t->bandwidth_gbps =
         (s->job->read_bytes + s->job->write_bytes) / t->median_us * 1e-3;
-}
-
-static sk_status fetch_code(search *s, uint32_t index, sk_err *err)
-{
-    const uint32_t request[SK_REQUEST_WORDS] = {SK_ASK_CODE, index};
-    sk_report report;
-    s->job->answer->code_bytes = 0;
-    return ask(s, request, &report, err);
 }
 
 static sk_status fill_result(search *s, const sk_tried *win, const sk_tried *base,
@@ -416,9 +522,9 @@ static sk_status conclude(search *s, const uint32_t *place, uint32_t n, sk_err *
     sk_tried *base = &s->tried[place[0]], *win = &s->tried[place[v.winner]];
     take_final(s, base, 0);
     take_final(s, win, v.winner);
-    st = fetch_code(s, win->index, err);
-    if (st == SPHKV_OK && base != win) st = sk_store_put(s->store, s->job, base, false, err);
-    if (st == SPHKV_OK) st = sk_store_put(s->store, s->job, win, true, err);
+    const sk_db_artifact code = sk_made_artifact(&s->made[place[v.winner]]);
+    if (base != win) st = sk_store_put(s->store, s->job, base, NULL, err);
+    if (st == SPHKV_OK) st = sk_store_put(s->store, s->job, win, &code, err);
     const sk_win record = {win, base, v.speedup, ties.s, base->median_us};
     if (st == SPHKV_OK) st = sk_store_win(s->store, s->job, &record, err);
     if (st == SPHKV_OK) {
@@ -438,6 +544,7 @@ static sk_status finish(search *s, sk_err *err)
     sk_status st = prepare(s, err);
     if (st != SPHKV_OK) return s->stopped ? SPHKV_OK : st;
     st = run_final(s, place, &n, &why);
+    if (st == SPHKV_ENOMEM || st == SPHKV_ECOMPILE) return sk_fail(err, st, "%s", why.message);
     if (s->stopped) return SPHKV_OK;
     if (st != SPHKV_OK) {
         snprintf(s->out->message, sizeof s->out->message, "the final round: %.360s", why.message);
@@ -521,6 +628,9 @@ sk_status sk_search_run(sk_job *job, sk_store *store, const sk_search_params *pa
     *stopped = s.stopped;
     if (s.progress) sk_progress_clear(s.progress);
     sk_worker_free(&s.worker);
+    sk_forge_free(&s.forge);
+    for (uint32_t i = 0; i < s.count; i++) sk_made_free(&s.made[i]);
+    sk_free(s.made);
     sk_walk_free(&s.walk);
     sk_free(s.tried);
     return st;

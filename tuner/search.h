@@ -18,6 +18,7 @@ struct sk_progress;
 typedef struct sk_search_params {
     uint32_t trials;     /* most, those of earlier runs included; 0 = all */
     double seconds;      /* for this job, final round included; 0 = any */
+    uint32_t compilers;  /* at once, at most; 0 = one per CPU */
     sk_limits limits;
     struct sk_progress *progress;
     const volatile int *stop; /* set by a signal; may be NULL */

@@ -187,26 +187,11 @@ sk_status sk_store_known(sk_store *s, sk_job *job, sk_arena *mem, uint32_t **ind
     return st;
 }
 
-/* The code in the answer, its texts made safe: a worker wrote them. */
-static sk_db_artifact answer_code(sk_answer *a)
-{
-    a->entries[sizeof a->entries - 1] = '\0';
-    a->launch[sizeof a->launch - 1] = '\0';
-    a->ir_hash[sizeof a->ir_hash - 1] = '\0';
-    size_t bytes = a->code_bytes <= SK_CODE_MOST ? (size_t)a->code_bytes : 0;
-    return (sk_db_artifact){.kind = "obj",
-                            .entries = a->entries,
-                            .launch = a->launch,
-                            .ir_hash = a->ir_hash,
-                            .bytes = a->code,
-                            .size = bytes};
-}
-
-sk_status sk_store_put(sk_store *s, const sk_job *job, sk_tried *tried, bool with_code, sk_err *err)
+sk_status sk_store_put(sk_store *s, const sk_job *job, sk_tried *tried,
+                       const sk_db_artifact *code, sk_err *err)
 {
     sk_text schedule;
     sk_db_trial_key key;
-    sk_db_artifact code = answer_code(job->answer);
     sk_status st = make_key(s, job, tried->index, &schedule, &key, err);
     if (st != SPHKV_OK) return st;
     const sk_db_trial trial = {
@@ -228,7 +213,7 @@ sk_status sk_store_put(sk_store *s, const sk_job *job, sk_tried *tried, bool wit
         .compiler_version = s->compiler,
         .seconds = tried->seconds,
         .run_id = s->run_id,
-        .artifact = with_code ? &code : NULL,
+        .artifact = code,
     };
     st = sk_db_trial_put(s->db, &trial, &tried->id, err);
     sk_text_free(&schedule);

@@ -54,9 +54,9 @@ sk_status sk_store_find(sk_store *store, const sk_job *job, uint32_t index, sk_t
  * record, the default in front (also when it has none). *index lies in mem. */
 sk_status sk_store_known(sk_store *store, sk_job *job, sk_arena *mem, uint32_t **index,
                          size_t *count, sk_err *err);
-/* with_code: the answer of the job holds the candidate's code. Sets id. */
-sk_status sk_store_put(sk_store *store, const sk_job *job, sk_tried *tried, bool with_code,
-                       sk_err *err);
+/* code: to be kept with it, or NULL. Sets id. */
+sk_status sk_store_put(sk_store *store, const sk_job *job, sk_tried *tried,
+                       const sk_db_artifact *code, sk_err *err);
 
 typedef struct sk_win {
     const sk_tried *winner, *base;

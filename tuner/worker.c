@@ -246,40 +246,73 @@ static void tell_death(sk_worker *w, sk_report *report)
         sk_worker_kill(w);
 }
 
-/* Waits until the reply, a death, a limit or a stop; fills fate and code. */
-static void wait_reply(sk_worker *w, sk_tick_fn tick, void *tick_user, sk_report *report)
+/* One worker that is waited for. */
+typedef struct waiting {
+    sk_worker *w;
+    sk_report *report;
+    uint32_t stretch; /* the last that was seen, and since when */
+    double since;
+    bool over;        /* the report is complete */
+} waiting;
+
+static void conclude(waiting *x, sk_fate fate)
 {
-    uint32_t stretch = atomic_load(&w->desk->stretch);
-    double since = now_seconds();
-    for (;;) {
-        struct pollfd fds[2] = {{w->from, POLLIN, 0}, {w->words, POLLIN, 0}};
-        int n = poll(fds, 2, TICK_MS);
-        char byte;
-        if (n > 0) listen_words(w);
-        if (n > 0 && fds[0].revents) {
-            ssize_t got = read(w->from, &byte, 1);
-            if (got == 1) {
-                w->served++;
-                report->fate = SK_FATE_DONE;
-                return;
-            }
-            if (got < 0 && errno == EINTR) continue;
-            tell_death(w, report);
-            return;
-        }
-        uint32_t seen = atomic_load(&w->desk->stretch), phase = atomic_load(&w->desk->phase);
-        if (seen != stretch) {
-            stretch = seen;
-            since = now_seconds();
-        }
-        if (phase >= SK_PHASE_COUNT) phase = SK_PHASE_IDLE;
-        bool late = now_seconds() - since > w->limits.seconds[phase];
-        if (late || (tick && !tick(tick_user))) {
-            report->fate = late ? SK_FATE_HANG : SK_FATE_STOPPED;
-            sk_worker_kill(w);
-            return;
-        }
+    x->report->fate = fate;
+    x->over = true;
+}
+
+/* The reply pipe has something to say. */
+static void hear(waiting *x)
+{
+    char byte;
+    ssize_t got = read(x->w->from, &byte, 1);
+    if (got < 0 && errno == EINTR) return;
+    if (got == 1) {
+        x->w->served++;
+        conclude(x, SK_FATE_DONE);
+        return;
     }
+    tell_death(x->w, x->report);
+    x->over = true;
+}
+
+static void watch_clock(waiting *x)
+{
+    uint32_t seen = atomic_load(&x->w->desk->stretch), phase = atomic_load(&x->w->desk->phase);
+    if (seen != x->stretch) {
+        x->stretch = seen;
+        x->since = now_seconds();
+    }
+    if (phase >= SK_PHASE_COUNT) phase = SK_PHASE_IDLE;
+    if (now_seconds() - x->since <= x->w->limits.seconds[phase]) return;
+    sk_worker_kill(x->w);
+    conclude(x, SK_FATE_HANG);
+}
+
+/* One turn of the loop: sleeps until something happens, at most a tick. */
+static void wait_turn(waiting *x, uint32_t n)
+{
+    struct pollfd fds[2 * SK_WORKERS_MOST];
+    for (uint32_t i = 0; i < n; i++) {
+        fds[2 * i] = (struct pollfd){x[i].over ? -1 : x[i].w->from, POLLIN, 0};
+        fds[2 * i + 1] = (struct pollfd){x[i].over ? -1 : x[i].w->words, POLLIN, 0};
+    }
+    int ready = poll(fds, 2 * n, TICK_MS);
+    for (uint32_t i = 0; i < n; i++) {
+        if (x[i].over) continue;
+        if (ready > 0 && fds[2 * i + 1].revents) listen_words(x[i].w);
+        if (ready > 0 && fds[2 * i].revents)
+            hear(&x[i]);
+        else
+            watch_clock(&x[i]);
+    }
+}
+
+static bool any_left(const waiting *x, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (!x[i].over) return true;
+    return false;
 }
 
 /* Writing to a worker that just died must not kill the parent. */
@@ -296,22 +329,44 @@ static bool send_request(sk_worker *w, const uint32_t *request)
     return n == want;
 }
 
+void sk_worker_ask_all(sk_worker *const *worker, const uint32_t (*request)[SK_REQUEST_WORDS],
+                       uint32_t n, sk_tick_fn tick, void *tick_user, sk_report *report)
+{
+    waiting x[SK_WORKERS_MOST];
+    for (uint32_t i = 0; i < n; i++) {
+        sk_worker *w = worker[i];
+        memset(&report[i], 0, sizeof report[i]);
+        x[i] = (waiting){.w = w, .report = &report[i], .since = now_seconds()};
+        if (w->pid == 0 && !start(w)) {
+            report[i].code = errno;
+            conclude(&x[i], SK_FATE_FAILED);
+        } else if (!send_request(w, request[i])) {
+            tell_death(w, &report[i]);
+            x[i].over = true;
+        }
+    }
+    while (any_left(x, n)) {
+        wait_turn(x, n);
+        if (!any_left(x, n) || !tick || tick(tick_user)) continue;
+        for (uint32_t i = 0; i < n; i++) {
+            if (x[i].over) continue;
+            sk_worker_kill(x[i].w);
+            conclude(&x[i], SK_FATE_STOPPED);
+        }
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        report[i].phase = atomic_load(&worker[i]->desk->phase);
+        report[i].subject = atomic_load(&worker[i]->desk->subject);
+        memcpy(report[i].said, worker[i]->said, sizeof report[i].said);
+    }
+}
+
 void sk_worker_ask(sk_worker *w, const uint32_t request[SK_REQUEST_WORDS], sk_tick_fn tick,
                    void *tick_user, sk_report *report)
 {
-    memset(report, 0, sizeof *report);
-    report->fate = SK_FATE_FAILED;
-    if (w->pid == 0 && !start(w)) {
-        report->code = errno;
-        return;
-    }
-    if (send_request(w, request))
-        wait_reply(w, tick, tick_user, report);
-    else
-        tell_death(w, report);
-    report->phase = atomic_load(&w->desk->phase);
-    report->subject = atomic_load(&w->desk->subject);
-    memcpy(report->said, w->said, sizeof report->said);
+    uint32_t one[1][SK_REQUEST_WORDS];
+    memcpy(one[0], request, sizeof one[0]);
+    sk_worker_ask_all(&w, one, 1, tick, tick_user, report);
 }
 
 sk_status sk_worker_init(sk_worker *w, sk_worker_fn fn, void *user, const sk_limits *limits,

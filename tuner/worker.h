@@ -89,6 +89,10 @@ sk_status sk_worker_init(sk_worker *worker, sk_worker_fn fn, void *user, const s
 /* Starts a worker when none is running, asks, and waits. */
 void sk_worker_ask(sk_worker *worker, const uint32_t request[SK_REQUEST_WORDS], sk_tick_fn tick,
                    void *tick_user, sk_report *report);
+/* Several workers at once, a request each; returns when all have a fate. */
+void sk_worker_ask_all(sk_worker *const *worker, const uint32_t (*request)[SK_REQUEST_WORDS],
+                       uint32_t n, sk_tick_fn tick, void *tick_user, sk_report *report);
+#define SK_WORKERS_MOST 16u
 void sk_worker_kill(sk_worker *worker); /* the present one; the next ask starts another */
 void sk_worker_free(sk_worker *worker); /* a zeroed one is fine */
 

@@ -1,0 +1,130 @@
+/* test_tune_usage.c - the command lines of sphkv-tune and sphkv-bench: what is
+ * wrong gets exit code 2 (or 3, or 4) and one line on stderr that names it,
+ * stdout stays empty; help and the dry run need no compiler. */
+#include "tune_case.h"
+
+typedef struct wrong {
+    const char *words[TUNE_ARGS - 4];
+    int code;
+    const char *says; /* a part of the line */
+} wrong;
+
+static void expect_all(tune_case *c, const char *program, const wrong *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        tune_case_expect(c, tune_case_run(c, program, list[i].words), list[i].code);
+        char *out = tune_case_read(c->out), *err = tune_case_read(c->err);
+        if (!strstr(err, list[i].says)) fail_msg("%s: said %s", list[i].words[0], err);
+        assert_string_equal(out, "");
+        assert_ptr_equal(strchr(err, '\n'), err + strlen(err) - 1); /* one line */
+        sk_free(out);
+        sk_free(err);
+    }
+}
+
+static void tune_wrong(void **state)
+{
+    static const wrong list[] = {
+        {{"--frobnicate", NULL}, 2, "--frobnicate"},
+        {{"words", NULL}, 2, "words"},
+        {{"--trials", "0", NULL}, 2, "--trials"},
+        {{"--trials", "-1", NULL}, 2, "--trials"},
+        {{"--trials", "many", NULL}, 2, "many"},
+        {{"--time", "soon", NULL}, 2, "soon"},
+        {{"--seed", "1.5", NULL}, 2, "--seed"},
+        {{"--effort", "heroic", NULL}, 2, "heroic"},
+        {{"--kernels", "attn_decode,attn_encode", NULL}, 2, "attn_encode"},
+        {{"--kernels", "", NULL}, 2, "--kernels"},
+        {{"--device", "tpu", NULL}, 2, "tpu"},
+        {{"--device", "cuda:0", NULL}, 3, "CUDA"},
+        {{"--tiers", "splendid:vi8", NULL}, 2, "splendid"},
+        {{"--tiers", "good:vi8;;kf16:vf16", NULL}, 2, "empty"},
+        {{"--tiers", "good:vi8;", NULL}, 2, "semicolon"},
+        {{"--tiers", "kf16:vf16,kf16:vf16", NULL}, 2, "twice"},
+        {{"--context", "0", NULL}, 2, "--context"},
+        {{"--context", "64,", NULL}, 2, "--context"},
+        {{"--threads", "300", NULL}, 2, "--threads"},
+        {{"--batch", "4x", NULL}, 2, "--batch"},
+        {{"--model", "gpt-unknown", NULL}, 2, "gpt-unknown"},
+        {{"--model", "/nowhere/config.json", NULL}, 2, "/nowhere/config.json"},
+        {{"--head-dim", "60", NULL}, 2, "60"},
+        {{"--head-dim", "64", "--heads", "3", "--kv-heads", "2", NULL}, 2, "3 query heads"},
+        {{"--page", "100", NULL}, 2, "100"},
+        {{"--dtype", "f64", NULL}, 2, "f64"},
+        {{"--accuracy", "perfect", NULL}, 2, "perfect"},
+        {{"--shard", "1/2", NULL}, 2, "--shard is not built yet"},
+        {{"--simulate", "x", NULL}, 2, "--simulate is not built yet"},
+        {{"--report", "x.html", NULL}, 2, "--report is not built yet"},
+        {{"--fresh=yes", NULL}, 2, "--fresh"},
+    };
+    expect_all(*state, TUNE_PROGRAM, list, SK_COUNT(list));
+}
+
+static void bench_wrong(void **state)
+{
+    static const wrong list[] = {
+        {{"--frobnicate", NULL}, 2, "--frobnicate"},
+        {{"--repeat", "0", NULL}, 2, "--repeat"},
+        {{"--repeat", "1000", NULL}, 2, "--repeat"},
+        {{"--device", "cuda:1", NULL}, 3, "CUDA"},
+        {{"--tiers", "splendid:vi8", "--quiet", NULL}, 2, "splendid"},
+        {{"--quiet", TUNE_SMALL, NULL}, 4, "kernels.db"}, /* named, and not there */
+    };
+    expect_all(*state, BENCH_PROGRAM, list, SK_COUNT(list));
+}
+
+static void bad_database(void **state)
+{
+    tune_case *c = *state;
+    static const char *const words[] = {"--quiet", TUNE_SMALL, "--trials", "1", NULL};
+    sk_err err = {0};
+    sk_assert_ok(sk_file_write(c->db, "this is no database, whatever its name says\n", 44, &err),
+                 &err);
+    tune_case_expect(c, tune_case_run(c, TUNE_PROGRAM, words), 4);
+    char *out = tune_case_read(c->out);
+    assert_string_equal(out, "");
+    sk_free(out);
+}
+
+static void help_and_dry_run(void **state)
+{
+    tune_case *c = *state;
+    static const char *const help[] = {"--help", NULL};
+    static const char *const dry[] = {"--dry-run", "--kernels", "kv_append,kv_encode", TUNE_SMALL,
+                                      NULL};
+    assert_int_equal(tune_case_run(c, TUNE_PROGRAM, help), 0);
+    char *out = tune_case_read(c->out);
+    assert_non_null(strstr(out, "examples:"));
+    assert_non_null(strstr(out, "--tiers"));
+    sk_free(out);
+    assert_int_equal(tune_case_run(c, BENCH_PROGRAM, help), 0);
+    assert_int_equal(tune_case_run(c, TUNE_PROGRAM, dry), 0);
+    out = tune_case_read(c->out);
+    assert_non_null(strstr(out, "kv_encode good:vi8,kf16:vf16"));
+    assert_non_null(strstr(out, "(default)"));
+    sk_free(out);
+    assert_int_equal(access(c->db, F_OK), -1); /* a dry run leaves nothing behind */
+}
+
+/* A kernel that a mix has no use for is said, not silently dropped. */
+static void skipped_kernels(void **state)
+{
+    tune_case *c = *state;
+    static const char *const dry[] = {"--dry-run", "--tiers", "good:vi8", "--kernels",
+                                      "kv_append", TUNE_SMALL, NULL};
+    assert_int_equal(tune_case_run(c, TUNE_PROGRAM, dry), 0);
+    char *err = tune_case_read(c->err);
+    assert_non_null(strstr(err, "kv_append is left out for good:vi8"));
+    sk_free(err);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TUNE_CASE(tune_wrong),       TUNE_CASE(bench_wrong),     TUNE_CASE(bad_database),
+        TUNE_CASE(help_and_dry_run), TUNE_CASE(skipped_kernels),
+    };
+    if (access(TUNE_PROGRAM, X_OK) != 0 || access(BENCH_PROGRAM, X_OK) != 0)
+        return sk_test_skip("sphkv-tune and sphkv-bench are not built");
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
