@@ -202,7 +202,8 @@ static void fill_queries(attn_fill *f)
         uint32_t seq = n / kvh, kv_head = n % kvh;
         logit_stats stats[SPHKV_MAX_HEADS_PER_KV] = {0};
         for (uint32_t h = 0; h < hpk; h++)
-            sk_case_query_fill(spec, p->input, &f->rng, f->peak ? f->peak + (size_t)n * spec->d : NULL,
+            sk_case_query_fill(spec, p->input, &f->rng,
+                               f->peak ? f->peak + (size_t)n * spec->d : NULL,
                                f->q + (size_t)h * spec->d);
         list_range(f->s, p->lists_per_seq == 1 ? seq : n, &at, &end);
         size_t most = p->quick_fill ? 2 : 64, step = (end - at) / most + 1;
@@ -213,7 +214,8 @@ static void fill_queries(attn_fill *f)
             const double *q = f->q + (size_t)h * spec->d;
             uint32_t row = seq * f->s->heads + kv_head * hpk + h;
             double factor = query_factor(f, &stats[h], row, scale * sqrt((double)spec->d));
-            size_t to = (size_t)seq * a->q_stride_seq + (size_t)(kv_head * hpk + h) * a->q_stride_head;
+            size_t to =
+                (size_t)seq * a->q_stride_seq + (size_t)(kv_head * hpk + h) * a->q_stride_head;
             for (uint32_t i = 0; i < spec->d; i++)
                 sk_case_put(f->s->copy[0].buf[SK_BUF_Q].data, spec->q_dtype, to + i, factor * q[i]);
         }
@@ -238,7 +240,8 @@ static sk_status attn_buffers(sk_case *c, uint64_t units, sk_err *err)
     const uint64_t bytes[SK_BUF_COUNT] = {
         [SK_BUF_ARENA] = units * SPHKV_UNIT_BYTES,
         [SK_BUF_BOOK] = (uint64_t)s->book_stride * s->kv_heads,
-        [SK_BUF_Q] = (uint64_t)p->shape.batch * a->q_stride_seq * sk_case_dtype_bytes(spec->q_dtype),
+        [SK_BUF_Q] =
+            (uint64_t)p->shape.batch * a->q_stride_seq * sk_case_dtype_bytes(spec->q_dtype),
         [SK_BUF_OUT] =
             (uint64_t)p->shape.batch * a->out_stride_seq * sk_case_dtype_bytes(spec->out_dtype),
         [SK_BUF_INDEX] = (lists + 1) * sizeof(uint32_t),

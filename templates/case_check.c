@@ -90,10 +90,10 @@ static sk_status run_and_judge(image_check *check, const sk_image *image, sk_cas
         check->worst = fmax(check->worst, bound > 0 ? error / bound : error);
         return SPHKV_OK;
     }
-    return sk_fail(err, st, "check of input %s, %s, tiers %#x, %u parts: %.300s",
-                   sk_input_name(c->p.input), c->p.lists_per_seq == 1 ? "shared lists" : "lists per head",
-                   c->p.tier_mask ? c->p.tier_mask : (1u << c->p.spec.ntiers) - 1, parts,
-                   why.message);
+    return sk_fail(
+        err, st, "check of input %s, %s, tiers %#x, %u parts: %.300s", sk_input_name(c->p.input),
+        c->p.lists_per_seq == 1 ? "shared lists" : "lists per head",
+        c->p.tier_mask ? c->p.tier_mask : (1u << c->p.spec.ntiers) - 1, parts, why.message);
 }
 
 /* The case of the set, made when it is met first; or *own, which is the caller's. */

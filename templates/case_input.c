@@ -69,7 +69,8 @@ static void fill_extreme(const sk_spec *spec, sk_rng *rng, uint32_t count, doubl
         double radius = spread(rng, -20, 34);
         fill_normal(rng, spec->d, kt);
         fill_normal(rng, spec->dv, vt);
-        double scale = t % 16 == 5 ? 0 : radius / sk_case_norm(kt, spec->d); /* some keys are zero */
+        double scale =
+            t % 16 == 5 ? 0 : radius / sk_case_norm(kt, spec->d); /* some keys are zero */
         for (uint32_t i = 0; i < spec->d; i++)
             kt[i] *= scale;
         for (uint32_t c = 0; c < spec->dv; c++)
@@ -125,11 +126,13 @@ void sk_case_book_fill(const sk_spec *spec, sk_rng *rng, uint8_t *book)
                 uint32_t group = j / codes, code = j % codes;
                 size_t row = (size_t)group * seg->g * codes;
                 fill_normal(rng, seg->g, word);
-                double scale = unit ? 1 / sk_case_norm(word, seg->g) : 1 / sqrt(at.seg[s].span_dims);
+                double scale =
+                    unit ? 1 / sk_case_norm(word, seg->g) : 1 / sqrt(at.seg[s].span_dims);
                 bool twin = code == codes - 1 && group % 2 == 0;
                 for (uint32_t i = 0; i < seg->g; i++)
                     sk_case_put(to, SPHKV_F16, row + i * codes + code,
-                                twin ? sk_case_get(to, SPHKV_F16, row + i * codes) : word[i] * scale);
+                                twin ? sk_case_get(to, SPHKV_F16, row + i * codes)
+                                     : word[i] * scale);
             }
         }
     }

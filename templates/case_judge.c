@@ -37,7 +37,8 @@ static sk_status check_gaps(const sk_case *c, uint32_t copy, sk_err *err)
     uint32_t size = sk_case_dtype_bytes(c->p.spec.out_dtype);
     for (uint32_t seq = 0; seq < a->batch; seq++)
         for (uint32_t i = 0; i < a->out_stride_seq; i++) {
-            if (i < s->heads * a->out_stride_head && i % a->out_stride_head < c->p.spec.dv) continue;
+            if (i < s->heads * a->out_stride_head && i % a->out_stride_head < c->p.spec.dv)
+                continue;
             const uint8_t *gap = out + ((size_t)seq * a->out_stride_seq + i) * size;
             for (uint32_t b = 0; b < size; b++)
                 if (gap[b] != SK_CASE_POISON)
@@ -68,7 +69,8 @@ static double row_error(const sk_case *c, uint32_t copy, uint32_t seq, uint32_t 
 
 static double attn_bound(const sk_case *c)
 {
-    static const double rounding[] = {[SPHKV_F32] = 0, [SPHKV_F16] = 0x1p-11, [SPHKV_BF16] = 0x1p-8};
+    static const double rounding[] = {
+        [SPHKV_F32] = 0, [SPHKV_F16] = 0x1p-11, [SPHKV_BF16] = 0x1p-8};
     double bound = sk_accuracy_bound(c->p.spec.accuracy);
     if (c->p.input != SK_IN_S1) bound *= fmax(1, sk_case_state_of(c)->max_logit / 8);
     return bound + rounding[c->p.spec.out_dtype];
@@ -99,6 +101,6 @@ sk_status sk_case_judge_attn(const sk_case *c, uint32_t copy, double *error, dou
     *bound = attn_bound(c);
     if (*error <= *bound) return SPHKV_OK;
     return sk_fail(err, SPHKV_EVERIFY,
-                   "attn_decode: error %.3g over %.3g, worst at sequence %u, head %u (%.3g)", *error,
-                   *bound, worst / s->heads, worst % s->heads, most);
+                   "attn_decode: error %.3g over %.3g, worst at sequence %u, head %u (%.3g)",
+                   *error, *bound, worst / s->heads, worst % s->heads, most);
 }

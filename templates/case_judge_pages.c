@@ -10,7 +10,8 @@
 
 /* ---- kv_append ----------------------------------------------------------------- */
 
-static void append_expected(const sk_case *c, const sphkv_append_args *a, uint8_t *arena, float *row)
+static void append_expected(const sk_case *c, const sphkv_append_args *a, uint8_t *arena,
+                            float *row)
 {
     const sk_spec *spec = &c->p.spec;
     for (uint32_t i = 0; i < a->items_count; i++) {
@@ -48,8 +49,9 @@ sk_status sk_case_judge_append(const sk_case *c, uint32_t copy, double *error, d
             while (want[at] == got[at])
                 at++;
             uint32_t i = 0;
-            while (i + 1 < a->items_count && (at / SPHKV_UNIT_BYTES < s->page[i].unit ||
-                                              at / SPHKV_UNIT_BYTES - s->page[i].unit >= s->at[0].units))
+            while (i + 1 < a->items_count &&
+                   (at / SPHKV_UNIT_BYTES < s->page[i].unit ||
+                    at / SPHKV_UNIT_BYTES - s->page[i].unit >= s->at[0].units))
                 i++;
             *error = 1;
             st = sk_fail(err, SPHKV_EVERIFY,
@@ -282,10 +284,11 @@ static sk_status judge_page(encode_judge *j, const uint8_t *src, uint8_t *model,
     forget_exact(j, model);
     for (size_t i = 0; i < bytes; i++)
         if (j->rest[i])
-            return sk_fail(err, SPHKV_EVERIFY,
-                           "kv_encode: byte %zu of the page of item %u (%u tokens) is %#x: an unused "
-                           "slot or padding that is not zero, or a wrong copy",
-                           i, j->item, j->count, j->page[i]);
+            return sk_fail(
+                err, SPHKV_EVERIFY,
+                "kv_encode: byte %zu of the page of item %u (%u tokens) is %#x: an unused "
+                "slot or padding that is not zero, or a wrong copy",
+                i, j->item, j->count, j->page[i]);
     return SPHKV_OK;
 }
 
@@ -341,7 +344,8 @@ sk_status sk_case_judge_encode(const sk_case *c, uint32_t copy, double *error, d
         j.page = (const uint8_t *)a->dst_arena + (size_t)item->dst_unit * SPHKV_UNIT_BYTES;
         j.book = a->codebook ? (const uint8_t *)a->codebook + (size_t)item->kv_head * s->book_stride
                              : NULL;
-        st = judge_page(&j, (const uint8_t *)a->src_arena + (size_t)item->src_unit * SPHKV_UNIT_BYTES,
+        st = judge_page(&j,
+                        (const uint8_t *)a->src_arena + (size_t)item->src_unit * SPHKV_UNIT_BYTES,
                         j.rest + bytes, err);
     }
     sk_free(j.k);
@@ -350,7 +354,8 @@ sk_status sk_case_judge_encode(const sk_case *c, uint32_t copy, double *error, d
     *bound = SK_CASE_CODE_BOUND;
     if (st == SPHKV_OK && !(j.worst <= *bound))
         st = sk_fail(err, SPHKV_EVERIFY,
-                     "kv_encode: a chosen codeword is farther than the nearest by %.3g (relative; %.0e allowed)",
+                     "kv_encode: a chosen codeword is farther than the nearest by %.3g (relative; "
+                     "%.0e allowed)",
                      j.worst, *bound);
     return st;
 }

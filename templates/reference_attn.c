@@ -129,8 +129,9 @@ sk_status sk_attn_reference(const sk_spec *spec, const sphkv_attn_args *args, ui
     const sphkv_page_table *table = &args->table;
     if (kv_heads == 0 || (table->lists_per_seq != 1 && table->lists_per_seq != kv_heads) ||
         table->lists != (uint64_t)args->batch * table->lists_per_seq)
-        return sk_fail(err, SPHKV_EINVAL, "%u lists, %u per sequence, for %u sequences and %u heads",
-                       table->lists, table->lists_per_seq, args->batch, kv_heads);
+        return sk_fail(err, SPHKV_EINVAL,
+                       "%u lists, %u per sequence, for %u sequences and %u heads", table->lists,
+                       table->lists_per_seq, args->batch, kv_heads);
     for (uint32_t t = 0; t < spec->ntiers; t++) {
         sk_page_layout_get(spec, t, &r.at[t]);
         if (r.at[t].pos_off != SK_NO_FIELD)

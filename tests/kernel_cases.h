@@ -81,7 +81,8 @@ static inline void kernel_build(kernel_lab *lab, const kernel_row *row, kernel_b
     sk_assert_ok(sk_schedule_parse(out->spec.kernel, row->schedule, &out->schedule, &err), &err);
     sk_assert_ok(kernel->valid(&out->spec, &out->schedule, &target, &err), &err);
     sk_assert_ok(sk_code_ir_build(&out->spec, &out->schedule, &out->mem, &out->ir, &err), &err);
-    if (!lab->api || kernel->valid(&out->spec, &out->schedule, &lab->host, NULL) != SPHKV_OK) return;
+    if (!lab->api || kernel->valid(&out->spec, &out->schedule, &lab->host, NULL) != SPHKV_OK)
+        return;
     sk_db_artifact artifact;
     sk_assert_ok(sk_code_compile(&out->ir, &lab->host, lab->api, &out->mem, &artifact, &err), &err);
     sk_assert_ok(sk_code_load(&artifact, &out->ir, &lab->host, &out->code, &err), &err);
@@ -166,8 +167,8 @@ static inline void kernel_run_case(const kernel_built *b, bool compiled, sk_case
     if (st == SPHKV_OK) st = sk_case_judge(c, 0, &error, &bound, &err);
     if (st != SPHKV_OK)
         fail_msg("%s, input %s, %s, %u parts: %s", compiled ? "compiled" : "interpreted",
-                 sk_input_name(c->p.input), c->p.lists_per_seq == 1 ? "shared lists" : "lists per head",
-                 parts, err.message);
+                 sk_input_name(c->p.input),
+                 c->p.lists_per_seq == 1 ? "shared lists" : "lists per head", parts, err.message);
 }
 
 /* The bytes a kernel wrote. */

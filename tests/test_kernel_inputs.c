@@ -75,11 +75,11 @@ static double max_logit(const sk_case *c)
     sk_err err = {0};
     double most = 0;
     const sk_spec *s = &c->p.spec;
-    double *out = sk_malloc((size_t)c->p.shape.batch * c->p.shape.kv_heads * s->heads_per_kv * s->dv *
-                            sizeof *out);
+    double *out = sk_malloc((size_t)c->p.shape.batch * c->p.shape.kv_heads * s->heads_per_kv *
+                            s->dv * sizeof *out);
     assert_non_null(out);
-    sk_assert_ok(sk_attn_reference(s, &c->args.attn[0], c->p.shape.kv_heads, out, NULL, &most, &err),
-                 &err);
+    sk_assert_ok(
+        sk_attn_reference(s, &c->args.attn[0], c->p.shape.kv_heads, out, NULL, &most, &err), &err);
     sk_free(out);
     return most;
 }
@@ -92,7 +92,8 @@ static void test_spread(void **state)
     static const struct {
         sk_input input;
         double lo, hi;
-    } want[] = {{SK_IN_S1, 8, 24}, {SK_IN_PEAKY, 39, 41}, {SK_IN_EXTREME, 31, 33}, {SK_IN_CANCEL, 4, 12}};
+    } want[] = {
+        {SK_IN_S1, 8, 24}, {SK_IN_PEAKY, 39, 41}, {SK_IN_EXTREME, 31, 33}, {SK_IN_CANCEL, 4, 12}};
     static const char *const specs[] = {
         MIX, "attn_decode d64 v64 h2 p32 l0 qf32 of32 if32 tight high:vf16",
         "attn_decode d128 v128 h1 p32 l0 qf16 of16 if32 tight lean:vi8"};
@@ -233,8 +234,9 @@ static void test_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tables),  cmocka_unit_test(test_spread), cmocka_unit_test(test_seed),
-        cmocka_unit_test(test_quick),   cmocka_unit_test(test_no_room), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_tables),  cmocka_unit_test(test_spread),
+        cmocka_unit_test(test_seed),    cmocka_unit_test(test_quick),
+        cmocka_unit_test(test_no_room), cmocka_unit_test(test_refused),
         cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,10 +12,31 @@
 
 typedef enum defect {
     NONE,
-    SKIP_TIER, WRONG_SCALE, COUNT_OFF, LAST_PAGE, HEADS_SWAPPED, ONE_ELEMENT, UNWRITTEN, GAP,
-    BEYOND_OUT, INPUT_WRITTEN, EMPTY_LIST, SUB_PAGE,
-    TIE_HIGH, CODE_REFIT, CODE_WRONG, RADIUS_NORM, RADIUS_OFF, VALUE_OFF, UNUSED_SLOT, NEIGHBOUR, SOURCE_WRITTEN, UNCODED,
-    SLOT_OFF, ROW_MISSING, ROW_TWICE,
+    SKIP_TIER,
+    WRONG_SCALE,
+    COUNT_OFF,
+    LAST_PAGE,
+    HEADS_SWAPPED,
+    ONE_ELEMENT,
+    UNWRITTEN,
+    GAP,
+    BEYOND_OUT,
+    INPUT_WRITTEN,
+    EMPTY_LIST,
+    SUB_PAGE,
+    TIE_HIGH,
+    CODE_REFIT,
+    CODE_WRONG,
+    RADIUS_NORM,
+    RADIUS_OFF,
+    VALUE_OFF,
+    UNUSED_SLOT,
+    NEIGHBOUR,
+    SOURCE_WRITTEN,
+    UNCODED,
+    SLOT_OFF,
+    ROW_MISSING,
+    ROW_TWICE,
     DEFECTS
 } defect;
 
@@ -85,7 +106,8 @@ static sk_status fake_attn(const sk_image *image, const void *args, uint32_t par
     }
     double *out = sk_malloc((size_t)a.batch * heads * image->spec.dv * sizeof *out);
     assert_non_null(out);
-    sk_status st = sk_attn_reference(&image->spec, &a, image->maxima.kv_heads, out, NULL, NULL, err);
+    sk_status st =
+        sk_attn_reference(&image->spec, &a, image->maxima.kv_heads, out, NULL, NULL, err);
     for (uint32_t r = 0; r < a.batch * heads; r++)
         put_row(image, &a, r, out + (size_t)r * image->spec.dv);
     if (chosen == BEYOND_OUT) ((float *)a.out)[-1] = 0;
@@ -107,7 +129,8 @@ static void bend_page(const sk_spec *spec, uint32_t count, uint8_t *page)
     if (chosen == CODE_WRONG) sk_bits_put(codes, bit, seg->b, sk_bits_get(codes, bit, seg->b) ^ 5);
     if (chosen == RADIUS_OFF)
         sk_bits_put(radii, 0, seg->rb, sk_bits_get(radii, 0, seg->rb) ^ (seg->rb == 16 ? 4 : 2));
-    if (chosen == VALUE_OFF) page[at.value_off + sk_layout_value_index(spec, SK_VAL_I8, &at, 0, 9)] ^= 1;
+    if (chosen == VALUE_OFF)
+        page[at.value_off + sk_layout_value_index(spec, SK_VAL_I8, &at, 0, 9)] ^= 1;
     if (chosen == UNUSED_SLOT && count < spec->page)
         sk_bits_put(codes, sk_layout_code_bit(spec, seg, 0, count), seg->b, 1);
     if (chosen == NEIGHBOUR) page[(size_t)at.units * SPHKV_UNIT_BYTES] ^= 1;
@@ -174,7 +197,8 @@ static sk_status fake_encode(const sk_image *image, const void *args, uint32_t p
     double *v = k + (size_t)spec->page * spec->d;
     for (uint32_t i = part; i < a->items_count; i += parts) {
         const sphkv_encode_item *item = &a->items[i];
-        uint8_t *src = (uint8_t *)(uintptr_t)a->src_arena + (size_t)item->src_unit * SPHKV_UNIT_BYTES;
+        uint8_t *src =
+            (uint8_t *)(uintptr_t)a->src_arena + (size_t)item->src_unit * SPHKV_UNIT_BYTES;
         uint8_t *dst = (uint8_t *)a->dst_arena + (size_t)item->dst_unit * SPHKV_UNIT_BYTES;
         const uint8_t *book = a->codebook;
         if (book) book += item->kv_head * sk_codebook_head_bytes(spec);
@@ -233,8 +257,8 @@ static sk_status check_fake(const char *spec_text, defect d, double *error, sk_e
     };
     sk_image image = {.nentry = 2};
     sk_assert_ok(sk_spec_parse(spec_text, &image.spec, err), err);
-    sk_kernel_get(image.spec.kernel)->default_schedule(&image.spec, &(sk_target){.vector_bits = 128},
-                                                       &image.schedule);
+    sk_kernel_get(image.spec.kernel)
+        ->default_schedule(&image.spec, &(sk_target){.vector_bits = 128}, &image.schedule);
     image.kernel = &fakes[image.spec.kernel];
     chosen = d;
     sk_status st = sk_image_check(&image, 7, error, err);
@@ -260,14 +284,15 @@ static void check_defects(const char *spec, defect from, defect to)
 static void test_attn(void **state)
 {
     (void)state;
-    check_defects("attn_decode d64 v64 h2 p32 l1 qf32 of32 if32 tight good:vi8,kf16:vf16", SKIP_TIER,
-                  SUB_PAGE);
+    check_defects("attn_decode d64 v64 h2 p32 l1 qf32 of32 if32 tight good:vi8,kf16:vf16",
+                  SKIP_TIER, SUB_PAGE);
 }
 
 static void test_attn_group_spans(void **state)
 {
     (void)state;
-    check_defects("attn_decode d32 v32 h1 p16 l0 qf32 of32 if32 tight high:vf16", WRONG_SCALE, LAST_PAGE);
+    check_defects("attn_decode d32 v32 h1 p16 l0 qf32 of32 if32 tight high:vf16", WRONG_SCALE,
+                  LAST_PAGE);
 }
 
 static void test_encode(void **state)
@@ -287,7 +312,8 @@ static void test_encode_group_spans(void **state)
 static void test_append(void **state)
 {
     (void)state;
-    check_defects("kv_append d64 v64 h1 p32 l0 qf32 of32 if32 tight kbf16:vf16", SLOT_OFF, ROW_TWICE);
+    check_defects("kv_append d64 v64 h1 p32 l0 qf32 of32 if32 tight kbf16:vf16", SLOT_OFF,
+                  ROW_TWICE);
 }
 
 static void test_append_half_rows(void **state)
@@ -296,9 +322,9 @@ static void test_append_half_rows(void **state)
     sk_case_params p = {.lists_per_seq = 1, .copies = 1, .shape = {4, 2, 9, 1}, .uneven = true};
     sk_case c;
     sk_err err = {0};
-    sk_assert_ok(sk_spec_parse("kv_append d16 v16 h1 p16 l0 qf32 of32 ibf16 tight kf16:vf16", &p.spec,
-                               &err),
-                 &err);
+    sk_assert_ok(
+        sk_spec_parse("kv_append d16 v16 h1 p16 l0 qf32 of32 ibf16 tight kf16:vf16", &p.spec, &err),
+        &err);
     sk_assert_ok(sk_case_make(&p, &c, &err), &err);
     double error, bound;
     assert_int_equal(sk_case_judge(&c, 0, &error, &bound, &err), SPHKV_EVERIFY);

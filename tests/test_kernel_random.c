@@ -35,7 +35,8 @@ static bool draw_spec(sk_rng *rng, sk_spec *out)
 }
 
 /* Some valid schedule: the default, with as many tunables drawn as stay valid. */
-static void draw_schedule(sk_rng *rng, const sk_spec *spec, const sk_target *target, sk_schedule *out)
+static void draw_schedule(sk_rng *rng, const sk_spec *spec, const sk_target *target,
+                          sk_schedule *out)
 {
     const sk_kernel *kernel = sk_kernel_get(spec->kernel);
     kernel->default_schedule(spec, target, out);
@@ -62,8 +63,9 @@ static void run_drawn(kernel_lab *lab, sk_rng *rng, const sk_spec *spec)
     print_message("%s %s\n", spec_text.s, text.s);
     kernel_build(lab, &row, &b);
     for (uint32_t n = 0; n < 2; n++) {
-        sk_case_params p = kernel_params(&b, n ? (sk_input)sk_rng_below(rng, SK_INPUT_COUNT) : SK_IN_S1,
-                                         sk_rng_below(rng, 2), sk_rng_u64(rng));
+        sk_case_params p =
+            kernel_params(&b, n ? (sk_input)sk_rng_below(rng, SK_INPUT_COUNT) : SK_IN_S1,
+                          sk_rng_below(rng, 2), sk_rng_u64(rng));
         kernel_case_both(&b, &p, 1 + sk_rng_below(rng, KERNEL_PARTS));
     }
     kernel_built_free(&b);

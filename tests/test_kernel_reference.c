@@ -108,7 +108,8 @@ static void test_code_span_group(void **state)
     (void)state;
     sk_spec spec = spec_of("attn_decode d8 v8 h1 p8 l0 qf32 of32 if32 tight g2b2r8:vf16");
     uint8_t *book = axis_book(&spec, 1);
-    double k[3][8] = {{3, 0, 0, 1, 0, 0, -8, 1}, {1.5, 0, 0, -1, 0, 0, 2, 0}, {-0.5, 0}}, v[3][8] = {{0}};
+    double k[3][8] = {{3, 0, 0, 1, 0, 0, -8, 1}, {1.5, 0, 0, -1, 0, 0, 2, 0}, {-0.5, 0}},
+           v[3][8] = {{0}};
     sk_page_layout at;
     uint8_t *page = page_alloc(&spec, 0, &at);
     sk_encode_page_ref(&spec, 0, &k[0][0], &v[0][0], 3, book, page);
@@ -227,7 +228,8 @@ static void tiny_make(tiny_cache *c)
 
 static sk_status tiny_run(tiny_cache *c, uint32_t lists_per_seq, float scale)
 {
-    sphkv_attn_args a = {.size = sizeof a, .batch = 1, .q = c->q, .arena = c->arena, .scale = scale};
+    sphkv_attn_args a = {
+        .size = sizeof a, .batch = 1, .q = c->q, .arena = c->arena, .scale = scale};
     sk_err err = {0};
     a.arena_bytes = (size_t)8 * c->units * SPHKV_UNIT_BYTES;
     a.table = (sphkv_page_table){c->indptr, c->refs, lists_per_seq, lists_per_seq};

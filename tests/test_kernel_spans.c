@@ -5,7 +5,8 @@
 
 #include "kernel_cases.h"
 
-#define S(d, h, p, l, tiers) "attn_decode d" d " v" d " h" h " p" p " l" l " qf32 of32 if32 tight " tiers
+#define S(d, h, p, l, tiers)                                                                       \
+    "attn_decode d" d " v" d " h" h " p" p " l" l " qf32 of32 if32 tight " tiers
 
 static const kernel_row rows[] = {
     {S("64", "3", "64", "0", "lean:vf16"), "", 0},

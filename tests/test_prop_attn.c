@@ -148,7 +148,8 @@ static void assert_rows(const world *w, float want[MAX_H][MAX_D], double toleran
 {
     for (uint32_t h = 0; h < w->built.spec.heads_per_kv; h++) {
         double diff = kernel_difference(w->out[h], want[h], w->built.spec.dv);
-        if (!(diff <= tolerance)) fail_msg("head %u differs by %.3g (%.3g allowed)", h, diff, tolerance);
+        if (!(diff <= tolerance))
+            fail_msg("head %u differs by %.3g (%.3g allowed)", h, diff, tolerance);
     }
 }
 
@@ -372,7 +373,8 @@ static void test_one_head(void **state)
 {
     world all, one;
     world_start(*state, &all, MIX("exact"));
-    world_start(*state, &one, "attn_decode d64 v64 h1 p32 l1 qf32 of32 if32 exact good:vi8,kf16:vf16");
+    world_start(*state, &one,
+                "attn_decode d64 v64 h1 p32 l1 qf32 of32 if32 exact good:vi8,kf16:vf16");
     for (uint32_t h = 0; h < MAX_H; h++) {
         float want[MAX_H][MAX_D];
         memcpy(want[0], all.out[h], sizeof want[0]);

@@ -50,7 +50,8 @@ static void cache_free(cache *c)
     sk_free(c->coded_raw);
 }
 
-static void run(const lab *l, const kernel_built *b, const void *args, uint32_t items, uint32_t parts)
+static void run(const lab *l, const kernel_built *b, const void *args, uint32_t items,
+                uint32_t parts)
 {
     const sphkv_maxima maxima = {.size = sizeof maxima, .batch = items, .kv_heads = HEADS,
                                  .pages_per_list = 1, .parts = parts};
@@ -70,7 +71,10 @@ static void append_rows(const lab *l, cache *c, uint32_t first, uint32_t n, uint
         if (take > first + n - t) take = first + n - t;
         for (uint32_t h = 0; h < HEADS; h++)
             items[count++] = (sphkv_append_item){.unit = (t / PAGE * HEADS + h) * l->dense_at.units,
-                                                 .slot = slot, .count = take, .row = t, .kv_head = h};
+                                                 .slot = slot,
+                                                 .count = take,
+                                                 .row = t,
+                                                 .kv_head = h};
         t += take;
     }
     sphkv_append_args a = {.size = sizeof a, .items_count = count, .items = items, .k = l->k,
@@ -86,11 +90,16 @@ static void encode_pages(const lab *l, cache *c, uint32_t first, uint32_t end, u
         for (uint32_t h = 0; h < HEADS; h++, count++)
             items[count] = (sphkv_encode_item){(p * HEADS + h) * l->dense_at.units,
                                                (p * HEADS + h) * l->coded_at.units, PAGE, h};
-    sphkv_encode_args a = {.size = sizeof a, .items_count = count, .items = items,
-                           .src_arena = c->dense, .src_arena_bytes = c->dense_bytes,
-                           .dst_arena = c->coded, .dst_arena_bytes = c->coded_bytes,
+    sphkv_encode_args a = {.size = sizeof a,
+                           .items_count = count,
+                           .items = items,
+                           .src_arena = c->dense,
+                           .src_arena_bytes = c->dense_bytes,
+                           .dst_arena = c->coded,
+                           .dst_arena_bytes = c->coded_bytes,
                            .codebook = l->book,
-                           .codebook_bytes = (size_t)sk_codebook_head_bytes(&l->encode.spec) * HEADS};
+                           .codebook_bytes =
+                               (size_t)sk_codebook_head_bytes(&l->encode.spec) * HEADS};
     if (count) run(l, &l->encode, &a, count, parts);
 }
 
