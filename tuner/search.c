@@ -9,7 +9,7 @@
 #include "progress.h"
 #include "rig.h"
 
-#define FINAL_SHARE 0.25  /* of the job's time, kept for the final round */
+#define FINAL_SHARE 0.25  /* of the job's time, at most kept for the final round */
 #define FINALIST_LEAST 0.9 /* of the default's speed in its trial, to get into the final */
 #define NEW_BEST 1.003    /* a gain that makes a new centre of the walk */
 
@@ -252,11 +252,22 @@ static void count_tried(search *s, sk_made *made)
     show(s, t);
 }
 
+/* What the final round will take, from the default's time: its rounds, and the
+ * warm-up of each finalist. Twice that, since machines have moods. */
+static double final_seconds(const search *s)
+{
+    double most = FINAL_SHARE * s->p->seconds, us = s->tried[0].median_us;
+    double entrants = s->job->effort->finalists + 2;
+    double runs = s->job->effort->rounds + (s->job->case_made ? s->job->kase.copies : 64);
+    double guess = 1 + 2e-6 * entrants * runs * (us < 300 ? 300 : us);
+    return guess < most ? guess : most;
+}
+
 static bool enough(const search *s, uint32_t ahead)
 {
     double left = s->p->seconds - (sk_progress_now() - s->started);
     if (s->stopped || (s->p->trials && s->count + ahead >= s->p->trials)) return true;
-    return s->p->seconds > 0 && s->count > 0 && left < FINAL_SHARE * s->p->seconds;
+    return s->p->seconds > 0 && s->count > 0 && left < final_seconds(s);
 }
 
 /* A wrong default: nothing can be compared. */

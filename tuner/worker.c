@@ -28,7 +28,7 @@ const char *sk_phase_text(uint32_t phase)
 sk_limits sk_limits_default(void)
 {
     return (sk_limits){.seconds = {[SK_PHASE_IDLE] = 30,
-                                   [SK_PHASE_COMPILE] = 60,
+                                   [SK_PHASE_COMPILE] = 30,
                                    [SK_PHASE_LOAD] = 10,
                                    [SK_PHASE_CHECK] = 120,
                                    [SK_PHASE_MEASURE] = 60},
