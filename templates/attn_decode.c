@@ -129,7 +129,7 @@ static void default_schedule(const sk_spec *spec, const sk_target *target, sk_sc
     out->v[SK_T_vch] = spec->heads_per_kv <= 8 ? 16 : 8;
     out->v[SK_T_vtok] = 2;
     out->v[SK_T_prefetch] = 1;
-    out->v[SK_T_spread] = dense_only ? 10 : 30;
+    out->v[SK_T_spread] = dense_only ? 10 : 20;
     out->v[SK_T_prob] = SK_PROB_I16;
     bool prob = false;
     for (uint32_t i = 0; i < spec->ntiers; i++) prob |= sk_dec_prob16(spec, out, i);

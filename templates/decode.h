@@ -77,8 +77,11 @@ void sk_part_values(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk
  * rest; dense keys and their values each mirror what they read. */
 uint32_t sk_prefetch_share_lines(const sk_dec *c, uint32_t tier_slot);
 uint32_t sk_prefetch_steps(const sk_dec *c, uint32_t tier_slot);
-/* Asks for share `k` (a value). */
-void sk_prefetch_share(sk_dec *c, uint32_t tier_slot, sk_val next, sk_val k);
+/* Asks for slice `slice` of `slices` of share `k` (a value). */
+void sk_prefetch_share(sk_dec *c, uint32_t tier_slot, sk_val next, sk_val k, uint32_t slice,
+                       uint32_t slices);
+/* Groups that the rows form handles together. */
+uint32_t sk_rows_unroll(uint32_t groups);
 /* Byte of the page where the share of the values begins. */
 uint32_t sk_prefetch_values_from(const sk_dec *c, uint32_t tier_slot);
 /* Whether this tier's probabilities are 16-bit integers. */

@@ -160,14 +160,20 @@ static void rows_group(sk_dec *c, sk_val tab, uint32_t i, uint32_t codes, sk_val
     }
 }
 
+uint32_t sk_rows_unroll(uint32_t groups)
+{
+    uint32_t unroll = 8;
+    while (groups % unroll != 0) unroll /= 2;
+    return unroll;
+}
+
 static void rows_chunk(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
-                       sk_val lut, sk_val t0)
+                       sk_val lut, sk_val t0, sk_val next)
 {
     sk_builder *b = c->b;
     const sk_segment *seg = sk_dec_seg(c->spec, tier_slot);
     const uint32_t n = c->run, nv = c->hr / n, codes = 1u << seg->b;
-    uint32_t unroll = 8;
-    while (lay->groups % unroll != 0) unroll /= 2;
+    const uint32_t unroll = sk_rows_unroll(lay->groups);
     const sk_unpack un = sk_unpack_begin(c, tier_slot, t0);
     const sk_val field = sk_ir_ptr_add(b, page, sk_k(c, lay->code_off), 1);
     sk_val acc[16 * SPHKV_MAX_HEADS_PER_KV];
@@ -178,7 +184,10 @@ static void rows_chunk(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, 
         sk_ir_stv(b, c->off, c->zero, i * c->w * 4, sk_mul(c, code, c->hr * 4));
     }
     const sk_val tab = sk_ir_ptr_add(b, lut, j0, codes * c->hr * 4);
+    const sk_val turn = sk_mul(c, sk_shr(c, t0, (uint32_t)__builtin_ctz(c->w)), lay->groups / unroll);
+    const sk_val step = sk_add(c, turn, sk_shr(c, j0, (uint32_t)__builtin_ctz(unroll)));
     for (uint32_t i = 0; i < unroll; i++) {
+        sk_prefetch_share(c, tier_slot, next, step, i, unroll);
         sk_val r = SK_NONE;
         if (lay->spans > 1) {
             const sk_val j = sk_add(c, j0, sk_k(c, i));
@@ -212,7 +221,7 @@ static sk_val perm_lookup(sk_dec *c, sk_val low, sk_val high, sk_val code)
 }
 
 static void perm_tile(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
-                      sk_val lut, sk_val t0, uint32_t h0, uint32_t hn)
+                      sk_val lut, sk_val t0, uint32_t h0, uint32_t hn, sk_val next)
 {
     enum { U = 2 };
     sk_builder *b = c->b;
@@ -230,6 +239,9 @@ static void perm_tile(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, s
     const sk_val j = sk_ir_for(b, c->zero, sk_k(c, lay->groups), 1);
     const sk_val span = sk_ir_2(b, SK_OP_UDIV, j, sk_k(c, lay->span_dims / seg->g));
     const sk_val tab = sk_mul(c, j, c->h * codes * 4);
+    const sk_val turn = sk_shr(c, t0, (uint32_t)__builtin_ctz(U * c->w));
+    const sk_val step = sk_add(c, sk_mul(c, turn, lay->groups), j);
+    if (h0 == 0) sk_prefetch_share(c, tier_slot, next, step, 0, 1);
     sk_val code[U], r[U];
     for (uint32_t u = 0; u < U; u++) {
         code[u] = sk_unpack_codes(c, &un[u], seg, field, j);
@@ -306,7 +318,7 @@ static void logits_pair16(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *la
         const sk_val j0 = sk_ir_for(b, c->zero, sk_k(c, lay->groups), block);
         const sk_val turn = sk_add(c, sk_mul(c, sk_shr(c, t0, 6), c->h), sk_k(c, h));
         const sk_val step = sk_shr(c, j0, (uint32_t)__builtin_ctz(block));
-        sk_prefetch_share(c, tier_slot, next, sk_add(c, sk_mul(c, turn, lay->groups / block), step));
+        sk_prefetch_share(c, tier_slot, next, sk_add(c, sk_mul(c, turn, lay->groups / block), step), 0, 1);
         pair16_groups(c, field, lut, t0, j0, block, h, sum);
         sk_ir_end(b);
         const sk_val unit = sk_ir_ldu(b, SK_LD_F32, inv, c->zero, h * 4);
@@ -341,9 +353,8 @@ void sk_part_logits(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk
     }
     const uint32_t block = form == SK_FORM_PERM ? 2 * c->w : c->w;
     const sk_val t0 = sk_ir_for(b, c->zero, limit, block);
-    sk_prefetch_share(c, tier_slot, next, sk_shr(c, t0, (uint32_t)__builtin_ctz(block)));
     for (uint32_t h = 0; form == SK_FORM_PERM && h < c->h; h += 4)
-        perm_tile(c, tier_slot, &lay.seg[0], page, lut, t0, h, c->h - h < 4 ? c->h - h : 4);
-    if (form == SK_FORM_ROWS) rows_chunk(c, tier_slot, &lay.seg[0], page, lut, t0);
+        perm_tile(c, tier_slot, &lay.seg[0], page, lut, t0, h, c->h - h < 4 ? c->h - h : 4, next);
+    if (form == SK_FORM_ROWS) rows_chunk(c, tier_slot, &lay.seg[0], page, lut, t0, next);
     sk_ir_end(b);
 }
