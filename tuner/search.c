@@ -1,35 +1,12 @@
 /* search.c - see search.h. */
-#include "search.h"
+#include "search_impl.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "forge.h"
-#include "progress.h"
-#include "rig.h"
-
 #define FINAL_SHARE 0.25  /* of the job's time, at most kept for the final round */
-#define FINALIST_LEAST 0.9 /* of the default's speed in its trial, to get into the final */
 #define NEW_BEST 1.003    /* a gain that makes a new centre of the walk */
 
-typedef struct search {
-    sk_job *job;
-    sk_store *store;
-    const sk_search_params *p;
-    sk_progress *progress;   /* may be NULL */
-    sk_worker worker;        /* measures */
-    sk_forge forge;          /* compiles */
-    sk_walk walk;
-    sk_tried *tried;         /* [count] */
-    sk_made *made;           /* [count]: code at hand, of those that may get into the final */
-    uint32_t count, cap;
-    uint32_t best;           /* place in tried of the fastest so far */
-    uint32_t now;            /* trials run by this command */
-    double started;
-    bool stopped, prepared, forging;
-    sk_result *out;
-} search;
 
 void sk_result_free(sk_result *r)
 {
@@ -42,9 +19,9 @@ void sk_result_free(sk_result *r)
 
 /* ---- asking ------------------------------------------------------------------ */
 
-static bool tick(void *user)
+bool sk_search_tick(void *user)
 {
-    search *s = user;
+    sk_search *s = user;
     if (s->progress) {
         s->progress->phase = s->forging ? "compile"
                                         : sk_phase_text(atomic_load(&s->worker.desk->phase));
@@ -53,13 +30,11 @@ static bool tick(void *user)
     return !(s->p->stop && *s->p->stop);
 }
 
-/* The worker's answer: SPHKV_OK, its own status with the message in err, or, for
- * a worker that died, SPHKV_EDEVICE with what happened. */
-static sk_status ask(search *s, const uint32_t request[SK_REQUEST_WORDS], sk_report *report,
-                     sk_err *err)
+sk_status sk_search_ask(sk_search *s, const uint32_t request[SK_REQUEST_WORDS], sk_report *report,
+                        sk_err *err)
 {
     char said[400];
-    sk_worker_ask(&s->worker, request, tick, s, report);
+    sk_worker_ask(&s->worker, request, sk_search_tick, s, report);
     s->stopped = s->stopped || report->fate == SK_FATE_STOPPED;
     if (report->fate == SK_FATE_STOPPED) return sk_fail(err, SPHKV_EDEVICE, "interrupted");
     if (report->fate != SK_FATE_DONE) {
@@ -76,9 +51,15 @@ static bool plausible(double bytes)
     return bytes >= 0 && bytes < 1e15;
 }
 
-/* Before the first question of a job: inputs, a compiler. A job that finds all
- * it wants in the database never comes here. */
-static sk_status prepare(search *s, sk_err *err)
+sk_status sk_search_forge(sk_search *s, const sk_order *order, uint32_t n, sk_err *err)
+{
+    s->forging = true;
+    sk_status st = sk_forge_run(&s->forge, order, n, sk_search_tick, s, &s->stopped, err);
+    s->forging = false;
+    return st;
+}
+
+sk_status sk_search_prepare(sk_search *s, sk_err *err)
 {
     const uint32_t request[SK_REQUEST_WORDS] = {SK_ASK_PROBE};
     sk_report report;
@@ -87,10 +68,10 @@ static sk_status prepare(search *s, sk_err *err)
     sk_status st = sk_forge_make(s->job, &s->p->limits, s->p->compilers, &s->forge, err);
     s->forging = true;
     if (st == SPHKV_OK)
-        st = sk_forge_probe(&s->forge, tick, s, s->store->compiler, &s->stopped, err);
+        st = sk_forge_probe(&s->forge, sk_search_tick, s, s->store->compiler, &s->stopped, err);
     s->forging = false;
     if (st == SPHKV_OK && !s->job->case_by_worker) st = sk_job_inputs(s->job, err);
-    if (st == SPHKV_OK) st = ask(s, request, &report, err);
+    if (st == SPHKV_OK) st = sk_search_ask(s, request, &report, err);
     if (st != SPHKV_OK) return st;
     if (!plausible(a->read_bytes) || !plausible(a->write_bytes))
         return sk_fail(err, SPHKV_EINTERNAL, "a worker counts %g bytes", a->read_bytes);
@@ -124,7 +105,7 @@ static void read_answer(const sk_job *job, sk_tried *t)
 
 /* Tries a candidate in the present worker, and once more in a fresh one when
  * something else may be to blame. */
-static void try_candidate(search *s, uint32_t index, uint32_t ordinal, sk_tried *t)
+static void try_candidate(sk_search *s, uint32_t index, uint32_t ordinal, sk_tried *t)
 {
     const uint32_t request[SK_REQUEST_WORDS] = {SK_ASK_TRIAL, index, ordinal};
     double t0 = sk_progress_now();
@@ -134,7 +115,7 @@ static void try_candidate(search *s, uint32_t index, uint32_t ordinal, sk_tried 
         memset(t, 0, sizeof *t);
         t->index = index;
         t->error = -1;
-        sk_worker_ask(&s->worker, request, tick, s, &report);
+        sk_worker_ask(&s->worker, request, sk_search_tick, s, &report);
         if (report.fate == SK_FATE_STOPPED) {
             s->stopped = true;
             return;
@@ -164,7 +145,7 @@ static void tried_unmade(uint32_t index, const sk_made *made, sk_tried *t)
 }
 
 /* Room for one more in tried and made. */
-static sk_tried *next_tried(search *s, sk_err *err)
+static sk_tried *next_tried(sk_search *s, sk_err *err)
 {
     if (s->count == s->cap) {
         uint32_t cap = s->cap ? 2 * s->cap : 32;
@@ -183,7 +164,7 @@ static sk_tried *next_tried(search *s, sk_err *err)
 }
 
 /* Everything that is known already, the default first. */
-static sk_status recall(search *s, sk_err *err)
+static sk_status recall(sk_search *s, sk_err *err)
 {
     sk_arena mem = {0};
     uint32_t *index;
@@ -215,7 +196,7 @@ static sk_status recall(search *s, sk_err *err)
 
 /* ---- the search --------------------------------------------------------------- */
 
-static void show(search *s, const sk_tried *t)
+static void show(sk_search *s, const sk_tried *t)
 {
     sk_progress *p = s->progress;
     if (!p) return;
@@ -234,7 +215,7 @@ static void show(search *s, const sk_tried *t)
 }
 
 /* The trial that next_tried gave is complete. */
-static void count_tried(search *s, sk_made *made)
+static void count_tried(sk_search *s, sk_made *made)
 {
     uint32_t at = s->count++;
     const sk_tried *t = &s->tried[at];
@@ -254,7 +235,7 @@ static void count_tried(search *s, sk_made *made)
 
 /* What the final round will take, from the default's time: its rounds, and the
  * warm-up of each finalist. Twice that, since machines have moods. */
-static double final_seconds(const search *s)
+static double final_seconds(const sk_search *s)
 {
     double most = FINAL_SHARE * s->p->seconds, us = s->tried[0].median_us;
     double entrants = s->job->effort->finalists + 2;
@@ -263,7 +244,7 @@ static double final_seconds(const search *s)
     return guess < most ? guess : most;
 }
 
-static bool enough(const search *s, uint32_t ahead)
+static bool enough(const sk_search *s, uint32_t ahead)
 {
     double left = s->p->seconds - (sk_progress_now() - s->started);
     if (s->stopped || (s->p->trials && s->count + ahead >= s->p->trials)) return true;
@@ -271,12 +252,13 @@ static bool enough(const search *s, uint32_t ahead)
 }
 
 /* A wrong default: nothing can be compared. */
-static bool default_failed(search *s)
+static bool default_failed(sk_search *s)
 {
     const sk_tried *t = &s->tried[0];
     if (s->count == 0 || t->outcome == SK_OUTCOME_OK) return false;
-    snprintf(s->out->message, sizeof s->out->message, "the default schedule: %s: %.300s",
-             sk_db_outcome_text(t->outcome), t->message);
+    snprintf(s->out->message, sizeof s->out->message, "the default schedule: %s: %.300s%s",
+             sk_db_outcome_text(t->outcome), t->message,
+             t->found ? " (of an earlier run; --fresh tries again)" : "");
     return true;
 }
 
@@ -289,7 +271,7 @@ typedef struct batch {
 
 /* Up to `most` candidates that nobody has tried; those found are counted at
  * once. The default goes alone: without it nothing else is worth compiling. */
-static sk_status collect(search *s, uint32_t most, batch *b, sk_err *err)
+static sk_status collect(sk_search *s, uint32_t most, batch *b, sk_err *err)
 {
     memset(b, 0, sizeof *b);
     while (b->n < most && !enough(s, b->n)) {
@@ -316,7 +298,7 @@ static sk_status collect(search *s, uint32_t most, batch *b, sk_err *err)
     return SPHKV_OK;
 }
 
-static sk_status compile_batch(search *s, batch *b, sk_err *err)
+static sk_status compile_batch(sk_search *s, batch *b, sk_err *err)
 {
     sk_order order[SK_FORGE_MOST];
     uint32_t n = 0;
@@ -331,14 +313,11 @@ static sk_status compile_batch(search *s, batch *b, sk_err *err)
         snprintf(b->made[i].message, sizeof b->made[i].message, "%.399s",
                  c->reason ? c->reason : "no IR");
     }
-    s->forging = true;
-    sk_status st = sk_forge_run(&s->forge, order, n, tick, s, &s->stopped, err);
-    s->forging = false;
-    return st;
+    return sk_search_forge(s, order, n, err);
 }
 
 /* Measures what was compiled, one after the other. */
-static sk_status try_batch(search *s, batch *b, sk_err *err)
+static sk_status try_batch(sk_search *s, batch *b, sk_err *err)
 {
     sk_status st = SPHKV_OK;
     for (uint32_t i = 0; i < b->n && st == SPHKV_OK && !s->stopped; i++) {
@@ -363,18 +342,16 @@ static sk_status try_batch(search *s, batch *b, sk_err *err)
 }
 
 /* The default's code, when its trial was found and not made. */
-static sk_status need_default(search *s, sk_err *err)
+static sk_status need_default(sk_search *s, sk_err *err)
 {
     if (s->count == 0 || s->made[0].bytes) return SPHKV_OK;
     const sk_order order = {0, 0, &s->made[0]};
-    s->forging = true;
-    sk_status st = sk_forge_run(&s->forge, &order, 1, tick, s, &s->stopped, err);
-    s->forging = false;
+    sk_status st = sk_search_forge(s, &order, 1, err);
     if (st != SPHKV_OK || s->stopped || s->made[0].outcome == SK_OUTCOME_OK) return st;
     return sk_fail(err, SPHKV_ECOMPILE, "the default schedule: %.400s", s->made[0].message);
 }
 
-static sk_status explore(search *s, sk_err *err)
+static sk_status explore(sk_search *s, sk_err *err)
 {
     bool end = false;
     sk_status st = recall(s, err);
@@ -383,7 +360,7 @@ static sk_status explore(search *s, sk_err *err)
         batch b;
         st = collect(s, s->prepared ? s->forge.seats : 1, &b, err);
         end = b.end;
-        if (st == SPHKV_OK && b.n) st = prepare(s, err);
+        if (st == SPHKV_OK && b.n) st = sk_search_prepare(s, err);
         if (st == SPHKV_OK && b.n) st = need_default(s, err);
         if (st == SPHKV_OK && b.n && !s->stopped) st = compile_batch(s, &b, err);
         if (st == SPHKV_OK && !s->stopped) st = try_batch(s, &b, err);
@@ -394,204 +371,6 @@ static sk_status explore(search *s, sk_err *err)
         if (s->stopped) return SPHKV_OK;
     }
     return st;
-}
-
-/* ---- the final ---------------------------------------------------------------- */
-
-/* Places in tried: the default, then the fastest trials, at most `most`. */
-static uint32_t pick_finalists(const search *s, uint32_t most, uint32_t *place)
-{
-    uint32_t n = 1;
-    place[0] = 0;
-    if (most > SK_MAX_ENTRANTS) most = SK_MAX_ENTRANTS;
-    while (n < most) {
-        uint32_t best = 0;
-        double ratio = FINALIST_LEAST;
-        for (uint32_t i = 1; i < s->count; i++) {
-            const sk_tried *t = &s->tried[i];
-            bool in = false;
-            for (uint32_t k = 0; k < n; k++) in = in || place[k] == i;
-            if (in || t->outcome != SK_OUTCOME_OK || t->ratio <= ratio) continue;
-            best = i;
-            ratio = t->ratio;
-        }
-        if (!best) break;
-        place[n++] = best;
-    }
-    return n;
-}
-
-/* Code of all finalists into their slots; compiled again when it was not kept.
- * One that does not compile now leaves the final. */
-static sk_status show_finalists(search *s, uint32_t *place, uint32_t *n, sk_err *err)
-{
-    sk_order order[SK_MAX_ENTRANTS];
-    uint32_t orders = 0, kept = 0;
-    for (uint32_t i = 0; i < *n; i++)
-        if (!s->made[place[i]].bytes)
-            order[orders++] = (sk_order){s->tried[place[i]].index, 0, &s->made[place[i]]};
-    s->forging = true;
-    sk_status st = sk_forge_run(&s->forge, order, orders, tick, s, &s->stopped, err);
-    s->forging = false;
-    for (uint32_t i = 0; i < *n && st == SPHKV_OK && !s->stopped; i++) {
-        sk_made *made = &s->made[place[i]];
-        if (!made->bytes && i == 0)
-            return sk_fail(err, SPHKV_ECOMPILE, "the default schedule: %.400s", made->message);
-        if (!made->bytes) continue;
-        place[kept] = place[i];
-        st = sk_made_show(made, s->tried[place[i]].index, &s->job->code[kept++], err);
-    }
-    if (st == SPHKV_OK && !s->stopped) *n = kept;
-    return st;
-}
-
-/* The worker measures them; one who breaks the final is put out of it. */
-static sk_status run_final(search *s, uint32_t *place, uint32_t *n, sk_err *err)
-{
-    const uint32_t request[SK_REQUEST_WORDS] = {SK_ASK_FINAL, s->job->effort->rounds};
-    sk_answer *a = s->job->answer;
-    if (s->progress) s->progress->phase = "final";
-    for (;;) {
-        sk_report report;
-        sk_status st = show_finalists(s, place, n, err);
-        if (st != SPHKV_OK || s->stopped) return st;
-        a->entrants = *n;
-        for (uint32_t i = 0; i < *n; i++) a->entrant[i] = s->tried[place[i]].index;
-        st = ask(s, request, &report, err);
-        if (st == SPHKV_OK || s->stopped) return st;
-        uint32_t blamed = *n - 1; /* when nobody can be named: the slowest */
-        for (uint32_t i = 1; i < *n; i++)
-            if (s->tried[place[i]].index == report.subject) blamed = i;
-        sk_worker_kill(&s->worker);
-        if (*n == 1) return st;
-        memmove(place + blamed, place + blamed + 1, (*n - blamed - 1) * sizeof *place);
-        --*n;
-    }
-}
-
-static sk_status add_ties(search *s, const uint32_t *place, uint32_t n, const sk_verdict *v,
-                          sk_text *out, sk_err *err)
-{
-    for (uint32_t i = 0; i < n; i++) {
-        if (!v->tied[i] || i == v->winner) continue;
-        if (out->len) sk_text_append(out, ";", 1);
-        sk_schedule_print(s->job->spec.kernel,
-                          &s->job->space.candidate[s->tried[place[i]].index].schedule, out);
-    }
-    sk_text_append(out, "", 0);
-    return out->failed ? sk_fail(err, SPHKV_ENOMEM, "no memory for ties") : SPHKV_OK;
-}
-
-/* The times of the final become those of the trial. */
-static void take_final(const search *s, sk_tried *t, uint32_t i)
-{
-    const sk_answer *a = s->job->answer;
-    t->samples = a->rounds < SK_ROUNDS_MOST ? a->rounds : SK_ROUNDS_MOST;
-    memcpy(t->sample, a->time[i], t->samples * sizeof *t->sample);
-    memcpy(t->baseline, a->time[0], t->samples * sizeof *t->baseline);
-    t->median_us = sk_median(t->sample, t->samples);
-    t->ratio = sk_tried_ratio(t->baseline, t->sample, t->samples);
-    t->roofline = sk_tried_ratio(a->sweep, a->time[i], t->samples);
-    t->bandwidth_gbps =
-        (s->job->read_bytes + s->job->write_bytes) / t->median_us * 1e-3;
-}
-
-static sk_status fill_result(search *s, const sk_tried *win, const sk_tried *base,
-                             const sk_verdict *v, char *ties, sk_err *err)
-{
-    sk_result *r = s->out;
-    sk_text text = {0};
-    sk_schedule_print(s->job->spec.kernel, &s->job->space.candidate[win->index].schedule, &text);
-    r->ties = ties;
-    r->bytes = s->job->read_bytes + s->job->write_bytes;
-    r->schedule = text.s;
-    r->verified = !text.failed;
-    r->median_us = win->median_us;
-    r->default_us = base->median_us;
-    r->speedup = v->speedup;
-    r->gbps = win->bandwidth_gbps;
-    r->roofline = win->roofline;
-    r->bandwidth_gbps = win->roofline > 0 ? r->gbps / win->roofline : 0;
-    r->error = win->error;
-    return text.failed ? sk_fail(err, SPHKV_ENOMEM, "no memory for a result") : SPHKV_OK;
-}
-
-/* Winner, ties, and both trials with the final's times into the database. */
-static sk_status conclude(search *s, const uint32_t *place, uint32_t n, sk_err *err)
-{
-    sk_answer *a = s->job->answer;
-    sk_entrant entrant[SK_MAX_ENTRANTS];
-    sk_verdict v;
-    sk_text ties = {0};
-    if (a->rounds < 1 || a->rounds > SK_ROUNDS_MOST)
-        return sk_fail(err, SPHKV_EINTERNAL, "a final of %u rounds", a->rounds);
-    for (uint32_t i = 0; i < n; i++)
-        entrant[i] = (sk_entrant){s->tried[place[i]].index, a->time[i]};
-    sk_status st = sk_verdict_find(entrant, n, a->rounds, s->job->seed, &v, err);
-    if (st == SPHKV_OK) st = add_ties(s, place, n, &v, &ties, err);
-    if (st != SPHKV_OK) goto out;
-    sk_tried *base = &s->tried[place[0]], *win = &s->tried[place[v.winner]];
-    take_final(s, base, 0);
-    take_final(s, win, v.winner);
-    const sk_db_artifact code = sk_made_artifact(&s->made[place[v.winner]]);
-    if (base != win) st = sk_store_put(s->store, s->job, base, NULL, err);
-    if (st == SPHKV_OK) st = sk_store_put(s->store, s->job, win, &code, err);
-    const sk_win record = {win, base, v.speedup, ties.s, base->median_us};
-    if (st == SPHKV_OK) st = sk_store_win(s->store, s->job, &record, err);
-    if (st == SPHKV_OK) {
-        st = fill_result(s, win, base, &v, ties.s, err);
-        ties.s = NULL;
-    }
-out:
-    sk_text_free(&ties);
-    return st;
-}
-
-static sk_status finish(search *s, sk_err *err)
-{
-    uint32_t place[SK_MAX_ENTRANTS];
-    sk_err why = {0};
-    uint32_t n = pick_finalists(s, s->job->effort->finalists + 1, place);
-    sk_status st = prepare(s, err);
-    if (st != SPHKV_OK) return s->stopped ? SPHKV_OK : st;
-    st = run_final(s, place, &n, &why);
-    if (st == SPHKV_ENOMEM || st == SPHKV_ECOMPILE) return sk_fail(err, st, "%s", why.message);
-    if (s->stopped) return SPHKV_OK;
-    if (st != SPHKV_OK) {
-        snprintf(s->out->message, sizeof s->out->message, "the final round: %.360s", why.message);
-        return SPHKV_OK;
-    }
-    st = conclude(s, place, n, err);
-    return s->stopped ? SPHKV_OK : st;
-}
-
-/* A run that found everything done answers with the winner that is stored. */
-static sk_status stored_winner(search *s, bool *have, sk_err *err)
-{
-    sk_arena mem = {0};
-    sk_db_winner w;
-    sk_result *r = s->out;
-    *have = false;
-    sk_status st = s->now ? SPHKV_ENOTFOUND : sk_store_winner(s->store, s->job, &mem, &w, err);
-    for (uint32_t i = 0; st == SPHKV_OK && i < s->count; i++) {
-        const sk_tried *t = &s->tried[i];
-        if (t->id != w.trial_id) continue;
-        *have = true;
-        r->verified = r->stored_before = true;
-        r->schedule = sk_strdup(w.trial.key.schedule);
-        r->ties = sk_strdup(w.ties);
-        r->median_us = t->median_us;
-        r->default_us = w.default_us;
-        r->speedup = (sk_interval){w.speedup, w.speedup_lo, w.speedup_hi};
-        r->gbps = t->bandwidth_gbps;
-        r->bytes = (double)w.trial.bytes;
-        r->roofline = t->roofline;
-        r->bandwidth_gbps = t->roofline > 0 ? t->bandwidth_gbps / t->roofline : 0;
-        r->error = t->error;
-        if (!r->schedule || !r->ties) st = sk_fail(err, SPHKV_ENOMEM, "no memory for a result");
-    }
-    sk_arena_free(&mem);
-    return st == SPHKV_ENOTFOUND ? SPHKV_OK : st;
 }
 
 static sk_status describe(const sk_job *job, sk_result *out, sk_err *err)
@@ -607,9 +386,8 @@ static sk_status describe(const sk_job *job, sk_result *out, sk_err *err)
     return sk_fail(err, SPHKV_ENOMEM, "no memory for a result");
 }
 
-static sk_status search_all(search *s, sk_err *err)
+static sk_status search_all(sk_search *s, sk_err *err)
 {
-    bool have = false;
     sk_status st = describe(s->job, s->out, err);
     if (st == SPHKV_OK) st = sk_worker_init(&s->worker, sk_rig_serve, s->job, &s->p->limits, err);
     if (st == SPHKV_OK) st = sk_walk_start(&s->job->space, s->job->seed, &s->walk, err);
@@ -619,19 +397,18 @@ static sk_status search_all(search *s, sk_err *err)
         snprintf(s->out->message, sizeof s->out->message, "nothing was tried");
         return SPHKV_OK;
     }
-    st = stored_winner(s, &have, err);
-    return st == SPHKV_OK && !have ? finish(s, err) : st;
+    return sk_search_finish(s, err);
 }
 
 sk_status sk_search_run(sk_job *job, sk_store *store, const sk_search_params *params,
                         sk_result *out, bool *stopped, sk_err *err)
 {
-    search s = {.job = job,
-                .store = store,
-                .p = params,
-                .progress = params->progress,
-                .started = sk_progress_now(),
-                .out = out};
+    sk_search s = {.job = job,
+                   .store = store,
+                   .p = params,
+                   .progress = params->progress,
+                   .started = sk_progress_now(),
+                   .out = out};
     memset(out, 0, sizeof *out);
     sk_status st = search_all(&s, err);
     out->trials = s.count;

@@ -1,0 +1,209 @@
+/* search_final.c - the end of a search: the best of the trials and the default
+ * take turns in one worker, with a sweep among them, many more rounds than a
+ * trial has; the verdict over those times names the winner, which is stored with
+ * its code. A finalist that breaks the round is put out of it. */
+#include "search_impl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Places in tried: the default, then the fastest trials, at most `most`. */
+static uint32_t pick_finalists(const sk_search *s, uint32_t most, uint32_t *place)
+{
+    uint32_t n = 1;
+    place[0] = 0;
+    if (most > SK_MAX_ENTRANTS) most = SK_MAX_ENTRANTS;
+    while (n < most) {
+        uint32_t best = 0;
+        double ratio = FINALIST_LEAST;
+        for (uint32_t i = 1; i < s->count; i++) {
+            const sk_tried *t = &s->tried[i];
+            bool in = false;
+            for (uint32_t k = 0; k < n; k++) in = in || place[k] == i;
+            if (in || t->outcome != SK_OUTCOME_OK || t->ratio <= ratio) continue;
+            best = i;
+            ratio = t->ratio;
+        }
+        if (!best) break;
+        place[n++] = best;
+    }
+    return n;
+}
+
+/* Code of all finalists into their slots; compiled again when it was not kept.
+ * One that does not compile now leaves the final. */
+static sk_status show_finalists(sk_search *s, uint32_t *place, uint32_t *n, sk_err *err)
+{
+    sk_order order[SK_MAX_ENTRANTS];
+    uint32_t orders = 0, kept = 0;
+    for (uint32_t i = 0; i < *n; i++)
+        if (!s->made[place[i]].bytes)
+            order[orders++] = (sk_order){s->tried[place[i]].index, 0, &s->made[place[i]]};
+    sk_status st = sk_search_forge(s, order, orders, err);
+    for (uint32_t i = 0; i < *n && st == SPHKV_OK && !s->stopped; i++) {
+        sk_made *made = &s->made[place[i]];
+        if (!made->bytes && i == 0)
+            return sk_fail(err, SPHKV_ECOMPILE, "the default schedule: %.400s", made->message);
+        if (!made->bytes) continue;
+        place[kept] = place[i];
+        st = sk_made_show(made, s->tried[place[i]].index, &s->job->code[kept++], err);
+    }
+    if (st == SPHKV_OK && !s->stopped) *n = kept;
+    return st;
+}
+
+/* The worker measures them; one who breaks the final is put out of it. */
+static sk_status run_final(sk_search *s, uint32_t *place, uint32_t *n, sk_err *err)
+{
+    const uint32_t request[SK_REQUEST_WORDS] = {SK_ASK_FINAL, s->job->effort->rounds};
+    sk_answer *a = s->job->answer;
+    if (s->progress) s->progress->phase = "final";
+    for (;;) {
+        sk_report report;
+        sk_status st = show_finalists(s, place, n, err);
+        if (st != SPHKV_OK || s->stopped) return st;
+        a->entrants = *n;
+        for (uint32_t i = 0; i < *n; i++) a->entrant[i] = s->tried[place[i]].index;
+        st = sk_search_ask(s, request, &report, err);
+        if (st == SPHKV_OK || s->stopped) return st;
+        uint32_t blamed = *n - 1; /* when nobody can be named: the slowest */
+        for (uint32_t i = 1; i < *n; i++)
+            if (s->tried[place[i]].index == report.subject) blamed = i;
+        sk_worker_kill(&s->worker);
+        if (*n == 1) return st;
+        memmove(place + blamed, place + blamed + 1, (*n - blamed - 1) * sizeof *place);
+        --*n;
+    }
+}
+
+static sk_status add_ties(sk_search *s, const uint32_t *place, uint32_t n, const sk_verdict *v,
+                          sk_text *out, sk_err *err)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (!v->tied[i] || i == v->winner) continue;
+        if (out->len) sk_text_append(out, ";", 1);
+        sk_schedule_print(s->job->spec.kernel,
+                          &s->job->space.candidate[s->tried[place[i]].index].schedule, out);
+    }
+    sk_text_append(out, "", 0);
+    return out->failed ? sk_fail(err, SPHKV_ENOMEM, "no memory for ties") : SPHKV_OK;
+}
+
+/* The times of the final become those of the trial. */
+static void take_final(const sk_search *s, sk_tried *t, uint32_t i)
+{
+    const sk_answer *a = s->job->answer;
+    t->samples = a->rounds < SK_ROUNDS_MOST ? a->rounds : SK_ROUNDS_MOST;
+    memcpy(t->sample, a->time[i], t->samples * sizeof *t->sample);
+    memcpy(t->baseline, a->time[0], t->samples * sizeof *t->baseline);
+    t->median_us = sk_median(t->sample, t->samples);
+    t->ratio = sk_tried_ratio(t->baseline, t->sample, t->samples);
+    t->roofline = sk_tried_ratio(a->sweep, a->time[i], t->samples);
+    t->bandwidth_gbps =
+        (s->job->read_bytes + s->job->write_bytes) / t->median_us * 1e-3;
+}
+
+static sk_status fill_result(sk_search *s, const sk_tried *win, const sk_tried *base,
+                             const sk_verdict *v, char *ties, sk_err *err)
+{
+    sk_result *r = s->out;
+    sk_text text = {0};
+    sk_schedule_print(s->job->spec.kernel, &s->job->space.candidate[win->index].schedule, &text);
+    r->ties = ties;
+    r->bytes = s->job->read_bytes + s->job->write_bytes;
+    r->schedule = text.s;
+    r->verified = !text.failed;
+    r->median_us = win->median_us;
+    r->default_us = base->median_us;
+    r->speedup = v->speedup;
+    r->gbps = win->bandwidth_gbps;
+    r->roofline = win->roofline;
+    r->bandwidth_gbps = win->roofline > 0 ? r->gbps / win->roofline : 0;
+    r->error = win->error;
+    return text.failed ? sk_fail(err, SPHKV_ENOMEM, "no memory for a result") : SPHKV_OK;
+}
+
+/* Winner, ties, and both trials with the final's times into the database. */
+static sk_status conclude(sk_search *s, const uint32_t *place, uint32_t n, sk_err *err)
+{
+    sk_answer *a = s->job->answer;
+    sk_entrant entrant[SK_MAX_ENTRANTS];
+    sk_verdict v;
+    sk_text ties = {0};
+    if (a->rounds < 1 || a->rounds > SK_ROUNDS_MOST)
+        return sk_fail(err, SPHKV_EINTERNAL, "a final of %u rounds", a->rounds);
+    for (uint32_t i = 0; i < n; i++)
+        entrant[i] = (sk_entrant){s->tried[place[i]].index, a->time[i]};
+    sk_status st = sk_verdict_find(entrant, n, a->rounds, s->job->seed, &v, err);
+    if (st == SPHKV_OK) st = add_ties(s, place, n, &v, &ties, err);
+    if (st != SPHKV_OK) goto out;
+    sk_tried *base = &s->tried[place[0]], *win = &s->tried[place[v.winner]];
+    take_final(s, base, 0);
+    take_final(s, win, v.winner);
+    const sk_db_artifact code = sk_made_artifact(&s->made[place[v.winner]]);
+    if (base != win) st = sk_store_put(s->store, s->job, base, NULL, err);
+    if (st == SPHKV_OK) st = sk_store_put(s->store, s->job, win, &code, err);
+    const sk_win record = {win, base, v.speedup, ties.s, base->median_us};
+    if (st == SPHKV_OK) st = sk_store_win(s->store, s->job, &record, err);
+    if (st == SPHKV_OK) {
+        st = fill_result(s, win, base, &v, ties.s, err);
+        ties.s = NULL;
+    }
+out:
+    sk_text_free(&ties);
+    return st;
+}
+
+static sk_status run_and_conclude(sk_search *s, sk_err *err)
+{
+    uint32_t place[SK_MAX_ENTRANTS];
+    sk_err why = {0};
+    uint32_t n = pick_finalists(s, s->job->effort->finalists + 1, place);
+    sk_status st = sk_search_prepare(s, err);
+    if (st != SPHKV_OK) return s->stopped ? SPHKV_OK : st;
+    st = run_final(s, place, &n, &why);
+    if (st == SPHKV_ENOMEM || st == SPHKV_ECOMPILE) return sk_fail(err, st, "%s", why.message);
+    if (s->stopped) return SPHKV_OK;
+    if (st != SPHKV_OK) {
+        snprintf(s->out->message, sizeof s->out->message, "the final round: %.360s", why.message);
+        return SPHKV_OK;
+    }
+    st = conclude(s, place, n, err);
+    return s->stopped ? SPHKV_OK : st;
+}
+
+/* A run that found everything done answers with the winner that is stored. */
+static sk_status stored_winner(sk_search *s, bool *have, sk_err *err)
+{
+    sk_arena mem = {0};
+    sk_db_winner w;
+    sk_result *r = s->out;
+    *have = false;
+    sk_status st = s->now ? SPHKV_ENOTFOUND : sk_store_winner(s->store, s->job, &mem, &w, err);
+    for (uint32_t i = 0; st == SPHKV_OK && i < s->count; i++) {
+        const sk_tried *t = &s->tried[i];
+        if (t->id != w.trial_id) continue;
+        *have = true;
+        r->verified = r->stored_before = true;
+        r->schedule = sk_strdup(w.trial.key.schedule);
+        r->ties = sk_strdup(w.ties);
+        r->median_us = t->median_us;
+        r->default_us = w.default_us;
+        r->speedup = (sk_interval){w.speedup, w.speedup_lo, w.speedup_hi};
+        r->gbps = t->bandwidth_gbps;
+        r->bytes = (double)w.trial.bytes;
+        r->roofline = t->roofline;
+        r->bandwidth_gbps = t->roofline > 0 ? t->bandwidth_gbps / t->roofline : 0;
+        r->error = t->error;
+        if (!r->schedule || !r->ties) st = sk_fail(err, SPHKV_ENOMEM, "no memory for a result");
+    }
+    sk_arena_free(&mem);
+    return st == SPHKV_ENOTFOUND ? SPHKV_OK : st;
+}
+
+sk_status sk_search_finish(sk_search *s, sk_err *err)
+{
+    bool have = false;
+    sk_status st = stored_winner(s, &have, err);
+    return st == SPHKV_OK && !have ? run_and_conclude(s, err) : st;
+}
