@@ -144,7 +144,7 @@ static sk_status conclude(sk_search *s, const uint32_t *place, uint32_t n, sk_er
     if (base != win) st = sk_store_put(s->store, s->job, base, NULL, err);
     if (st == SPHKV_OK) st = sk_store_put(s->store, s->job, win, &code, err);
     const sk_win record = {win, base, v.speedup, ties.s, base->median_us};
-    if (st == SPHKV_OK) st = sk_store_win(s->store, s->job, &record, err);
+    if (st == SPHKV_OK) st = sk_store_win(s->store, &record, err);
     if (st == SPHKV_OK) {
         st = fill_result(s, win, base, &v, ties.s, err);
         ties.s = NULL;

@@ -222,9 +222,8 @@ sk_status sk_store_put(sk_store *s, const sk_job *job, sk_tried *tried,
 
 /* ---- winners ---------------------------------------------------------------- */
 
-sk_status sk_store_win(sk_store *s, const sk_job *job, const sk_win *win, sk_err *err)
+sk_status sk_store_win(sk_store *s, const sk_win *win, sk_err *err)
 {
-    (void)job;
     const sk_db_winner winner = {
         .trial_id = win->winner->id,
         .default_trial_id = win->base->id,

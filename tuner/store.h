@@ -64,7 +64,7 @@ typedef struct sk_win {
     const char *ties; /* schedules, separated by semicolons */
     double default_us;
 } sk_win;
-sk_status sk_store_win(sk_store *store, const sk_job *job, const sk_win *win, sk_err *err);
+sk_status sk_store_win(sk_store *store, const sk_win *win, sk_err *err);
 /* The stored winner of the job's key; SPHKV_ENOTFOUND, also when its code would
  * not be used. Texts in mem. */
 sk_status sk_store_winner(sk_store *store, const sk_job *job, sk_arena *mem, sk_db_winner *out,

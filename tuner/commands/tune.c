@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "fault.h"
+#include "pick.h"
 #include "progress.h"
 #include "results.h"
 #include "wish.h"
@@ -252,6 +253,7 @@ static sk_status refuse(const sk_wish_item *item, const char *why, sk_result *ou
     sk_spec_print(&item->spec, &spec);
     sk_mix_print(item->spec.tier, item->spec.ntiers, &tiers);
     out->kernel = sk_kernel_name(item->spec.kernel);
+    out->shape = sk_pick_shape(&item->spec, &item->shape);
     out->accuracy = sk_accuracy_name(item->spec.accuracy);
     out->spec = spec.s;
     out->tiers = tiers.s;
