@@ -1,4 +1,5 @@
-/* test_tune_bench.c - sphkv-bench beside the winners that sphkv-tune found. */
+/* test_tune_bench.c - who uses the winners that sphkv-tune found: sphkv-bench, and
+ * an engine on a machine with no compiler. */
 #include "tune_case.h"
 
 #include <cjson/cJSON.h>
@@ -37,10 +38,42 @@ static void bench_uses_winners(void **state)
     tune_case_all_gone(c);
 }
 
+/* Code of the winner runs with no compiler: that is what it is stored for. */
+static void engines_use_winners(void **state)
+{
+    tune_case *c = *state;
+    static const char *const tune[] = {"--kernels", "attn_decode,kv_append", "--quiet", "--effort",
+                                       "quick", "--trials", "2", TUNE_SMALL, NULL};
+    tune_case_expect(c, tune_case_run(c, TUNE_PROGRAM, tune), 0);
+    const sphkv_open_params open = {
+        .size = sizeof open, .flags = SPHKV_OPEN_NO_JIT | SPHKV_OPEN_READ_ONLY, .db_path = c->db};
+    sphkv_context *ctx;
+    sphkv_error err = {0};
+    sk_assert_ok(sphkv_open(&open, &ctx, &err), &err);
+    for (uint32_t kernel = SPHKV_ATTN_DECODE; kernel <= SPHKV_KV_APPEND; kernel++) {
+        const sphkv_spec_params spec = {.size = sizeof spec,
+                                        .kernel = kernel,
+                                        .head_dim = 64,
+                                        .heads_per_kv = kernel == SPHKV_ATTN_DECODE ? 2 : 1};
+        const sphkv_maxima maxima = {.size = sizeof maxima,
+                                     .batch = 1,
+                                     .kv_heads = 1,
+                                     .pages_per_list = 8,
+                                     .parts = 1,
+                                     .context = 512};
+        sphkv_plan *plan;
+        sk_assert_ok(sphkv_plan_create(ctx, &spec, &maxima, &plan, &err), &err);
+        assert_non_null(strstr(sphkv_plan_describe(plan), "exact"));
+        sphkv_plan_destroy(plan);
+    }
+    sphkv_close(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TUNE_CASE(bench_uses_winners),
+        TUNE_CASE(engines_use_winners),
     };
     const char *missing = tune_case_missing();
     if (missing) return sk_test_skip(missing);
