@@ -4,6 +4,8 @@
 
 #include <cjson/cJSON.h>
 
+#include "plan.h"
+
 /* The bench runs the winner that was just found, and says so. */
 static void bench_uses_winners(void **state)
 {
