@@ -63,6 +63,30 @@ static sk_status fill_pool(attn_fill *f, uint32_t tier, sk_err *err)
     return SPHKV_OK;
 }
 
+/* Slots that nothing was written to, in a page that grows by kv_append: whatever
+ * the memory held before, here NaN. Only pages that are coded whole hold zeros. */
+static void poison_slots(const attn_fill *f, const sk_case_page *page, uint8_t *to)
+{
+    const sk_spec *spec = &f->c->p.spec;
+    const sk_page_layout *at = &f->s->at[page->tier];
+    const sk_tier *tier = &spec->tier[page->tier];
+    const uint32_t ks = tier->seg[0].kind == SK_KEY_F32 ? 4 : 2;
+    const uint32_t vs = tier->value == SK_VAL_F32 ? 4 : 2;
+    bool grows = at->nseg == 1 && tier->value <= SK_VAL_BF16;
+    if (tier->seg[0].kind != SK_KEY_F32 && tier->seg[0].kind != SK_KEY_F16 &&
+        tier->seg[0].kind != SK_KEY_BF16)
+        grows = false;
+    for (uint32_t t = page->filled; t < spec->page && grows; t++) {
+        for (uint32_t d = 0; d < spec->d; d++)
+            memset(to + at->seg[0].key_off + (size_t)sk_layout_key_index(&at->seg[0], d, t) * ks,
+                   SK_CASE_POISON, ks);
+        for (uint32_t c = 0; c < spec->dv; c++)
+            memset(to + at->value_off +
+                       (size_t)sk_layout_value_index(spec, tier->value, at, t, c) * vs,
+                   SK_CASE_POISON, vs);
+    }
+}
+
 /* One sub-page, from the pool or coded from rows of its own. peaked: the page
  * that holds its list's dominating key. */
 static sk_status fill_sub_page(attn_fill *f, const sk_case_page *page, uint32_t sub,
@@ -86,6 +110,7 @@ static sk_status fill_sub_page(attn_fill *f, const sk_case_page *page, uint32_t 
     uint32_t row = page->count ? sk_rng_below(&f->rng, page->count) : 0;
     sk_case_rows_fill(spec, f->c->p.input, &f->rng, page->filled, peak, row, f->k, f->v);
     sk_encode_page_ref(spec, page->tier, f->k, f->v, page->filled, head_book(f, kv_head), to);
+    if (f->c->p.input == SK_IN_EDGE) poison_slots(f, page, to);
     return SPHKV_OK;
 }
 

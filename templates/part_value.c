@@ -115,6 +115,27 @@ static void value_fold(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay,
     }
 }
 
+/* Where a block of channels lies, for the loop over its steps. */
+typedef struct value_place {
+    sk_val v0, next;       /* values; page that is prefetched, or SK_NONE */
+    sk_val c0, block;      /* first channel; byte offset of its block */
+    uint32_t tier_slot, tokens;
+} value_place;
+
+/* Steps lo .. hi-1 of one block of channels, `unroll` at once. The rest of an
+ * unrolled loop (unroll 1) prefetches nothing. */
+static void value_steps(sk_dec *c, const value_form *f, const value_place *at, sk_val lo, sk_val hi,
+                        uint32_t unroll, uint32_t h0, uint32_t hn, sk_val acc[][8])
+{
+    const sk_val t0 = sk_ir_for(c->b, lo, hi, unroll);
+    const sk_val off = sk_add(c, at->block, sk_mul(c, t0, f->step));
+    const sk_val poff = sk_mul(c, t0, f->pairs && !f->i16 ? 8 : 4);
+    if (unroll == (uint32_t)c->sched->v[SK_T_vtok])
+        value_prefetch(c, at->tier_slot, at->next, at->c0, t0, at->tokens);
+    for (uint32_t i = 0; i < unroll; i++) value_token(c, f, at->v0, off, poff, i, h0, hn, acc);
+    sk_ir_end(c->b);
+}
+
 static void value_tile(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
                        const value_form *f, sk_val steps, sk_val next, uint32_t h0, uint32_t hn)
 {
@@ -130,12 +151,10 @@ static void value_tile(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay,
             acc[h][x] = sk_ir_var(b, SK_LANE, f->i16 ? sk_k(c, 0) : sk_ir_f32(b, 0.0f));
     const sk_val block = sk_add(c, sk_mul(c, sk_shr(c, c0, 4), tokens * f->step),
                                 sk_mul(c, sk_and(c, c0, 15), f->es));
-    const sk_val t0 = sk_ir_for(b, c->zero, steps, vtok);
-    const sk_val off = sk_add(c, block, sk_mul(c, t0, f->step));
-    const sk_val poff = sk_mul(c, t0, f->pairs && !f->i16 ? 8 : 4);
-    value_prefetch(c, tier_slot, h0 > 0 ? SK_NONE : next, c0, t0, tokens);
-    for (uint32_t i = 0; i < vtok; i++) value_token(c, f, v0, off, poff, i, h0, hn, acc);
-    sk_ir_end(b);
+    const value_place at = {v0, h0 > 0 ? SK_NONE : next, c0, block, tier_slot, tokens};
+    const sk_val bulk = f->pairs || vtok == 1 ? steps : sk_and(c, steps, ~(vtok - 1));
+    value_steps(c, f, &at, c->zero, bulk, vtok, h0, hn, acc);
+    if (bulk != steps) value_steps(c, f, &at, bulk, steps, 1, h0, hn, acc);
     value_fold(c, tier_slot, lay, page, f, c0, h0, hn, acc);
     sk_ir_end(b);
 }
@@ -146,9 +165,10 @@ void sk_part_values(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk
     sk_page_layout_get(c->spec, tier_slot, &lay);
     const value_form f = value_form_of(c, tier_slot);
     const uint32_t vtok = (uint32_t)c->sched->v[SK_T_vtok];
-    const uint32_t unit = vtok * (f.pairs ? 2 : 1);
-    sk_val steps = sk_round_up(c, count, unit);
-    if (f.pairs) steps = sk_shr(c, steps, 1);
+    /* int8 times a probability of 0 is 0 whatever the slot holds; a float that
+     * nobody wrote may be NaN, so those end at the last token */
+    sk_val steps = count;
+    if (f.pairs) steps = sk_shr(c, sk_round_up(c, count, 2 * vtok), 1);
     /* sums of a tile of heads stay in registers: at most 12 of the usual 16 */
     uint32_t tile = 12 / f.nv;
     if (tile == 0) tile = 1;
