@@ -65,14 +65,18 @@ typedef enum sphkv_kernel {
 
 typedef enum sphkv_dtype { SPHKV_F32 = 0, SPHKV_F16 = 1, SPHKV_BF16 = 2 } sphkv_dtype;
 
-/* RMS of ||o - ref|| / ||sum p|v| || allowed: 1e-5, 1e-3 (default), 5e-2. */
+/* RMS of ||o - ref|| / ||sum p|v| || allowed: 1e-5, 1e-3 (default), 5e-2; ref is
+ * attention over what the pages hold, so the loss of coding is not in it. */
 typedef enum sphkv_accuracy {
     SPHKV_TIGHT = 0,
     SPHKV_EXACT = 1,
     SPHKV_FAST = 2
 } sphkv_accuracy;
 
-/* What is compiled into a kernel. Zero-initialise, then fill. */
+/* What is compiled into a kernel. Zero-initialise, then fill. A spec may say more
+ * than kernels do (dims and pages are multiples of 8 in a spec, of 16 in every
+ * kernel so far): sphkv_supported answers. Fields that a kernel does not read
+ * are ignored, so one struct serves all three with its kernel and tiers changed. */
 typedef struct sphkv_spec_params {
     uint32_t size;
     uint32_t kernel;       /* sphkv_kernel */
@@ -84,7 +88,8 @@ typedef struct sphkv_spec_params {
                               exactly two: destination, dense source; for
                               KV_APPEND one dense tier. NULL = that default */
     uint32_t layout;       /* 0 = the layout the CPU kernels want, else row + 1 */
-    uint32_t q_dtype, out_dtype, in_dtype; /* sphkv_dtype */
+    uint32_t q_dtype, out_dtype, in_dtype; /* sphkv_dtype: queries; output, f32 only
+                                              so far; rows of KV_APPEND */
     uint32_t accuracy;                     /* sphkv_accuracy */
 } sphkv_spec_params;
 
@@ -132,8 +137,10 @@ typedef struct sphkv_open_params {
     uint32_t size;
     uint32_t flags;      /* SPHKV_OPEN_* */
     const char *db_path; /* user database; NULL = $SPHKV_DB, else
-                            $XDG_CACHE_HOME/sphkv/kernels.db */
-    sphkv_log_fn log;    /* one line per warning; may be NULL (silent) */
+                            $XDG_CACHE_HOME/sphkv/kernels.db, else
+                            ~/.cache/sphkv/kernels.db; over the installed ones */
+    sphkv_log_fn log;    /* one line per warning, from the thread that called; may
+                            be NULL (silent) */
     void *log_user;
 } sphkv_open_params;
 
@@ -147,12 +154,18 @@ SPHKV_API sphkv_status sphkv_open(const sphkv_open_params *params, sphkv_context
                                   sphkv_error *err);
 SPHKV_API void sphkv_close(sphkv_context *ctx); /* after its plans; NULL is fine */
 
-/* SPHKV_OK, or why not, truthfully. ctx may be NULL (any CPU). */
+/* SPHKV_OK, or why not, truthfully: SPHKV_EUNSUPPORTED names what is missing,
+ * SPHKV_EINVAL what is wrong. ctx may be NULL (any CPU). */
 SPHKV_API sphkv_status sphkv_supported(const sphkv_context *ctx, const sphkv_spec_params *spec,
                                        sphkv_error *err);
 
 /* ---- codebook sets (of one layer) --------------------------------------- */
 
+/* A set belongs to the coded keys of a mix, in their order; value formats, dense
+ * tiers and page size do not matter to it. So the set of good:vi8,kf16:vf16
+ * serves both KV_ENCODE and ATTN_DECODE of that mix; a mix of two coded tiers
+ * needs a set for attention and one for the KV_ENCODE of each tier (what is made
+ * or loaded for a key is the same in all of them). */
 typedef struct sphkv_codebook sphkv_codebook;
 
 /* Seeded data-free codebooks for the coded tiers of the mix: everything runs
@@ -161,10 +174,13 @@ SPHKV_API sphkv_status sphkv_codebook_default(const sphkv_spec_params *spec, uin
                                               uint64_t seed, sphkv_codebook **out,
                                               sphkv_error *err);
 /* k-means on keys [rows][kv_heads][head_dim] f32 (after RoPE), per KV head,
- * tier and group. Deterministic for a seed. */
+ * tier and group. Deterministic for a seed. Keys that are not finite are
+ * refused; of more than 16384 rows, as many are taken evenly. */
 SPHKV_API sphkv_status sphkv_codebook_train(const sphkv_spec_params *spec, uint32_t kv_heads,
                                             const float *keys, size_t rows, uint64_t seed,
                                             sphkv_codebook **out, sphkv_error *err);
+/* One safetensors file serves every mix whose coded keys it holds. A set with a
+ * key mean, a permutation or a transform is refused: no kernel applies them yet. */
 SPHKV_API sphkv_status sphkv_codebook_load(const char *path, const sphkv_spec_params *spec,
                                            uint32_t kv_heads, sphkv_codebook **out,
                                            sphkv_error *err);
@@ -172,7 +188,8 @@ SPHKV_API sphkv_status sphkv_codebook_save(const sphkv_codebook *cb, const char 
                                            sphkv_error *err);
 SPHKV_API void sphkv_codebook_free(sphkv_codebook *cb);
 /* The packed set that kernels read: f16, `head_stride` bytes per KV head, for
- * the tiers of the spec it was made for. Owned by the set. */
+ * the tiers of the spec it was made for. Owned by the set; NULL, and 0 bytes, when
+ * nothing is coded. head_stride and bytes may be NULL. */
 SPHKV_API const void *sphkv_codebook_data(const sphkv_codebook *cb, size_t *head_stride,
                                           size_t *bytes);
 
@@ -184,10 +201,11 @@ typedef struct sphkv_plan sphkv_plan;
 typedef struct sphkv_maxima {
     uint32_t size;
     uint32_t batch;          /* sequences (attn), items (append, encode) */
-    uint32_t kv_heads;       /* KV heads of this plan's arena */
-    uint32_t pages_per_list; /* longest list */
-    uint32_t parts;          /* most threads that will share one run */
-    uint32_t context;        /* typical tokens per list, steers the choice; 0 = unknown */
+    uint32_t kv_heads;       /* KV heads of this plan's arena; append, encode: 0 = 1 */
+    uint32_t pages_per_list; /* longest list; append, encode do not read it */
+    uint32_t parts;          /* most threads that will share one run; 0 = 1 */
+    uint32_t context;        /* typical tokens per list, steers the choice only;
+                                0 = as many as fit in a list */
 } sphkv_maxima;
 
 SPHKV_API sphkv_status sphkv_plan_create(sphkv_context *ctx, const sphkv_spec_params *spec,
@@ -196,7 +214,7 @@ SPHKV_API sphkv_status sphkv_plan_create(sphkv_context *ctx, const sphkv_spec_pa
 SPHKV_API void sphkv_plan_destroy(sphkv_plan *plan);
 /* Bytes of workspace a run needs, 64-byte aligned, zeroed once by the caller
  * before the first run; every run leaves it fit for the next. One workspace
- * serves one run at a time. */
+ * serves one run of one plan at a time. May be 0. */
 SPHKV_API size_t sphkv_plan_workspace(const sphkv_plan *plan);
 /* One line: spec, schedule, and how the look-up matched (exact, near shape,
  * same architecture, default). Valid until the plan is destroyed. */
@@ -247,7 +265,8 @@ typedef struct sphkv_append_item {
 } sphkv_append_item;
 
 /* kv_append: new rows into dense tail pages. k [rows][kv_heads][D], v
- * [rows][kv_heads][Dv]. No two items share a page. */
+ * [rows][kv_heads][Dv]; that they hold the rows which items name is the
+ * caller's promise. No two items share a page. */
 typedef struct sphkv_append_args {
     uint32_t size;
     uint32_t items_count;
@@ -271,7 +290,8 @@ typedef struct sphkv_encode_item {
 } sphkv_encode_item;
 
 /* kv_encode: a full tail page, or a page of a prefill, into a page of a coded
- * tier; one path, so bits do not depend on the order of arrival. */
+ * tier; one path, so bits do not depend on the order of arrival. No two items
+ * share a destination, and no destination is the source of another. */
 typedef struct sphkv_encode_args {
     uint32_t size;
     uint32_t items_count;
@@ -289,8 +309,11 @@ typedef struct sphkv_encode_args {
 /* Runs part `part` of `parts` (1 <= parts <= maxima.parts) of the plan's
  * kernel on the calling thread; args is the args struct of the plan's
  * kernel, the same for every part. All parts must be called, from any threads,
- * in any order, with no barrier: the last to finish merges. No allocation, no
- * lock, no compile. Errors are found before anything is written. */
+ * in any order, with no barrier: the last to finish merges, and the result is
+ * there when all have returned. A plan never changes: runs with workspaces of
+ * their own may overlap. No allocation, no lock, no compile. Args that are wrong
+ * are refused (SPHKV_EINVAL, in every part) before anything is written; the
+ * status is all that is said. */
 SPHKV_API sphkv_status sphkv_run(const sphkv_plan *plan, const void *args, uint32_t part,
                                  uint32_t parts);
 
