@@ -47,7 +47,7 @@ static sk_ld_kind dense_kind(uint32_t key_kind)
 static void dense_tile(sk_dec *c, sk_val keys, sk_val next, sk_ld_kind kind, sk_val t0,
                        uint32_t h0, uint32_t hn)
 {
-    enum { UNROLL = 4 };
+    enum { UNROLL = 8 };
     sk_builder *b = c->b;
     const uint32_t es = sk_ld_bytes(kind), nu = (uint32_t)c->sched->v[SK_T_ktok];
     const uint32_t step = 16 * es; /* from a dimension to the next */
