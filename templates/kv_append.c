@@ -11,7 +11,7 @@
 
 static sk_status supported(const sk_spec *spec, sk_err *err)
 {
-    const sk_status st = sk_rows_check_dims(spec, "kv_append", err);
+    const sk_status st = sk_rows_supported(spec, "kv_append", err);
     if (st != SPHKV_OK) return st;
     if (spec->ntiers != 1)
         return sk_fail(err, SPHKV_EUNSUPPORTED, "kv_append: one dense tier, not a mix of %u",

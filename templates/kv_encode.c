@@ -12,7 +12,7 @@
 
 static sk_status supported(const sk_spec *spec, sk_err *err)
 {
-    const sk_status st = sk_rows_check_dims(spec, "kv_encode", err);
+    const sk_status st = sk_rows_supported(spec, "kv_encode", err);
     if (st != SPHKV_OK) return st;
     if (spec->ntiers != 2)
         return sk_fail(err, SPHKV_EUNSUPPORTED,
@@ -24,8 +24,6 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
         return sk_fail(err, SPHKV_EUNSUPPORTED,
                        "kv_encode: the source is a dense tier of kf32, kf16 or kbf16 with vf32, "
                        "vf16 or vbf16");
-    if (to->seg[0].pre_rope)
-        return sk_fail(err, SPHKV_EUNSUPPORTED, "kv_encode: keys coded before RoPE (p)");
     if (to->seg[0].kind == SK_KEY_I8 || to->seg[0].kind == SK_KEY_I4)
         return sk_fail(err, SPHKV_EUNSUPPORTED, "kv_encode: %s keys",
                        to->seg[0].kind == SK_KEY_I8 ? "ki8" : "ki4");

@@ -63,7 +63,7 @@ sk_val sk_rows_pack8(sk_builder *b, const sk_val x[4])
     return sk_ir_2(b, SK_OP_PACK16, half[0], half[1]);
 }
 
-sk_status sk_rows_check_dims(const sk_spec *spec, const char *kernel, sk_err *err)
+sk_status sk_rows_supported(const sk_spec *spec, const char *kernel, sk_err *err)
 {
     if (spec->d % 16 != 0 || spec->dv % 16 != 0)
         return sk_fail(err, SPHKV_EUNSUPPORTED, "%s: head dims %u/%u (multiples of 16 only)", kernel,
@@ -71,8 +71,12 @@ sk_status sk_rows_check_dims(const sk_spec *spec, const char *kernel, sk_err *er
     if (spec->page % 16 != 0)
         return sk_fail(err, SPHKV_EUNSUPPORTED, "%s: pages of %u tokens (multiples of 16 only)",
                        kernel, spec->page);
-    for (uint32_t i = 0; i < spec->ntiers; i++)
+    for (uint32_t i = 0; i < spec->ntiers; i++) {
         if (spec->tier[i].nseg > 1)
             return sk_fail(err, SPHKV_EUNSUPPORTED, "%s: keys of several segments", kernel);
+        if (spec->tier[i].seg[0].pre_rope)
+            return sk_fail(err, SPHKV_EUNSUPPORTED,
+                           "%s: keys kept before RoPE (p): positions are not written", kernel);
+    }
     return SPHKV_OK;
 }

@@ -17,7 +17,7 @@ sk_val sk_rows_pack16(sk_builder *b, sk_ld_kind kind, uint32_t w, sk_val x, sk_v
  * bytes in order. */
 sk_val sk_rows_pack8(sk_builder *b, const sk_val x[4]);
 
-/* Shared part of what the two kernels refuse. */
-sk_status sk_rows_check_dims(const sk_spec *spec, const char *kernel, sk_err *err);
+/* What neither kernel does: odd dims and pages, segments, keys before RoPE. */
+sk_status sk_rows_supported(const sk_spec *spec, const char *kernel, sk_err *err);
 
 #endif

@@ -1,0 +1,149 @@
+/* test_kernel_default.c - what a kernel says of itself, held against many specs
+ * by chance: whatever `supported` takes has a default schedule that is valid for
+ * any vector width, every valid schedule builds and verifies, and what the
+ * kernels cannot do is refused with a reason. Samples are run through the whole
+ * check, interpreted and compiled; test_kernel_random.c runs more of them. */
+#include "sk_test.h"
+
+#include "kernel_cases.h"
+#include "spec_random.h"
+
+static const uint32_t widths[] = {128, 256, 512};
+
+/* A tier, most often one that kernels take; dense when asked. */
+static sk_tier draw_tier(sk_rng *rng, const sk_spec *s, bool dense)
+{
+    sk_tier tier = sk_random_tier(rng, s->d, s->dv <= s->d);
+    if (sk_rng_below(rng, 24) == 0) return tier;
+    while (tier.nseg > 1)
+        tier = sk_random_tier(rng, s->d, false);
+    tier.seg[0].pre_rope = false;
+    tier.value = (uint8_t)sk_rng_below(rng, SK_VAL_BF16 + 1);
+    if (!dense && sk_rng_below(rng, 2)) tier.value = SK_VAL_I8;
+    if (dense || tier.seg[0].kind > SK_KEY_BF16)
+        tier.seg[0] = (sk_segment){.kind = (uint8_t)(SK_KEY_F32 + sk_rng_below(rng, 3))};
+    return tier;
+}
+
+static sk_spec draw_spec(sk_rng *rng, bool small)
+{
+    sk_spec s = {.kernel = sk_rng_below(rng, 3), .layout = sk_rng_below(rng, SK_LAYOUT_ROWS)};
+    uint32_t most = small ? 6 : sk_rng_below(rng, 8) ? 16 : 64;
+    s.d = 16 * (1 + sk_rng_below(rng, most)) + (sk_rng_below(rng, 16) ? 0 : 8);
+    s.dv = sk_rng_below(rng, 2) ? s.d : 16 * (1 + sk_rng_below(rng, most));
+    s.page = 16 * (1 + sk_rng_below(rng, small ? 6 : 16)) - (sk_rng_below(rng, 16) ? 0 : 8);
+    s.heads_per_kv = s.kernel == SPHKV_ATTN_DECODE ? 1 + sk_rng_below(rng, 16) : 1;
+    s.ntiers = s.kernel == SPHKV_KV_APPEND ? 1 : s.kernel == SPHKV_KV_ENCODE ? 2 : 0;
+    if (s.ntiers == 0) s.ntiers = 1 + sk_rng_below(rng, SK_MAX_TIERS);
+    s.in_dtype = s.kernel == SPHKV_KV_APPEND ? sk_rng_below(rng, 3) : 0;
+    if (s.kernel == SPHKV_ATTN_DECODE) {
+        s.q_dtype = sk_rng_below(rng, 3);
+        s.accuracy = sk_rng_below(rng, 3);
+        s.out_dtype = sk_rng_below(rng, 16) ? SPHKV_F32 : sk_rng_below(rng, 3);
+    }
+    for (uint32_t t = 0; t < s.ntiers; t++)
+        s.tier[t] = draw_tier(rng, &s, s.kernel != SPHKV_ATTN_DECODE && t + 1 == s.ntiers);
+    return s;
+}
+
+/* What no kernel here does, whatever else a spec says. */
+static bool beyond_kernels(const sk_spec *s)
+{
+    bool beyond = s->d % 16 || s->dv % 16 || s->page % 16 || s->out_dtype != SPHKV_F32;
+    for (uint32_t t = 0; t < s->ntiers; t++) {
+        const sk_tier *tier = &s->tier[t];
+        beyond |= tier->nseg > 1 || tier->value == SK_VAL_KEY || tier->value == SK_VAL_F8 ||
+                  tier->value == SK_VAL_I4;
+        for (uint32_t i = 0; i < tier->nseg; i++)
+            beyond |= tier->seg[i].pre_rope || tier->seg[i].kind == SK_KEY_I8 ||
+                      tier->seg[i].kind == SK_KEY_I4;
+    }
+    return beyond;
+}
+
+static void fail_spec(const sk_spec *spec, const sk_schedule *s, const char *what, const char *why)
+{
+    sk_text text = {0};
+    sk_spec_print(spec, &text);
+    if (s) {
+        sk_text_printf(&text, " ");
+        sk_schedule_print(spec->kernel, s, &text);
+    }
+    fail_msg("%s: %s: %s", text.s, what, why);
+}
+
+static void check_builds(const sk_spec *spec, const sk_schedule *s)
+{
+    sk_arena mem = {0};
+    sk_build build;
+    sk_err err = {0};
+    if (sk_kernel_get(spec->kernel)->build(spec, s, &mem, &build, &err) != SPHKV_OK)
+        fail_spec(spec, s, "a valid schedule does not build", err.message);
+    sk_arena_free(&mem);
+}
+
+/* Some schedule, valid or not. */
+static void draw_schedule(sk_rng *rng, const sk_spec *spec, sk_schedule *out)
+{
+    memset(out, 0, sizeof *out);
+    for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++)
+        if (sk_tunable_get(t)->kernels & SK_FOR(spec->kernel))
+            out->v[t] = sk_tunable_value(t, sk_rng_below(rng, sk_tunable_count(t)));
+}
+
+static void check_spec(sk_rng *rng, const kernel_lab *lab, const sk_spec *spec)
+{
+    const sk_kernel *kernel = sk_kernel_get(spec->kernel);
+    for (uint32_t i = 0; i < SK_COUNT(widths); i++) {
+        sk_target target = kernel_target(lab, widths[i]);
+        sk_schedule s;
+        sk_err err = {0};
+        kernel->default_schedule(spec, &target, &s);
+        if (kernel->valid(spec, &s, &target, &err) != SPHKV_OK)
+            fail_spec(spec, &s, "the default schedule is refused", err.message);
+        if (i == 0) check_builds(spec, &s);
+        for (uint32_t n = 0; n < 64; n++) {
+            draw_schedule(rng, spec, &s);
+            if (kernel->valid(spec, &s, &target, NULL) != SPHKV_OK) continue;
+            check_builds(spec, &s);
+            break;
+        }
+    }
+}
+
+#define SPECS 3000u
+
+static void test_defaults(void **state)
+{
+    kernel_lab *lab = *state;
+    sk_rng rng;
+    uint32_t seen[3] = {0}, refused = 0;
+    sk_rng_seed(&rng, lab->seed);
+    for (uint32_t n = 0; n < SPECS; n++) {
+        sk_err err = {0};
+        sk_spec spec = draw_spec(&rng, false);
+        if (sk_spec_check(&spec, NULL) != SPHKV_OK) continue;
+        if (sk_kernel_get(spec.kernel)->supported(&spec, &err) != SPHKV_OK) {
+            assert_int_equal(err.status, SPHKV_EUNSUPPORTED);
+            assert_non_null(strchr(err.message, ':'));
+            refused++;
+            continue;
+        }
+        if (beyond_kernels(&spec)) fail_spec(&spec, NULL, "is taken", "no kernel does it");
+        check_spec(&rng, lab, &spec);
+        seen[spec.kernel]++;
+    }
+    print_message("%u attn_decode, %u kv_append, %u kv_encode; %u refused\n", seen[0], seen[1],
+                  seen[2], refused);
+    assert_true(seen[0] > 20 && seen[1] > 20 && seen[2] > 20 && refused > 100);
+}
+
+int main(void)
+{
+    kernel_lab lab;
+    const struct CMUnitTest tests[] = {cmocka_unit_test_prestate(test_defaults, &lab)};
+    kernel_lab_open(&lab);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    kernel_lab_close(&lab);
+    return failed;
+}
