@@ -182,6 +182,19 @@ static uint32_t most_spans(const sk_spec *spec)
     return most;
 }
 
+/* The slots that decode and tables begin with, in the order of common_slots
+ * (attn_run.c). */
+static void dec_params(sk_dec *c, bool writes_tables)
+{
+    sk_builder *b = c->b;
+    c->item = sk_ir_param_ptr(b, "item", false);
+    c->q = sk_ir_param_ptr(b, "q", false);
+    c->codebook = sk_ir_param_ptr(b, "codebook", false);
+    c->tables = sk_ir_param_ptr(b, "tables", writes_tables);
+    c->scale = sk_ir_param_f32(b, "scale_log2e");
+    c->q_stride = sk_ir_param_u32(b, "q_head_bytes");
+}
+
 /* Constants and scratch common to decode and tables. Names serve the print. */
 static void dec_scratch(sk_dec *c, bool rows)
 {
@@ -199,12 +212,7 @@ static sk_status build_tables(const sk_spec *spec, const sk_schedule *sched, con
     sk_dec dec, *c = &dec;
     sk_ir_begin(b, arena, symbol, (uint32_t)sched->v[SK_T_w], 1);
     dec_init(c, b, spec, sched);
-    c->item = sk_ir_param_ptr(b, "item", false);
-    c->q = sk_ir_param_ptr(b, "q", false);
-    c->codebook = sk_ir_param_ptr(b, "codebook", false);
-    c->tables = sk_ir_param_ptr(b, "tables", true);
-    c->scale = sk_ir_param_f32(b, "scale_log2e");
-    c->q_stride = sk_ir_param_u32(b, "q_head_bytes");
+    dec_params(c, true);
     const bool rows = uses_rows(spec, sched);
     dec_scratch(c, rows);
     sk_part_query(c, rows);
@@ -316,12 +324,7 @@ static sk_status build_decode(const sk_spec *spec, const sk_schedule *sched, con
     sk_dec dec, *c = &dec;
     sk_ir_begin(b, arena, symbol, (uint32_t)sched->v[SK_T_w], 1);
     dec_init(c, b, spec, sched);
-    c->item = sk_ir_param_ptr(b, "item", false);
-    c->q = sk_ir_param_ptr(b, "q", false);
-    c->codebook = sk_ir_param_ptr(b, "codebook", false);
-    c->tables = sk_ir_param_ptr(b, "tables", false);
-    c->scale = sk_ir_param_f32(b, "scale_log2e");
-    c->q_stride = sk_ir_param_u32(b, "q_head_bytes");
+    dec_params(c, false);
     c->arena = sk_ir_param_ptr(b, "arena", false);
     const sk_val refs = sk_ir_param_ptr(b, "refs", false);
     const sk_val to = sk_ir_param_ptr(b, "out", true);
