@@ -206,6 +206,16 @@ static double query_factor(const attn_fill *f, const logit_stats *s, uint32_t ro
     return have > 0 ? want / have : 1;
 }
 
+/* The factor as far as the queries' dtype holds the product: keys of a tiny
+ * radius ask for more than f16 has. */
+static double held_factor(const sk_spec *spec, const double *q, double factor)
+{
+    double most = 0, top = spec->q_dtype == SPHKV_F16 ? 60000 : 1e30;
+    for (uint32_t i = 0; i < spec->d; i++)
+        most = fmax(most, fabs(q[i]));
+    return most * factor > top ? top / most : factor;
+}
+
 /* Pages of a list: first and behind the last, in the order of s->page. */
 static void list_range(const sk_case_state *s, uint32_t list, size_t *at, size_t *end)
 {
@@ -239,6 +249,7 @@ static void fill_queries(attn_fill *f)
             const double *q = f->q + (size_t)h * spec->d;
             uint32_t row = seq * f->s->heads + kv_head * hpk + h;
             double factor = query_factor(f, &stats[h], row, scale * sqrt((double)spec->d));
+            factor = held_factor(spec, q, factor);
             size_t to =
                 (size_t)seq * a->q_stride_seq + (size_t)(kv_head * hpk + h) * a->q_stride_head;
             for (uint32_t i = 0; i < spec->d; i++)

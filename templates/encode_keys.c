@@ -214,6 +214,8 @@ static void pack_blocked(sk_enc *c, uint32_t n, uint32_t to)
     sk_builder *b = c->b;
     const sk_val w0 = sk_ir_for(b, c->zero, k32(c, n / 8), c->w);
     const sk_val word = op2(c, SK_OP_ADD, w0, c->lane);
+    const bool whole = n / 8 % c->w == 0; /* not: 16 lanes, an odd number of blocks */
+    const sk_val inside = whole ? SK_NONE : op2(c, SK_OP_ULT, word, k32(c, n / 8));
     const sk_val block = times(c, op2(c, SK_OP_SHR, word, k32(c, 3)), 64);
     const sk_val i = op2(c, SK_OP_AND, word, k32(c, 7));
     const sk_val high = op2(c, SK_OP_SHR, i, k32(c, 2));                         /* which 16 bytes */
@@ -225,10 +227,13 @@ static void pack_blocked(sk_enc *c, uint32_t n, uint32_t to)
     sk_val all = c->zero;
     for (uint32_t nib = 0; nib < 8; nib++) {
         const uint32_t byte = nib / 2, add = 8 * (byte % 2) + byte / 2 + 32 * (nib % 2);
-        const sk_val x = sk_ir_ldg(b, SK_LD_U32, c->code, times(c, token, 4), add * 4, SK_NONE);
+        const sk_val x = sk_ir_ldg(b, SK_LD_U32, c->code, times(c, token, 4), add * 4, inside);
         all = op2(c, SK_OP_OR, all, op2(c, SK_OP_SHL, x, k32(c, nib * 4)));
     }
-    sk_ir_stv(b, c->dst_page, times(c, w0, 4), to, all);
+    if (whole)
+        sk_ir_stv(b, c->dst_page, times(c, w0, 4), to, all);
+    else
+        sk_ir_stg(b, c->dst_page, times(c, word, 4), to, all, inside);
     sk_ir_end(b);
 }
 

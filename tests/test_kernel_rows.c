@@ -35,6 +35,7 @@ static const kernel_row rows[] = {
     {E("64", "64", "1", "good:vi8,kf16:vf16"), "w=8,etok=2", 256},
     {E("64", "64", "1", "good:vi8,kf16:vf16"), "w=8,etok=4", 256},
     {E("64", "64", "1", "good:vi8,kf16:vf16"), "w=16,etok=1", 512},
+    {E("48", "64", "1", "g16b4r16sD:vi8,kf16:vf16"), "w=16", 512}, /* 3 groups of 8 words */
 };
 
 int main(void)
