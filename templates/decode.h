@@ -71,16 +71,14 @@ void sk_part_logits(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk
                     sk_val next);
 void sk_part_softmax(sk_dec *c, uint32_t tier_slot, sk_val count);
 void sk_part_values(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk_val next);
-/* One line of work is one prefetch or none: `next` in steps of a loop, so that
- * requests never queue up. Logits of coded keys ask for the first part of the
- * page in `steps` equal shares (share k by sk_prefetch_share), values for the
- * rest; dense keys and their values each mirror what they read. */
-uint32_t sk_prefetch_share_lines(const sk_dec *c, uint32_t tier_slot);
-uint32_t sk_prefetch_steps(const sk_dec *c, uint32_t tier_slot);
+/* Prefetch (part_prefetch.c): the logits ask for the first part of the page
+ * `next` in equal shares, one a step of their innermost outer loop, the values
+ * for the rest. */
 /* Asks for slice `slice` of `slices` of share `k` (a value). */
 void sk_prefetch_share(sk_dec *c, uint32_t tier_slot, sk_val next, sk_val k, uint32_t slice,
                        uint32_t slices);
-/* Groups that the rows form handles together. */
+/* Dimensions that the dense form, groups that the rows form handles together. */
+#define SK_DENSE_UNROLL 8
 uint32_t sk_rows_unroll(uint32_t groups);
 /* Byte of the page where the share of the values begins. */
 uint32_t sk_prefetch_values_from(const sk_dec *c, uint32_t tier_slot);

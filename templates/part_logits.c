@@ -44,10 +44,9 @@ static sk_ld_kind dense_kind(uint32_t key_kind)
 }
 
 /* A tile of heads times a block of tokens, over all dimensions. */
-static void dense_tile(sk_dec *c, sk_val keys, sk_val next, sk_ld_kind kind, sk_val t0,
-                       uint32_t h0, uint32_t hn)
+static void dense_tile(sk_dec *c, uint32_t tier_slot, sk_val keys, sk_val next, sk_ld_kind kind,
+                       sk_val t0, uint32_t h0, uint32_t hn)
 {
-    enum { UNROLL = 8 };
     sk_builder *b = c->b;
     const uint32_t es = sk_ld_bytes(kind), nu = (uint32_t)c->sched->v[SK_T_ktok];
     const uint32_t step = 16 * es; /* from a dimension to the next */
@@ -58,19 +57,19 @@ static void dense_tile(sk_dec *c, sk_val keys, sk_val next, sk_ld_kind kind, sk_
     /* 16 tokens by D dimensions lie together; a block may be half of it */
     const sk_val group = sk_mul(c, sk_shr(c, t0, 4), c->d * step);
     const sk_val block = sk_add(c, group, sk_mul(c, sk_and(c, t0, 15), es));
-    const sk_val d0 = sk_ir_for(b, c->zero, sk_k(c, c->d), UNROLL);
+    const sk_val d0 = sk_ir_for(b, c->zero, sk_k(c, c->d), SK_DENSE_UNROLL);
     const sk_val off = sk_add(c, block, sk_mul(c, d0, step));
     const sk_val qoff = sk_mul(c, d0, 4);
-    for (uint32_t i = 0; i < UNROLL; i++) {
+    const uint32_t log_block = (uint32_t)__builtin_ctz(nu * c->w);
+    const sk_val turn = sk_add(c, sk_mul(c, sk_shr(c, t0, log_block), c->d / SK_DENSE_UNROLL),
+                               sk_shr(c, d0, (uint32_t)__builtin_ctz(SK_DENSE_UNROLL)));
+    for (uint32_t i = 0; i < SK_DENSE_UNROLL; i++) {
         sk_val k[4];
         for (uint32_t u = 0; u < nu; u++) {
             const uint32_t t = u * c->w;
             k[u] = sk_ir_ldv(b, kind, keys, off, (t / 16 * c->d + i) * step + t % 16 * es);
         }
-        if (next != SK_NONE && h0 == 0)
-            for (uint32_t at = 0; at < nu * c->w * es; at += 64)
-                if ((i * step + at) % 64 == 0)
-                    sk_ir_prefetch(b, next, off, (at / (16 * es) * c->d + i) * step);
+        if (h0 == 0) sk_prefetch_share(c, tier_slot, next, turn, i, SK_DENSE_UNROLL);
         for (uint32_t h = 0; h < hn; h++) {
             const sk_val q = sk_ir_ldu(b, SK_LD_F32, c->qs, qoff, ((h0 + h) * c->d + i) * 4);
             for (uint32_t u = 0; u < nu; u++)
@@ -82,19 +81,18 @@ static void dense_tile(sk_dec *c, sk_val keys, sk_val next, sk_ld_kind kind, sk_
         for (uint32_t u = 0; u < nu; u++) store_logits(c, h0 + h, t0, u, sk_ir_get(b, acc[h][u]));
 }
 
-static void logits_dense(sk_dec *c, const sk_segment *seg, const sk_seg_layout *lay, sk_val page,
+static void logits_dense(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
                          sk_val limit, sk_val next)
 {
     sk_builder *b = c->b;
     const uint32_t nu = (uint32_t)c->sched->v[SK_T_ktok];
     const uint32_t tile = nu >= 4 ? 3 : nu == 2 ? 6 : 8;
     const sk_val keys = sk_ir_ptr_add(b, page, sk_k(c, lay->key_off), 1);
-    const sk_val ahead =
-        next == SK_NONE ? SK_NONE : sk_ir_ptr_add(b, next, sk_k(c, lay->key_off), 1);
+    const sk_ld_kind kind = dense_kind(sk_dec_seg(c->spec, tier_slot)->kind);
     const sk_val t0 = sk_ir_for(b, c->zero, limit, nu * c->w);
     const uint32_t tiles = (c->h + tile - 1) / tile, even = (c->h + tiles - 1) / tiles;
     for (uint32_t h = 0; h < c->h; h += even)
-        dense_tile(c, keys, ahead, dense_kind(seg->kind), t0, h, c->h - h < even ? c->h - h : even);
+        dense_tile(c, tier_slot, keys, next, kind, t0, h, c->h - h < even ? c->h - h : even);
     sk_ir_end(b);
 }
 
@@ -343,7 +341,7 @@ void sk_part_logits(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk
     const sk_val limit = sk_round_up(c, count, sk_dec_token_block(c->spec, c->sched, tier_slot));
     const sk_lut_form form = sk_dec_form(c->spec, c->sched, tier_slot);
     if (form == SK_FORM_DENSE) {
-        logits_dense(c, seg, &lay.seg[0], page, limit, next);
+        logits_dense(c, tier_slot, &lay.seg[0], page, limit, next);
         return;
     }
     sk_unpack_radius_scales(c, seg, &lay.seg[0], page);

@@ -69,8 +69,8 @@ static void value_token(sk_dec *c, const value_form *f, sk_val v0, sk_val off, s
     }
 }
 
-/* The rest of the next page, in even steps over all blocks and tokens: step k
- * asks for what lies from k * stride on. */
+/* The rest of the next page in even steps over all blocks and tokens, as two
+ * streams: step k asks for what lies from k * stride on in either half. */
 static void value_prefetch(sk_dec *c, uint32_t tier_slot, sk_val next, sk_val c0, sk_val t0,
                            uint32_t full)
 {
@@ -81,11 +81,14 @@ static void value_prefetch(sk_dec *c, uint32_t tier_slot, sk_val next, sk_val c0
     const uint32_t from = sk_prefetch_values_from(c, tier_slot), end = lay.units * SPHKV_UNIT_BYTES;
     const uint32_t steps = c->cp / vch * (full / vtok);
     if (from >= end) return;
+    const uint32_t half = ((end - from) / 2 + 63) / 64 * 64;
     /* a multiple of vtok, so that t0 * stride / vtok is whole */
-    const uint32_t stride = ((end - from + steps - 1) / steps + vtok - 1) / vtok * vtok;
+    const uint32_t stride = ((half + steps - 1) / steps + vtok - 1) / vtok * vtok;
     const sk_val block = sk_mul(c, sk_shr(c, c0, (uint32_t)__builtin_ctz(vch)), full / vtok * stride);
     const sk_val at = sk_add(c, block, sk_mul(c, t0, stride / vtok));
-    for (uint32_t i = 0; i < stride; i += 64) sk_ir_prefetch(c->b, next, at, from + i);
+    for (uint32_t i = 0; i < stride; i += 64)
+        for (uint32_t stream = 0; stream < 2; stream++)
+            sk_ir_prefetch(c->b, next, at, from + stream * half + i);
 }
 
 /* Adds the block's sums to acc, with the page's factors. */
