@@ -57,21 +57,20 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
 
 /* ---- schedules ---------------------------------------------------------- */
 
-/* Form preferred where one applies: small tables in registers, 16-bit pairs
- * for 4-bit codes with one radius, rows for the rest. */
+/* 16-bit pairs for 4-bit codes with one radius; rows for the rest, unless so
+ * few heads share them that a row is hardly a vector: then tables in registers,
+ * where they fit. */
 static int32_t default_lut(const sk_spec *spec, const sk_schedule *s)
 {
-    sk_schedule trial = *s;
-    for (int32_t form = SK_LUT_PAIR16; form > SK_LUT_ROWS; form--) {
-        trial.v[SK_T_lut] = form;
-        for (uint32_t i = 0; i < spec->ntiers; i++) {
-            const sk_lut_form f = sk_dec_form(spec, &trial, i);
-            if ((f == SK_FORM_PAIR16 && form == SK_LUT_PAIR16) ||
-                (f == SK_FORM_PERM && form == SK_LUT_PERM))
-                return form;
-        }
+    sk_schedule pairs = *s, perm = *s;
+    bool any_perm = false;
+    pairs.v[SK_T_lut] = SK_LUT_PAIR16;
+    perm.v[SK_T_lut] = SK_LUT_PERM;
+    for (uint32_t i = 0; i < spec->ntiers; i++) {
+        if (sk_dec_form(spec, &pairs, i) == SK_FORM_PAIR16) return SK_LUT_PAIR16;
+        any_perm |= sk_dec_form(spec, &perm, i) == SK_FORM_PERM;
     }
-    return SK_LUT_ROWS;
+    return any_perm && spec->heads_per_kv <= 2 ? SK_LUT_PERM : SK_LUT_ROWS;
 }
 
 static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
@@ -230,14 +229,14 @@ static void decode_page(sk_dec *c, uint32_t k, sk_val refs, sk_val i, sk_val las
 {
     sk_builder *b = c->b;
     const uint32_t ahead = (uint32_t)c->sched->v[SK_T_prefetch];
-    const sk_val at = sk_mul(c, i, 8);
-    const sk_val unit = sk_add(c, sk_ir_ldu(b, SK_LD_U32, refs, at, 0), unit_add);
-    const sk_val count = sk_and(c, sk_ir_ldu(b, SK_LD_U32, refs, at, 4), 0xffff);
+    const sk_val ref = sk_ir_ptr_add(b, refs, i, 8); /* tables may be larger than 4 GiB */
+    const sk_val unit = sk_add(c, sk_ir_ldu(b, SK_LD_U32, ref, c->zero, 0), unit_add);
+    const sk_val count = sk_and(c, sk_ir_ldu(b, SK_LD_U32, ref, c->zero, 4), 0xffff);
     const sk_val page = sk_ir_name(b, sk_ir_ptr_add(b, c->arena, unit, SPHKV_UNIT_BYTES), "page");
     sk_val next = SK_NONE;
     if (ahead > 0) {
         const sk_val j = sk_ir_2(b, SK_OP_UMIN, sk_add(c, i, sk_k(c, ahead)), last);
-        const sk_val far = sk_ir_ldu(b, SK_LD_U32, refs, sk_mul(c, j, 8), 0);
+        const sk_val far = sk_ir_ldu(b, SK_LD_U32, sk_ir_ptr_add(b, refs, j, 8), c->zero, 0);
         next = sk_ir_ptr_add(b, c->arena, sk_add(c, far, unit_add), SPHKV_UNIT_BYTES);
     }
     sk_ir_if(b, sk_ir_2(b, SK_OP_NE, count, c->zero));
