@@ -63,8 +63,9 @@ static sk_status check_refs(const attn_run *r, uint32_t list, sk_err *err)
 {
     const sk_spec *spec = &r->image->spec;
     const sphkv_page_table *t = &r->a.table;
-    const uint64_t subs = t->lists_per_seq == 1 ? r->kv_heads : 1;
-    const uint64_t arena_units = r->a.arena_bytes / SPHKV_UNIT_BYTES;
+    const uint64_t subs = t->lists_per_seq == 1 ? r->kv_heads : 1, most = (uint64_t)1 << 32;
+    uint64_t arena_units = r->a.arena_bytes / SPHKV_UNIT_BYTES;
+    if (arena_units > most) arena_units = most; /* units are 32 bits */
     uint32_t last = 0;
     for (uint32_t i = t->indptr[list]; i < t->indptr[list + 1]; i++) {
         const uint64_t ref = t->refs[i];
@@ -111,6 +112,26 @@ static sk_status check_table(attn_run *r, sk_err *err)
     return SPHKV_OK;
 }
 
+static uint32_t q_bytes(const attn_run *r) { return r->image->spec.q_dtype == SPHKV_F32 ? 4 : 2; }
+
+/* Bytes from the first to behind the last row a strided tensor touches. */
+static uint64_t tensor_bytes(const attn_run *r, uint64_t stride_seq, uint64_t stride_head,
+                             uint32_t dim, uint32_t es)
+{
+    if (r->a.batch == 0 || r->heads == 0) return 0;
+    return ((r->a.batch - 1) * stride_seq + (r->heads - 1) * stride_head + dim) * es;
+}
+
+static uint64_t q_extent(const attn_run *r)
+{
+    return tensor_bytes(r, r->a.q_stride_seq, r->a.q_stride_head, r->image->spec.d, q_bytes(r));
+}
+
+static uint64_t out_extent(const attn_run *r)
+{
+    return tensor_bytes(r, r->a.out_stride_seq, r->a.out_stride_head, r->image->spec.dv, 4);
+}
+
 static sk_status check_buffers(const attn_run *r, sk_err *err)
 {
     const sk_spec *spec = &r->image->spec;
@@ -126,9 +147,11 @@ static sk_status check_buffers(const attn_run *r, sk_err *err)
     if (a->workspace == NULL || a->workspace_bytes < r->space.total ||
         (uintptr_t)a->workspace % 64 != 0)
         return sk_fail(err, SPHKV_EINVAL, "workspace: %zu bytes aligned to 64 needed", r->space.total);
-    const uint64_t rows = (uint64_t)a->batch + 1;
-    if (rows * a->q_stride_seq * 4 > UINT32_MAX || rows * a->out_stride_seq * 4 > UINT32_MAX)
-        return sk_fail(err, SPHKV_EINVAL, "q or out spans more than 4 GiB");
+    if (q_extent(r) > UINT32_MAX || out_extent(r) > UINT32_MAX) /* offsets are 32 bits */
+        return sk_fail(err, SPHKV_EINVAL, "%s spans 4 GiB or more",
+                       q_extent(r) > UINT32_MAX ? "q" : "out");
+    if ((uintptr_t)a->q % q_bytes(r) != 0 || (uintptr_t)a->out % 4 != 0)
+        return sk_fail(err, SPHKV_EINVAL, "q or out is not aligned to its elements");
     return SPHKV_OK;
 }
 
@@ -178,23 +201,11 @@ static uint32_t out_offset(const attn_run *r, uint32_t v)
     return (seq * r->a.out_stride_seq + row * r->a.out_stride_head) * 4;
 }
 
-static uint32_t q_bytes(const attn_run *r) { return r->image->spec.q_dtype == SPHKV_F32 ? 4 : 2; }
-
-/* Bytes from the first to behind the last row a strided tensor touches. */
-static size_t tensor_bytes(uint32_t batch, uint32_t stride_seq, uint32_t heads,
-                           uint32_t stride_head, uint32_t dim, uint32_t es)
-{
-    if (batch == 0) return 0;
-    return ((size_t)(batch - 1) * stride_seq + (size_t)(heads - 1) * stride_head + dim) * es;
-}
-
 static void common_slots(const attn_run *r, sk_call *call, const uint32_t *item, uint8_t *tables)
 {
-    const sk_spec *spec = &r->image->spec;
     const sphkv_attn_args *a = &r->a;
     sk_call_ptr(call, item, SK_ITEM_WORDS * 4);
-    sk_call_ptr(call, a->q, tensor_bytes(a->batch, a->q_stride_seq, r->heads, a->q_stride_head,
-                                         spec->d, q_bytes(r)));
+    sk_call_ptr(call, a->q, q_extent(r));
     sk_call_ptr(call, a->codebook, a->codebook_bytes);
     sk_call_ptr(call, tables, r->space.tables_bytes);
     sk_call_f32(call, (float)(a->scale * 1.4426950408889634));
@@ -213,8 +224,7 @@ static sk_status run_item(const attn_run *r, const uint32_t *item, uint32_t part
     }
     sk_call_ptr(&call, a->arena, a->arena_bytes);
     sk_call_ptr(&call, a->table.refs, (size_t)a->table.indptr[a->table.lists] * 8);
-    sk_call_ptr(&call, a->out, tensor_bytes(a->batch, a->out_stride_seq, r->heads,
-                                            a->out_stride_head, r->image->spec.dv, 4));
+    sk_call_ptr(&call, a->out, out_extent(r));
     sk_call_u32(&call, a->out_stride_head * 4);
     sk_call_ptr(&call, r->base + r->space.partials,
                 2 * (size_t)r->image->maxima.parts * r->space.partial_bytes);
@@ -303,8 +313,7 @@ static sk_status merge_pair(const attn_run *r, uint32_t v, uint64_t at, uint32_t
     sk_call_ptr(&call, job, r->space.job_bytes);
     sk_call_ptr(&call, r->base + r->space.partials,
                 2 * (size_t)r->image->maxima.parts * r->space.partial_bytes);
-    sk_call_ptr(&call, a->out, tensor_bytes(a->batch, a->out_stride_seq, r->heads,
-                                            a->out_stride_head, r->image->spec.dv, 4));
+    sk_call_ptr(&call, a->out, out_extent(r));
     sk_call_u32(&call, a->out_stride_head * 4);
     return sk_image_call(r->image, SK_DEC_MERGE, &call, 0, err);
 }
@@ -336,11 +345,12 @@ sk_status sk_attn_run(const sk_image *image, const void *args, uint32_t part, ui
     sk_status st = attn_prepare(&r, image, args, err);
     if (st != SPHKV_OK) return st;
     st = run_share(&r, part, parts, err);
-    if (st != SPHKV_OK || parts == 1) return st;
-    /* release what this part wrote, acquire what the others did */
+    if (parts == 1) return st;
+    /* release what this part wrote, acquire what the others did; a part that
+     * failed counts too, so that the next run finds the counter at 0 */
     _Atomic uint32_t *done = (_Atomic uint32_t *)(void *)r.base;
-    if (atomic_fetch_add_explicit(done, 1, memory_order_acq_rel) + 1 < parts) return SPHKV_OK;
-    st = merge_shared(&r, part, parts, err);
+    if (atomic_fetch_add_explicit(done, 1, memory_order_acq_rel) + 1 < parts) return st;
+    if (st == SPHKV_OK) st = merge_shared(&r, part, parts, err);
     atomic_store_explicit(done, 0, memory_order_release);
     return st;
 }

@@ -91,7 +91,8 @@ static void int8_scales(sk_enc *c, sk_val c0, sk_val *inv)
     sk_ir_end(b);
     const sk_val zero = sk_ir_f32(b, 0.0f);
     for (uint32_t x = 0; x < n; x++) {
-        const sk_val exact = op2(c, SK_OP_FDIV, sk_ir_get(b, most[x]), sk_ir_f32(b, 127.0f));
+        sk_val exact = op2(c, SK_OP_FDIV, sk_ir_get(b, most[x]), sk_ir_f32(b, 127.0f));
+        exact = op2(c, SK_OP_FMIN, exact, sk_ir_f32(b, 65504.0f)); /* f32 and bf16 reach further */
         const sk_val bits = op2(c, SK_OP_PACKF16, exact, zero);
         const sk_val stored = sk_ir_1(b, SK_OP_F16LO, bits);
         sk_ir_stv(b, c->vs, times(c, c0, 4), x * c->w * 4, bits);
@@ -101,11 +102,12 @@ static void int8_scales(sk_enc *c, sk_val c0, sk_val *inv)
     }
 }
 
+/* Cut as a float: a value beyond a cut scale may be beyond integers too. */
 static sk_val quantise(sk_enc *c, sk_val v, sk_val inv)
 {
-    const sk_val q = sk_ir_1(c->b, SK_OP_F2I, op2(c, SK_OP_FMUL, v, inv));
-    const sk_val low = op2(c, SK_OP_SMAX, q, k32(c, (uint32_t)-127));
-    return op2(c, SK_OP_SMIN, low, k32(c, 127));
+    const sk_val x = op2(c, SK_OP_FMUL, v, inv);
+    const sk_val low = op2(c, SK_OP_FMAX, x, sk_ir_f32(c->b, -127.0f));
+    return sk_ir_1(c->b, SK_OP_F2I, op2(c, SK_OP_FMIN, low, sk_ir_f32(c->b, 127.0f)));
 }
 
 /* Row 0: bytes [token][16 channels]. */

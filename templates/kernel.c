@@ -35,9 +35,11 @@ sk_status sk_image_init(sk_image *image, const sk_spec *spec, const sk_schedule 
     image->maxima = *maxima;
     if (image->maxima.parts == 0) image->maxima.parts = 1;
     if (image->maxima.parts > 1024 || image->maxima.batch > 1u << 20 ||
-        image->maxima.kv_heads > 1u << 16)
+        image->maxima.kv_heads > 1u << 16 ||
+        (uint64_t)image->maxima.batch * image->maxima.kv_heads > 1u << 28)
         return sk_fail(err, SPHKV_EINVAL,
-                       "maxima too large: batch %u (2^20), kv_heads %u (65536), parts %u (1024)",
+                       "maxima too large: batch %u (2^20), kv_heads %u (2^16, with batch 2^28), "
+                       "parts %u (1024)",
                        maxima->batch, maxima->kv_heads, maxima->parts);
     image->nentry = nentry;
     memcpy(image->shared_bytes, shared_bytes, nentry * sizeof *shared_bytes);
@@ -93,18 +95,11 @@ sk_status sk_image_call(const sk_image *image, uint32_t entry, const sk_call *ca
 
 sk_status sk_args_copy(void *dst, size_t known, const void *args, sk_err *err)
 {
-    if (args == NULL) return sk_fail(err, SPHKV_EINVAL, "args is NULL");
     uint32_t size;
+    const sk_status st = sk_struct_read(args, dst, known, "args", err);
+    if (st != SPHKV_OK) return st;
     memcpy(&size, args, sizeof size);
-    if (size < sizeof size || size > 4096)
+    if (size % 8 != 0) /* would cut a pointer */
         return sk_fail(err, SPHKV_EINVAL, "args.size is %u: set it to sizeof the struct", size);
-    for (size_t i = known; i < size; i++)
-        if (((const uint8_t *)args)[i] != 0)
-            return sk_fail(err, SPHKV_EINVAL,
-                           "args byte %zu is set, but this library knows %zu bytes: it is older "
-                           "than the header the caller was compiled with",
-                           i, known);
-    memset(dst, 0, known);
-    memcpy(dst, args, size < known ? size : known);
     return SPHKV_OK;
 }

@@ -91,8 +91,7 @@ void sk_call_f32(sk_call *call, float x);
 sk_status sk_image_call(const sk_image *image, uint32_t entry, const sk_call *call, uint32_t bx,
                         sk_err *err);
 
-/* The size/tail rule of the public structs: copies what the caller has into
- * *dst (zero-extended) or fails. known = sizeof the library's struct. */
+/* sk_struct_read for an args struct, all of which hold pointers. */
 sk_status sk_args_copy(void *dst, size_t known, const void *args, sk_err *err);
 
 #endif

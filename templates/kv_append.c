@@ -211,10 +211,11 @@ static sk_status append_args(const sk_image *image, const void *args, sphkv_appe
     if (a->k_stride_row == 0) a->k_stride_row = image->maxima.kv_heads * spec->d;
     if (a->v_stride_row == 0) a->v_stride_row = image->maxima.kv_heads * spec->dv;
     st = check_items(image, a, rows, err);
-    const uint64_t reach = *rows > image->maxima.kv_heads ? *rows : image->maxima.kv_heads;
-    if (st == SPHKV_OK && (reach * a->k_stride_row > UINT32_MAX || reach * a->v_stride_row > UINT32_MAX ||
-                           reach * a->k_stride_head > UINT32_MAX || reach * a->v_stride_head > UINT32_MAX))
-        return sk_fail(err, SPHKV_EINVAL, "k or v spans more than 2^32 elements");
+    const uint64_t heads = image->maxima.kv_heads, n = *rows;
+    if (st == SPHKV_OK && (n * a->k_stride_row > UINT32_MAX || n * a->v_stride_row > UINT32_MAX ||
+                           heads * a->k_stride_head > UINT32_MAX ||
+                           heads * a->v_stride_head > UINT32_MAX)) /* products of 32 bits */
+        return sk_fail(err, SPHKV_EINVAL, "rows or KV heads of k or v span more than 2^32 elements");
     return st;
 }
 

@@ -44,7 +44,7 @@ static void default_schedule(const sk_spec *spec, const sk_target *target, sk_sc
     uint32_t w = target->vector_bits >= 256 ? 8 : 4;
     while (!fits_codes(spec, w)) w /= 2;
     out->v[SK_T_w] = (int32_t)w;
-    out->v[SK_T_etok] = 2;
+    out->v[SK_T_etok] = spec->tier[0].seg[0].kind == SK_KEY_CODED ? 2 : 1;
 }
 
 static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
@@ -58,7 +58,7 @@ static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_targe
     if (spec->page % chunk != 0)
         return sk_fail(err, SPHKV_EINVAL, "chunks of %u tokens do not divide pages of %u", chunk,
                        spec->page);
-    if (spec->tier[0].seg[0].kind != SK_KEY_CODED && s->v[SK_T_etok] != 1 && s->v[SK_T_etok] != 2)
+    if (spec->tier[0].seg[0].kind != SK_KEY_CODED && s->v[SK_T_etok] != 1)
         return sk_fail(err, SPHKV_EINVAL, "etok without coded keys");
     return SPHKV_OK;
 }
@@ -159,8 +159,9 @@ static sk_status check_items(const sk_image *image, const sphkv_encode_args *a, 
             return sk_fail(err, SPHKV_EINVAL,
                            "items[%u]: destination page at unit %u ends beyond its arena", i,
                            it->dst_unit);
-        if (a->src_arena == a->dst_arena && it->src_unit < it->dst_unit + dst.units &&
-            it->dst_unit < it->src_unit + src.units)
+        const uintptr_t from = (uintptr_t)a->src_arena + (uintptr_t)it->src_unit * SPHKV_UNIT_BYTES;
+        const uintptr_t to = (uintptr_t)a->dst_arena + (uintptr_t)it->dst_unit * SPHKV_UNIT_BYTES;
+        if (from < to + dst.units * SPHKV_UNIT_BYTES && to < from + src.units * SPHKV_UNIT_BYTES)
             return sk_fail(err, SPHKV_EINVAL, "items[%u]: source and destination pages overlap", i);
     }
     return SPHKV_OK;

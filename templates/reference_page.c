@@ -34,6 +34,13 @@ static void put_f16(uint8_t *base, uint32_t index, double x)
     memcpy(base + (size_t)index * 2, &h, 2);
 }
 
+/* Radii and scales end at the largest finite half: infinity times a code of 0
+ * would be NaN. */
+static void put_scale(uint8_t *base, uint32_t index, double x)
+{
+    put_f16(base, index, fmin(x, 65504));
+}
+
 static double get_f16(const uint8_t *base, uint32_t index)
 {
     uint16_t h;
@@ -123,10 +130,10 @@ static void store_radii(const sk_spec *spec, const sk_segment *seg, const sk_seg
     }
     if (seg->rb == 16) {
         for (uint32_t t = 0; t < count; t++)
-            put_f16(page + at->radius_off, span * spec->page + t, r[t]);
+            put_scale(page + at->radius_off, span * spec->page + t, r[t]);
         return;
     }
-    put_f16(page + at->rscale_off, span, most);
+    put_scale(page + at->rscale_off, span, most);
     double scale = get_f16(page + at->rscale_off, span), top = (double)((1u << seg->rb) - 1);
     for (uint32_t t = 0; t < count; t++) {
         double code = scale > 0 ? round_clamp(r[t] / scale * top, 0, top) : 0;
@@ -182,7 +189,7 @@ static void put_dense_key(const sk_spec *spec, const sk_segment *seg, const sk_s
             double most = 0;
             for (uint32_t i = d; i < d + 32 && i < at->dims; i++)
                 most = fmax(most, fabs(k[i]));
-            put_f16(page + at->kscale_off, at_scale, most / top);
+            put_scale(page + at->kscale_off, at_scale, most / top);
         }
         double scale = get_f16(page + at->kscale_off, at_scale);
         int code = scale > 0 ? (int)round_clamp(k[d] / scale, -top, top) : 0;
@@ -230,8 +237,8 @@ static void put_int_channel(const sk_spec *spec, uint32_t kind, const sk_page_la
         top = 15;
         bottom = 0;
     }
-    put_f16(page + at->vscale_off, channel,
-            (kind == SK_VAL_I4 ? hi - lo : fmax(fabs(lo), fabs(hi))) / top);
+    put_scale(page + at->vscale_off, channel,
+              (kind == SK_VAL_I4 ? hi - lo : fmax(fabs(lo), fabs(hi))) / top);
     double scale = get_f16(page + at->vscale_off, channel);
     for (uint32_t t = 0; t < count && scale > 0; t++) {
         double x = (v[(size_t)t * spec->dv + channel] - least) / scale;
@@ -251,7 +258,7 @@ static void put_f8_values(const sk_spec *spec, const sk_page_layout *at, const d
     double most = 0;
     for (size_t i = 0; i < (size_t)count * spec->dv; i++)
         most = fmax(most, fabs(v[i]));
-    put_f16(page + at->vscale_off, 0, most / 448);
+    put_scale(page + at->vscale_off, 0, most / 448);
     double scale = get_f16(page + at->vscale_off, 0);
     for (uint32_t t = 0; t < count && scale > 0; t++)
         for (uint32_t c = 0; c < spec->dv; c++)
