@@ -122,6 +122,11 @@ static inline sk_val sk_ir_2(sk_builder *b, sk_op op, sk_val x, sk_val y)
     const sk_val a[2] = {x, y};
     return sk_ir_emit(b, op, 2, a, 0, 0);
 }
+/* The second argument is a constant. */
+static inline sk_val sk_ir_2k(sk_builder *b, sk_op op, sk_val x, uint32_t y)
+{
+    return sk_ir_2(b, op, x, sk_ir_u32(b, y));
+}
 static inline sk_val sk_ir_3(sk_builder *b, sk_op op, sk_val x, sk_val y, sk_val z)
 {
     const sk_val a[3] = {x, y, z};

@@ -11,11 +11,12 @@
  *   qs   [H][D]      q * scale * log2(e): all logits are in units of log2
  *   qt   [D][HR]     the same, transposed and padded (rows form)
  *   lut              tables of the tier at work; form by sk_lut_form
- *   off  [groups][W] byte offsets of table rows for W tokens (rows form)
- *   rad  [spans][Tp] radii of the page
+ *   off  [8][W]      byte offsets of table rows for W tokens of the groups that
+ *                    are added together (rows form)
+ *   rad  [spans]     what a radius code of the page is multiplied by
  *   s    [H][Tp]     logits, then probabilities (f32, or i16 pairs)
  *   acc  [H][Cp]     unnormalised output
- *   stat [4][H]      m, l, alpha, beta */
+ *   stat [4][H]      m, l, alpha, beta (part_softmax.c) */
 #ifndef SK_DECODE_H
 #define SK_DECODE_H
 
@@ -34,7 +35,7 @@ enum {
 };
 #define SK_ITEM_FINAL 0xffffffffu
 
-/* Parameter slots of the entries, in order. */
+/* The entries, in order. */
 enum { SK_DEC_DECODE, SK_DEC_MERGE, SK_DEC_LUT };
 
 typedef struct sk_dec {
@@ -102,19 +103,19 @@ static inline sk_val sk_k(sk_dec *c, uint32_t x) { return sk_ir_u32(c->b, x); }
 static inline sk_val sk_add(sk_dec *c, sk_val x, sk_val y) { return sk_ir_2(c->b, SK_OP_ADD, x, y); }
 static inline sk_val sk_mul(sk_dec *c, sk_val x, uint32_t y)
 {
-    return sk_ir_2(c->b, SK_OP_MUL, x, sk_ir_u32(c->b, y));
+    return sk_ir_2k(c->b, SK_OP_MUL, x, y);
 }
 static inline sk_val sk_shr(sk_dec *c, sk_val x, uint32_t n)
 {
-    return sk_ir_2(c->b, SK_OP_SHR, x, sk_ir_u32(c->b, n));
+    return sk_ir_2k(c->b, SK_OP_SHR, x, n);
 }
 static inline sk_val sk_shl(sk_dec *c, sk_val x, uint32_t n)
 {
-    return sk_ir_2(c->b, SK_OP_SHL, x, sk_ir_u32(c->b, n));
+    return sk_ir_2k(c->b, SK_OP_SHL, x, n);
 }
 static inline sk_val sk_and(sk_dec *c, sk_val x, uint32_t m)
 {
-    return sk_ir_2(c->b, SK_OP_AND, x, sk_ir_u32(c->b, m));
+    return sk_ir_2k(c->b, SK_OP_AND, x, m);
 }
 static inline sk_val sk_or(sk_dec *c, sk_val x, sk_val y) { return sk_ir_2(c->b, SK_OP_OR, x, y); }
 static inline sk_val sk_sel(sk_dec *c, sk_val p, sk_val x, sk_val y)

@@ -26,6 +26,22 @@ typedef struct sk_enc {
     sk_val zero, lane;
 } sk_enc;
 
+/* ---- small words of both parts ---- */
+
+static inline sk_val sk_op2(sk_enc *c, sk_op op, sk_val x, sk_val y) { return sk_ir_2(c->b, op, x, y); }
+static inline sk_val sk_opk(sk_enc *c, sk_op op, sk_val x, uint32_t y)
+{
+    return sk_ir_2k(c->b, op, x, y);
+}
+static inline sk_val sk_u32(sk_enc *c, uint32_t x) { return sk_ir_u32(c->b, x); }
+static inline sk_val sk_times(sk_enc *c, sk_val x, uint32_t y) { return sk_opk(c, SK_OP_MUL, x, y); }
+static inline sk_val sk_pick(sk_enc *c, sk_val p, sk_val x, sk_val y)
+{
+    return sk_ir_3(c->b, SK_OP_SELECT, p, x, y);
+}
+
+/* ---- parts ---- */
+
 void sk_encode_coded_keys(sk_enc *c);
 void sk_encode_dense_keys(sk_enc *c);
 void sk_encode_values(sk_enc *c);

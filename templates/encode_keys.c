@@ -7,35 +7,28 @@
 
 #include "encode.h"
 
-static sk_val op2(sk_enc *c, sk_op op, sk_val x, sk_val y) { return sk_ir_2(c->b, op, x, y); }
-static sk_val k32(sk_enc *c, uint32_t x) { return sk_ir_u32(c->b, x); }
-static sk_val times(sk_enc *c, sk_val x, uint32_t y) { return op2(c, SK_OP_MUL, x, k32(c, y)); }
-static sk_val pick(sk_enc *c, sk_val p, sk_val x, sk_val y)
-{
-    return sk_ir_3(c->b, SK_OP_SELECT, p, x, y);
-}
-
 /* ---- codebook into f32, once per page ----------------------------------- */
 
 static void load_codebook(sk_enc *c, uint32_t groups)
 {
     sk_builder *b = c->b;
     const uint32_t total = c->spec->d * c->codes;
-    const sk_val e = sk_ir_for(b, c->zero, k32(c, total), c->w);
-    const sk_val x = sk_ir_ldv(b, SK_LD_F16, c->book, times(c, e, 2), 0);
-    sk_ir_stv(b, c->cb, times(c, e, 4), 0, x);
+    const sk_val e = sk_ir_for(b, c->zero, sk_u32(c, total), c->w);
+    const sk_val x = sk_ir_ldv(b, SK_LD_F16, c->book, sk_times(c, e, 2), 0);
+    sk_ir_stv(b, c->cb, sk_times(c, e, 4), 0, x);
     sk_ir_end(b);
-    const sk_val j = sk_ir_for(b, c->zero, k32(c, groups), 1);
-    const sk_val from = times(c, j, c->seg->g * c->codes * 4);
-    const sk_val c0 = sk_ir_for(b, c->zero, k32(c, c->codes), c->w);
-    const sk_val at = times(c, c0, 4);
+    const sk_val j = sk_ir_for(b, c->zero, sk_u32(c, groups), 1);
+    const sk_val from = sk_times(c, j, c->seg->g * c->codes * 4);
+    const sk_val c0 = sk_ir_for(b, c->zero, sk_u32(c, c->codes), c->w);
+    const sk_val at = sk_times(c, c0, 4);
     sk_val sum = sk_ir_f32(b, 0.0f);
     for (uint32_t i = 0; i < c->seg->g; i++) {
-        const sk_val y = sk_ir_ldv(b, SK_LD_F32, c->cb, op2(c, SK_OP_ADD, from, at), i * c->codes * 4);
+        const sk_val y =
+            sk_ir_ldv(b, SK_LD_F32, c->cb, sk_op2(c, SK_OP_ADD, from, at), i * c->codes * 4);
         sum = sk_ir_3(b, SK_OP_FMA, y, y, sum);
     }
-    const sk_val row = times(c, j, c->codes * 4);
-    sk_ir_stv(b, c->n2, op2(c, SK_OP_ADD, row, at), 0, sum);
+    const sk_val row = sk_times(c, j, c->codes * 4);
+    sk_ir_stv(b, c->n2, sk_op2(c, SK_OP_ADD, row, at), 0, sum);
     sk_ir_end(b);
     sk_ir_end(b);
 }
@@ -50,19 +43,19 @@ static void load_span(sk_enc *c, const sk_seg_layout *lay, sk_val t0, sk_val spa
     const uint32_t es = sk_ld_bytes(kind), nu = c->t / c->w;
     sk_val ss[4];
     for (uint32_t u = 0; u < nu; u++) ss[u] = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
-    const sk_val first = times(c, span, lay->span_dims);
-    const sk_val i = sk_ir_for(b, c->zero, k32(c, lay->span_dims), 1);
-    const sk_val d = op2(c, SK_OP_ADD, first, i);
+    const sk_val first = sk_times(c, span, lay->span_dims);
+    const sk_val i = sk_ir_for(b, c->zero, sk_u32(c, lay->span_dims), 1);
+    const sk_val d = sk_op2(c, SK_OP_ADD, first, i);
     for (uint32_t u = 0; u < nu; u++) {
-        const sk_val t = op2(c, SK_OP_ADD, t0, k32(c, u * c->w));
-        const sk_val group = times(c, op2(c, SK_OP_SHR, t, k32(c, 4)), c->spec->d);
-        const sk_val row = times(c, op2(c, SK_OP_ADD, group, d), 16 * es);
-        const sk_val col = times(c, op2(c, SK_OP_AND, t, k32(c, 15)), es);
-        sk_val x = sk_ir_ldv(b, kind, c->src_page, op2(c, SK_OP_ADD, row, col),
+        const sk_val t = sk_opk(c, SK_OP_ADD, t0, u * c->w);
+        const sk_val group = sk_times(c, sk_opk(c, SK_OP_SHR, t, 4), c->spec->d);
+        const sk_val row = sk_times(c, sk_op2(c, SK_OP_ADD, group, d), 16 * es);
+        const sk_val col = sk_times(c, sk_opk(c, SK_OP_AND, t, 15), es);
+        sk_val x = sk_ir_ldv(b, kind, c->src_page, sk_op2(c, SK_OP_ADD, row, col),
                              c->src.seg[0].key_off);
-        const sk_val used = op2(c, SK_OP_ULT, op2(c, SK_OP_ADD, t, c->lane), c->count);
-        x = pick(c, used, x, sk_ir_f32(b, 0.0f));
-        sk_ir_stv(b, c->kn, times(c, d, c->t * 4), u * c->w * 4, x);
+        const sk_val used = sk_op2(c, SK_OP_ULT, sk_op2(c, SK_OP_ADD, t, c->lane), c->count);
+        x = sk_pick(c, used, x, sk_ir_f32(b, 0.0f));
+        sk_ir_stv(b, c->kn, sk_times(c, d, c->t * 4), u * c->w * 4, x);
         sk_ir_set(b, ss[u], sk_ir_3(b, SK_OP_FMA, x, x, sk_ir_get(b, ss[u])));
     }
     sk_ir_end(b);
@@ -76,15 +69,15 @@ static void normalise_span(sk_enc *c, const sk_seg_layout *lay, sk_val span, con
     const sk_val zero = sk_ir_f32(b, 0.0f);
     sk_val inv[4];
     for (uint32_t u = 0; u < c->t / c->w; u++) {
-        const sk_val some = op2(c, SK_OP_FLT, zero, r[u]);
-        inv[u] = pick(c, some, op2(c, SK_OP_FDIV, sk_ir_f32(b, 1.0f), r[u]), zero);
+        const sk_val some = sk_op2(c, SK_OP_FLT, zero, r[u]);
+        inv[u] = sk_pick(c, some, sk_op2(c, SK_OP_FDIV, sk_ir_f32(b, 1.0f), r[u]), zero);
     }
-    const sk_val first = times(c, span, lay->span_dims);
-    const sk_val i = sk_ir_for(b, c->zero, k32(c, lay->span_dims), 1);
-    const sk_val at = times(c, op2(c, SK_OP_ADD, first, i), c->t * 4);
+    const sk_val first = sk_times(c, span, lay->span_dims);
+    const sk_val i = sk_ir_for(b, c->zero, sk_u32(c, lay->span_dims), 1);
+    const sk_val at = sk_times(c, sk_op2(c, SK_OP_ADD, first, i), c->t * 4);
     for (uint32_t u = 0; u < c->t / c->w; u++) {
         const sk_val x = sk_ir_ldv(b, SK_LD_F32, c->kn, at, u * c->w * 4);
-        sk_ir_stv(b, c->kn, at, u * c->w * 4, op2(c, SK_OP_FMUL, x, inv[u]));
+        sk_ir_stv(b, c->kn, at, u * c->w * 4, sk_op2(c, SK_OP_FMUL, x, inv[u]));
     }
     sk_ir_end(b);
 }
@@ -99,13 +92,15 @@ static void try_code(sk_enc *c, sk_val j, sk_val code, bool free_vectors, best *
 {
     sk_builder *b = c->b;
     const uint32_t nu = c->t / c->w, g = c->seg->g;
-    const sk_val row = op2(c, SK_OP_ADD, times(c, j, c->codes * 4), times(c, code, 4));
+    const sk_val row = sk_op2(c, SK_OP_ADD, sk_times(c, j, c->codes * 4), sk_times(c, code, 4));
     const sk_val n2 = sk_ir_ldu(b, SK_LD_F32, c->n2, row, 0);
     sk_val score[4];
     for (uint32_t u = 0; u < nu; u++)
-        score[u] = free_vectors ? op2(c, SK_OP_FMUL, n2, sk_ir_f32(b, -0.5f)) : sk_ir_f32(b, 0.0f);
-    const sk_val word = op2(c, SK_OP_ADD, times(c, j, g * c->codes * 4), times(c, code, 4));
-    const sk_val key = times(c, j, g * c->t * 4);
+        score[u] = free_vectors ? sk_op2(c, SK_OP_FMUL, n2, sk_ir_f32(b, -0.5f))
+                                : sk_ir_f32(b, 0.0f);
+    const sk_val word =
+        sk_op2(c, SK_OP_ADD, sk_times(c, j, g * c->codes * 4), sk_times(c, code, 4));
+    const sk_val key = sk_times(c, j, g * c->t * 4);
     for (uint32_t i = 0; i < g; i++) {
         const sk_val cw = sk_ir_ldu(b, SK_LD_F32, c->cb, word, i * c->codes * 4);
         for (uint32_t u = 0; u < nu; u++) {
@@ -115,10 +110,10 @@ static void try_code(sk_enc *c, sk_val j, sk_val code, bool free_vectors, best *
     }
     for (uint32_t u = 0; u < nu; u++) {
         const sk_val old = sk_ir_get(b, to->score[u]);
-        const sk_val more = op2(c, SK_OP_FLT, old, score[u]);
-        sk_ir_set(b, to->score[u], pick(c, more, score[u], old));
-        sk_ir_set(b, to->index[u], pick(c, more, code, sk_ir_get(b, to->index[u])));
-        sk_ir_set(b, to->n2[u], pick(c, more, n2, sk_ir_get(b, to->n2[u])));
+        const sk_val more = sk_op2(c, SK_OP_FLT, old, score[u]);
+        sk_ir_set(b, to->score[u], sk_pick(c, more, score[u], old));
+        sk_ir_set(b, to->index[u], sk_pick(c, more, code, sk_ir_get(b, to->index[u])));
+        sk_ir_set(b, to->n2[u], sk_pick(c, more, n2, sk_ir_get(b, to->n2[u])));
     }
 }
 
@@ -134,23 +129,23 @@ static void code_group(sk_enc *c, sk_val t0, sk_val j, bool free_vectors, const 
         top.index[u] = sk_ir_var(b, SK_LANE, c->zero);
         top.n2[u] = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
     }
-    const sk_val code = sk_ir_for(b, c->zero, k32(c, c->codes), 1);
+    const sk_val code = sk_ir_for(b, c->zero, sk_u32(c, c->codes), 1);
     try_code(c, j, code, free_vectors, &top);
     sk_ir_end(b);
     const sk_val zero = sk_ir_f32(b, 0.0f);
-    const sk_val row = times(c, op2(c, SK_OP_ADD, times(c, j, c->spec->page), t0), 4);
+    const sk_val row = sk_times(c, sk_op2(c, SK_OP_ADD, sk_times(c, j, c->spec->page), t0), 4);
     for (uint32_t u = 0; u < nu; u++) {
-        const sk_val some = op2(c, SK_OP_FLT, zero, r[u]);
+        const sk_val some = sk_op2(c, SK_OP_FLT, zero, r[u]);
         const sk_val n2 = sk_ir_get(b, top.n2[u]);
         sk_val dot = sk_ir_get(b, top.score[u]);
         if (free_vectors) {
             dot = sk_ir_3(b, SK_OP_FMA, n2, sk_ir_f32(b, 0.5f), dot);
-            dot = op2(c, SK_OP_FMUL, dot, r[u]);
+            dot = sk_op2(c, SK_OP_FMUL, dot, r[u]);
         }
-        const sk_val index = pick(c, some, sk_ir_get(b, top.index[u]), c->zero);
+        const sk_val index = sk_pick(c, some, sk_ir_get(b, top.index[u]), c->zero);
         sk_ir_stv(b, c->code, row, u * c->w * 4, index);
-        sk_ir_set(b, num[u], op2(c, SK_OP_FADD, sk_ir_get(b, num[u]), dot));
-        sk_ir_set(b, den[u], op2(c, SK_OP_FADD, sk_ir_get(b, den[u]), n2));
+        sk_ir_set(b, num[u], sk_op2(c, SK_OP_FADD, sk_ir_get(b, num[u]), dot));
+        sk_ir_set(b, den[u], sk_op2(c, SK_OP_FADD, sk_ir_get(b, den[u]), n2));
     }
 }
 
@@ -167,18 +162,18 @@ static void code_span(sk_enc *c, const sk_seg_layout *lay, sk_val t0, sk_val spa
         num[u] = sk_ir_var(b, SK_LANE, zero);
         den[u] = sk_ir_var(b, SK_LANE, zero);
     }
-    const sk_val i = sk_ir_for(b, c->zero, k32(c, per_span), 1);
-    const sk_val j = op2(c, SK_OP_ADD, times(c, span, per_span), i);
+    const sk_val i = sk_ir_for(b, c->zero, sk_u32(c, per_span), 1);
+    const sk_val j = sk_op2(c, SK_OP_ADD, sk_times(c, span, per_span), i);
     code_group(c, t0, j, free_vectors, r, num, den);
     sk_ir_end(b);
-    const sk_val row = times(c, op2(c, SK_OP_ADD, times(c, span, c->spec->page), t0), 4);
+    const sk_val row = sk_times(c, sk_op2(c, SK_OP_ADD, sk_times(c, span, c->spec->page), t0), 4);
     for (uint32_t u = 0; u < nu; u++) {
         const sk_val below = sk_ir_get(b, den[u]);
-        const sk_val fit = op2(c, SK_OP_FDIV, sk_ir_get(b, num[u]), below);
-        const sk_val some = op2(c, SK_OP_PAND, op2(c, SK_OP_FLT, zero, below),
-                                op2(c, SK_OP_FLT, zero, r[u]));
+        const sk_val fit = sk_op2(c, SK_OP_FDIV, sk_ir_get(b, num[u]), below);
+        const sk_val some = sk_op2(c, SK_OP_PAND, sk_op2(c, SK_OP_FLT, zero, below),
+                                   sk_op2(c, SK_OP_FLT, zero, r[u]));
         sk_ir_stv(b, c->rad, row, u * c->w * 4,
-                  pick(c, some, op2(c, SK_OP_FMAX, fit, zero), zero));
+                  sk_pick(c, some, sk_op2(c, SK_OP_FMAX, fit, zero), zero));
     }
 }
 
@@ -190,21 +185,21 @@ void sk_encode_pack(sk_enc *c, sk_val from, uint32_t n, uint32_t bits, uint32_t 
 {
     sk_builder *b = c->b;
     const uint32_t words = (n * bits + 31) / 32, per_word = (31 + bits) / bits + (32 % bits ? 1 : 0);
-    const sk_val w0 = sk_ir_for(b, c->zero, k32(c, words), c->w);
-    const sk_val word = op2(c, SK_OP_ADD, w0, c->lane);
-    const sk_val inside = op2(c, SK_OP_ULT, word, k32(c, words));
-    const sk_val first = op2(c, SK_OP_UDIV, times(c, word, 32), k32(c, bits));
+    const sk_val w0 = sk_ir_for(b, c->zero, sk_u32(c, words), c->w);
+    const sk_val word = sk_op2(c, SK_OP_ADD, w0, c->lane);
+    const sk_val inside = sk_opk(c, SK_OP_ULT, word, words);
+    const sk_val first = sk_opk(c, SK_OP_UDIV, sk_times(c, word, 32), bits);
     sk_val all = c->zero;
     for (uint32_t i = 0; i < per_word; i++) {
-        const sk_val e = op2(c, SK_OP_ADD, first, k32(c, i));
+        const sk_val e = sk_opk(c, SK_OP_ADD, first, i);
         const sk_val x =
-            sk_ir_ldg(b, SK_LD_U32, from, times(c, e, 4), 0, op2(c, SK_OP_ULT, e, k32(c, n)));
-        const sk_val up = op2(c, SK_OP_SUB, times(c, e, bits), times(c, word, 32));
-        const sk_val down = op2(c, SK_OP_SUB, c->zero, up);
-        const sk_val y = op2(c, SK_OP_OR, op2(c, SK_OP_SHL, x, up), op2(c, SK_OP_SHR, x, down));
-        all = op2(c, SK_OP_OR, all, y);
+            sk_ir_ldg(b, SK_LD_U32, from, sk_times(c, e, 4), 0, sk_opk(c, SK_OP_ULT, e, n));
+        const sk_val up = sk_op2(c, SK_OP_SUB, sk_times(c, e, bits), sk_times(c, word, 32));
+        const sk_val down = sk_op2(c, SK_OP_SUB, c->zero, up);
+        const sk_val above = sk_op2(c, SK_OP_SHL, x, up), below = sk_op2(c, SK_OP_SHR, x, down);
+        all = sk_op2(c, SK_OP_OR, all, sk_op2(c, SK_OP_OR, above, below));
     }
-    sk_ir_stg(b, c->dst_page, times(c, word, 4), to, all, inside);
+    sk_ir_stg(b, c->dst_page, sk_times(c, word, 4), to, all, inside);
     sk_ir_end(b);
 }
 
@@ -212,28 +207,28 @@ void sk_encode_pack(sk_enc *c, sk_val from, uint32_t n, uint32_t bits, uint32_t 
 static void pack_blocked(sk_enc *c, uint32_t n, uint32_t to)
 {
     sk_builder *b = c->b;
-    const sk_val w0 = sk_ir_for(b, c->zero, k32(c, n / 8), c->w);
-    const sk_val word = op2(c, SK_OP_ADD, w0, c->lane);
+    const sk_val w0 = sk_ir_for(b, c->zero, sk_u32(c, n / 8), c->w);
+    const sk_val word = sk_op2(c, SK_OP_ADD, w0, c->lane);
     const bool whole = n / 8 % c->w == 0; /* not: 16 lanes, an odd number of blocks */
-    const sk_val inside = whole ? SK_NONE : op2(c, SK_OP_ULT, word, k32(c, n / 8));
-    const sk_val block = times(c, op2(c, SK_OP_SHR, word, k32(c, 3)), 64);
-    const sk_val i = op2(c, SK_OP_AND, word, k32(c, 7));
-    const sk_val high = op2(c, SK_OP_SHR, i, k32(c, 2));                         /* which 16 bytes */
-    const sk_val half = op2(c, SK_OP_AND, op2(c, SK_OP_SHR, i, k32(c, 1)), k32(c, 1));
-    const sk_val pair = op2(c, SK_OP_AND, i, k32(c, 1));
-    sk_val token = op2(c, SK_OP_ADD, block, times(c, half, 16));
-    token = op2(c, SK_OP_ADD, token, times(c, high, 4));
-    token = op2(c, SK_OP_ADD, token, times(c, pair, 2));
+    const sk_val inside = whole ? SK_NONE : sk_opk(c, SK_OP_ULT, word, n / 8);
+    const sk_val block = sk_times(c, sk_opk(c, SK_OP_SHR, word, 3), 64);
+    const sk_val i = sk_opk(c, SK_OP_AND, word, 7);
+    const sk_val high = sk_opk(c, SK_OP_SHR, i, 2); /* which 16 bytes */
+    const sk_val half = sk_opk(c, SK_OP_AND, sk_opk(c, SK_OP_SHR, i, 1), 1);
+    const sk_val pair = sk_opk(c, SK_OP_AND, i, 1);
+    sk_val token = sk_op2(c, SK_OP_ADD, block, sk_times(c, half, 16));
+    token = sk_op2(c, SK_OP_ADD, token, sk_times(c, high, 4));
+    token = sk_op2(c, SK_OP_ADD, token, sk_times(c, pair, 2));
     sk_val all = c->zero;
     for (uint32_t nib = 0; nib < 8; nib++) {
         const uint32_t byte = nib / 2, add = 8 * (byte % 2) + byte / 2 + 32 * (nib % 2);
-        const sk_val x = sk_ir_ldg(b, SK_LD_U32, c->code, times(c, token, 4), add * 4, inside);
-        all = op2(c, SK_OP_OR, all, op2(c, SK_OP_SHL, x, k32(c, nib * 4)));
+        const sk_val x = sk_ir_ldg(b, SK_LD_U32, c->code, sk_times(c, token, 4), add * 4, inside);
+        all = sk_op2(c, SK_OP_OR, all, sk_opk(c, SK_OP_SHL, x, nib * 4));
     }
     if (whole)
-        sk_ir_stv(b, c->dst_page, times(c, w0, 4), to, all);
+        sk_ir_stv(b, c->dst_page, sk_times(c, w0, 4), to, all);
     else
-        sk_ir_stg(b, c->dst_page, times(c, word, 4), to, all, inside);
+        sk_ir_stg(b, c->dst_page, sk_times(c, word, 4), to, all, inside);
     sk_ir_end(b);
 }
 
@@ -242,25 +237,26 @@ static void scale_radii(sk_enc *c, uint32_t spans)
 {
     sk_builder *b = c->b;
     const float top = (float)((1u << c->seg->rb) - 1);
-    const sk_val span = sk_ir_for(b, c->zero, k32(c, spans), 1);
-    const sk_val row = times(c, span, c->spec->page * 4);
+    const sk_val span = sk_ir_for(b, c->zero, sk_u32(c, spans), 1);
+    const sk_val row = sk_times(c, span, c->spec->page * 4);
     const sk_val most = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
-    sk_val t0 = sk_ir_for(b, c->zero, k32(c, c->spec->page), c->w);
-    sk_val at = op2(c, SK_OP_ADD, row, times(c, t0, 4));
-    sk_ir_set(b, most, op2(c, SK_OP_FMAX, sk_ir_get(b, most), sk_ir_ldv(b, SK_LD_F32, c->rad, at, 0)));
+    sk_val t0 = sk_ir_for(b, c->zero, sk_u32(c, c->spec->page), c->w);
+    sk_val at = sk_op2(c, SK_OP_ADD, row, sk_times(c, t0, 4));
+    const sk_val r = sk_ir_ldv(b, SK_LD_F32, c->rad, at, 0);
+    sk_ir_set(b, most, sk_op2(c, SK_OP_FMAX, sk_ir_get(b, most), r));
     sk_ir_end(b);
     sk_val scale = sk_ir_1(b, SK_OP_RED_FMAX, sk_ir_get(b, most));
-    scale = op2(c, SK_OP_FMIN, scale, sk_ir_f32(b, 65504.0f));
-    const sk_val bits = op2(c, SK_OP_PACKF16, scale, sk_ir_f32(b, 0.0f));
+    scale = sk_op2(c, SK_OP_FMIN, scale, sk_ir_f32(b, 65504.0f));
+    const sk_val bits = sk_op2(c, SK_OP_PACKF16, scale, sk_ir_f32(b, 0.0f));
     const sk_val stored = sk_ir_1(b, SK_OP_F16LO, bits);
-    sk_ir_stu(b, c->rs, times(c, span, 4), 0, bits);
-    const sk_val some = op2(c, SK_OP_FLT, sk_ir_f32(b, 0.0f), stored);
-    t0 = sk_ir_for(b, c->zero, k32(c, c->spec->page), c->w);
-    at = op2(c, SK_OP_ADD, row, times(c, t0, 4));
-    const sk_val part = op2(c, SK_OP_FDIV, sk_ir_ldv(b, SK_LD_F32, c->rad, at, 0), stored);
-    const sk_val code = sk_ir_1(b, SK_OP_F2I, op2(c, SK_OP_FMUL, part, sk_ir_f32(b, top)));
-    const sk_val cut = op2(c, SK_OP_UMIN, code, k32(c, (1u << c->seg->rb) - 1));
-    sk_ir_stv(b, c->rad, at, 0, pick(c, some, cut, c->zero));
+    sk_ir_stu(b, c->rs, sk_times(c, span, 4), 0, bits);
+    const sk_val some = sk_op2(c, SK_OP_FLT, sk_ir_f32(b, 0.0f), stored);
+    t0 = sk_ir_for(b, c->zero, sk_u32(c, c->spec->page), c->w);
+    at = sk_op2(c, SK_OP_ADD, row, sk_times(c, t0, 4));
+    const sk_val part = sk_op2(c, SK_OP_FDIV, sk_ir_ldv(b, SK_LD_F32, c->rad, at, 0), stored);
+    const sk_val code = sk_ir_1(b, SK_OP_F2I, sk_op2(c, SK_OP_FMUL, part, sk_ir_f32(b, top)));
+    const sk_val cut = sk_opk(c, SK_OP_UMIN, code, (1u << c->seg->rb) - 1);
+    sk_ir_stv(b, c->rad, at, 0, sk_pick(c, some, cut, c->zero));
     sk_ir_end(b);
     sk_ir_end(b);
 }
@@ -269,10 +265,10 @@ static void scale_radii(sk_enc *c, uint32_t spans)
 static void half_radii(sk_enc *c, uint32_t spans)
 {
     sk_builder *b = c->b;
-    const sk_val at = times(c, sk_ir_for(b, c->zero, k32(c, spans * c->spec->page), c->w), 4);
+    const sk_val at = sk_times(c, sk_ir_for(b, c->zero, sk_u32(c, spans * c->spec->page), c->w), 4);
     const sk_val x = sk_ir_ldv(b, SK_LD_F32, c->rad, at, 0);
-    const sk_val cut = op2(c, SK_OP_FMIN, x, sk_ir_f32(b, 65504.0f));
-    sk_ir_stv(b, c->rad, at, 0, op2(c, SK_OP_PACKF16, cut, sk_ir_f32(b, 0.0f)));
+    const sk_val cut = sk_op2(c, SK_OP_FMIN, x, sk_ir_f32(b, 65504.0f));
+    sk_ir_stv(b, c->rad, at, 0, sk_op2(c, SK_OP_PACKF16, cut, sk_ir_f32(b, 0.0f)));
     sk_ir_end(b);
 }
 
@@ -282,8 +278,8 @@ void sk_encode_coded_keys(sk_enc *c)
     const sk_seg_layout *lay = &c->dst.seg[0];
     const uint32_t page = c->spec->page;
     load_codebook(c, lay->groups);
-    const sk_val t0 = sk_ir_for(b, c->zero, k32(c, page), c->t);
-    const sk_val span = sk_ir_for(b, c->zero, k32(c, lay->spans), 1);
+    const sk_val t0 = sk_ir_for(b, c->zero, sk_u32(c, page), c->t);
+    const sk_val span = sk_ir_for(b, c->zero, sk_u32(c, lay->spans), 1);
     code_span(c, lay, t0, span);
     sk_ir_end(b);
     sk_ir_end(b);

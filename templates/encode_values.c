@@ -3,13 +3,9 @@
  * words. Tokens beyond count become zeros, whatever the source holds there. */
 #include "encode.h"
 
-static sk_val op2(sk_enc *c, sk_op op, sk_val x, sk_val y) { return sk_ir_2(c->b, op, x, y); }
-static sk_val k32(sk_enc *c, uint32_t x) { return sk_ir_u32(c->b, x); }
-static sk_val times(sk_enc *c, sk_val x, uint32_t y) { return op2(c, SK_OP_MUL, x, k32(c, y)); }
-
 static sk_val masked(sk_enc *c, sk_val token, sk_val x)
 {
-    const sk_val used = op2(c, SK_OP_ULT, token, c->count);
+    const sk_val used = sk_op2(c, SK_OP_ULT, token, c->count);
     return sk_ir_3(c->b, SK_OP_SELECT, used, x, sk_ir_f32(c->b, 0.0f));
 }
 
@@ -33,17 +29,17 @@ void sk_encode_dense_keys(sk_enc *c)
     const sk_ld_kind from = sk_rows_key_kind(c->spec->tier[1].seg[0].kind);
     const sk_ld_kind to = sk_rows_key_kind(c->seg->kind);
     const uint32_t step = float_step(c), n = step / c->w;
-    const sk_val t0 = sk_ir_for(b, c->zero, k32(c, c->spec->page), 16);
-    const sk_val d0 = sk_ir_for(b, c->zero, k32(c, c->spec->d), step / 16);
-    const sk_val e = op2(c, SK_OP_ADD, times(c, t0, c->spec->d), times(c, d0, 16));
+    const sk_val t0 = sk_ir_for(b, c->zero, sk_u32(c, c->spec->page), 16);
+    const sk_val d0 = sk_ir_for(b, c->zero, sk_u32(c, c->spec->d), step / 16);
+    const sk_val e = sk_op2(c, SK_OP_ADD, sk_times(c, t0, c->spec->d), sk_times(c, d0, 16));
     sk_val x[8];
     for (uint32_t i = 0; i < n; i++) {
-        const sk_val col = op2(c, SK_OP_AND, op2(c, SK_OP_ADD, c->lane, k32(c, i * c->w)), k32(c, 15));
-        x[i] = sk_ir_ldv(b, from, c->src_page, times(c, e, sk_ld_bytes(from)),
+        const sk_val col = sk_opk(c, SK_OP_AND, sk_opk(c, SK_OP_ADD, c->lane, i * c->w), 15);
+        x[i] = sk_ir_ldv(b, from, c->src_page, sk_times(c, e, sk_ld_bytes(from)),
                          c->src.seg[0].key_off + i * c->w * sk_ld_bytes(from));
-        x[i] = masked(c, op2(c, SK_OP_ADD, t0, col), x[i]);
+        x[i] = masked(c, sk_op2(c, SK_OP_ADD, t0, col), x[i]);
     }
-    store_floats(c, to, times(c, e, sk_ld_bytes(to)), c->dst.seg[0].key_off, x, n);
+    store_floats(c, to, sk_times(c, e, sk_ld_bytes(to)), c->dst.seg[0].key_off, x, n);
     sk_ir_end(b);
     sk_ir_end(b);
 }
@@ -53,9 +49,9 @@ static sk_val load_values(sk_enc *c, sk_val e, sk_val t0, uint32_t x)
 {
     const sk_ld_kind from = sk_rows_value_kind(c->spec->tier[1].value);
     const uint32_t es = sk_ld_bytes(from);
-    const sk_val v = sk_ir_ldv(c->b, from, c->src_page, times(c, e, es),
+    const sk_val v = sk_ir_ldv(c->b, from, c->src_page, sk_times(c, e, es),
                                c->src.value_off + x * c->w * es);
-    return masked(c, op2(c, SK_OP_ADD, t0, k32(c, x * c->w / 16)), v);
+    return masked(c, sk_opk(c, SK_OP_ADD, t0, x * c->w / 16), v);
 }
 
 static void float_values(sk_enc *c)
@@ -63,12 +59,12 @@ static void float_values(sk_enc *c)
     sk_builder *b = c->b;
     const sk_ld_kind to = sk_rows_value_kind(c->spec->tier[0].value);
     const uint32_t step = float_step(c), n = step / c->w;
-    const sk_val c0 = sk_ir_for(b, c->zero, k32(c, c->dst.cp), 16);
-    const sk_val t0 = sk_ir_for(b, c->zero, k32(c, c->dst.tp), step / 16);
-    const sk_val e = op2(c, SK_OP_ADD, times(c, c0, c->dst.tp), times(c, t0, 16));
+    const sk_val c0 = sk_ir_for(b, c->zero, sk_u32(c, c->dst.cp), 16);
+    const sk_val t0 = sk_ir_for(b, c->zero, sk_u32(c, c->dst.tp), step / 16);
+    const sk_val e = sk_op2(c, SK_OP_ADD, sk_times(c, c0, c->dst.tp), sk_times(c, t0, 16));
     sk_val x[8];
     for (uint32_t i = 0; i < n; i++) x[i] = load_values(c, e, t0, i);
-    store_floats(c, to, times(c, e, sk_ld_bytes(to)), c->dst.value_off, x, n);
+    store_floats(c, to, sk_times(c, e, sk_ld_bytes(to)), c->dst.value_off, x, n);
     sk_ir_end(b);
     sk_ir_end(b);
 }
@@ -83,21 +79,21 @@ static void int8_scales(sk_enc *c, sk_val c0, sk_val *inv)
     sk_val most[4];
     for (uint32_t x = 0; x < n; x++) most[x] = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
     const sk_val t = sk_ir_for(b, c->zero, c->count, 1);
-    const sk_val e = op2(c, SK_OP_ADD, times(c, c0, c->dst.tp), times(c, t, 16));
+    const sk_val e = sk_op2(c, SK_OP_ADD, sk_times(c, c0, c->dst.tp), sk_times(c, t, 16));
     for (uint32_t x = 0; x < n; x++) {
         const sk_val v = sk_ir_1(b, SK_OP_FABS, load_values(c, e, t, x));
-        sk_ir_set(b, most[x], op2(c, SK_OP_FMAX, sk_ir_get(b, most[x]), v));
+        sk_ir_set(b, most[x], sk_op2(c, SK_OP_FMAX, sk_ir_get(b, most[x]), v));
     }
     sk_ir_end(b);
     const sk_val zero = sk_ir_f32(b, 0.0f);
     for (uint32_t x = 0; x < n; x++) {
-        sk_val exact = op2(c, SK_OP_FDIV, sk_ir_get(b, most[x]), sk_ir_f32(b, 127.0f));
-        exact = op2(c, SK_OP_FMIN, exact, sk_ir_f32(b, 65504.0f)); /* f32 and bf16 reach further */
-        const sk_val bits = op2(c, SK_OP_PACKF16, exact, zero);
+        sk_val exact = sk_op2(c, SK_OP_FDIV, sk_ir_get(b, most[x]), sk_ir_f32(b, 127.0f));
+        exact = sk_op2(c, SK_OP_FMIN, exact, sk_ir_f32(b, 65504.0f)); /* f32 and bf16 reach further */
+        const sk_val bits = sk_op2(c, SK_OP_PACKF16, exact, zero);
         const sk_val stored = sk_ir_1(b, SK_OP_F16LO, bits);
-        sk_ir_stv(b, c->vs, times(c, c0, 4), x * c->w * 4, bits);
-        const sk_val some = op2(c, SK_OP_FLT, zero, stored);
-        const sk_val one = op2(c, SK_OP_FDIV, sk_ir_f32(b, 1.0f), stored);
+        sk_ir_stv(b, c->vs, sk_times(c, c0, 4), x * c->w * 4, bits);
+        const sk_val some = sk_op2(c, SK_OP_FLT, zero, stored);
+        const sk_val one = sk_op2(c, SK_OP_FDIV, sk_ir_f32(b, 1.0f), stored);
         inv[x] = sk_ir_3(b, SK_OP_SELECT, some, one, zero);
     }
 }
@@ -105,9 +101,9 @@ static void int8_scales(sk_enc *c, sk_val c0, sk_val *inv)
 /* Cut as a float: a value beyond a cut scale may be beyond integers too. */
 static sk_val quantise(sk_enc *c, sk_val v, sk_val inv)
 {
-    const sk_val x = op2(c, SK_OP_FMUL, v, inv);
-    const sk_val low = op2(c, SK_OP_FMAX, x, sk_ir_f32(c->b, -127.0f));
-    return sk_ir_1(c->b, SK_OP_F2I, op2(c, SK_OP_FMIN, low, sk_ir_f32(c->b, 127.0f)));
+    const sk_val x = sk_op2(c, SK_OP_FMUL, v, inv);
+    const sk_val low = sk_op2(c, SK_OP_FMAX, x, sk_ir_f32(c->b, -127.0f));
+    return sk_ir_1(c->b, SK_OP_F2I, sk_op2(c, SK_OP_FMIN, low, sk_ir_f32(c->b, 127.0f)));
 }
 
 /* Row 0: bytes [token][16 channels]. */
@@ -115,8 +111,8 @@ static void int8_plain(sk_enc *c, sk_val c0, const sk_val *inv)
 {
     sk_builder *b = c->b;
     const uint32_t tokens = 4 * c->w / 16;
-    const sk_val t0 = sk_ir_for(b, c->zero, k32(c, c->dst.tp), tokens);
-    const sk_val e = op2(c, SK_OP_ADD, times(c, c0, c->dst.tp), times(c, t0, 16));
+    const sk_val t0 = sk_ir_for(b, c->zero, sk_u32(c, c->dst.tp), tokens);
+    const sk_val e = sk_op2(c, SK_OP_ADD, sk_times(c, c0, c->dst.tp), sk_times(c, t0, 16));
     sk_val q[4];
     for (uint32_t x = 0; x < 4; x++)
         q[x] = quantise(c, load_values(c, e, t0, x), inv[x % (16 / c->w)]);
@@ -131,21 +127,21 @@ static void int8_pairs(sk_enc *c, sk_val c0, const sk_val *inv)
     const uint32_t per_token = 16 / c->w;              /* vectors of a token */
     const uint32_t n = per_token > 2 ? per_token : 2;  /* vectors of pairs a step */
     const uint32_t tokens = 2 * n / per_token;
-    const sk_val t0 = sk_ir_for(b, c->zero, k32(c, c->dst.tp), tokens);
-    const sk_val e = op2(c, SK_OP_ADD, times(c, c0, c->dst.tp), times(c, t0, 16));
+    const sk_val t0 = sk_ir_for(b, c->zero, sk_u32(c, c->dst.tp), tokens);
+    const sk_val e = sk_op2(c, SK_OP_ADD, sk_times(c, c0, c->dst.tp), sk_times(c, t0, 16));
     sk_val both[4];
     for (uint32_t i = 0; i < n; i++) {
         const uint32_t x = i % per_token, first = i / per_token * 2 * per_token + x;
         const sk_val even = quantise(c, load_values(c, e, t0, first), inv[x]);
         const sk_val odd = quantise(c, load_values(c, e, t0, first + per_token), inv[x]);
-        const sk_val low = op2(c, SK_OP_AND, even, k32(c, 0xff));
-        const sk_val pair = op2(c, SK_OP_OR, low, op2(c, SK_OP_SHL, odd, k32(c, 8)));
-        const sk_val up = op2(c, SK_OP_SHL, pair, k32(c, 16));
-        both[i] = op2(c, SK_OP_SRA, up, k32(c, 16));
+        const sk_val low = sk_opk(c, SK_OP_AND, even, 0xff);
+        const sk_val pair = sk_op2(c, SK_OP_OR, low, sk_opk(c, SK_OP_SHL, odd, 8));
+        const sk_val up = sk_opk(c, SK_OP_SHL, pair, 16);
+        both[i] = sk_opk(c, SK_OP_SRA, up, 16);
     }
     for (uint32_t i = 0; i < n; i += 2)
         sk_ir_stv(b, c->dst_page, e, c->dst.value_off + i * c->w * 2,
-                  op2(c, SK_OP_PACK16, both[i], both[i + 1]));
+                  sk_op2(c, SK_OP_PACK16, both[i], both[i + 1]));
     sk_ir_end(b);
 }
 
@@ -156,7 +152,7 @@ void sk_encode_values(sk_enc *c)
         return;
     }
     sk_val inv[4];
-    const sk_val c0 = sk_ir_for(c->b, c->zero, k32(c, c->dst.cp), 16);
+    const sk_val c0 = sk_ir_for(c->b, c->zero, sk_u32(c, c->dst.cp), 16);
     int8_scales(c, c0, inv);
     if (sk_layout_values_paired(c->spec, SK_VAL_I8))
         int8_pairs(c, c0, inv);

@@ -56,18 +56,17 @@ static void put_key(append *c, sk_val row, sk_val page, sk_val t)
     const sk_ld_kind from = sk_rows_input_kind(c->spec->in_dtype);
     const sk_ld_kind kind = sk_rows_key_kind(c->spec->tier[0].seg[0].kind);
     const uint32_t es = sk_ld_bytes(kind), step = 16 * es;
-    const sk_val block = sk_ir_2(b, SK_OP_MUL, sk_ir_2(b, SK_OP_SHR, t, sk_ir_u32(b, 4)),
-                                 sk_ir_u32(b, c->spec->d * step));
-    const sk_val column = sk_ir_2(b, SK_OP_AND, t, sk_ir_u32(b, kind == SK_LD_F32 ? 15 : 14));
+    const sk_val block = sk_ir_2k(b, SK_OP_MUL, sk_ir_2k(b, SK_OP_SHR, t, 4), c->spec->d * step);
+    const sk_val column = sk_ir_2k(b, SK_OP_AND, t, kind == SK_LD_F32 ? 15 : 14);
     const sk_val base = sk_ir_2(b, SK_OP_ADD, block,
-                                sk_ir_2(b, SK_OP_MUL, column, sk_ir_u32(b, es)));
-    const sk_val odd = sk_ir_2(b, SK_OP_NE, sk_ir_2(b, SK_OP_AND, t, sk_ir_u32(b, 1)), c->zero);
+                                sk_ir_2k(b, SK_OP_MUL, column, es));
+    const sk_val odd = sk_ir_2(b, SK_OP_NE, sk_ir_2k(b, SK_OP_AND, t, 1), c->zero);
     const sk_val d0 = sk_ir_for(b, c->zero, sk_ir_u32(b, c->spec->d), c->w);
-    const sk_val off = sk_ir_2(b, SK_OP_MUL, d0, sk_ir_u32(b, sk_ld_bytes(from)));
+    const sk_val off = sk_ir_2k(b, SK_OP_MUL, d0, sk_ld_bytes(from));
     const sk_val x = sk_ir_ldv(b, from, row, off, 0);
     const sk_val dim = sk_ir_2(b, SK_OP_ADD, d0, c->lane);
     const sk_val at =
-        sk_ir_2(b, SK_OP_ADD, base, sk_ir_2(b, SK_OP_MUL, dim, sk_ir_u32(b, step)));
+        sk_ir_2(b, SK_OP_ADD, base, sk_ir_2k(b, SK_OP_MUL, dim, step));
     const uint32_t disp = c->lay.seg[0].key_off;
     sk_val word;
     if (kind == SK_LD_F32) {
@@ -78,7 +77,7 @@ static void put_key(append *c, sk_val row, sk_val page, sk_val t)
         const sk_val old = sk_ir_ldg(b, SK_LD_U32, page, at, disp, SK_NONE);
         const sk_val keep = sk_ir_3(b, SK_OP_SELECT, odd, sk_ir_u32(b, 0x0000ffffu),
                                     sk_ir_u32(b, 0xffff0000u));
-        const sk_val flip = sk_ir_2(b, SK_OP_XOR, keep, sk_ir_u32(b, 0xffffffffu));
+        const sk_val flip = sk_ir_2k(b, SK_OP_XOR, keep, 0xffffffffu);
         const sk_val kept = sk_ir_2(b, SK_OP_AND, old, keep);
         word = sk_ir_2(b, SK_OP_OR, kept, sk_ir_2(b, SK_OP_AND, both, flip));
     }
@@ -94,15 +93,15 @@ static void put_value(append *c, sk_val row, sk_val page, sk_val t)
     const sk_ld_kind kind = sk_rows_value_kind(c->spec->tier[0].value);
     const uint32_t es = sk_ld_bytes(kind), in = sk_ld_bytes(from);
     const sk_val c0 = sk_ir_for(b, c->zero, sk_ir_u32(b, c->spec->dv), 16);
-    const sk_val off = sk_ir_2(b, SK_OP_MUL, c0, sk_ir_u32(b, in));
-    const sk_val token = sk_ir_2(b, SK_OP_MUL, t, sk_ir_u32(b, 16 * es));
+    const sk_val off = sk_ir_2k(b, SK_OP_MUL, c0, in);
+    const sk_val token = sk_ir_2k(b, SK_OP_MUL, t, 16 * es);
     const sk_val to =
-        sk_ir_2(b, SK_OP_ADD, token, sk_ir_2(b, SK_OP_MUL, c0, sk_ir_u32(b, c->lay.tp * es)));
+        sk_ir_2(b, SK_OP_ADD, token, sk_ir_2k(b, SK_OP_MUL, c0, c->lay.tp * es));
     if (c->w == 16 && kind != SK_LD_F32) { /* one vector is all 16 channels: 8 words */
         const sk_val x = sk_ir_ldv(b, from, row, off, 0);
-        const sk_val at = sk_ir_2(b, SK_OP_ADD, to, sk_ir_2(b, SK_OP_MUL, c->lane, sk_ir_u32(b, 4)));
+        const sk_val at = sk_ir_2(b, SK_OP_ADD, to, sk_ir_2k(b, SK_OP_MUL, c->lane, 4));
         sk_ir_stg(b, page, at, c->lay.value_off, sk_rows_pack16(b, kind, c->w, x, x),
-                  sk_ir_2(b, SK_OP_ULT, c->lane, sk_ir_u32(b, 8)));
+                  sk_ir_2k(b, SK_OP_ULT, c->lane, 8));
         sk_ir_end(b);
         return;
     }

@@ -7,8 +7,8 @@
  *   perm    [group][head][code] f32: the table of a head is one or two vector
  *           registers, the look-up a permutation. 2^b <= 2W.
  *   pair16  [group][head] {16 low bytes twice, 16 high bytes twice}: 16-bit
- *           entries for byte shuffles, scaled so that SK_PAIR_BLOCK groups add
- *           up without overflow; behind them the f32 tables they come from
+ *           entries for byte shuffles, scaled so that sk_pair16_block groups
+ *           add up without overflow; behind them the f32 tables they come from
  *           and 1/scale per head. Not for the exact class.
  * Tried and left: folding r_scale of the page into the tables (costs as much
  * as the look-ups). */
@@ -154,7 +154,7 @@ static void perm_tables(sk_dec *c, const sk_segment *seg, sk_val cb, sk_val lut)
     }
 }
 
-/* The largest sum over SK_PAIR_BLOCK groups of the largest |entry| must not
+/* The largest sum over sk_pair16_block groups of the largest |entry| must not
  * overflow 16 bits, roundings included. Stores 1/scale, returns scale. */
 static sk_val pair16_scale(sk_dec *c, uint32_t groups, sk_val ftab, sk_val inv, uint32_t h)
 {

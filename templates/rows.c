@@ -31,9 +31,9 @@ sk_ld_kind sk_rows_input_kind(uint32_t dtype)
 static sk_val every_second(sk_builder *b, uint32_t w, sk_val x, sk_val y, uint32_t odd)
 {
     const sk_val lane = sk_ir_lane(b);
-    const sk_val twice = sk_ir_2(b, SK_OP_SHL, lane, sk_ir_u32(b, 1));
-    const sk_val from = sk_ir_2(b, SK_OP_ADD, twice, sk_ir_u32(b, odd));
-    const sk_val low = sk_ir_2(b, SK_OP_ULT, lane, sk_ir_u32(b, w / 2));
+    const sk_val twice = sk_ir_2k(b, SK_OP_SHL, lane, 1);
+    const sk_val from = sk_ir_2k(b, SK_OP_ADD, twice, odd);
+    const sk_val low = sk_ir_2k(b, SK_OP_ULT, lane, w / 2);
     const sk_val a = sk_ir_2(b, SK_OP_SHUFFLE, x, from);
     const sk_val c = sk_ir_2(b, SK_OP_SHUFFLE, y, from);
     return sk_ir_3(b, SK_OP_SELECT, low, a, c);
@@ -53,12 +53,12 @@ sk_val sk_rows_pack8(sk_builder *b, const sk_val x[4])
         /* (e0, e1) as 16-bit pairs, then as two bytes, sign-extended to fit
          * the next saturating pack unchanged */
         const sk_val pair = sk_ir_2(b, SK_OP_PACK16, x[2 * k], x[2 * k + 1]);
-        const sk_val low = sk_ir_2(b, SK_OP_AND, pair, sk_ir_u32(b, 0xff));
-        const sk_val high16 = sk_ir_2(b, SK_OP_SHR, pair, sk_ir_u32(b, 8));
-        const sk_val high = sk_ir_2(b, SK_OP_AND, high16, sk_ir_u32(b, 0xff00));
+        const sk_val low = sk_ir_2k(b, SK_OP_AND, pair, 0xff);
+        const sk_val high16 = sk_ir_2k(b, SK_OP_SHR, pair, 8);
+        const sk_val high = sk_ir_2k(b, SK_OP_AND, high16, 0xff00);
         const sk_val both = sk_ir_2(b, SK_OP_OR, low, high);
-        const sk_val up = sk_ir_2(b, SK_OP_SHL, both, sk_ir_u32(b, 16));
-        half[k] = sk_ir_2(b, SK_OP_SRA, up, sk_ir_u32(b, 16));
+        const sk_val up = sk_ir_2k(b, SK_OP_SHL, both, 16);
+        half[k] = sk_ir_2k(b, SK_OP_SRA, up, 16);
     }
     return sk_ir_2(b, SK_OP_PACK16, half[0], half[1]);
 }
