@@ -2,8 +2,8 @@
  * out = softmax(logits) V for all query heads of a KV head, one query token.
  *
  * Applies when: every tier's key is one segment, coded after RoPE or dense
- * f32/f16/bf16; values are f32, f16, bf16 or int8; head dims are multiples of
- * 16, pages of 16 tokens; output is f32.
+ * f32/f16/bf16; values are f32, f16, bf16 or int8; head dims and tokens of a
+ * page are multiples of 16; output is f32.
  *
  * A block is one work item: the pages of one list (or a part of them) for one
  * KV head. Per page: logits -> page softmax -> value product. Items that cover

@@ -111,7 +111,7 @@ static void check_spec(sk_rng *rng, const kernel_lab *lab, const sk_spec *spec)
     }
 }
 
-#define SPECS 3000u
+#define SPECS 2000u
 
 static void test_defaults(void **state)
 {
@@ -138,10 +138,51 @@ static void test_defaults(void **state)
     assert_true(seen[0] > 20 && seen[1] > 20 && seen[2] > 20 && refused > 100);
 }
 
+/* ---- samples run ---------------------------------------------------------------- */
+
+#define SAMPLES 5u
+
+static void check_image(const kernel_built *b, bool compiled, uint64_t seed)
+{
+    const sphkv_maxima maxima = {.size = sizeof maxima, .batch = 1, .kv_heads = 1,
+                                 .pages_per_list = 1, .parts = 1};
+    sk_image image;
+    sk_err err = {0};
+    kernel_image(b, compiled, &maxima, &image);
+    if (sk_image_check(&image, seed, NULL, &err) != SPHKV_OK)
+        fail_spec(&b->spec, &b->schedule, compiled ? "compiled" : "interpreted", err.message);
+}
+
+/* The whole check with the default schedule for this machine, both ways. */
+static void test_samples(void **state)
+{
+    kernel_lab *lab = *state;
+    sk_rng rng;
+    sk_rng_seed(&rng, lab->seed + 1);
+    for (uint32_t done = 0; done < SAMPLES;) {
+        sk_spec spec = draw_spec(&rng, true);
+        if (sk_spec_check(&spec, NULL) != SPHKV_OK ||
+            sk_kernel_get(spec.kernel)->supported(&spec, NULL) != SPHKV_OK)
+            continue;
+        sk_text text = {0};
+        kernel_built b;
+        sk_spec_print(&spec, &text);
+        const kernel_row row = {text.s, "", 0};
+        print_message("%s\n", text.s);
+        kernel_build(lab, &row, &b);
+        check_image(&b, false, lab->seed);
+        if (b.code) check_image(&b, true, lab->seed);
+        kernel_built_free(&b);
+        sk_text_free(&text);
+        done++;
+    }
+}
+
 int main(void)
 {
     kernel_lab lab;
-    const struct CMUnitTest tests[] = {cmocka_unit_test_prestate(test_defaults, &lab)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test_prestate(test_defaults, &lab),
+                                       cmocka_unit_test_prestate(test_samples, &lab)};
     kernel_lab_open(&lab);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     kernel_lab_close(&lab);

@@ -51,7 +51,9 @@ static void draw_schedule(sk_rng *rng, const sk_spec *spec, const sk_target *tar
 
 static void run_drawn(kernel_lab *lab, sk_rng *rng, const sk_spec *spec)
 {
-    sk_target target = kernel_target(lab, 256);
+    static const uint32_t widths[] = {128, 256, 256, 512};
+    const uint32_t bits = one_of(rng, widths, SK_COUNT(widths));
+    sk_target target = kernel_target(lab, bits);
     sk_schedule schedule;
     sk_text spec_text = {0}, text = {0};
     kernel_built b;
@@ -59,7 +61,7 @@ static void run_drawn(kernel_lab *lab, sk_rng *rng, const sk_spec *spec)
     sk_spec_print(spec, &spec_text);
     sk_schedule_print(spec->kernel, &schedule, &text);
     assert_false(spec_text.failed || text.failed);
-    const kernel_row row = {spec_text.s, text.s, 256};
+    const kernel_row row = {spec_text.s, text.s, bits};
     print_message("%s %s\n", spec_text.s, text.s);
     kernel_build(lab, &row, &b);
     for (uint32_t n = 0; n < 2; n++) {
