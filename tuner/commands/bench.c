@@ -42,7 +42,7 @@ static const char help_tail[] =
     "\n"
     "examples:\n"
     "  sphkv-bench --model llama-3.1-8b --context 8192,32768 --threads 2\n"
-    "  sphkv-bench --tiers 'good:vi8,kf16:vf16;lean:vi4,kf16:vf16' --json\n"
+    "  sphkv-bench --tiers 'good:vi8,kf16:vf16;lean:vi8,kf16:vf16' --json\n"
     "  sphkv-bench --head-dim 64 --heads 8 --kv-heads 2 --schedule w=8,lut=perm\n"
     "\n"
     "exit code: 0 done, 1 something has no verified result, 2 usage, 3 no compiler or\n"

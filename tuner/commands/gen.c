@@ -40,7 +40,7 @@ static const char help_tail[] =
     "  sphkv-gen --kernel attn_decode --head-dim 128 --heads-per-kv 4\n"
     "  sphkv-gen --heads-per-kv 4 --tiers good:vi8 --emit asm --cpu znver3\n"
     "  sphkv-gen --heads-per-kv 4 --schedule w=16,lut=perm --emit llvm --cpu x86-64-v4\n"
-    "  sphkv-gen --kernel kv_encode --tiers low:vi4,kf16:vf16 --emit obj --out low.o\n"
+    "  sphkv-gen --kernel kv_encode --tiers low:vi8,kf16:vf16 --emit obj --out low.o\n"
     "\n"
     "exit code: 0 done, 1 no kernel does this, 2 usage, 3 no compiler\n";
 
