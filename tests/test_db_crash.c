@@ -198,6 +198,8 @@ static void threads_share_a_handle(void **in)
     sk_db_set *set;
     sk_assert_ok(sk_db_set_open(path, NULL, 0, &set, &err), &err);
     db_case_code("", 0); /* fills its bytes before the threads read them */
+    /* what every thread looks up is there from the start, whoever runs first */
+    sk_assert_ok(put_number(set->user, 0, 0), NULL);
     pthread_t thread[4];
     shared part[4];
     for (int i = 0; i < 4; i++) {
