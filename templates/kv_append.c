@@ -205,6 +205,9 @@ static sk_status append_args(const sk_image *image, const void *args, sphkv_appe
         return sk_fail(err, SPHKV_EINVAL, "items, k, v or arena is NULL");
     if ((uintptr_t)a->arena % SPHKV_UNIT_BYTES != 0)
         return sk_fail(err, SPHKV_EINVAL, "arena is not aligned to %u bytes", SPHKV_UNIT_BYTES);
+    const uintptr_t in = spec->in_dtype == SPHKV_F32 ? 4 : 2;
+    if ((uintptr_t)a->k % in != 0 || (uintptr_t)a->v % in != 0)
+        return sk_fail(err, SPHKV_EINVAL, "k or v is not aligned to its elements");
     if (a->k_stride_head == 0) a->k_stride_head = spec->d;
     if (a->v_stride_head == 0) a->v_stride_head = spec->dv;
     if (a->k_stride_row == 0) a->k_stride_row = image->maxima.kv_heads * spec->d;

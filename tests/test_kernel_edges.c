@@ -209,6 +209,9 @@ static void test_append_strides(void **state)
         a.k_stride_row = 16;
         a.v_stride_head = 1u << 31;
         refused(&im, &a, "2^32");
+        a.v_stride_head = 1u << 22;
+        a.v = k + 2;
+        refused(&im, &a, "aligned");
         munmap(arena, GIB);
         munmap(k, GIB);
     }
