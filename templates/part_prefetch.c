@@ -3,12 +3,12 @@
  * A core keeps a limited number of requests in flight and drops the prefetches
  * beyond it (a Zen 3 "prefetched" 72 GB/s of 22), so a page streams at full
  * speed only when its lines are asked for evenly over the whole time its
- * predecessor takes. Asked
- * for during the value product alone, memory idles during the logits: high:vf16
- * took 21 ns per token-head that way, its arithmetic alone 16. Two
- * streams, from the start and from the middle, reach more of the memory than
- * one (kf16:vf16 27.0 to 25.5 ns). Dense keys take about as long as they have
- * bytes, so their logits ask for the keys and their values for the values. */
+ * predecessor takes. Asked for during the value product alone, memory idles
+ * during the logits: high:vf16 took 21 ns per token-head that way, its
+ * arithmetic alone 16. Two streams, from the start and from the middle, reach
+ * more of the memory than one (kf16:vf16 27.0 to 25.5 ns). Dense keys take
+ * about as long as they have bytes, so their logits ask for the keys and their
+ * values for the values. */
 #include "decode.h"
 
 #include "part_pair16.h"
