@@ -67,6 +67,11 @@ bool sk_accuracy_parse(const char *name, uint32_t *accuracy)
     return name_find(accuracy_names, SK_COUNT(accuracy_names), name, accuracy);
 }
 
+double sk_dtype_rounding(uint32_t dtype)
+{
+    return dtype == SPHKV_F16 ? 0x1p-11 : dtype == SPHKV_BF16 ? 0x1p-8 : 0;
+}
+
 double sk_accuracy_bound(uint32_t accuracy)
 {
     switch (accuracy) {

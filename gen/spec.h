@@ -82,6 +82,7 @@ bool sk_dtype_parse(const char *name, uint32_t *dtype);
 const char *sk_accuracy_name(uint32_t accuracy); /* "tight" "exact" "fast" */
 bool sk_accuracy_parse(const char *name, uint32_t *accuracy);
 double sk_accuracy_bound(uint32_t accuracy); /* 1e-3, 1e-5, 5e-2 */
+double sk_dtype_rounding(uint32_t dtype); /* of a normal number, relative: 0, 2^-11, 2^-8 */
 
 bool sk_segment_equal(const sk_segment *a, const sk_segment *b);
 bool sk_tier_equal(const sk_tier *a, const sk_tier *b);

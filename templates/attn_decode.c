@@ -3,7 +3,7 @@
  *
  * Applies when: every tier's key is one segment, coded after RoPE or dense
  * f32/f16/bf16; values are f32, f16, bf16 or int8; head dims and tokens of a
- * page are multiples of 16; output is f32.
+ * page are multiples of 16.
  *
  * A block is one work item: the pages of one list (or a part of them) for one
  * KV head. Per page: logits -> page softmax -> value product. Items that cover
@@ -45,9 +45,6 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
     if (spec->page % 16 != 0)
         return sk_fail(err, SPHKV_EUNSUPPORTED, "attn_decode: pages of %u tokens (multiples of 16 only)",
                        spec->page);
-    if (spec->out_dtype != SPHKV_F32)
-        return sk_fail(err, SPHKV_EUNSUPPORTED, "attn_decode: output in %s (f32 only)",
-                       sk_dtype_name(spec->out_dtype));
     for (uint32_t i = 0; i < spec->ntiers; i++) {
         const sk_status st = tier_supported(spec, i, err);
         if (st != SPHKV_OK) return st;
@@ -282,6 +279,19 @@ static void decode_clear(sk_dec *c)
     sk_ir_end(b);
 }
 
+/* acc of one head over l. */
+typedef struct final_row {
+    uint32_t h;
+    sk_val inv;
+} final_row;
+
+static sk_val final_channels(sk_dec *c, const void *of, sk_val at)
+{
+    const final_row *r = of;
+    const sk_val x = sk_ir_ldv(c->b, SK_LD_F32, c->acc, at, r->h * c->cp * 4);
+    return sk_ir_2(c->b, SK_OP_FMUL, x, r->inv);
+}
+
 /* The whole list: out = acc / l, 0 for an empty one. */
 static void decode_final(sk_dec *c, sk_val out, sk_val out_stride)
 {
@@ -293,10 +303,7 @@ static void decode_final(sk_dec *c, sk_val out, sk_val out_stride)
         const sk_val some = sk_ir_2(b, SK_OP_FLT, sk_ir_f32(b, 0.0f), l);
         const sk_val inv = sk_sel(c, some, sk_ir_2(b, SK_OP_FDIV, sk_ir_f32(b, 1.0f), l),
                                   sk_ir_f32(b, 0.0f));
-        const sk_val at = sk_mul(c, sk_ir_for(b, c->zero, sk_k(c, c->dv), c->w), 4);
-        const sk_val x = sk_ir_ldv(b, SK_LD_F32, c->acc, at, h * c->cp * 4);
-        sk_ir_stv(b, row, at, 0, sk_ir_2(b, SK_OP_FMUL, x, inv));
-        sk_ir_end(b);
+        sk_part_out(c, row, final_channels, &(final_row){h, inv});
         if (h + 1 < c->h) row = sk_ir_ptr_add(b, row, out_stride, 1);
     }
 }
@@ -389,7 +396,7 @@ static void cost(const sk_spec *spec, const sk_shape *shape, sk_cost *out)
     out->read_bytes = out->token_heads / spec->page * page_bytes;
     out->read_bytes += (double)shape->kv_heads * sk_codebook_head_bytes(spec);
     out->read_bytes += heads * spec->d * (spec->q_dtype == SPHKV_F32 ? 4 : 2);
-    out->write_bytes = heads * spec->dv * 4;
+    out->write_bytes = heads * spec->dv * (spec->out_dtype == SPHKV_F32 ? 4 : 2);
     out->operations = out->token_heads * spec->heads_per_kv * (spec->d + spec->dv);
 }
 

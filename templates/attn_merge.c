@@ -14,6 +14,26 @@ static sk_val job_partial(sk_dec *c, sk_val job, sk_val partials, sk_val i)
     return sk_ir_ptr_add(c->b, partials, slot, c->h * (16 + c->cp) * 4);
 }
 
+/* What the rows of one head are made of. */
+typedef struct merge_row {
+    sk_val job, n, partials, inv;
+    uint32_t h;
+} merge_row;
+
+static sk_val merge_channels(sk_dec *c, const void *of, sk_val at)
+{
+    const merge_row *r = of;
+    sk_builder *b = c->b;
+    const sk_val acc = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
+    const sk_val i = sk_ir_for(b, c->zero, r->n, 1);
+    const sk_val wi = sk_ir_ldu(b, SK_LD_F32, c->s, sk_mul(c, i, 4), 0);
+    const uint32_t disp = (c->h * 16 + r->h * c->cp) * 4;
+    const sk_val x = sk_ir_ldv(b, SK_LD_F32, job_partial(c, r->job, r->partials, i), at, disp);
+    sk_ir_set(b, acc, sk_fma(c, x, wi, sk_ir_get(b, acc)));
+    sk_ir_end(b);
+    return sk_ir_2(b, SK_OP_FMUL, sk_ir_get(b, acc), r->inv);
+}
+
 static void merge_head(sk_dec *c, sk_val job, sk_val n, sk_val partials, sk_val row, uint32_t h)
 {
     sk_builder *b = c->b;
@@ -38,16 +58,7 @@ static void merge_head(sk_dec *c, sk_val job, sk_val n, sk_val partials, sk_val 
     const sk_val any = sk_ir_2(b, SK_OP_FLT, sk_ir_f32(b, 0.0f), sum);
     const sk_val inv =
         sk_sel(c, any, sk_ir_2(b, SK_OP_FDIV, sk_ir_f32(b, 1.0f), sum), sk_ir_f32(b, 0.0f));
-    const sk_val at = sk_mul(c, sk_ir_for(b, c->zero, sk_k(c, c->dv), c->w), 4);
-    const sk_val acc = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
-    i = sk_ir_for(b, c->zero, n, 1);
-    const sk_val wi = sk_ir_ldu(b, SK_LD_F32, c->s, sk_mul(c, i, 4), 0);
-    const uint32_t disp = (c->h * 16 + h * c->cp) * 4;
-    const sk_val x = sk_ir_ldv(b, SK_LD_F32, job_partial(c, job, partials, i), at, disp);
-    sk_ir_set(b, acc, sk_fma(c, x, wi, sk_ir_get(b, acc)));
-    sk_ir_end(b);
-    sk_ir_stv(b, row, at, 0, sk_ir_2(b, SK_OP_FMUL, sk_ir_get(b, acc), inv));
-    sk_ir_end(b);
+    sk_part_out(c, row, merge_channels, &(merge_row){job, n, partials, inv, h});
 }
 
 sk_status sk_build_merge(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena,

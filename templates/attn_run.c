@@ -113,6 +113,7 @@ static sk_status check_table(attn_run *r, sk_err *err)
 }
 
 static uint32_t q_bytes(const attn_run *r) { return r->image->spec.q_dtype == SPHKV_F32 ? 4 : 2; }
+static uint32_t out_bytes(const attn_run *r) { return r->image->spec.out_dtype == SPHKV_F32 ? 4 : 2; }
 
 /* Bytes from the first to behind the last row a strided tensor touches. */
 static uint64_t tensor_bytes(const attn_run *r, uint64_t stride_seq, uint64_t stride_head,
@@ -129,7 +130,22 @@ static uint64_t q_extent(const attn_run *r)
 
 static uint64_t out_extent(const attn_run *r)
 {
-    return tensor_bytes(r, r->a.out_stride_seq, r->a.out_stride_head, r->image->spec.dv, 4);
+    return tensor_bytes(r, r->a.out_stride_seq, r->a.out_stride_head, r->image->spec.dv,
+                        out_bytes(r));
+}
+
+/* Rows of the output are written in 32-bit words. */
+static sk_status check_words(const attn_run *r, sk_err *err)
+{
+    const sphkv_attn_args *a = &r->a;
+    if ((uintptr_t)a->out % 4 != 0)
+        return sk_fail(err, SPHKV_EINVAL, "out is not aligned to 4 bytes");
+    if (out_bytes(r) == 4) return SPHKV_OK;
+    if ((r->heads > 1 && a->out_stride_head % 2 != 0) || (a->batch > 1 && a->out_stride_seq % 2 != 0))
+        return sk_fail(err, SPHKV_EINVAL,
+                       "out_stride_seq %u, out_stride_head %u: even in %s, rows begin at 4 bytes",
+                       a->out_stride_seq, a->out_stride_head, sk_dtype_name(r->image->spec.out_dtype));
+    return SPHKV_OK;
 }
 
 static sk_status check_buffers(const attn_run *r, sk_err *err)
@@ -150,9 +166,9 @@ static sk_status check_buffers(const attn_run *r, sk_err *err)
     if (q_extent(r) > UINT32_MAX || out_extent(r) > UINT32_MAX) /* offsets are 32 bits */
         return sk_fail(err, SPHKV_EINVAL, "%s spans 4 GiB or more",
                        q_extent(r) > UINT32_MAX ? "q" : "out");
-    if ((uintptr_t)a->q % q_bytes(r) != 0 || (uintptr_t)a->out % 4 != 0)
-        return sk_fail(err, SPHKV_EINVAL, "q or out is not aligned to its elements");
-    return SPHKV_OK;
+    if ((uintptr_t)a->q % q_bytes(r) != 0)
+        return sk_fail(err, SPHKV_EINVAL, "q is not aligned to its elements");
+    return check_words(r, err);
 }
 
 static sk_status attn_prepare(attn_run *r, const sk_image *image, const void *args, sk_err *err)
@@ -198,7 +214,7 @@ static uint32_t out_offset(const attn_run *r, uint32_t v)
 {
     const uint32_t seq = v / r->kv_heads, head = v % r->kv_heads;
     const uint32_t row = head * r->image->spec.heads_per_kv;
-    return (seq * r->a.out_stride_seq + row * r->a.out_stride_head) * 4;
+    return (seq * r->a.out_stride_seq + row * r->a.out_stride_head) * out_bytes(r);
 }
 
 static void common_slots(const attn_run *r, sk_call *call, const uint32_t *item, uint8_t *tables)
@@ -225,7 +241,7 @@ static sk_status run_item(const attn_run *r, const uint32_t *item, uint32_t part
     sk_call_ptr(&call, a->arena, a->arena_bytes);
     sk_call_ptr(&call, a->table.refs, (size_t)a->table.indptr[a->table.lists] * 8);
     sk_call_ptr(&call, a->out, out_extent(r));
-    sk_call_u32(&call, a->out_stride_head * 4);
+    sk_call_u32(&call, a->out_stride_head * out_bytes(r));
     sk_call_ptr(&call, r->base + r->space.partials,
                 2 * (size_t)r->image->maxima.parts * r->space.partial_bytes);
     return sk_image_call(r->image, SK_DEC_DECODE, &call, 0, err);
@@ -314,7 +330,7 @@ static sk_status merge_pair(const attn_run *r, uint32_t v, uint64_t at, uint32_t
     sk_call_ptr(&call, r->base + r->space.partials,
                 2 * (size_t)r->image->maxima.parts * r->space.partial_bytes);
     sk_call_ptr(&call, a->out, out_extent(r));
-    sk_call_u32(&call, a->out_stride_head * 4);
+    sk_call_u32(&call, a->out_stride_head * out_bytes(r));
     return sk_image_call(r->image, SK_DEC_MERGE, &call, 0, err);
 }
 

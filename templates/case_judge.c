@@ -69,11 +69,9 @@ static double row_error(const sk_case *c, uint32_t copy, uint32_t seq, uint32_t 
 
 static double attn_bound(const sk_case *c)
 {
-    static const double rounding[] = {
-        [SPHKV_F32] = 0, [SPHKV_F16] = 0x1p-11, [SPHKV_BF16] = 0x1p-8};
     double bound = sk_accuracy_bound(c->p.spec.accuracy);
     if (c->p.input != SK_IN_S1) bound *= fmax(1, sk_case_state_of(c)->max_logit / 8);
-    return bound + rounding[c->p.spec.out_dtype];
+    return bound + sk_dtype_rounding(c->p.spec.out_dtype);
 }
 
 sk_status sk_case_judge_attn(const sk_case *c, uint32_t copy, double *error, double *bound,

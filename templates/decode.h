@@ -6,6 +6,7 @@
  *   part_softmax.c  page softmax: probabilities, factors, running (m, l)
  *   part_value.c    probabilities times values into acc[head][channel]
  *   part_prefetch.c the lines of a later page, spread over logits and values
+ *   part_out.c      rows of the output in its dtype
  *
  * Scratch of one block (f32 unless said otherwise), H = heads_per_kv:
  *   qs   [H][D]      q * scale * log2(e): all logits are in units of log2
@@ -88,6 +89,11 @@ bool sk_dec_prob16(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_
 /* Token vectors handled together by the logits of this tier: s is written, and
  * softmax and values may read, in blocks of W times this. */
 uint32_t sk_dec_token_block(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
+
+/* W channels of an output row, f32: at = 4 * the first of them. */
+typedef sk_val sk_out_channels(sk_dec *c, const void *of, sk_val at);
+/* Stores a row of Dv channels at `row` in the output's dtype. */
+void sk_part_out(sk_dec *c, sk_val row, sk_out_channels *channels, const void *of);
 
 /* The merge entry: partials of one list into its output rows. */
 sk_status sk_build_merge(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena,

@@ -1,4 +1,4 @@
-/* rows.h - what kv_append and kv_encode share: dense elements as f32 vectors,
+/* rows.h - what the kernels that write rows share: dense elements as f32 vectors,
  * and streams of f32 vectors packed into 16-bit and 8-bit elements. */
 #ifndef SK_ROWS_H
 #define SK_ROWS_H
@@ -17,7 +17,7 @@ sk_val sk_rows_pack16(sk_builder *b, sk_ld_kind kind, uint32_t w, sk_val x, sk_v
  * bytes in order. */
 sk_val sk_rows_pack8(sk_builder *b, const sk_val x[4]);
 
-/* What neither kernel does: odd dims and pages, segments, keys before RoPE. */
+/* What neither kv_append nor kv_encode does: odd dims and pages, segments, keys before RoPE. */
 sk_status sk_rows_supported(const sk_spec *spec, const char *kernel, sk_err *err);
 
 #endif

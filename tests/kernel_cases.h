@@ -210,7 +210,11 @@ static inline void kernel_compare(const kernel_built *b, sk_case *c, uint32_t pa
         assert_memory_equal(interpreted, kernel_written(c, &bytes), bytes);
     else if (c->p.input == SK_IN_S1 || c->p.input == SK_IN_EDGE) {
         double diff = kernel_difference(sk_case_output(c, 0, &n), interpreted, n);
-        if (!(diff <= 1e-4)) fail_msg("interpreter and machine code differ by %.3g", diff);
+        /* exp2 of class fast is free to 1e-4 of sum p|v|, of which an output is a
+         * part; and what is nearly equal may be rounded apart */
+        double near = b->spec.accuracy == SPHKV_FAST ? 1e-3 : 1e-4;
+        near += 2 * sk_dtype_rounding(b->spec.out_dtype);
+        if (!(diff <= near)) fail_msg("interpreter and machine code differ by %.3g", diff);
     }
     sk_free(interpreted);
 }

@@ -39,7 +39,7 @@ static sk_spec draw_spec(sk_rng *rng, bool small)
     if (s.kernel == SPHKV_ATTN_DECODE) {
         s.q_dtype = sk_rng_below(rng, 3);
         s.accuracy = sk_rng_below(rng, 3);
-        s.out_dtype = sk_rng_below(rng, 16) ? SPHKV_F32 : sk_rng_below(rng, 3);
+        s.out_dtype = sk_rng_below(rng, 3);
     }
     for (uint32_t t = 0; t < s.ntiers; t++)
         s.tier[t] = draw_tier(rng, &s, s.kernel != SPHKV_ATTN_DECODE && t + 1 == s.ntiers);
@@ -49,7 +49,7 @@ static sk_spec draw_spec(sk_rng *rng, bool small)
 /* What no kernel here does, whatever else a spec says. */
 static bool beyond_kernels(const sk_spec *s)
 {
-    bool beyond = s->d % 16 || s->dv % 16 || s->page % 16 || s->out_dtype != SPHKV_F32;
+    bool beyond = s->d % 16 || s->dv % 16 || s->page % 16;
     for (uint32_t t = 0; t < s->ntiers; t++) {
         const sk_tier *tier = &s->tier[t];
         beyond |= tier->nseg > 1 || tier->value == SK_VAL_KEY || tier->value == SK_VAL_F8 ||

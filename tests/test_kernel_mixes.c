@@ -1,6 +1,6 @@
 /* test_kernel_mixes.c - attn_decode over mixes of two to four tiers, the default
- * mix in every accuracy class, keys and values of different sizes, queries in
- * 16 bits. */
+ * mix in every accuracy class, keys and values of different sizes, queries and
+ * output in 16 bits. */
 #include "sk_test.h"
 
 #include "kernel_cases.h"
@@ -23,6 +23,11 @@ static const kernel_row rows[] = {
     {A "d256 v256 h1 p64 l1" T "good:vi8,kf16:vf16", "", 0},
     {A "d64 v64 h6 p16 l1" T "g8b8r16s32:vi8,kf16:vf16", "", 0},
     {A "d64 v64 h2 p32 l1 qf16 of32 if32 tight good:vi8,kf16:vf16", "", 0},
+    {A "d64 v64 h4 p64 l1 qf32 of16 if32 tight good:vi8,kf16:vf16", "", 0},
+    {A "d64 v48 h3 p32 l1 qf16 of16 if32 exact good:vi8,kf16:vf16", "", 0},
+    {A "d64 v48 h3 p32 l1 qf32 obf16 if32 tight good:vi8", "w=16,vch=16", 512},
+    {A "d64 v16 h2 p32 l1 qf32 of16 if32 tight good:vi8", "w=16,vch=16", 512},
+    {A "d32 v32 h16 p16 l0 qbf16 obf16 if32 fast kbf16:vbf16", "w=4", 0},
     {A "d64 v64 h2 p32 l0 qbf16 of32 if32 tight high:vi8,kf32:vf32,kf16:vbf16", "", 0},
 };
 

@@ -25,6 +25,7 @@ static bool draw_spec(sk_rng *rng, sk_spec *out)
     s.page = one_of(rng, pages, SK_COUNT(pages));
     s.heads_per_kv = s.kernel == SPHKV_ATTN_DECODE ? one_of(rng, heads, SK_COUNT(heads)) : 1;
     s.layout = sk_rng_below(rng, SK_LAYOUT_ROWS);
+    s.out_dtype = s.kernel == SPHKV_ATTN_DECODE ? sk_rng_below(rng, 3) : SPHKV_F32;
     s.accuracy = s.kernel == SPHKV_ATTN_DECODE ? sk_rng_below(rng, 3) : SPHKV_TIGHT;
     s.ntiers = s.kernel == SPHKV_KV_ENCODE ? 2 : 1 + sk_rng_below(rng, 3);
     for (uint32_t t = 0; t < s.ntiers; t++)

@@ -40,7 +40,7 @@ static void copy_tables(bench *b)
         const uint32_t row = a->out_stride_head ? a->out_stride_head : b->spec.params.head_dim;
         const uint32_t seq = a->out_stride_seq ? a->out_stride_seq : heads * row;
         b->out_bytes = ((size_t)(a->batch - 1) * seq + (size_t)(heads - 1) * row +
-                        b->spec.params.head_dim) * 4;
+                        b->spec.params.head_dim) * (b->spec.params.out_dtype == SPHKV_F32 ? 4 : 2);
         b->nrefs = a->table.indptr[a->table.lists];
         b->refs = run_zeros(b->nrefs * 8);
         b->indptr = run_zeros((a->table.lists + 1) * 4);
@@ -63,10 +63,10 @@ static void copy_tables(bench *b)
     }
 }
 
-static void bench_make(bench *b, sphkv_context *ctx, uint32_t spec)
+static void bench_make(bench *b, sphkv_context *ctx, const run_spec *spec)
 {
     memset(b, 0, sizeof *b);
-    b->spec = run_spec_get(spec);
+    b->spec = *spec;
     b->plan = run_plan(ctx, &b->spec);
     run_case_make(&b->spec, SK_IN_S1, false, 9, &b->c);
     b->good = run_call_make(b->plan, &b->c);
@@ -124,7 +124,7 @@ static void parts_and_null(void **state)
     run_spec r;
     for (uint32_t i = 0; (r = run_spec_get(i)).params.size; i++) {
         bench b;
-        bench_make(&b, ctx, i);
+        bench_make(&b, ctx, &r);
         const uint32_t most = r.shape.threads;
         const void *args = &b.good.args;
         assert_int_equal(sphkv_run(NULL, args, 0, 1), SPHKV_EINVAL);
@@ -146,9 +146,10 @@ static void newer_callers(void **state)
 {
     run_place *p = *state;
     sphkv_context *ctx = run_open(p, 0);
-    for (uint32_t i = 0; run_spec_get(i).params.size; i++) {
+    run_spec r;
+    for (uint32_t i = 0; (r = run_spec_get(i)).params.size; i++) {
         bench b;
-        bench_make(&b, ctx, i);
+        bench_make(&b, ctx, &r);
         const uint32_t known = (uint32_t)b.c.args_size;
         b.bad.args.size = known + 64;
         REFUSED(b.bad.args.raw[known] = 1);
@@ -165,7 +166,8 @@ static void attn_args(void **state)
     run_place *p = *state;
     sphkv_context *ctx = run_open(p, 0);
     bench b;
-    bench_make(&b, ctx, 0);
+    const run_spec r = run_spec_get(0);
+    bench_make(&b, ctx, &r);
     sphkv_attn_args *a = &b.bad.args.attn;
     REFUSED(a->q = NULL);
     REFUSED(a->out = NULL);
@@ -203,12 +205,30 @@ static void attn_args(void **state)
     sphkv_close(ctx);
 }
 
+/* Rows of a 16-bit output begin at 4 bytes. */
+static void sixteen_bit_rows(void **state)
+{
+    run_place *p = *state;
+    sphkv_context *ctx = run_open(p, 0);
+    run_spec r = run_spec_get(0);
+    bench b;
+    r.params.out_dtype = SPHKV_F16;
+    bench_make(&b, ctx, &r);
+    sphkv_attn_args *a = &b.bad.args.attn;
+    REFUSED(a->out = (char *)a->out + 2);
+    REFUSED(a->out_stride_head++);
+    REFUSED(a->out_stride_seq++);
+    bench_free(&b);
+    sphkv_close(ctx);
+}
+
 static void append_args(void **state)
 {
     run_place *p = *state;
     sphkv_context *ctx = run_open(p, 0);
     bench b;
-    bench_make(&b, ctx, 3);
+    const run_spec r = run_spec_get(3);
+    bench_make(&b, ctx, &r);
     sphkv_append_args *a = &b.bad.args.append;
     REFUSED(a->items = NULL);
     REFUSED(a->items_count++);
@@ -238,7 +258,8 @@ static void encode_args(void **state)
     run_place *p = *state;
     sphkv_context *ctx = run_open(p, 0);
     bench b;
-    bench_make(&b, ctx, 4);
+    const run_spec r = run_spec_get(4);
+    bench_make(&b, ctx, &r);
     sphkv_encode_args *a = &b.bad.args.encode;
     REFUSED(a->items = NULL);
     REFUSED(a->items_count++);
@@ -325,6 +346,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(parts_and_null, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(newer_callers, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(attn_args, run_place_make, run_place_free),
+        cmocka_unit_test_setup_teardown(sixteen_bit_rows, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(append_args, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(encode_args, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(plan_args, run_place_make, run_place_free),

@@ -23,7 +23,8 @@ sk_status sk_check_first_sequence(const sk_case *kase, uint32_t copy, const floa
     one.table.lists = one.table.lists_per_seq;
     sk_status st = sk_attn_reference(spec, &one, kv_heads, ref, mag, &most, err);
     for (size_t i = 0; i < n; i++) ref[i] -= (double)out[i];
-    double size = rms(mag, n), bound = sk_accuracy_bound(spec->accuracy);
+    double size = rms(mag, n);
+    double bound = sk_accuracy_bound(spec->accuracy) + sk_dtype_rounding(spec->out_dtype);
     *error = rms(ref, n) / (size > 0 ? size : 1);
     if (magnitude) *magnitude = size;
     sk_free(ref);
@@ -31,9 +32,11 @@ sk_status sk_check_first_sequence(const sk_case *kase, uint32_t copy, const floa
     return sk_fail(err, SPHKV_EVERIFY, "error %.3g at the timed shape, %.3g allowed", *error, bound);
 }
 
-sk_status sk_check_same(const float *out, const float *right, size_t count, double magnitude,
-                        double bound, sk_err *err)
+sk_status sk_check_same(const sk_spec *spec, const float *out, const float *right, size_t count,
+                        double magnitude, sk_err *err)
 {
+    /* both were rounded */
+    double bound = sk_accuracy_bound(spec->accuracy) + 2 * sk_dtype_rounding(spec->out_dtype);
     double sum = 0;
     for (size_t i = 0; i < count; i++) {
         double apart = (double)out[i] - (double)right[i];

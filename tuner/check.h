@@ -11,7 +11,7 @@
 /* out: sk_case_output of the copy. *magnitude (may be NULL): RMS of sum p |v|. */
 sk_status sk_check_first_sequence(const sk_case *kase, uint32_t copy, const float *out,
                                   double *magnitude, double *error, sk_err *err);
-sk_status sk_check_same(const float *out, const float *right, size_t count, double magnitude,
-                        double bound, sk_err *err);
+sk_status sk_check_same(const sk_spec *spec, const float *out, const float *right, size_t count,
+                        double magnitude, sk_err *err);
 
 #endif

@@ -147,8 +147,7 @@ static sk_status check_output(sk_job *job, const float *out, size_t count, sk_er
     double error;
     if (count != job->base_count) return sk_fail(err, SPHKV_EINTERNAL, "%zu outputs", count);
     if (a->base_ready)
-        return sk_check_same(out, job->base, count, a->magnitude,
-                             sk_accuracy_bound(job->spec.accuracy), err);
+        return sk_check_same(&job->spec, out, job->base, count, a->magnitude, err);
     sk_status st = sk_check_first_sequence(&job->kase, 0, out, &a->magnitude, &error, err);
     if (st != SPHKV_OK) return st;
     memcpy(job->base, out, count * sizeof *out);

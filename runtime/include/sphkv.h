@@ -66,7 +66,8 @@ typedef enum sphkv_kernel {
 typedef enum sphkv_dtype { SPHKV_F32 = 0, SPHKV_F16 = 1, SPHKV_BF16 = 2 } sphkv_dtype;
 
 /* RMS of ||o - ref|| / ||sum p|v| || allowed: 1e-5, 1e-3 (default), 5e-2; ref is
- * attention over what the pages hold, so the loss of coding is not in it. */
+ * attention over what the pages hold, so the loss of coding is not in it. The
+ * rounding of an output in f16 (2^-11) or bf16 (2^-8) comes on top. */
 typedef enum sphkv_accuracy {
     SPHKV_TIGHT = 0,
     SPHKV_EXACT = 1,
@@ -88,8 +89,8 @@ typedef struct sphkv_spec_params {
                               exactly two: destination, dense source; for
                               KV_APPEND one dense tier. NULL = that default */
     uint32_t layout;       /* 0 = the layout the CPU kernels want, else row + 1 */
-    uint32_t q_dtype, out_dtype, in_dtype; /* sphkv_dtype: queries; output, f32 only
-                                              so far; rows of KV_APPEND */
+    uint32_t q_dtype, out_dtype, in_dtype; /* sphkv_dtype: queries; output; rows of
+                                              KV_APPEND */
     uint32_t accuracy;                     /* sphkv_accuracy */
 } sphkv_spec_params;
 
@@ -233,7 +234,9 @@ typedef struct sphkv_page_table {
 
 /* attn_decode, q_len 1: out = softmax(logits) V over all pages of a list,
  * whatever their tiers (paper's ADA). q [batch][heads][D], out
- * [batch][heads][Dv], heads = kv_heads * heads_per_kv. Empty list: out 0. */
+ * [batch][heads][Dv], heads = kv_heads * heads_per_kv. Empty list: out 0. In
+ * any out_dtype out is aligned to 4 bytes and so is every row: the strides of a
+ * 16-bit out are even. A sum beyond f16 becomes infinity there. */
 typedef struct sphkv_attn_args {
     uint32_t size;
     uint32_t batch;
