@@ -204,7 +204,8 @@ static const struct {
     [SK_OP_RED_UMAX] = {sk_lv_reduce, RAW}, [SK_OP_LDU] = {sk_lv_ldu, RAW},
     [SK_OP_LDV] = {sk_lv_ldv, RAW},      [SK_OP_LDG] = {sk_lv_ldg, RAW},
     [SK_OP_LDROWS] = {sk_lv_ldrows, RAW}, [SK_OP_STU] = {sk_lv_stu, RAW},
-    [SK_OP_STV] = {sk_lv_stv, RAW},      [SK_OP_STG] = {sk_lv_stg, RAW},
+    [SK_OP_STV] = {sk_lv_stv, RAW},      [SK_OP_STN] = {sk_lv_stn, RAW},
+    [SK_OP_STG] = {sk_lv_stg, RAW},
     [SK_OP_PREFETCH] = {sk_lv_prefetch, RAW}, [SK_OP_BARRIER] = {nothing, RAW},
     [SK_OP_FOR] = {open_for, RAW},       [SK_OP_IF] = {open_if, RAW},
     [SK_OP_ELSE] = {open_else, RAW},     [SK_OP_END] = {close, RAW},
@@ -354,6 +355,7 @@ sk_status sk_lv_program(sk_lv *l, const sk_program *p)
     sk_arena arena = {0};
     l->p = p;
     l->w = p->w;
+    l->passes_caches = false;
     if (!prepare(l, &arena) || !declare_body(l)) {
         sk_arena_free(&arena);
         return sk_fail(l->err, SPHKV_ENOMEM, "compile: out of memory");
@@ -366,6 +368,7 @@ sk_status sk_lv_program(sk_lv *l, const sk_program *p)
     sk_lv_facts(l);
     for (uint32_t i = 0; i < p->ninstr; i++)
         translate(l, i);
+    sk_lv_fence(l);
     (void)LLVMBuildRetVoid(l->b);
     (void)LLVMBuildBr(l->entry, first);
     const bool ok = define_entry(l);

@@ -38,6 +38,7 @@ typedef struct sk_lv {
     bool fma, half, round;         /* native llvm.fma, half conversions, llvm.rint */
     LLVMValueRef body;        /* the function being filled */
     LLVMValueRef zero;        /* 4 readable zero bytes, made on demand */
+    bool passes_caches;       /* the program has stores that may: it ends with a fence */
     LLVMValueRef *val;        /* by instruction */
     uint32_t *bits;           /* by instruction: bits of a u32 that may be set */
     uint8_t *depth;           /* by instruction: SK_LV_NOT_CHEAP, or height of the tree of
@@ -58,11 +59,13 @@ sk_lv_fn sk_lv_int, sk_lv_shift, sk_lv_divide, sk_lv_minmax, sk_lv_compare, sk_l
 sk_lv_fn sk_lv_f16_part, sk_lv_pack_f16, sk_lv_pack_bf16;
 sk_lv_fn sk_lv_add16x2, sk_lv_dot2, sk_lv_pack16, sk_lv_lut16, sk_lv_zip8;
 sk_lv_fn sk_lv_shuffle, sk_lv_extract, sk_lv_reduce;
-sk_lv_fn sk_lv_ldu, sk_lv_ldv, sk_lv_ldg, sk_lv_ldrows, sk_lv_stu, sk_lv_stv, sk_lv_stg,
-    sk_lv_prefetch;
+sk_lv_fn sk_lv_ldu, sk_lv_ldv, sk_lv_ldg, sk_lv_ldrows, sk_lv_stu, sk_lv_stv, sk_lv_stn,
+    sk_lv_stg, sk_lv_prefetch;
 
 /* Translates one program into the module. */
 sk_status sk_lv_program(sk_lv *l, const sk_program *p);
+/* What a program with such stores ends with. */
+void sk_lv_fence(sk_lv *l);
 /* Fills l->bits and l->depth. */
 void sk_lv_facts(sk_lv *l);
 /* The value of one lane as a scalar: without a vector where that is possible. */

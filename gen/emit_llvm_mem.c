@@ -135,6 +135,27 @@ LLVMValueRef sk_lv_stv(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
     return NULL;
 }
 
+LLVMValueRef sk_lv_stn(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
+{
+    const LLVMValueRef v =
+        LLVMBuildStore(l->b, sk_lv_splat(l, a[2], l->w), address(l, a[0], a[1], in->imm));
+    LLVMMetadataRef one = LLVMValueAsMetadata(sk_lv_index(l, 1));
+    const LLVMMetadataRef node = LLVMMDNodeInContext2(l->ctx, &one, 1);
+    const unsigned kind = LLVMGetMDKindIDInContext(l->ctx, "nontemporal", 11);
+    LLVMSetAlignment(v, l->w < 16 ? 4 * l->w : 64);
+    LLVMSetMetadata(v, kind, LLVMMetadataAsValue(l->ctx, node));
+    l->passes_caches = true;
+    return NULL;
+}
+
+/* x86 orders such stores by a fence alone; elsewhere whatever hands the data to
+ * another thread orders them too. */
+void sk_lv_fence(sk_lv *l)
+{
+    if (l->passes_caches && l->x86)
+        (void)sk_lv_call(l, "llvm.x86.sse.sfence", NULL, NULL, 0);
+}
+
 /* In lane order, as the definition has it. */
 LLVMValueRef sk_lv_stg(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
 {

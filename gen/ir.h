@@ -187,6 +187,11 @@ static inline void sk_ir_stv(sk_builder *b, sk_val ptr, sk_val off, uint32_t dis
     const sk_val a[3] = {ptr, off, x};
     (void)sk_ir_emit(b, SK_OP_STV, 3, a, disp, 0);
 }
+static inline void sk_ir_stn(sk_builder *b, sk_val ptr, sk_val off, uint32_t disp, sk_val x)
+{
+    const sk_val a[3] = {ptr, off, x};
+    (void)sk_ir_emit(b, SK_OP_STN, 3, a, disp, 0);
+}
 /* pred = SK_NONE: all lanes. */
 void sk_ir_stg(sk_builder *b, sk_val ptr, sk_val off, uint32_t disp, sk_val x, sk_val pred);
 static inline void sk_ir_prefetch(sk_builder *b, sk_val ptr, sk_val off, uint32_t disp)

@@ -286,13 +286,30 @@ static void load(interp *t, const interp_instr *in, const interp_warp *warp, int
 
 /* ---- stores --------------------------------------------------------------------------- */
 
+/* Stores that may pass the caches go out as whole vectors. */
+static bool row_aligned(interp *t, const interp_instr *in, interp_addr base, uint64_t offset)
+{
+    const interp_place *const place = &t->place[base.place];
+    const uint64_t at = base.offset + offset;
+    const uint32_t align = t->p->w < 16 ? 4 * t->p->w : 64;
+    const uintptr_t begin = place->scratch ? 0 : (uintptr_t)place->data; /* aligned by rule */
+    if ((begin + at) % align == 0)
+        return true;
+    sk_interp_fault(t, in, 0, "%s+%llu is not aligned to %u bytes", place->name,
+                    (unsigned long long)at, align);
+    return false;
+}
+
 static void store(interp *t, const interp_instr *in, const interp_warp *warp, interp_addr base)
 {
     const uint32_t *const off = warp->word + in->src[1], *const x = warp->word + in->src[2];
     const uint32_t *const pred = in->nargs > 3 ? warp->word + in->src[3] : NULL;
     const uint32_t lanes = in->op == SK_OP_STU ? 1 : t->p->w;
-    const uint32_t step = in->op == SK_OP_STV ? 4 : 0;
+    const bool row = in->op == SK_OP_STV || in->op == SK_OP_STN;
+    const uint32_t step = row ? 4 : 0;
     t->stamp++;
+    if (in->op == SK_OP_STN && !row_aligned(t, in, base, (uint64_t)off[0] + in->imm))
+        return;
     for (uint32_t i = 0; i < lanes; i++) {
         if (pred && !pred[i * in->stride[3]])
             continue;
@@ -313,6 +330,7 @@ bool sk_interp_memory(interp *t, const interp_instr *in, interp_warp *warp)
     case SK_OP_LDROWS: load(t, in, warp, warp->addr[in->src[0]]); return true;
     case SK_OP_STU:
     case SK_OP_STV:
+    case SK_OP_STN:
     case SK_OP_STG: store(t, in, warp, warp->addr[in->src[0]]); return true;
     case SK_OP_PREFETCH: return true; /* a hint: may lie outside */
     default: return false;

@@ -118,6 +118,9 @@
       "word i mod n at a + b[i]; b must be equal within a run; 32-bit kinds; lane scope")          \
     X(STU, "stu", 3, V, 1, "uniform store of c to a + b; one lane stores")                         \
     X(STV, "stv", 3, V, 1, "lane i stores c to a + b + 4i, b uniform")                             \
+    X(STN, "stn", 3, V, 1,                                                                         \
+      "as stv, for what is not read soon (may pass the caches); a + b a multiple of 4W, or of "    \
+      "64 where that is less; others see it when the block has ended")                             \
     X(STG, "stg", 4, V, 1, "scatter: lane i stores c to a + b[i] where predicate d")               \
     X(PREFETCH, "prefetch", 2, V, 1, "hint: the cache line at a + b, b uniform; may be outside")   \
     X(BARRIER, "barrier", 0, V, 1, "block barrier, only under block-scope control")                \

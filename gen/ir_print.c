@@ -43,6 +43,7 @@ static void print_imm(const sk_instr *in, const char *comma, sk_text *out)
     case SK_OP_LDG:
     case SK_OP_STU:
     case SK_OP_STV:
+    case SK_OP_STN:
     case SK_OP_STG:
     case SK_OP_PREFETCH:
         if (in->imm)

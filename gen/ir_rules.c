@@ -57,9 +57,9 @@ static const char *const arg_rule[SK_OP_COUNT] = {
     [SK_OP_RED_FMAX] = "f",     [SK_OP_RED_UADD] = "u", [SK_OP_RED_UMIN] = "u",
     [SK_OP_RED_UMAX] = "u",     [SK_OP_LDU] = "aU",     [SK_OP_LDV] = "aU",
     [SK_OP_LDG] = "aup",        [SK_OP_LDROWS] = "au",  [SK_OP_STU] = "aUW",
-    [SK_OP_STV] = "aUw",        [SK_OP_STG] = "auwp",   [SK_OP_PREFETCH] = "aU",
-    [SK_OP_BARRIER] = "",       [SK_OP_FOR] = "UU",     [SK_OP_IF] = "P",
-    [SK_OP_ELSE] = "",          [SK_OP_END] = "",
+    [SK_OP_STV] = "aUw",        [SK_OP_STN] = "aUw",    [SK_OP_STG] = "auwp",
+    [SK_OP_PREFETCH] = "aU",    [SK_OP_BARRIER] = "",   [SK_OP_FOR] = "UU",
+    [SK_OP_IF] = "P",           [SK_OP_ELSE] = "",      [SK_OP_END] = "",
 };
 
 const sk_op_info *sk_op_get(uint32_t op)
@@ -111,7 +111,7 @@ static bool is_load(uint32_t op)
 
 static bool is_store(uint32_t op)
 {
-    return op == SK_OP_STU || op == SK_OP_STV || op == SK_OP_STG;
+    return op == SK_OP_STU || op == SK_OP_STV || op == SK_OP_STN || op == SK_OP_STG;
 }
 
 sk_val sk_ir_root(const sk_program *p, sk_val address)

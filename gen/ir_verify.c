@@ -138,7 +138,7 @@ static sk_status check_control(verifier *v, uint32_t i)
 static bool every_warp_stores(const verifier *v, const sk_instr *in)
 {
     const sk_program *const p = v->p;
-    return (in->op == SK_OP_STU || in->op == SK_OP_STV) && p->warps > 1
+    return (in->op == SK_OP_STU || in->op == SK_OP_STV || in->op == SK_OP_STN) && p->warps > 1
            && p->instr[in->arg[0]].scope == SK_BLOCK && p->instr[in->arg[1]].scope == SK_BLOCK
            && control_scope(v, SK_NONE) == SK_BLOCK;
 }

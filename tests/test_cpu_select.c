@@ -130,6 +130,26 @@ static void uniform_loads_broadcast(void **state)
     expect(&f, "znver3", "vbroadcastss 64(%|vfmadd213ps 256(%", "vmovss|vinsertps|vshufps");
 }
 
+static void stores_past_caches_end_with_a_fence(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t w;
+        const char *cpu, *all, *none;
+    } row[] = {
+        {4, "x86-64", "movnt|sfence", "ymm"}, {8, "x86-64", "movnt|sfence", "ymm"},
+        {8, "znver3", "vmovnt|%ymm|sfence", "call"}, {16, "znver4", "vmovnt|%zmm|sfence", "call"},
+    };
+    for (size_t i = 0; i < SK_COUNT(row); i++)
+        for (uint32_t past = 0; past < 2; past++) {
+            frame f;
+            begin(&f, row[i].w);
+            const sk_val x = words(&f, 0);
+            past ? sk_ir_stn(&f.b, f.out, f.zero, 64, x) : sk_ir_stv(&f.b, f.out, f.zero, 64, x);
+            expect(&f, row[i].cpu, past ? row[i].all : "ret", past ? row[i].none : "movnt|fence");
+        }
+}
+
 static void fma_takes_memory(void **state)
 {
     (void)state;
@@ -272,6 +292,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(loads_widen_from_memory),
         cmocka_unit_test(uniform_loads_broadcast),
+        cmocka_unit_test(stores_past_caches_end_with_a_fence),
         cmocka_unit_test(fma_takes_memory),
         cmocka_unit_test(rows_are_scalar_addressing),
         cmocka_unit_test(gathers_with_lane_offsets_are_scalar),

@@ -14,7 +14,8 @@ typedef struct frame {
     sk_val in, out, zero, lane, warp;
     sk_interp_buffer buffer[3];
     sk_interp_args args;
-    uint32_t in_word[OUT_WORDS], out_word[OUT_WORDS];
+    _Alignas(64) uint32_t in_word[OUT_WORDS];
+    _Alignas(64) uint32_t out_word[OUT_WORDS];
     uint32_t scalar[3];
 } frame;
 
@@ -134,6 +135,12 @@ static void alignment(void **state)
         f = start(1);
         sk_ir_stu(&f->b, f->out, f->zero, by, f->zero);
         by % 4 ? expect_fault(f, "is not aligned to 4 bytes") : expect_sound(f);
+        f = start(1); /* a vector that may pass the caches: W = 8 */
+        sk_ir_stn(&f->b, f->out, num(f, 16), 8 * by, f->lane);
+        by % 4 != 2 ? expect_fault(f, "is not aligned to 32 bytes") : expect_sound(f);
+        f = start(1);
+        sk_ir_stn(&f->b, sk_ir_shared(&f->b, 128), num(f, 32 * by), 0, f->lane);
+        expect_sound(f);
     }
 }
 

@@ -129,6 +129,17 @@ static void store_uniform(op_frame *f)
     sk_ir_stv(b, f->out, word(f, 1028), 0, sk_ir_1(b, SK_OP_I2F, sk_ir_lane(b)));
 }
 
+/* A vector of lanes and one of copies, and what lies between them stays. */
+static void store_past_caches(op_frame *f)
+{
+    sk_builder *const b = f->b;
+    const sk_val off = for_vectors(f, vectors(f));
+    sk_ir_stn(b, f->out, off, 0, sk_ir_ldv(b, SK_LD_U32, f->in, off, 4));
+    sk_ir_end(b);
+    sk_ir_stn(b, f->out, word(f, SK_OP_PLANE * 4), 256, sk_ir_f32(b, 2.5f));
+    sk_ir_stv(b, f->out, word(f, SK_OP_PLANE * 4 + 512), 0, sk_ir_ldv(b, SK_LD_U32, f->out, word(f, 0), 0));
+}
+
 /* A permutation of lanes within a vector, some switched off. */
 static void store_scatter(op_frame *f)
 {
@@ -411,6 +422,7 @@ const op_body sk_op_bodies[] = {
     {"ldrows run 16", ldrows_16, "nn", CMP_BITS, {0}},
     {"ldrows run W", ldrows_w, "nn", CMP_BITS, {0}},
     {"stores of one value", store_uniform, "n", CMP_BITS, {0}},
+    {"stn", store_past_caches, "n", CMP_BITS, {0}},
     {"stg masked", store_scatter, "nn", CMP_BITS, {0}},
     {"stg uniform mask and offset", store_scatter_uniform, "n", CMP_BITS, {0}},
     {"prefetch anywhere", prefetch_anywhere, "n", CMP_BITS, {0}},

@@ -241,9 +241,14 @@ static void store(gen *g)
     const uint32_t disp = scratch ? 0 : 4 * below(g, 16);
     const uint32_t mask = scratch ? 4 * g->w - 4 : OFFSET_MASK & ~3u; /* scratch: two vectors */
     const sk_val off = op2(g, SK_OP_AND, draw(g, SK_U32, SK_WARP), num(g, mask));
-    switch (below(g, 3)) {
+    switch (below(g, 4)) {
     case 0: sk_ir_stu(&g->b, p, off, disp, storable(g, SK_WARP)); break;
     case 1: sk_ir_stv(&g->b, p, off, disp, storable(g, SK_LANE)); break;
+    case 2: { /* whole vectors */
+        const sk_val whole = op2(g, SK_OP_AND, off, num(g, ~(4 * g->w - 1)));
+        sk_ir_stn(&g->b, p, whole, scratch ? 0 : 128, storable(g, SK_LANE));
+        break;
+    }
     default: { /* lanes change places; some stay away, with any offset */
         const sk_val turn = op2(g, SK_OP_XOR, g->lane, num(g, below(g, g->w)));
         const sk_val place = op2(g, SK_OP_ADD, op2(g, SK_OP_SHL, turn, num(g, 2)), off);
