@@ -6,12 +6,12 @@
 #include "spec.h"
 
 #define SK_FOR(kernel) (1u << (kernel))
+#define SK_FOR_ALL 0xffffffffu
 
 /* X(name, kernels it belongs to, values or names "a|b|c", meaning). A value is
  * stored as the number itself for numeric lists, as the index for names. */
 #define SK_TUNABLES(X)                                                                            \
-    X(w, SK_FOR(SPHKV_ATTN_DECODE) | SK_FOR(SPHKV_KV_APPEND) | SK_FOR(SPHKV_KV_ENCODE), "4|8|16", \
-      "lanes of a warp (vector width in 32-bit words)")                                           \
+    X(w, SK_FOR_ALL, "4|8|16", "lanes of a warp (vector width in 32-bit words)")                  \
     X(lut, SK_FOR(SPHKV_ATTN_DECODE), "rows|perm|pair16",                                         \
       "look-up of coded keys: f32 rows in scratch, f32 tables in registers, 16-bit byte-pair "    \
       "tables; tiers a form does not fit use rows")                                               \

@@ -17,10 +17,10 @@
 
 /* ---- names -------------------------------------------------------------- */
 
-static const char *const kernel_names[] = {
-    [SPHKV_ATTN_DECODE] = "attn_decode",
-    [SPHKV_KV_APPEND] = "kv_append",
-    [SPHKV_KV_ENCODE] = "kv_encode",
+static const sk_kernel_row kernels[] = {
+#define SK_X(id, name, mix, reads) {#name, SPHKV_MIX_##mix, reads},
+    SPHKV_KERNELS(SK_X)
+#undef SK_X
 };
 static const char *const dtype_names[] = {
     [SPHKV_F32] = "f32", [SPHKV_F16] = "f16", [SPHKV_BF16] = "bf16"};
@@ -42,13 +42,22 @@ static bool name_find(const char *const *names, size_t count, const char *name, 
     return false;
 }
 
+const sk_kernel_row *sk_kernel_row_get(uint32_t kernel)
+{
+    return kernel < SK_COUNT(kernels) ? &kernels[kernel] : NULL;
+}
 const char *sk_kernel_name(uint32_t kernel)
 {
-    return name_get(kernel_names, SK_COUNT(kernel_names), kernel);
+    return kernel < SK_COUNT(kernels) ? kernels[kernel].name : NULL;
 }
 bool sk_kernel_parse(const char *name, uint32_t *kernel)
 {
-    return name_find(kernel_names, SK_COUNT(kernel_names), name, kernel);
+    for (uint32_t i = 0; name && i < SK_COUNT(kernels); i++)
+        if (strcmp(kernels[i].name, name) == 0) {
+            *kernel = i;
+            return true;
+        }
+    return false;
 }
 const char *sk_dtype_name(uint32_t dtype)
 {
@@ -136,16 +145,17 @@ static sk_status check_mix(const sk_spec *spec, sk_err *err)
             if (sk_tier_equal(&spec->tier[i], &spec->tier[j]))
                 return tier_fail(&spec->tier[i], "stands twice in the mix", err);
     }
-    if (spec->kernel == SPHKV_KV_APPEND) {
+    const sk_kernel_row *kernel = &kernels[spec->kernel];
+    if (kernel->mix == SPHKV_MIX_DENSE) {
         if (spec->ntiers != 1)
-            return sk_fail(err, SPHKV_EINVAL, "kv_append takes one dense tier, not %u tiers",
-                           spec->ntiers);
+            return sk_fail(err, SPHKV_EINVAL, "%s takes one dense tier, not %u tiers",
+                           kernel->name, spec->ntiers);
         tail = &spec->tier[0];
-    } else if (spec->kernel == SPHKV_KV_ENCODE) {
+    } else if (kernel->mix == SPHKV_MIX_PAIR) {
         if (spec->ntiers != 2)
             return sk_fail(err, SPHKV_EINVAL,
-                           "kv_encode takes two tiers (destination, dense source), not %u",
-                           spec->ntiers);
+                           "%s takes two tiers (destination, dense source), not %u",
+                           kernel->name, spec->ntiers);
         tail = &spec->tier[1];
     }
     if (tail && !sk_tier_is_dense(tail))
@@ -187,14 +197,15 @@ sk_status sk_spec_check(const sk_spec *spec, sk_err *err)
 /* The one form of a spec: see the head of this file. */
 static void spec_normalise(sk_spec *spec)
 {
-    if (spec->kernel == SPHKV_ATTN_DECODE) {
-        spec->in_dtype = SPHKV_F32;
-    } else {
+    const uint32_t reads = kernels[spec->kernel].reads;
+    if (!(reads & SPHKV_READS_HEADS))
         spec->heads_per_kv = 1;
-        spec->q_dtype = spec->out_dtype = SPHKV_F32;
-        if (spec->kernel == SPHKV_KV_ENCODE)
-            spec->in_dtype = SPHKV_F32;
-    }
+    if (!(reads & SPHKV_READS_Q))
+        spec->q_dtype = SPHKV_F32;
+    if (!(reads & SPHKV_READS_OUT))
+        spec->out_dtype = SPHKV_F32;
+    if (!(reads & SPHKV_READS_IN))
+        spec->in_dtype = SPHKV_F32;
     for (uint32_t i = 0; i < spec->ntiers; i++) {
         sk_tier *tier = &spec->tier[i];
         if (tier->nseg == 1 && tier->seg[0].dims == spec->d)
@@ -250,7 +261,9 @@ sk_status sk_spec_from_params(const sphkv_spec_params *params, sk_spec *out, sk_
     spec.accuracy = p.accuracy;
     const char *mix = p.tiers;
     if (!mix)
-        mix = p.kernel == SPHKV_KV_APPEND ? DEFAULT_TAIL : DEFAULT_MIX;
+        mix = p.kernel < SK_COUNT(kernels) && kernels[p.kernel].mix == SPHKV_MIX_DENSE
+                  ? DEFAULT_TAIL
+                  : DEFAULT_MIX;
     st = sk_mix_parse(mix, spec.tier, &spec.ntiers, err);
     if (st == SPHKV_OK)
         st = sk_spec_check(&spec, err);

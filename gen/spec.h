@@ -75,6 +75,13 @@ sk_status sk_spec_parse(const char *text, sk_spec *out, sk_err *err);
  * characters outside [a-z0-9_] become _. Not unique across layouts. */
 void sk_spec_symbol(const sk_spec *spec, sk_text *out);
 
+/* A row of SPHKV_KERNELS, NULL when unknown: what the spec of a kernel is like. */
+typedef struct sk_kernel_row {
+    const char *name; /* "attn_decode" */
+    uint32_t mix;     /* sphkv_mix */
+    uint32_t reads;   /* SPHKV_READS_* */
+} sk_kernel_row;
+const sk_kernel_row *sk_kernel_row_get(uint32_t kernel);
 const char *sk_kernel_name(uint32_t kernel); /* "attn_decode", or NULL */
 bool sk_kernel_parse(const char *name, uint32_t *kernel);
 const char *sk_dtype_name(uint32_t dtype);   /* "f32" "f16" "bf16" */

@@ -21,7 +21,7 @@ sk_status sk_code_ir_build(const sk_spec *spec, const sk_schedule *schedule, sk_
     if (st != SPHKV_OK)
         return st;
     if (out->build.n < 1 || out->build.n > SK_MAX_ENTRIES)
-        return sk_fail(err, SPHKV_EINTERNAL, "%s built %u programs", kernel->name, out->build.n);
+        return sk_fail(err, SPHKV_EINTERNAL, "%s built %u programs", sk_kernel_name(spec->kernel), out->build.n);
     return sk_ir_hash((const sk_program *const *)out->build.program, out->build.n, out->hash, err);
 }
 

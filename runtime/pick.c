@@ -29,7 +29,7 @@ sk_db_shape sk_pick_shape(const sk_spec *spec, const sk_shape *shape)
 {
     return (sk_db_shape){
         .batch = shape->batch,
-        .context = spec->kernel == SPHKV_ATTN_DECODE ? shape->context : 0,
+        .context = sk_kernel_get(spec->kernel)->over_lists ? shape->context : 0,
         .kv_heads = shape->kv_heads,
         .q_heads = shape->kv_heads * spec->heads_per_kv,
         .q_len = 1,
@@ -55,7 +55,7 @@ static sk_status code_stored(picking *p, const sk_code_ir *ir, sk_code **out, sk
 {
     sk_db_artifact artifact;
     sk_err local = {0};
-    sk_status st = sk_db_default_get(p->ctx->dbs, &p->device, p->kernel->name, p->text, ir->hash,
+    sk_status st = sk_db_default_get(p->ctx->dbs, &p->device, sk_kernel_name(p->spec->kernel), p->text, ir->hash,
                                      &p->mem, &artifact, &local);
     if (st == SPHKV_OK)
         st = sk_code_load(&artifact, ir, &p->ctx->device.target, out, &local);
@@ -104,7 +104,7 @@ static sk_status code_compiled(picking *p, const sk_code_ir *ir, const sk_schedu
     *out = code;
     if (p->ctx->flags & SPHKV_OPEN_READ_ONLY)
         return SPHKV_OK;
-    st = sk_db_default_put(p->ctx->dbs, &p->device, p->kernel->name, p->text, text, &artifact,
+    st = sk_db_default_put(p->ctx->dbs, &p->device, sk_kernel_name(p->spec->kernel), p->text, text, &artifact,
                            &local);
     if (st != SPHKV_OK)
         note(p->out, "a compiled kernel could not be stored", local.message);
@@ -194,7 +194,7 @@ static sk_status pick_record(picking *p, const sk_db_shape *shape, sk_err *err)
 {
     sk_db_best_result best;
     sk_pick *out = p->out;
-    sk_status st = sk_db_best_use(p->ctx->dbs, &p->device, p->kernel->name, p->text, shape, 0,
+    sk_status st = sk_db_best_use(p->ctx->dbs, &p->device, sk_kernel_name(p->spec->kernel), p->text, shape, 0,
                                   use_record, p, &p->mem, &best, err);
     if (st != SPHKV_OK)
         return st;

@@ -14,7 +14,7 @@ static sk_status read_maxima(const sphkv_maxima *given, const sk_spec *spec, sph
     m->size = sizeof *m;
     if (m->batch == 0)
         return sk_fail(err, SPHKV_EINVAL, "sphkv_maxima.batch is 0");
-    if (spec->kernel == SPHKV_ATTN_DECODE && (m->kv_heads == 0 || m->pages_per_list == 0))
+    if (sk_kernel_get(spec->kernel)->over_lists && (m->kv_heads == 0 || m->pages_per_list == 0))
         return sk_fail(err, SPHKV_EINVAL, "sphkv_maxima: kv_heads %u and pages_per_list %u must "
                        "be at least 1", m->kv_heads, m->pages_per_list);
     if (m->kv_heads == 0)

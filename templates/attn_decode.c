@@ -401,8 +401,10 @@ static void cost(const sk_spec *spec, const sk_shape *shape, sk_cost *out)
 }
 
 const sk_kernel sk_kernel_attn_decode = {
-    .name = "attn_decode",
-    .id = SPHKV_ATTN_DECODE,
+    .args_size = sizeof(sphkv_attn_args),
+    .workspace_at = offsetof(sphkv_attn_args, workspace),
+    .over_lists = true,
+    .weight = 4, /* attention is where time goes */
     .supported = supported,
     .default_schedule = default_schedule,
     .valid = valid,

@@ -1,14 +1,31 @@
 /* case.c - the life of a case: made, copied for cold timing, poisoned, freed.
- * What is in it is the business of case_attn.c and case_rows.c. */
+ * What is in it is the business of its kind (case_impl.h). */
 #include <string.h>
 
 #include "case_impl.h"
+
+#define COPIES_MOST 1024u
+
+#define SK_X(id, name, mix, reads) extern const sk_case_kind sk_case_##name;
+SPHKV_KERNELS(SK_X)
+#undef SK_X
+
+static const sk_case_kind *const kinds[] = {
+#define SK_X(id, name, mix, reads) [SPHKV_##id] = &sk_case_##name,
+    SPHKV_KERNELS(SK_X)
+#undef SK_X
+};
+
+const sk_case_kind *sk_case_kind_of(uint32_t kernel)
+{
+    return kinds[kernel];
+}
 
 static sk_status check_params(const sk_case_params *p, sk_err *err)
 {
     sk_status st = sk_spec_check(&p->spec, err);
     if (st != SPHKV_OK) return st;
-    if (p->shape.batch == 0 || p->shape.kv_heads == 0 || p->copies == 0)
+    if (p->shape.batch == 0 || p->shape.kv_heads == 0 || (p->copies == 0) != (p->cold > 0))
         return sk_fail(err, SPHKV_EINVAL, "a case of batch %u, %u KV heads, %u copies",
                        p->shape.batch, p->shape.kv_heads, p->copies);
     if (p->shape.batch > 1u << 20 || p->shape.kv_heads > 1024 || p->shape.context > 1u << 26 ||
@@ -22,27 +39,20 @@ static sk_status check_params(const sk_case_params *p, sk_err *err)
     return SPHKV_OK;
 }
 
-static size_t args_size(uint32_t kernel)
-{
-    switch (kernel) {
-    case SPHKV_KV_APPEND: return sizeof(sphkv_append_args);
-    case SPHKV_KV_ENCODE: return sizeof(sphkv_encode_args);
-    default: return sizeof(sphkv_attn_args);
-    }
-}
-
 uint32_t sk_case_written(const sk_case *c)
 {
-    if (c->p.spec.kernel == SPHKV_ATTN_DECODE) return SK_BUF_OUT;
-    return sk_case_state_of(c)->copy[0].buf[SK_BUF_DST].base ? SK_BUF_DST : SK_BUF_ARENA;
+    const sk_case_buffer *b = sk_case_state_of(c)->copy[0].buf;
+    return b[SK_BUF_OUT].base ? SK_BUF_OUT : b[SK_BUF_DST].base ? SK_BUF_DST : SK_BUF_ARENA;
 }
 
-static void point_args(sk_case *c, uint32_t copy)
+sk_status sk_case_remember(sk_case *c, sk_err *err)
 {
-    if (c->p.spec.kernel == SPHKV_ATTN_DECODE)
-        sk_case_attn_args(c, copy);
-    else
-        sk_case_rows_args(c, copy);
+    sk_case_state *s = sk_case_state_of(c);
+    const sk_case_buffer *b = &s->copy[0].buf[sk_case_written(c)];
+    s->before = sk_malloc(b->bytes);
+    if (!s->before) return sk_fail(err, SPHKV_ENOMEM, "no memory for %zu bytes", b->bytes);
+    memcpy(s->before, b->data, b->bytes);
+    return SPHKV_OK;
 }
 
 /* Copy `copy` becomes what copy 0 is, at other addresses. */
@@ -73,10 +83,10 @@ static sk_status allocate(sk_case *c, sk_err *err)
 {
     sk_case_state *s = sk_calloc(1, sizeof *s);
     c->internal = s;
-    c->args_size = args_size(c->p.spec.kernel);
-    c->args.attn = sk_calloc(c->copies, c->args_size);
-    if (s) s->copy = sk_calloc(c->copies, sizeof *s->copy);
-    if (!s || !s->copy || !c->args.attn) return sk_fail(err, SPHKV_ENOMEM, "no memory for a case");
+    c->args_size = sk_kernel_get(c->p.spec.kernel)->args_size;
+    c->args.any = sk_calloc(1, c->args_size);
+    if (s) s->copy = sk_calloc(1, sizeof *s->copy);
+    if (!s || !s->copy || !c->args.any) return sk_fail(err, SPHKV_ENOMEM, "no memory for a case");
     for (uint32_t t = 0; t < c->p.spec.ntiers; t++)
         sk_page_layout_get(&c->p.spec, t, &s->at[t]);
     s->kv_heads = c->p.shape.kv_heads;
@@ -85,20 +95,55 @@ static sk_status allocate(sk_case *c, sk_err *err)
     return SPHKV_OK;
 }
 
+static size_t copy_bytes(const sk_case *c)
+{
+    size_t total = 0;
+    for (uint32_t i = 0; i < SK_BUF_COUNT; i++)
+        total += sk_case_state_of(c)->copy[0].buf[i].bytes;
+    return total;
+}
+
+/* A run touches what it reads and writes, in whole cache lines; a quarter of
+ * all bytes stands for rows that are scattered over their pages. */
+static uint32_t cold_copies(const sk_case *c)
+{
+    size_t touched = c->read_bytes + c->write_bytes, quarter = copy_bytes(c) / 4;
+    if (touched < quarter) touched = quarter;
+    size_t n = touched ? c->p.cold / touched + 1 : 1;
+    return n > COPIES_MOST ? COPIES_MOST : (uint32_t)n;
+}
+
+/* All copies but the first. */
+static sk_status make_copies(sk_case *c, sk_err *err)
+{
+    sk_case_state *s = sk_case_state_of(c);
+    uint32_t n = c->p.cold ? cold_copies(c) : c->p.copies;
+    sk_status st = sk_case_memory_check((uint64_t)copy_bytes(c) * (n - 1), err);
+    if (st != SPHKV_OK || n == 1) return st;
+    sk_case_copy *copy = sk_realloc(s->copy, n * sizeof *copy);
+    if (copy) s->copy = copy;
+    void *args = sk_realloc(c->args.any, n * c->args_size);
+    if (args) c->args.any = args;
+    if (!copy || !args) return sk_fail(err, SPHKV_ENOMEM, "no memory for %u copies", n);
+    memset(s->copy + 1, 0, (n - 1) * sizeof *copy);
+    memset((uint8_t *)args + c->args_size, 0, (n - 1) * c->args_size);
+    c->copies = n;
+    for (uint32_t i = 1; i < n && st == SPHKV_OK; i++)
+        st = clone(c, i, err);
+    return st;
+}
+
 sk_status sk_case_make(const sk_case_params *params, sk_case *out, sk_err *err)
 {
-    *out = (sk_case){.p = *params, .copies = params->copies};
+    *out = (sk_case){.p = *params, .copies = 1};
     sk_status st = check_params(params, err);
     if (st != SPHKV_OK) return st;
     st = allocate(out, err);
-    if (st == SPHKV_OK)
-        st = params->spec.kernel == SPHKV_ATTN_DECODE ? sk_case_attn_make(out, err)
-                                                      : sk_case_rows_make(out, err);
+    if (st == SPHKV_OK) st = kinds[params->spec.kernel]->make(out, err);
     if (st == SPHKV_OK && !params->quick_fill) remember_inputs(out);
-    for (uint32_t i = 1; i < out->copies && st == SPHKV_OK; i++)
-        st = clone(out, i, err);
+    if (st == SPHKV_OK) st = make_copies(out, err);
     for (uint32_t i = 0; i < out->copies && st == SPHKV_OK; i++) {
-        point_args(out, i);
+        kinds[params->spec.kernel]->args(out, i);
         sk_case_poison(out, i);
     }
     if (st != SPHKV_OK) sk_case_free(out);
@@ -120,7 +165,7 @@ void sk_case_free(sk_case *c)
         sk_free(s->out_f32);
     }
     sk_free(s);
-    sk_free(c->args.attn);
+    sk_free(c->args.any);
     *c = (sk_case){0};
 }
 
@@ -139,7 +184,7 @@ void sk_case_maxima(const sk_case *c, uint32_t parts, sphkv_maxima *out)
 
 const void *sk_case_args(const sk_case *c, uint32_t copy)
 {
-    return (const uint8_t *)c->args.attn + copy * c->args_size;
+    return (const uint8_t *)c->args.any + copy * c->args_size;
 }
 
 void sk_case_poison(sk_case *c, uint32_t copy)
@@ -152,21 +197,32 @@ void sk_case_poison(sk_case *c, uint32_t copy)
         memset(b->data, SK_CASE_POISON, b->bytes);
 }
 
+uint8_t *sk_case_result(const sk_case *c, uint32_t copy, size_t *bytes)
+{
+    const sk_case_buffer *b = &sk_case_state_of(c)->copy[copy].buf[sk_case_written(c)];
+    *bytes = b->bytes;
+    return b->data;
+}
+
+const uint8_t *sk_case_before(const sk_case *c)
+{
+    return sk_case_state_of(c)->before;
+}
+
+size_t sk_case_outputs(const sk_spec *spec, const sk_shape *shape)
+{
+    const sk_case_kind *kind = kinds[spec->kernel];
+    return kind->outputs ? kind->outputs(spec, shape) : 0;
+}
+
 const float *sk_case_output(const sk_case *c, uint32_t copy, size_t *count)
 {
     sk_case_state *s = sk_case_state_of(c);
-    const sk_spec *spec = &c->p.spec;
+    const size_t n = sk_case_outputs(&c->p.spec, &c->p.shape);
     *count = 0;
-    if (spec->kernel != SPHKV_ATTN_DECODE) return NULL;
-    const sphkv_attn_args *a = &c->args.attn[copy];
-    size_t n = (size_t)a->batch * s->heads * spec->dv;
-    if (!s->out_f32) s->out_f32 = sk_malloc(n * sizeof *s->out_f32);
-    if (!s->out_f32) return NULL;
-    for (size_t row = 0; row < (size_t)a->batch * s->heads; row++)
-        for (uint32_t i = 0; i < spec->dv; i++)
-            s->out_f32[row * spec->dv + i] = (float)sk_case_get(
-                a->out, spec->out_dtype,
-                row / s->heads * a->out_stride_seq + row % s->heads * a->out_stride_head + i);
+    if (n && !s->out_f32) s->out_f32 = sk_malloc(n * sizeof *s->out_f32);
+    if (!n || !s->out_f32) return NULL;
+    kinds[c->p.spec.kernel]->output(c, copy, s->out_f32);
     *count = n;
     return s->out_f32;
 }
@@ -190,13 +246,7 @@ sk_status sk_case_judge(const sk_case *c, uint32_t copy, double *error, double *
 {
     double e = 0, b = 0;
     sk_status st = sk_case_intact(c, copy, err);
-    if (st == SPHKV_OK) {
-        switch (c->p.spec.kernel) {
-        case SPHKV_KV_APPEND: st = sk_case_judge_append(c, copy, &e, &b, err); break;
-        case SPHKV_KV_ENCODE: st = sk_case_judge_encode(c, copy, &e, &b, err); break;
-        default: st = sk_case_judge_attn(c, copy, &e, &b, err); break;
-        }
-    }
+    if (st == SPHKV_OK) st = kinds[c->p.spec.kernel]->judge(c, copy, &e, &b, err);
     if (error) *error = e;
     if (bound) *bound = b;
     return st;

@@ -7,6 +7,9 @@
 
 #include "kernel.h"
 
+/* The bytes poison is made of: a NaN in f32, f16 and bf16. */
+#define SK_CASE_POISON 0xffu
+
 typedef enum sk_input {
     SK_IN_S1,         /* logits of standard deviation 1 to 4 (the named set S1) */
     SK_IN_PEAKY,      /* one key dominates */
@@ -23,6 +26,7 @@ typedef struct sk_case_params {
     sk_input input;
     uint64_t seed;
     uint32_t copies;        /* of everything that is read, for cold timing; 1 for checks */
+    size_t cold;            /* instead of copies: as many as touch these bytes together */
     bool uneven;            /* lists of different lengths, down to empty */
     bool quick_fill;        /* big timed shapes: distinct pages from a small pool */
     uint32_t tier_mask;     /* attn: tiers that occur, a bit per tier slot; 0 = all */
@@ -35,8 +39,10 @@ typedef struct sk_case {
     uint32_t copies;
     size_t read_bytes;      /* what a run on one copy must read once: the used part of
                                its pages, codebooks, queries or rows */
-    union {
-        sphkv_attn_args *attn;     /* [copies]; workspace is NULL: the caller's */
+    size_t write_bytes;     /* what it must write once */
+    union {                 /* [copies]; workspace is NULL: the caller's */
+        void *any;
+        sphkv_attn_args *attn;
         sphkv_append_args *append;
         sphkv_encode_args *encode;
     } args;
@@ -68,10 +74,16 @@ sk_status sk_case_judge(const sk_case *c, uint32_t copy, double *error, double *
 /* The part of the judgement that needs no reference: redzones of a copy and what
  * is only read are as they were made; else SPHKV_EVERIFY. */
 sk_status sk_case_intact(const sk_case *c, uint32_t copy, sk_err *err);
-/* Outputs of a copy as f32, [batch][heads][Dv], to compare two schedules; valid
- * until the next call. attn only: NULL for append and encode, whose judgement
- * does at any shape (equal codes are not asked of two encoders). */
+/* Outputs of a copy as f32, to compare two schedules where the reference would
+ * take too long (attn_decode at timed shapes: [batch][heads][Dv]); valid until
+ * the next call. NULL, and 0 outputs, for kernels whose judgement does at any
+ * shape. */
 const float *sk_case_output(const sk_case *c, uint32_t copy, size_t *count);
+size_t sk_case_outputs(const sk_spec *spec, const sk_shape *shape);
+/* What the kernel writes: the buffer as it is, and how it was before the run
+ * (NULL: poison all over). */
+uint8_t *sk_case_result(const sk_case *c, uint32_t copy, size_t *bytes);
+const uint8_t *sk_case_before(const sk_case *c);
 
 /* Double references, on the same args structs. out [batch][heads][Dv]; mag
  * (may be NULL), same shape: sum over tokens of p |v|. */

@@ -286,7 +286,7 @@ static sk_status attn_buffers(sk_case *c, uint64_t units, sk_err *err)
     uint64_t total = 0;
     for (uint32_t i = 0; i < SK_BUF_COUNT; i++)
         total += bytes[i];
-    sk_status st = sk_case_memory_check(total * c->copies, err);
+    sk_status st = sk_case_memory_check(total, err);
     for (uint32_t i = 0; i < SK_BUF_COUNT && st == SPHKV_OK; i++)
         if (bytes[i]) st = sk_case_buffer_make(&s->copy[0].buf[i], bytes[i], err);
     return st;
@@ -312,7 +312,7 @@ static void fill_table(sk_case *c)
     indptr[lists] = s->first_ref + (uint32_t)s->pages;
 }
 
-void sk_case_attn_args(sk_case *c, uint32_t copy)
+static void attn_args(sk_case *c, uint32_t copy)
 {
     const sk_case_buffer *b = sk_case_state_of(c)->copy[copy].buf;
     sphkv_attn_args *a = &c->args.attn[copy];
@@ -373,7 +373,12 @@ static sk_status attn_scratch(attn_fill *f, sk_err *err)
     return SPHKV_OK;
 }
 
-sk_status sk_case_attn_make(sk_case *c, sk_err *err)
+static size_t attn_outputs(const sk_spec *spec, const sk_shape *shape)
+{
+    return (size_t)shape->batch * shape->kv_heads * spec->heads_per_kv * spec->dv;
+}
+
+static sk_status attn_make(sk_case *c, sk_err *err)
 {
     sk_case_state *s = sk_case_state_of(c);
     attn_fill f = {.c = c, .s = s, .pool_pages = SK_CASE_POOL};
@@ -399,6 +404,8 @@ sk_status sk_case_attn_make(sk_case *c, sk_err *err)
         fill_table(c);
         fill_queries(&f);
         c->read_bytes += s->copy[0].buf[SK_BUF_BOOK].bytes + s->copy[0].buf[SK_BUF_Q].bytes;
+        c->write_bytes = attn_outputs(&c->p.spec, &c->p.shape) *
+                         sk_case_dtype_bytes(c->p.spec.out_dtype);
     }
     for (uint32_t t = 0; t < SK_MAX_TIERS; t++)
         sk_free(f.pool[t]);
@@ -407,3 +414,63 @@ sk_status sk_case_attn_make(sk_case *c, sk_err *err)
     sk_free(f.k);
     return st;
 }
+
+static void attn_output(const sk_case *c, uint32_t copy, float *to)
+{
+    const sk_case_state *s = sk_case_state_of(c);
+    const sk_spec *spec = &c->p.spec;
+    const sphkv_attn_args *a = &c->args.attn[copy];
+    for (size_t row = 0; row < (size_t)a->batch * s->heads; row++)
+        for (uint32_t i = 0; i < spec->dv; i++)
+            to[row * spec->dv + i] = (float)sk_case_get(
+                a->out, spec->out_dtype,
+                row / s->heads * a->out_stride_seq + row % s->heads * a->out_stride_head + i);
+}
+
+/* ---- the whole check ----------------------------------------------------------- */
+
+/* Lists of several partly filled pages per tier; uneven ones are four: long,
+ * one token, empty, anything. */
+static void check_shape(const sk_spec *spec, bool shared, bool uneven, sk_shape *shape)
+{
+    const uint32_t tokens = (2 * spec->ntiers + 1) * spec->page - 3;
+    const uint32_t most = SK_CHECK_TOKENS / 2 / (uneven && shared ? 2 : 1) - 3;
+    shape->kv_heads = SK_CHECK_HEADS;
+    shape->batch = !uneven ? 1 : shared ? 4 : 2;
+    shape->context = tokens < most ? tokens : most;
+}
+
+/* Every input in both list modes, then each tier of a mix alone. */
+static bool attn_check(const sk_spec *spec, uint32_t i, sk_case_params *p)
+{
+    bool shared = i % 2;
+    uint32_t input = i / 2;
+    if (i >= 2 * SK_INPUT_COUNT) {
+        const uint32_t tier = i - 2 * SK_INPUT_COUNT;
+        if (spec->ntiers == 1 || tier >= spec->ntiers) return false;
+        input = SK_IN_S1;
+        shared = tier % 2;
+        p->tier_mask = 1u << tier;
+    }
+    p->input = (sk_input)input;
+    p->lists_per_seq = shared ? 1 : SK_CHECK_HEADS;
+    p->seed += 2 * input + shared + 16 * p->tier_mask;
+    p->uneven = input != SK_IN_S1;
+    check_shape(spec, shared, p->uneven, &p->shape);
+    return true;
+}
+
+static double attn_bound(const sk_spec *spec)
+{
+    return sk_accuracy_bound(spec->accuracy);
+}
+
+const sk_case_kind sk_case_attn_decode = {
+    .make = attn_make,
+    .args = attn_args,
+    .judge = sk_case_judge_attn,
+    .check = attn_check,
+    .bound = attn_bound,
+    .outputs = attn_outputs,
+    .output = attn_output,
+};

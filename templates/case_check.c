@@ -8,12 +8,8 @@
 
 #include "case_impl.h"
 
-#define CHECK_TOKENS 1024u
-#define CHECK_HEADS  2u
-#define CHECK_PARTS  3u
-
-/* All inputs, both list modes, and each tier alone. */
-#define CASES_MOST (2 * SK_INPUT_COUNT + SK_MAX_TIERS)
+#define CHECK_PARTS 3u
+#define CASES_MOST  64u /* of a set; more are made each time */
 
 struct sk_check_set {
     sk_case kase[CASES_MOST]; /* in the order of sk_image_check */
@@ -22,7 +18,6 @@ struct sk_check_set {
 
 typedef struct image_check {
     const sk_image *image;
-    uint64_t seed;
     sk_check_set *set; /* cases to use again; may be NULL */
     uint32_t at;       /* number of the next case */
     double worst; /* error over bound */
@@ -57,25 +52,6 @@ static sk_status image_for(const sk_image *from, const sk_case *c, sk_image *to,
     memcpy(to->entry, from->entry, sizeof to->entry);
     memcpy(to->program, from->program, sizeof to->program);
     return SPHKV_OK;
-}
-
-static void give_workspace(sk_case *c, const sk_case_buffer *workspace)
-{
-    void *p = workspace->bytes ? workspace->data : NULL;
-    switch (c->p.spec.kernel) {
-    case SPHKV_KV_APPEND:
-        c->args.append[0].workspace = p;
-        c->args.append[0].workspace_bytes = workspace->bytes;
-        break;
-    case SPHKV_KV_ENCODE:
-        c->args.encode[0].workspace = p;
-        c->args.encode[0].workspace_bytes = workspace->bytes;
-        break;
-    default:
-        c->args.attn[0].workspace = p;
-        c->args.attn[0].workspace_bytes = workspace->bytes;
-        break;
-    }
 }
 
 static sk_status run_and_judge(image_check *check, const sk_image *image, sk_case *c,
@@ -130,7 +106,8 @@ static sk_status check_one(image_check *check, const sk_case_params *params, sk_
     if (st == SPHKV_OK) st = sk_case_buffer_make(&workspace, image.workspace, err);
     if (st == SPHKV_OK) {
         uint32_t first = params->seed % 2 ? CHECK_PARTS : 1;
-        give_workspace(c, &workspace);
+        sk_kernel_workspace(image.kernel, c->args.any, workspace.bytes ? workspace.data : NULL,
+                            workspace.bytes);
         st = run_and_judge(check, &image, c, first, err);
         if (st == SPHKV_OK) st = run_and_judge(check, &image, c, CHECK_PARTS + 1 - first, err);
         if (st == SPHKV_OK && !sk_case_buffer_intact(&workspace))
@@ -142,51 +119,17 @@ static sk_status check_one(image_check *check, const sk_case_params *params, sk_
     return st;
 }
 
-/* Lists of several partly filled pages per tier; uneven ones are four: long,
- * one token, empty, anything. */
-static void attn_shape(const sk_spec *spec, bool shared, bool uneven, sk_shape *shape)
+bool sk_case_check_items(const sk_spec *spec, uint32_t i, sk_case_params *params)
 {
-    uint32_t tokens = (2 * spec->ntiers + 1) * spec->page - 3;
-    shape->kv_heads = CHECK_HEADS;
-    shape->batch = !uneven ? 1 : shared ? 4 : 2;
-    shape->context = least(tokens, CHECK_TOKENS / 2 / (uneven && shared ? 2 : 1) - 3);
-}
-
-static sk_status check_attn(image_check *check, uint32_t input, bool shared, uint32_t tier_mask,
-                            sk_err *err)
-{
-    sk_case_params p = {.spec = check->image->spec,
-                        .lists_per_seq = shared ? 1 : CHECK_HEADS,
-                        .input = (sk_input)input,
-                        .seed = check->seed + 2 * input + shared + 16 * tier_mask,
-                        .copies = 1,
-                        .uneven = input != SK_IN_S1,
-                        .tier_mask = tier_mask};
-    attn_shape(&p.spec, shared, p.uneven, &p.shape);
-    return check_one(check, &p, err);
-}
-
-static sk_status check_rows(image_check *check, uint32_t input, sk_err *err)
-{
-    sk_case_params p = {.spec = check->image->spec,
-                        .lists_per_seq = 1,
-                        .input = (sk_input)input,
-                        .seed = check->seed + input,
-                        .copies = 1,
-                        .uneven = input != SK_IN_S1};
-    p.shape.batch = least(5, CHECK_TOKENS / p.spec.page);
-    p.shape.kv_heads = CHECK_HEADS;
-    p.shape.context = p.spec.page;
-    return check_one(check, &p, err);
-}
-
-static double plain_bound(const sk_spec *spec)
-{
-    switch (spec->kernel) {
-    case SPHKV_KV_APPEND: return 1;
-    case SPHKV_KV_ENCODE: return SK_CASE_CODE_BOUND;
-    default: return sk_accuracy_bound(spec->accuracy);
-    }
+    if (i >= SK_INPUT_COUNT) return false;
+    params->lists_per_seq = 1;
+    params->input = (sk_input)i;
+    params->seed += i;
+    params->uneven = params->input != SK_IN_S1;
+    params->shape = (sk_shape){.batch = least(5, SK_CHECK_TOKENS / spec->page),
+                               .kv_heads = SK_CHECK_HEADS,
+                               .context = spec->page};
+    return true;
 }
 
 sk_check_set *sk_check_set_make(void)
@@ -209,20 +152,15 @@ sk_status sk_image_check(const sk_image *image, uint64_t seed, double *error, sk
 sk_status sk_image_check_with(const sk_image *image, uint64_t seed, sk_check_set *set,
                               double *error, sk_err *err)
 {
-    image_check check = {.image = image, .seed = seed, .set = set};
+    image_check check = {.image = image, .set = set};
     const sk_spec *spec = &image->spec;
-    bool attn = spec->kernel == SPHKV_ATTN_DECODE;
+    const sk_case_kind *kind = sk_case_kind_of(spec->kernel);
     sk_status st = SPHKV_OK;
-    for (uint32_t input = 0; input < SK_INPUT_COUNT && st == SPHKV_OK; input++) {
-        if (!attn) {
-            st = check_rows(&check, input, err);
-            continue;
-        }
-        st = check_attn(&check, input, false, 0, err);
-        if (st == SPHKV_OK) st = check_attn(&check, input, true, 0, err);
+    for (uint32_t i = 0; st == SPHKV_OK; i++) {
+        sk_case_params params = {.spec = *spec, .copies = 1, .seed = seed};
+        if (!kind->check(spec, i, &params)) break;
+        st = check_one(&check, &params, err);
     }
-    for (uint32_t t = 0; t < spec->ntiers && attn && spec->ntiers > 1 && st == SPHKV_OK; t++)
-        st = check_attn(&check, SK_IN_S1, t % 2, 1u << t, err);
-    if (error) *error = check.worst * plain_bound(spec);
+    if (error) *error = check.worst * kind->bound(spec);
     return st;
 }

@@ -1,8 +1,9 @@
 /* case_impl.h - what the files of a case share; nobody else includes it.
  *
  * case.c owns life and death of a case, case_buffer.c its memory, case_input.c
- * the numbers, case_attn.c and case_rows.c build inputs, case_judge.c and
- * case_judge_pages.c judge outputs, case_check.c runs a whole image. */
+ * the numbers, case_check.c runs a whole image. What differs from kernel to
+ * kernel is an sk_case_kind: case_attn.c, case_append.c, case_encode.c build
+ * inputs, case_judge*.c judge outputs. */
 #ifndef SK_CASE_IMPL_H
 #define SK_CASE_IMPL_H
 
@@ -68,19 +69,34 @@ typedef struct sk_case_state {
     float *out_f32;                /* attn: sk_case_output */
 } sk_case_state;
 
+/* What is a kernel's own: sk_case_NAME for each row of SPHKV_KERNELS. */
+typedef struct sk_case_kind {
+    /* Fills the state and copy 0, read_bytes and write_bytes. */
+    sk_status (*make)(sk_case *c, sk_err *err);
+    /* Points the args at the buffers of a copy. */
+    void (*args)(sk_case *c, uint32_t copy);
+    sk_status (*judge)(const sk_case *c, uint32_t copy, double *error, double *bound, sk_err *err);
+    /* Case i of a whole check; false: there are no more. */
+    bool (*check)(const sk_spec *spec, uint32_t i, sk_case_params *params);
+    double (*bound)(const sk_spec *spec); /* the plain bound of its errors */
+    /* See sk_case_output; NULL where the judgement does at any shape. */
+    size_t (*outputs)(const sk_spec *spec, const sk_shape *shape);
+    void (*output)(const sk_case *c, uint32_t copy, float *to);
+} sk_case_kind;
+const sk_case_kind *sk_case_kind_of(uint32_t kernel);
+
+#define SK_CHECK_TOKENS 1024u /* of a case of a whole check */
+#define SK_CHECK_HEADS  2u
+/* Checks of kernels that take items: every input set, few items of a page. */
+bool sk_case_check_items(const sk_spec *spec, uint32_t i, sk_case_params *params);
+
 #define SK_CASE_POOL 32u /* distinct pages per tier of a quick_fill */
 
-/* The bytes poison is made of: a NaN in f32, f16 and bf16. */
-#define SK_CASE_POISON 0xffu
-
 static inline sk_case_state *sk_case_state_of(const sk_case *c) { return c->internal; }
-/* The buffer a kernel writes. */
+/* The buffer a kernel writes: outputs of their own, a destination, or the arena. */
 uint32_t sk_case_written(const sk_case *c);
-/* Fills the state for the kernel and points its args at copy `copy`. */
-sk_status sk_case_attn_make(sk_case *c, sk_err *err);
-void sk_case_attn_args(sk_case *c, uint32_t copy);
-sk_status sk_case_rows_make(sk_case *c, sk_err *err);
-void sk_case_rows_args(sk_case *c, uint32_t copy);
+/* Remembers what is written as it is before the run. */
+sk_status sk_case_remember(sk_case *c, sk_err *err);
 
 /* The pages of an attn case, without places (case_lists.c). */
 sk_status sk_case_lists(sk_case *c, sk_rng *rng, sk_err *err);

@@ -1,24 +1,30 @@
-/* kernel.c - the table of kernels, and what every image shares: its set-up and
- * the one call through which compiled and interpreted entries are reached. */
+/* kernel.c - the table of kernels, made of the rows of SPHKV_KERNELS, and what
+ * every image shares: its set-up and the one call through which compiled and
+ * interpreted entries are reached. */
 #include "kernel.h"
 
 #include <string.h>
 
-extern const sk_kernel sk_kernel_attn_decode;
-extern const sk_kernel sk_kernel_kv_append;
-extern const sk_kernel sk_kernel_kv_encode;
+#define SK_X(id, name, mix, reads) extern const sk_kernel sk_kernel_##name;
+SPHKV_KERNELS(SK_X)
+#undef SK_X
 
-/* A new kernel is one file and one row here, in the order of sphkv_kernel. */
-const sk_kernel *const sk_kernels[] = {
-    &sk_kernel_attn_decode,
-    &sk_kernel_kv_append,
-    &sk_kernel_kv_encode,
-    NULL,
+static const sk_kernel *const kernels[] = {
+#define SK_X(id, name, mix, reads) [SPHKV_##id] = &sk_kernel_##name,
+    SPHKV_KERNELS(SK_X)
+#undef SK_X
 };
 
 const sk_kernel *sk_kernel_get(uint32_t id)
 {
-    return id < SK_COUNT(sk_kernels) - 1 ? sk_kernels[id] : NULL;
+    return id < SK_COUNT(kernels) ? kernels[id] : NULL;
+}
+
+void sk_kernel_workspace(const sk_kernel *kernel, void *args, void *workspace, size_t bytes)
+{
+    uint8_t *at = (uint8_t *)args + kernel->workspace_at;
+    memcpy(at, &workspace, sizeof workspace);
+    memcpy(at + sizeof workspace, &bytes, sizeof bytes);
 }
 
 sk_status sk_image_init(sk_image *image, const sk_spec *spec, const sk_schedule *schedule,

@@ -1,5 +1,5 @@
-/* kernel.h - the contract of a kernel: one file each, one struct, one row in
- * sk_kernels. The parameter's way is straight: spec -> supported ->
+/* kernel.h - the contract of a kernel: one file with one struct, sk_kernel_NAME,
+ * for each row of SPHKV_KERNELS (sphkv.h). The parameter's way is straight: spec -> supported ->
  * default_schedule / valid -> build (IR) -> code -> image -> run.
  *
  * An image is a kernel made executable: by compiled entries or, for checks, by
@@ -37,8 +37,11 @@ typedef struct sk_cost {
 struct sk_image;
 
 typedef struct sk_kernel {
-    const char *name;
-    uint32_t id; /* sphkv_kernel */
+    size_t args_size;    /* of its args struct */
+    size_t workspace_at; /* where the workspace pointer is in it; its size follows */
+    bool over_lists;     /* it walks page tables: maxima must say kv_heads and
+                            pages_per_list, and the context steers the choice */
+    uint32_t weight;     /* its share of a tuning run's time */
     /* OK, or SPHKV_EUNSUPPORTED with the missing thing named. */
     sk_status (*supported)(const sk_spec *spec, sk_err *err);
     /* Constant time, always valid for a supported spec. */
@@ -54,10 +57,14 @@ typedef struct sk_kernel {
     sk_status (*run)(const struct sk_image *image, const void *args, uint32_t part, uint32_t parts,
                      sk_err *err);
     void (*cost)(const sk_spec *spec, const sk_shape *shape, sk_cost *out);
+    /* The shape it is tuned at for a step of a model: `step` has the model's
+     * sequences, KV heads, context and threads. NULL: that shape itself. */
+    sk_shape (*shape)(const sk_spec *spec, const sk_shape *step);
 } sk_kernel;
 
-extern const sk_kernel *const sk_kernels[]; /* NULL-terminated, by sphkv_kernel */
-const sk_kernel *sk_kernel_get(uint32_t id); /* NULL when unknown */
+const sk_kernel *sk_kernel_get(uint32_t id); /* by sphkv_kernel; NULL when unknown */
+/* Gives an args struct its workspace. */
+void sk_kernel_workspace(const sk_kernel *kernel, void *args, void *workspace, size_t bytes);
 
 typedef struct sk_image {
     const sk_kernel *kernel;

@@ -253,7 +253,7 @@ static sk_status run(const sk_image *image, const void *args, uint32_t part, uin
 
 static void cost(const sk_spec *spec, const sk_shape *shape, sk_cost *out)
 {
-    const double rows = (double)shape->batch * shape->kv_heads;
+    const double rows = (double)shape->batch; /* one an item */
     const double in = spec->in_dtype == SPHKV_F32 ? 4 : 2;
     const double k = spec->tier[0].seg[0].kind == SK_KEY_F32 ? 4 : 2;
     const double v = spec->tier[0].value == SK_VAL_F32 ? 4 : 2;
@@ -263,9 +263,19 @@ static void cost(const sk_spec *spec, const sk_shape *shape, sk_cost *out)
     out->write_bytes = rows * (spec->d * k + spec->dv * v);
 }
 
+/* One new row for every KV head of a sequence. */
+static sk_shape shape(const sk_spec *spec, const sk_shape *step)
+{
+    (void)spec;
+    sk_shape s = *step;
+    s.batch *= s.kv_heads;
+    return s;
+}
+
 const sk_kernel sk_kernel_kv_append = {
-    .name = "kv_append",
-    .id = SPHKV_KV_APPEND,
+    .args_size = sizeof(sphkv_append_args),
+    .workspace_at = offsetof(sphkv_append_args, workspace),
+    .weight = 1,
     .supported = supported,
     .default_schedule = default_schedule,
     .valid = valid,
@@ -273,4 +283,5 @@ const sk_kernel sk_kernel_kv_append = {
     .workspace = workspace,
     .run = run,
     .cost = cost,
+    .shape = shape,
 };

@@ -225,9 +225,19 @@ static void cost(const sk_spec *spec, const sk_shape *shape, sk_cost *out)
     if (seg->kind == SK_KEY_CODED) out->operations = out->token_heads * spec->d * (1u << seg->b);
 }
 
+/* Full pages of a piece of a prefill. */
+static sk_shape shape(const sk_spec *spec, const sk_shape *step)
+{
+    sk_shape s = *step;
+    const uint32_t tokens = s.context < 2048 ? s.context : 2048, pages = tokens / spec->page;
+    s.batch *= s.kv_heads * (pages ? pages : 1);
+    return s;
+}
+
 const sk_kernel sk_kernel_kv_encode = {
-    .name = "kv_encode",
-    .id = SPHKV_KV_ENCODE,
+    .args_size = sizeof(sphkv_encode_args),
+    .workspace_at = offsetof(sphkv_encode_args, workspace),
+    .weight = 1,
     .supported = supported,
     .default_schedule = default_schedule,
     .valid = valid,
@@ -235,4 +245,5 @@ const sk_kernel sk_kernel_kv_encode = {
     .workspace = workspace,
     .run = run,
     .cost = cost,
+    .shape = shape,
 };

@@ -125,29 +125,15 @@ static inline void *kernel_workspace(size_t bytes, void **raw)
 static inline sk_status kernel_run(const sk_image *image, const void *args, uint32_t parts,
                                    sk_err *err)
 {
-    union {
-        sphkv_attn_args attn;
-        sphkv_append_args append;
-        sphkv_encode_args encode;
-    } a;
-    uint32_t size;
+    _Alignas(8) uint8_t a[512];
     void *raw;
-    memcpy(&size, args, sizeof size);
-    memcpy(&a, args, size);
+    assert_true(image->kernel->args_size <= sizeof a);
+    memcpy(a, args, image->kernel->args_size);
     void *space = kernel_workspace(image->workspace, &raw);
-    if (image->spec.kernel == SPHKV_ATTN_DECODE) {
-        a.attn.workspace = space;
-        a.attn.workspace_bytes = image->workspace;
-    } else if (image->spec.kernel == SPHKV_KV_APPEND) {
-        a.append.workspace = space;
-        a.append.workspace_bytes = image->workspace;
-    } else {
-        a.encode.workspace = space;
-        a.encode.workspace_bytes = image->workspace;
-    }
+    sk_kernel_workspace(image->kernel, a, space, image->workspace);
     sk_status st = SPHKV_OK;
     for (uint32_t i = parts; i-- > 0 && st == SPHKV_OK;)
-        st = image->kernel->run(image, &a, i, parts, err);
+        st = image->kernel->run(image, a, i, parts, err);
     sk_free(raw);
     return st;
 }
@@ -171,17 +157,6 @@ static inline void kernel_run_case(const kernel_built *b, bool compiled, sk_case
                  c->p.lists_per_seq == 1 ? "shared lists" : "lists per head", parts, err.message);
 }
 
-/* The bytes a kernel wrote. */
-static inline const void *kernel_written(const sk_case *c, size_t *bytes)
-{
-    if (c->p.spec.kernel == SPHKV_KV_APPEND) {
-        *bytes = c->args.append[0].arena_bytes;
-        return c->args.append[0].arena;
-    }
-    *bytes = c->args.encode[0].dst_arena_bytes;
-    return c->args.encode[0].dst_arena;
-}
-
 /* ||a - b|| over ||b||. */
 static inline double kernel_difference(const float *a, const float *b, size_t n)
 {
@@ -199,15 +174,16 @@ static inline double kernel_difference(const float *a, const float *b, size_t n)
 static inline void kernel_compare(const kernel_built *b, sk_case *c, uint32_t parts)
 {
     size_t n = 0, bytes = 0;
-    bool attn = b->spec.kernel == SPHKV_ATTN_DECODE;
-    const void *now = attn ? (const void *)sk_case_output(c, 0, &n) : kernel_written(c, &bytes);
+    bool attn = sk_case_outputs(&c->p.spec, &c->p.shape) > 0;
+    const void *now =
+        attn ? (const void *)sk_case_output(c, 0, &n) : sk_case_result(c, 0, &bytes);
     if (attn) bytes = n * sizeof(float);
     void *interpreted = sk_malloc(bytes);
     assert_non_null(interpreted);
     memcpy(interpreted, now, bytes);
     kernel_run_case(b, true, c, parts);
     if (!attn)
-        assert_memory_equal(interpreted, kernel_written(c, &bytes), bytes);
+        assert_memory_equal(interpreted, sk_case_result(c, 0, &bytes), bytes);
     else if (c->p.input == SK_IN_S1 || c->p.input == SK_IN_EDGE) {
         double diff = kernel_difference(sk_case_output(c, 0, &n), interpreted, n);
         /* exp2 of class fast is free to 1e-4 of sum p|v|, of which an output is a
@@ -236,7 +212,7 @@ static inline sk_case_params kernel_params(const kernel_built *b, sk_input input
                         .seed = seed, .copies = 1, .uneven = input != SK_IN_S1};
     p.shape = (sk_shape){.batch = 2, .kv_heads = KERNEL_HEADS, .threads = KERNEL_PARTS};
     p.shape.context = b->spec.page;
-    if (b->spec.kernel == SPHKV_ATTN_DECODE) {
+    if (sk_kernel_get(b->spec.kernel)->over_lists) {
         p.shape.batch = p.uneven ? (shared ? 4 : 2) : 1;
         p.shape.context = (b->spec.ntiers + 1) * b->spec.page - 3;
     }

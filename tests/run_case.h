@@ -168,27 +168,13 @@ static inline void *run_zeros(size_t bytes)
     return memset(p, 0, bytes + 64);
 }
 
-static inline void run_call_workspace(run_call *call, uint32_t kernel, void *at, size_t bytes)
-{
-    if (kernel == SPHKV_ATTN_DECODE) {
-        call->args.attn.workspace = at;
-        call->args.attn.workspace_bytes = bytes;
-    } else if (kernel == SPHKV_KV_APPEND) {
-        call->args.append.workspace = at;
-        call->args.append.workspace_bytes = bytes;
-    } else {
-        call->args.encode.workspace = at;
-        call->args.encode.workspace_bytes = bytes;
-    }
-}
-
 /* The args of a case with a workspace of their own. */
 static inline run_call run_call_make(const sphkv_plan *plan, const sk_case *c)
 {
     run_call call = {.bytes = sphkv_plan_workspace(plan)};
     memcpy(call.args.raw, sk_case_args(c, 0), c->args_size);
     call.workspace = run_zeros(call.bytes);
-    run_call_workspace(&call, c->p.spec.kernel, call.workspace, call.bytes);
+    sk_kernel_workspace(plan->image.kernel, &call.args, call.workspace, call.bytes);
     return call;
 }
 

@@ -397,7 +397,7 @@ static void test_small_names(void **state)
     (void)state;
     uint32_t x = 9;
     assert_string_equal(sk_kernel_name(SPHKV_KV_ENCODE), "kv_encode");
-    assert_null(sk_kernel_name(3));
+    assert_null(sk_kernel_name(SPHKV_KERNEL_COUNT));
     assert_true(sk_kernel_parse("attn_decode", &x));
     assert_int_equal(x, SPHKV_ATTN_DECODE);
     assert_false(sk_kernel_parse("attn", &x));

@@ -86,6 +86,8 @@ static sk_status stand_check(field *f, stand *s, double *error, sk_err *err)
     st = sk_lane_run(&s->lane, f->team, 0, err);
     if (st == SPHKV_OK) st = sk_case_intact(&s->kase, 0, err);
     if (st != SPHKV_OK) return st;
+    if (sk_case_outputs(&s->kase.p.spec, &s->kase.p.shape) == 0)
+        return sk_case_judge(&s->kase, 0, &first, NULL, err);
     const float *out = sk_case_output(&s->kase, 0, &count);
     if (!out) return sk_fail(err, SPHKV_ENOMEM, "no memory for outputs");
     return sk_check_first_sequence(&s->kase, 0, out, NULL, &first, err);
@@ -100,7 +102,8 @@ static sk_status prepare(field *f, sk_desk *desk, uint32_t i, sk_err *err)
     sk_status st = sk_job_case(&b->spec, &f->bench->shape, f->cold, f->bench->seed, &s->kase, err);
     if (st != SPHKV_OK) return st;
     sk_case_maxima(&s->kase, f->bench->shape.threads, &maxima);
-    sk_job_bytes(&s->kase, &s->read, &s->write);
+    s->read = (double)s->kase.read_bytes;
+    s->write = (double)s->kase.write_bytes;
     st = stand_code(f, s, b, &maxima, desk, i, err);
     if (st == SPHKV_OK)
         st = sk_lane_make(&s->code.image, &s->kase, &s->cursor, s->read + s->write, &s->lane, err);
@@ -191,7 +194,7 @@ static sk_status pick_stored(sk_db_set *set, const sk_device *device, const sk_s
     sk_text spec = {0};
     sk_spec_print(&lane->spec, &spec);
     if (spec.failed) return sk_fail(err, SPHKV_ENOMEM, "no memory for a spec");
-    sk_status st = sk_db_best_use(set, &record, c.kernel->name, spec.s, &key, 0, use_record, &c,
+    sk_status st = sk_db_best_use(set, &record, sk_kernel_name(lane->spec.kernel), spec.s, &key, 0, use_record, &c,
                                   &lane->mem, &best, err);
     sk_text_free(&spec);
     if (st != SPHKV_OK) return st;

@@ -22,14 +22,10 @@ const sk_effort *sk_effort_find(const char *name)
 sk_shape sk_job_shape(const sk_spec *spec, uint32_t kv_heads, uint32_t context, uint32_t batch,
                       uint32_t threads)
 {
-    sk_shape s = {.batch = batch, .kv_heads = kv_heads, .context = context, .threads = threads};
-    if (spec->kernel == SPHKV_KV_APPEND) s.batch = batch * kv_heads; /* one row each */
-    if (spec->kernel == SPHKV_KV_ENCODE) {
-        uint32_t tokens = context < 2048 ? context : 2048; /* a piece of a prefill */
-        uint32_t pages = tokens / spec->page;
-        s.batch = batch * kv_heads * (pages ? pages : 1);
-    }
-    return s;
+    const sk_shape step = {
+        .batch = batch, .kv_heads = kv_heads, .context = context, .threads = threads};
+    const sk_kernel *kernel = sk_kernel_get(spec->kernel);
+    return kernel->shape ? kernel->shape(spec, &step) : step;
 }
 
 static sk_status fill_texts(sk_job *job, sk_err *err)
@@ -56,7 +52,6 @@ sk_status sk_job_make(const sk_spec *spec, const sk_shape *shape, const sk_devic
     out->effort = effort;
     out->seed = seed;
     out->cold = sk_measure_cold_bytes(device->facts.l3_bytes);
-    out->case_by_worker = spec->kernel != SPHKV_ATTN_DECODE;
     sk_status st = sk_space_make(spec, &device->target, &out->space, err);
     if (st == SPHKV_OK) st = fill_texts(out, err);
     if (st != SPHKV_OK) {
@@ -65,32 +60,14 @@ sk_status sk_job_make(const sk_spec *spec, const sk_shape *shape, const sk_devic
     }
     out->answer = sk_shared_alloc(sizeof *out->answer);
     out->code = sk_shared_alloc(SK_MAX_ENTRANTS * sizeof *out->code);
-    if (spec->kernel == SPHKV_ATTN_DECODE)
-        out->base_count = (size_t)shape->batch * shape->kv_heads * spec->heads_per_kv * spec->dv;
+    out->base_count = sk_case_outputs(spec, shape);
+    out->case_by_worker = out->base_count == 0;
     if (out->base_count) out->base = sk_shared_alloc(out->base_count * sizeof *out->base);
     if (!out->answer || !out->code || (out->base_count && !out->base)) {
         sk_job_free(out);
         return sk_fail(err, SPHKV_ENOMEM, "no shared memory");
     }
     return SPHKV_OK;
-}
-
-/* About how much of a copy a run touches: the first tier has nearly all tokens
- * of attention; kv_append writes into a part of each page. */
-static double touched_bytes(const sk_spec *spec, const sk_shape *shape)
-{
-    double page[SK_MAX_TIERS];
-    for (uint32_t i = 0; i < spec->ntiers; i++) {
-        sk_page_layout layout;
-        sk_page_layout_get(spec, i, &layout);
-        page[i] = (double)layout.units * SPHKV_UNIT_BYTES;
-    }
-    switch (spec->kernel) {
-    case SPHKV_ATTN_DECODE:
-        return page[0] / spec->page * shape->context * shape->kv_heads * shape->batch;
-    case SPHKV_KV_APPEND: return page[0] / 4 * shape->batch;
-    default: return (page[0] + page[1]) * shape->batch;
-    }
 }
 
 sk_status sk_job_case(const sk_spec *spec, const sk_shape *shape, size_t cold, uint64_t seed,
@@ -102,21 +79,10 @@ sk_status sk_job_case(const sk_spec *spec, const sk_shape *shape, size_t cold, u
         .lists_per_seq = shape->kv_heads,
         .input = SK_IN_S1,
         .seed = seed,
-        .copies = sk_measure_copies(touched_bytes(spec, shape), cold),
+        .cold = cold,
         .quick_fill = true,
     };
     return sk_case_make(&params, out, err);
-}
-
-void sk_job_bytes(const sk_case *kase, double *read, double *write)
-{
-    sk_cost cost;
-    const sk_spec *spec = &kase->p.spec;
-    sk_kernel_get(spec->kernel)->cost(spec, &kase->p.shape, &cost);
-    *read = (double)kase->read_bytes;
-    *write = cost.write_bytes;
-    if (spec->kernel == SPHKV_KV_APPEND && cost.read_bytes > 0)
-        *write *= *read / cost.read_bytes; /* both are rows */
 }
 
 sk_status sk_job_inputs(sk_job *job, sk_err *err)
@@ -126,7 +92,8 @@ sk_status sk_job_inputs(sk_job *job, sk_err *err)
     if (st != SPHKV_OK) return st;
     job->case_made = true;
     sk_case_maxima(&job->kase, job->shape.threads, &job->maxima);
-    sk_job_bytes(&job->kase, &job->read_bytes, &job->write_bytes);
+    job->read_bytes = (double)job->kase.read_bytes;
+    job->write_bytes = (double)job->kase.write_bytes;
     return SPHKV_OK;
 }
 

@@ -46,7 +46,7 @@ typedef struct sk_answer {
     uint32_t rounds, streams;
     double time[SK_MAX_ENTRANTS][SK_ROUNDS_MOST], sweep[SK_ROUNDS_MOST];
     double read_bytes, write_bytes; /* of the inputs that the worker made */
-    /* the default's result at the timed shape, for attn_decode */
+    /* the default's result at the timed shape, where outputs are compared */
     uint32_t base_ready;
     double magnitude;      /* RMS of sum p |v| */
 } sk_answer;
@@ -99,9 +99,5 @@ void sk_job_free(sk_job *job); /* a zeroed one is fine */
 /* Inputs of a timed shape, copies enough to be cold. */
 sk_status sk_job_case(const sk_spec *spec, const sk_shape *shape, size_t cold, uint64_t seed,
                       sk_case *out, sk_err *err);
-/* Bytes that a run on this case must read and write once. What is read is the
- * case's own count: cost() knows the shape, but not how many tokens of it stand
- * in which tier. */
-void sk_job_bytes(const sk_case *kase, double *read, double *write);
 
 #endif

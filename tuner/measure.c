@@ -9,7 +9,6 @@
 #define SAMPLE_US 200.0  /* a sample lasts at least about this long */
 #define SETTLE_US 2e6    /* no warm-up lasts longer */
 #define REPS_MOST 4096u
-#define COPIES_MOST 1024u
 #define LANES_MOST 64u
 #define COLD_MOST ((size_t)2 << 30)
 
@@ -24,30 +23,6 @@ size_t sk_measure_cold_bytes(uint32_t last_level_bytes)
 {
     size_t cache = last_level_bytes ? last_level_bytes : (size_t)32 << 20;
     return 4 * cache < COLD_MOST ? 4 * cache : COLD_MOST;
-}
-
-uint32_t sk_measure_copies(double bytes, size_t cold)
-{
-    double n = bytes > 0 ? (double)cold / bytes + 1 : COPIES_MOST;
-    return n > COPIES_MOST ? COPIES_MOST : (uint32_t)n;
-}
-
-static void set_workspace(uint32_t kernel, void *args, void *workspace, size_t bytes)
-{
-    switch (kernel) {
-    case SPHKV_ATTN_DECODE:
-        ((sphkv_attn_args *)args)->workspace = workspace;
-        ((sphkv_attn_args *)args)->workspace_bytes = bytes;
-        break;
-    case SPHKV_KV_APPEND:
-        ((sphkv_append_args *)args)->workspace = workspace;
-        ((sphkv_append_args *)args)->workspace_bytes = bytes;
-        break;
-    default:
-        ((sphkv_encode_args *)args)->workspace = workspace;
-        ((sphkv_encode_args *)args)->workspace_bytes = bytes;
-        break;
-    }
 }
 
 sk_status sk_lane_make(const sk_image *image, const sk_case *kase, uint32_t *cursor, double bytes,
@@ -71,7 +46,7 @@ sk_status sk_lane_make(const sk_image *image, const sk_case *kase, uint32_t *cur
     for (uint32_t i = 0; i < kase->copies; i++) {
         void *args = out->args + i * out->args_size;
         memcpy(args, sk_case_args(kase, i), out->args_size);
-        set_workspace(image->spec.kernel, args, out->workspace, work);
+        sk_kernel_workspace(image->kernel, args, out->workspace, work);
     }
     return SPHKV_OK;
 }

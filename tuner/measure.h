@@ -47,7 +47,5 @@ sk_status sk_measure_rounds(sk_lane *const *lane, sk_sweep *const *sweep, uint32
 
 /* Bytes that surely fall out of this machine's last-level cache when read. */
 size_t sk_measure_cold_bytes(uint32_t last_level_bytes);
-/* Copies of inputs of `bytes` that make a rotation cold. */
-uint32_t sk_measure_copies(double bytes, size_t cold);
 
 #endif

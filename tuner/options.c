@@ -295,13 +295,13 @@ static sk_status make_spec(const sk_options *o, uint32_t kernel, const char *tie
     return sk_spec_from_params(&params, out, err);
 }
 
-/* One spec of kv_append or kv_encode: tier i of the mix, alone or from `tail`. */
+/* A spec of part of the mix: a tier alone, or from `tail`. */
 static sk_status make_part(const sk_options *o, uint32_t kernel, const sk_tier *tier,
                            const sk_tier *tail, sk_spec *out, sk_err *err)
 {
     sk_text mix = {0};
     sk_tier_print(tier, &mix);
-    if (kernel == SPHKV_KV_ENCODE) {
+    if (tail) {
         sk_text_printf(&mix, ",");
         sk_tier_print(tail, &mix);
     }
@@ -315,21 +315,22 @@ sk_status sk_options_specs(const sk_options *o, uint32_t kernel, sk_spec spec[SK
                            uint32_t *n, sk_err *err)
 {
     sk_spec whole;
+    const uint32_t takes = sk_kernel_row_get(kernel)->mix;
     *n = 0;
     /* The whole mix is checked as the attention kernel sees it, whichever
      * kernel is asked for: a mix that is wrong is wrong for all. */
     sk_status st = make_spec(o, SPHKV_ATTN_DECODE, o->tiers, &whole, err);
-    if (st || kernel == SPHKV_ATTN_DECODE) {
-        spec[0] = whole;
-        *n = st ? 0 : 1;
-        return st;
+    if (st == SPHKV_OK && takes == SPHKV_MIX_ANY) {
+        *n = 1;
+        return make_spec(o, kernel, o->tiers, &spec[0], err);
     }
     const sk_tier *tail = NULL;
-    for (uint32_t i = whole.ntiers; i-- > 0;)
+    for (uint32_t i = whole.ntiers; st == SPHKV_OK && i-- > 0;)
         if (sk_tier_is_dense(&whole.tier[i]))
             tail = &whole.tier[i];
-    for (uint32_t i = 0; i < whole.ntiers && tail && !st; i++)
-        if (sk_tier_is_dense(&whole.tier[i]) == (kernel == SPHKV_KV_APPEND))
-            st = make_part(o, kernel, &whole.tier[i], tail, &spec[(*n)++], err);
+    for (uint32_t i = 0; tail && i < whole.ntiers && !st; i++)
+        if (sk_tier_is_dense(&whole.tier[i]) == (takes == SPHKV_MIX_DENSE))
+            st = make_part(o, kernel, &whole.tier[i], takes == SPHKV_MIX_PAIR ? tail : NULL,
+                           &spec[(*n)++], err);
     return st;
 }

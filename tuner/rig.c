@@ -118,25 +118,16 @@ static sk_status slot_take(sk_job *job, sk_desk *desk, uint32_t index, const sk_
 
 /* ---- the check ------------------------------------------------------------- */
 
-/* A page or row that the run has just written, and the end of its buffer, for
- * the fault hooks. */
-static uint8_t *written(const sk_job *job, uint8_t **end)
+/* The first byte that the run has written, and how many follow in its buffer,
+ * for the fault hooks. */
+static uint8_t *written(const sk_job *job, size_t *left)
 {
-    const sk_case *c = &job->kase;
-    const sphkv_append_args *append = c->args.append;
-    const sphkv_encode_args *encode = c->args.encode;
-    size_t size = job->spec.out_dtype == SPHKV_F32 ? 4 : 2;
-    switch (job->spec.kernel) {
-    case SPHKV_ATTN_DECODE:
-        *end = (uint8_t *)c->args.attn->out + job->base_count * size;
-        return c->args.attn->out;
-    case SPHKV_KV_APPEND:
-        *end = (uint8_t *)append->arena + append->arena_bytes;
-        return (uint8_t *)append->arena + (size_t)append->items->unit * SPHKV_UNIT_BYTES;
-    default:
-        *end = (uint8_t *)encode->dst_arena + encode->dst_arena_bytes;
-        return (uint8_t *)encode->dst_arena + (size_t)encode->items->dst_unit * SPHKV_UNIT_BYTES;
-    }
+    const uint8_t *before = sk_case_before(&job->kase);
+    uint8_t *now = sk_case_result(&job->kase, 0, left), *end = now + *left;
+    for (; now < end; now++, before += before != NULL)
+        if (*now != (before ? *before : SK_CASE_POISON)) break;
+    *left = (size_t)(end - now);
+    return now;
 }
 
 /* The default's result at the timed shape becomes the yardstick of all others,
@@ -159,16 +150,15 @@ static sk_status check_output(sk_job *job, const float *out, size_t count, sk_er
 static sk_status check_timed(sk_job *job, slot *s, sk_fault_kind fault, sk_err *err)
 {
     double error, bound;
-    size_t count = 0;
-    uint8_t *end;
+    size_t count = 0, left;
     sk_case_poison(&job->kase, 0);
     sk_status st = sk_lane_run(&s->lane, job->rig->team, 0, err);
     if (st != SPHKV_OK) return st;
-    uint8_t *out = written(job, &end);
-    sk_fault_spoil(fault, out, (size_t)(end - out));
+    uint8_t *out = written(job, &left);
+    sk_fault_spoil(fault, out, left);
     st = sk_case_intact(&job->kase, 0, err);
     if (st != SPHKV_OK) return st;
-    if (job->spec.kernel != SPHKV_ATTN_DECODE)
+    if (job->base_count == 0)
         return sk_case_judge(&job->kase, 0, &error, &bound, err);
     const float *values = sk_case_output(&job->kase, 0, &count);
     if (!values) return sk_fail(err, SPHKV_ENOMEM, "no memory for outputs");

@@ -377,7 +377,7 @@ static sk_status describe(const sk_job *job, sk_result *out, sk_err *err)
 {
     sk_text mix = {0};
     sk_mix_print(job->spec.tier, job->spec.ntiers, &mix);
-    out->kernel = job->kernel->name;
+    out->kernel = sk_kernel_name(job->spec.kernel);
     out->accuracy = sk_accuracy_name(job->spec.accuracy);
     out->shape = job->db_shape;
     out->spec = sk_strdup(job->spec_text);

@@ -94,7 +94,7 @@ static sk_status make_key(const sk_store *s, const sk_job *job, uint32_t index, 
         return sk_fail(err, SPHKV_ENOMEM, "no memory for a key");
     }
     *key = (sk_db_trial_key){.device = &s->record,
-                             .kernel = job->kernel->name,
+                             .kernel = sk_kernel_name(job->spec.kernel),
                              .spec = job->spec_text,
                              .shape = job->db_shape,
                              .schedule = schedule->s,
@@ -161,7 +161,7 @@ sk_status sk_store_known(sk_store *s, sk_job *job, sk_arena *mem, uint32_t **ind
     sk_db_trial *list;
     size_t n;
     const sk_db_filter filter = {.device = &s->record,
-                                 .kernel = job->kernel->name,
+                                 .kernel = sk_kernel_name(job->spec.kernel),
                                  .spec = job->spec_text,
                                  .shape = &job->db_shape};
     *count = 0;
@@ -244,7 +244,7 @@ sk_status sk_store_winner(sk_store *s, const sk_job *job, sk_arena *mem, sk_db_w
     sk_db_winner *list;
     size_t count;
     const sk_db_filter filter = {.device = &s->record,
-                                 .kernel = job->kernel->name,
+                                 .kernel = sk_kernel_name(job->spec.kernel),
                                  .spec = job->spec_text,
                                  .shape = &job->db_shape};
     if (s->fresh) return SPHKV_ENOTFOUND;

@@ -97,8 +97,9 @@ sk_status sk_wish_make(const sk_options *options, const sk_mixes *mixes, uint32_
             if (st == SPHKV_OK && n == 0)
                 sk_text_printf(&out->skipped, "%s is left out for %s: %s\n", sk_kernel_name(k),
                                o.tiers,
-                               k == SPHKV_KV_APPEND ? "no dense tier to append to"
-                                                    : "no coded tier with a dense one to code from");
+                               sk_kernel_row_get(k)->mix == SPHKV_MIX_DENSE
+                                   ? "no dense tier for it"
+                                   : "no coded tier with a dense one to code from");
         }
     if (st != SPHKV_OK) sk_wish_free(out);
     return st;

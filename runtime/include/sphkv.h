@@ -57,10 +57,38 @@ typedef struct sphkv_error {
 
 /* ---- what is computed ------------------------------------------------- */
 
+/* The mix that a kernel takes. */
+typedef enum sphkv_mix {
+    SPHKV_MIX_ANY,   /* one to four tiers, each page is of one of them */
+    SPHKV_MIX_DENSE, /* one tier, dense: its rows */
+    SPHKV_MIX_PAIR   /* exactly two: the destination, then the dense source */
+} sphkv_mix;
+
+/* The fields of a spec that only some kernels read, beside dims, page, layout,
+ * mix and accuracy; the rest are ignored. */
+enum {
+    SPHKV_READS_HEADS = 1, /* heads_per_kv */
+    SPHKV_READS_Q = 2,     /* q_dtype */
+    SPHKV_READS_OUT = 4,   /* out_dtype */
+    SPHKV_READS_IN = 8     /* in_dtype */
+};
+
+/* Every kernel, a row each, in an order that never changes:
+ * X(enumerator, name, its mix, what it reads). */
+#define SPHKV_KERNELS(X)                                                                   \
+    /* lut_build + attention + merge, one pipeline */                                      \
+    X(ATTN_DECODE, attn_decode, ANY, SPHKV_READS_HEADS | SPHKV_READS_Q | SPHKV_READS_OUT)  \
+    /* new rows into dense tail pages */                                                   \
+    X(KV_APPEND, kv_append, DENSE, SPHKV_READS_IN)                                         \
+    /* dense pages into pages of a coded tier */                                           \
+    X(KV_ENCODE, kv_encode, PAIR, 0)
+
+/* SPHKV_ATTN_DECODE = 0, SPHKV_KV_APPEND, SPHKV_KV_ENCODE ... */
 typedef enum sphkv_kernel {
-    SPHKV_ATTN_DECODE = 0, /* lut_build + attention + merge, one pipeline */
-    SPHKV_KV_APPEND = 1,
-    SPHKV_KV_ENCODE = 2
+#define SPHKV_ROW(id, name, mix, reads) SPHKV_##id,
+    SPHKV_KERNELS(SPHKV_ROW)
+#undef SPHKV_ROW
+    SPHKV_KERNEL_COUNT /* of this header; a library may know more */
 } sphkv_kernel;
 
 typedef enum sphkv_dtype { SPHKV_F32 = 0, SPHKV_F16 = 1, SPHKV_BF16 = 2 } sphkv_dtype;
@@ -77,7 +105,7 @@ typedef enum sphkv_accuracy {
 /* What is compiled into a kernel. Zero-initialise, then fill. A spec may say more
  * than kernels do (dims and pages are multiples of 8 in a spec, of 16 in every
  * kernel so far): sphkv_supported answers. Fields that a kernel does not read
- * are ignored, so one struct serves all three with its kernel and tiers changed. */
+ * are ignored, so one struct serves all of them with its kernel and tiers changed. */
 typedef struct sphkv_spec_params {
     uint32_t size;
     uint32_t kernel;       /* sphkv_kernel */
@@ -87,7 +115,8 @@ typedef struct sphkv_spec_params {
     uint32_t page_tokens;  /* P; 0 = 128 */
     const char *tiers;     /* the mix, "good:vi8,kf16:vf16"; for KV_ENCODE
                               exactly two: destination, dense source; for
-                              KV_APPEND one dense tier. NULL = that default */
+                              KV_APPEND one dense tier (see sphkv_mix). NULL =
+                              that default */
     uint32_t layout;       /* 0 = the layout the CPU kernels want, else row + 1 */
     uint32_t q_dtype, out_dtype, in_dtype; /* sphkv_dtype: queries; output; rows of
                                               KV_APPEND */

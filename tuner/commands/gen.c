@@ -137,13 +137,13 @@ static void list_json(sk_text *out)
     sk_json j = {0};
     sk_json_open(&j, NULL, '{');
     sk_json_open(&j, "kernels", '[');
-    for (uint32_t k = 0; sk_kernels[k]; k++) {
+    for (uint32_t k = 0; sk_kernel_name(k); k++) {
         sk_json_open(&j, NULL, '{');
-        sk_json_text(&j, "name", sk_kernels[k]->name);
+        sk_json_text(&j, "name", sk_kernel_name(k));
         sk_json_open(&j, "tunables", '[');
         for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++) {
             const sk_tunable_info *info = sk_tunable_get(t);
-            if (!(info->kernels & SK_FOR(sk_kernels[k]->id)))
+            if (!(info->kernels & SK_FOR(k)))
                 continue;
             sk_json_open(&j, NULL, '{');
             sk_json_text(&j, "name", info->name);
@@ -166,11 +166,11 @@ static void list_json(sk_text *out)
 
 static void list_text(sk_text *out)
 {
-    for (uint32_t k = 0; sk_kernels[k]; k++) {
-        sk_text_printf(out, "%s\n", sk_kernels[k]->name);
+    for (uint32_t k = 0; sk_kernel_name(k); k++) {
+        sk_text_printf(out, "%s\n", sk_kernel_name(k));
         for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++) {
             const sk_tunable_info *info = sk_tunable_get(t);
-            if (info->kernels & SK_FOR(sk_kernels[k]->id))
+            if (info->kernels & SK_FOR(k))
                 sk_text_printf(out, "  %-10s %-18s %s\n", info->name, info->values, info->doc);
         }
     }
@@ -204,7 +204,8 @@ static sk_status choose(const gen_options *o, generated *g, sk_err *err)
     uint32_t n = 0;
     sk_status st = sk_options_specs(&o->shared, o->kernel, spec, &n, err);
     if (!st && n == 0)
-        st = sk_fail(err, SPHKV_EUNSUPPORTED, "%s: no tier of this mix is for it", kernel->name);
+        st = sk_fail(err, SPHKV_EUNSUPPORTED, "%s: no tier of this mix is for it",
+                     sk_kernel_name(o->kernel));
     if (st)
         return st;
     g->spec = spec[0];

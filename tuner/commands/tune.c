@@ -16,6 +16,9 @@
 
 enum { EXIT_DONE, EXIT_UNVERIFIED, EXIT_USAGE, EXIT_DEVICE, EXIT_DB, EXIT_STOPPED = 130 };
 
+/* The names of all kernels, one text. */
+#define SK_X(id, name, mix, reads) " " #name
+
 static const char help_head[] =
     "sphkv-tune - finds the fastest kernels on this machine, proves them, keeps them\n"
     "\n"
@@ -26,7 +29,7 @@ static const char help_head[] =
     "\n";
 static const char help_tail[] =
     "the run:\n"
-    "  --kernels LIST       attn_decode, kv_append, kv_encode (default all)\n"
+    "  --kernels LIST       of" SPHKV_KERNELS(SK_X) " (default all)\n"
     "  --device cpu         what to tune for\n"
     "  --effort WORD        quick, normal (default) or full: samples and trials\n"
     "  --time T             for the whole command: 90s, 15m, 2h\n"
@@ -88,7 +91,7 @@ static sk_status take_kernels(sk_args *a, uint32_t *mask, sk_err *err)
         if (len < sizeof name) memcpy(name, p, len);
         if (!sk_kernel_parse(name, &kernel))
             return sk_fail(err, SPHKV_EINVAL,
-                           "--kernels: '%.60s' is not attn_decode, kv_append or kv_encode", p);
+                           "--kernels: '%.60s' is none of" SPHKV_KERNELS(SK_X), p);
         *mask |= SK_FOR(kernel);
         p = p[len] ? p + len + 1 : NULL;
     }
@@ -230,10 +233,10 @@ static sk_status dry_run(tune *t, sk_err *err)
 
 /* ---- jobs ----------------------------------------------------------------------- */
 
-/* The command's time is shared by weight: attention is where time goes. */
+/* The command's time is shared by weight. */
 static double job_weight(const sk_wish_item *item)
 {
-    return item->spec.kernel == SPHKV_ATTN_DECODE ? 4 : 1;
+    return sk_kernel_get(item->spec.kernel)->weight;
 }
 
 static double job_seconds(const tune *t, uint32_t at)
