@@ -67,6 +67,11 @@ const sk_op_info *sk_op_get(uint32_t op)
     return op < SK_OP_COUNT ? &op_table[op] : NULL;
 }
 
+const char *sk_ir_arg_rule(uint32_t op)
+{
+    return op < SK_OP_COUNT ? arg_rule[op] : "";
+}
+
 static const struct {
     uint8_t bytes, type;
     const char *text;

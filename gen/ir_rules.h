@@ -17,6 +17,9 @@ const char *sk_type_text(uint32_t type);
 const char *sk_scope_text(uint32_t scope);
 const char *sk_ld_text(uint32_t kind);
 
+/* A letter per argument of an op: what it must be (see ir_rules.c). */
+const char *sk_ir_arg_rule(uint32_t op);
+
 /* Sets type and scope of the value from op, arguments and constants. The
  * arguments must be indices below `index`. */
 void sk_ir_infer(const sk_program *p, sk_instr *in);

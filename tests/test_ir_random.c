@@ -20,15 +20,15 @@ static void programs_run(void **state)
 {
     (void)state;
     const uint64_t seed = sk_test_seed(1);
-    bool seen[SK_OP_COUNT] = {false};
+    sk_random_seen seen = {0};
     uint32_t changed = 0;
     for (uint32_t turn = 0; turn < 400; turn++) {
-        const uint32_t w = 4u << turn % 4, warps = 1 + turn % MOST_WARPS;
+        const sk_random_params p = {.seed = seed + turn, .w = 4u << turn % 4,
+                                    .warps = 1 + turn % MOST_WARPS, .size = 10 + turn % 80};
         sk_arena arena = {0};
         sk_program *program = NULL;
         sk_err err = {0};
-        if (sk_random_program(seed + turn, w, warps, 30 + turn % 200, &arena, &program, &err)
-            != SPHKV_OK)
+        if (sk_random_program(&p, &arena, &program, &err) != SPHKV_OK)
             fail_msg("seed %llu + %u: %s", (unsigned long long)seed, turn, err.message);
         sk_random_input(seed + turn, in);
         clean(out);
@@ -39,14 +39,55 @@ static void programs_run(void **state)
             changed += out[k] != again[k];
         sk_assert_ok(sk_random_interpret(program, in, again, turn, 0.75f, &err), &err);
         assert_memory_equal(out, again, sizeof out);
-        for (uint32_t i = 0; i < program->ninstr; i++)
-            seen[program->instr[i].op] = true;
+        sk_random_look(&seen, program);
         sk_arena_free(&arena);
     }
     assert_true(changed > 400 * 100);
-    for (uint32_t op = 0; op < SK_OP_COUNT; op++) /* all exact ops turn up */
-        if (!seen[op] && sk_op_get(op)->exact && op != SK_OP_PREFETCH)
-            fail_msg("no random program has %s", sk_op_get(op)->text);
+    if (sk_random_missing(&seen))
+        fail_msg("no random program has %s", sk_random_missing(&seen));
+}
+
+/* A failure that is easily told: a warp-wide sum inside of a loop. */
+static bool sums_in_a_loop(const sk_program *program, void *context)
+{
+    uint32_t open = 0, loops[8] = {0};
+    ++*(uint32_t *)context;
+    for (uint32_t i = 0; i < program->ninstr; i++) {
+        const uint32_t op = program->instr[i].op;
+        if (op == SK_OP_FOR || op == SK_OP_IF) {
+            loops[open + 1] = loops[open] + (op == SK_OP_FOR);
+            open++;
+        }
+        open -= op == SK_OP_END;
+        if (op == SK_OP_RED_UADD && loops[open])
+            return true;
+    }
+    return false;
+}
+
+static void failures_shrink(void **state)
+{
+    (void)state;
+    uint32_t found = 0, asked = 0;
+    for (uint64_t seed = sk_test_seed(3); found < 5; seed++) {
+        const sk_random_params p = {.seed = seed, .w = 8, .warps = 1, .size = 40};
+        sk_arena arena = {0};
+        sk_program *program = NULL;
+        sk_text before = {0}, after = {0};
+        sk_err err = {0};
+        sk_assert_ok(sk_random_program(&p, &arena, &program, &err), &err);
+        if (sums_in_a_loop(program, &asked)) {
+            found++;
+            sk_ir_print(program, &before);
+            sk_random_shrink(&p, sums_in_a_loop, &asked, &after);
+            assert_true(after.len * 2 < before.len); /* the frame is half of it */
+            assert_non_null(strstr(after.s, "red.uadd"));
+        }
+        sk_text_free(&before);
+        sk_text_free(&after);
+        sk_arena_free(&arena);
+    }
+    print_message("%u programs looked at\n", asked);
 }
 
 /* Changes one thing of one instruction, or of the frame. */
@@ -102,8 +143,9 @@ static void damaged_programs_do_no_harm(void **state)
         sk_err err = {0};
         char where[64];
         (void)snprintf(where, sizeof where, "turn %u", turn);
-        sk_assert_ok(sk_random_program(turn, 4u << turn % 4, 1 + turn % 2, 40, &arena, &program,
-                                       &err), &err);
+        const sk_random_params p = {.seed = turn, .w = 4u << turn % 4, .warps = 1 + turn % 2,
+                                    .size = 16};
+        sk_assert_ok(sk_random_program(&p, &arena, &program, &err), &err);
         for (uint32_t k = 0; k <= turn % 3; k++)
             damage(&rng, program);
         count[run_damaged(program, where)]++;
@@ -117,6 +159,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(programs_run),
+        cmocka_unit_test(failures_shrink),
         cmocka_unit_test(damaged_programs_do_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

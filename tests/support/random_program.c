@@ -6,7 +6,10 @@
  * place and no two warps meet, except in `exchange`, which puts barriers. */
 #include "random_program.h"
 
+#include <stdio.h>
 #include <string.h>
+
+#include "ir_rules.h"
 
 #define POOL 512u
 #define DEEPEST 3u
@@ -29,12 +32,15 @@ typedef struct gen {
     uint32_t var_depth[64];   /* bodies open when it was made */
     uint32_t nvar;
     uint8_t control[DEEPEST + 1]; /* scope of the condition of each open body */
-    uint32_t depth, budget;
+    uint32_t depth;
+    uint8_t value_op[SK_OP_COUNT]; /* ops of sk_random_is_value_op */
+    uint32_t nvalue_op;
+    const sk_random_names *without;
+    sk_random_names *met;
 } gen;
 
 static uint32_t below(gen *g, uint32_t n) { return sk_rng_below(&g->rng, n); }
 static sk_val num(gen *g, uint32_t x) { return sk_ir_u32(&g->b, x); }
-static sk_val op1(gen *g, sk_op op, sk_val x) { return sk_ir_1(&g->b, op, x); }
 static sk_val op2(gen *g, sk_op op, sk_val x, sk_val y) { return sk_ir_2(&g->b, op, x, y); }
 
 static const sk_instr *at(const gen *g, sk_val v)
@@ -68,7 +74,8 @@ static sk_val fresh(gen *g, sk_type type)
 /* A visible value of the type, no wider than `widest`; newer ones more often. */
 static sk_val draw(gen *g, sk_type type, sk_scope widest)
 {
-    for (uint32_t tries = 0; tries < 24 && g->npool; tries++) {
+    const uint32_t most = below(g, 12) && g->npool ? 24 : 0;
+    for (uint32_t tries = 0; tries < most; tries++) {
         const uint32_t back = below(g, below(g, 2) && g->npool > 12 ? 12 : g->npool);
         const sk_val v = g->pool[g->npool - 1 - back];
         if (at(g, v)->type == type && at(g, v)->scope <= widest)
@@ -78,7 +85,6 @@ static sk_val draw(gen *g, sk_type type, sk_scope widest)
 }
 
 static sk_val draw_u32(gen *g) { return draw(g, SK_U32, SK_LANE); }
-static sk_val draw_f32(gen *g) { return draw(g, SK_F32, SK_LANE); }
 
 /* x, or one fixed NaN: what may be looked at bit by bit. */
 static sk_val plain(gen *g, sk_val x)
@@ -96,92 +102,54 @@ static sk_val offset(gen *g, sk_scope widest, uint32_t bytes)
 
 /* ---- values ----------------------------------------------------------------------------- */
 
-static sk_val integer_value(gen *g)
+/* Ops that make a value of values and nothing else, by the table of ops: a new
+ * one takes part as soon as it has its row. */
+bool sk_random_is_value_op(uint32_t op)
 {
-    static const sk_op two[] = {SK_OP_ADD,  SK_OP_SUB,  SK_OP_MUL,  SK_OP_UDIV,   SK_OP_UREM,
-                                SK_OP_AND,  SK_OP_OR,   SK_OP_XOR,  SK_OP_SHL,    SK_OP_SHR,
-                                SK_OP_SRA,  SK_OP_UMIN, SK_OP_UMAX, SK_OP_SMIN,   SK_OP_SMAX,
-                                SK_OP_PACK16, SK_OP_LUT16, SK_OP_SHUFFLE, SK_OP_ADD16X2};
-    const sk_val x = draw_u32(g), y = draw_u32(g);
-    switch (below(g, 6)) {
-    case 0: return sk_ir_3(&g->b, SK_OP_DOT2, x, y, draw_u32(g));
-    case 1: return sk_ir_zip8(&g->b, x, y, below(g, 2) != 0);
-    case 2: {
-        const sk_val less = num(g, below(g, 40));
-        return op2(g, below(g, 2) ? SK_OP_SHR : SK_OP_SRA, x, less);
-    }
-    default: return op2(g, two[below(g, SK_COUNT(two))], x, y);
-    }
+    const sk_op_info *const info = sk_op_get(op);
+    return info->exact && info->nargs && strchr("UFPST", info->result)
+           && strspn(sk_ir_arg_rule(op), "ufpwx=") == info->nargs;
 }
 
-static sk_val float_value(gen *g)
+/* An argument by its rule. Bits of a float may be looked at where the value is
+ * an integer. */
+static sk_val argument(gen *g, sk_op op, uint32_t k, sk_scope widest, sk_type before)
 {
-    static const sk_op two[] = {SK_OP_FADD, SK_OP_FSUB, SK_OP_FMUL,
-                                SK_OP_FDIV, SK_OP_FMIN, SK_OP_FMAX};
-    static const sk_op one[] = {SK_OP_FSQRT, SK_OP_FABS, SK_OP_FNEG, SK_OP_FRINT};
-    const sk_val x = draw_f32(g), y = draw_f32(g);
-    switch (below(g, 4)) {
-    case 0: return sk_ir_3(&g->b, SK_OP_FMA, x, y, draw_f32(g));
-    case 1: return op1(g, one[below(g, SK_COUNT(one))], x);
-    default: return op2(g, two[below(g, SK_COUNT(two))], x, y);
+    static const sk_type any[] = {SK_U32, SK_U32, SK_F32, SK_F32, SK_PRED};
+    switch (sk_ir_arg_rule(op)[k]) {
+    case 'u': return draw(g, SK_U32, widest);
+    case 'p': return draw(g, SK_PRED, widest);
+    case 'w': return draw(g, any[below(g, 4)], widest);
+    case 'x': return draw(g, any[below(g, SK_COUNT(any))], widest);
+    case '=': return draw(g, before, widest);
+    default: break;
     }
+    const sk_val x = draw(g, SK_F32, widest);
+    return sk_op_get(op)->result == 'U' ? plain(g, x) : x;
 }
 
-static sk_val predicate_value(gen *g)
+static bool takes_imm(const gen *g, sk_instr in, uint32_t imm)
 {
-    static const sk_op ints[] = {SK_OP_EQ, SK_OP_NE, SK_OP_ULT, SK_OP_ULE, SK_OP_SLT};
-    static const sk_op floats[] = {SK_OP_FLT, SK_OP_FLE, SK_OP_FEQ};
-    switch (below(g, 4)) {
-    case 0: {
-        const sk_val x = draw_f32(g), y = draw_f32(g);
-        return op2(g, floats[below(g, SK_COUNT(floats))], x, y);
-    }
-    case 1: {
-        const sk_val p = draw(g, SK_PRED, SK_LANE), q = draw(g, SK_PRED, SK_LANE);
-        return below(g, 3) ? op2(g, below(g, 2) ? SK_OP_PAND : SK_OP_POR, p, q)
-                           : op1(g, SK_OP_PNOT, p);
-    }
-    default: {
-        const sk_val x = draw_u32(g), y = draw_u32(g);
-        return op2(g, ints[below(g, SK_COUNT(ints))], x, y);
-    }
-    }
+    if (g->b.failed)
+        return true;
+    in.imm = imm;
+    sk_ir_infer(g->b.program, &in);
+    return sk_ir_check(g->b.program, &in, g->b.program->ninstr, NULL) == SPHKV_OK;
 }
 
-static sk_val converted_value(gen *g)
+static sk_val op_value(gen *g)
 {
-    const sk_val x = draw_u32(g), f = draw_f32(g);
-    switch (below(g, 8)) {
-    case 0: return op1(g, SK_OP_BITS, plain(g, f));
-    case 1: return op1(g, SK_OP_FLOAT, x);
-    case 2: return op1(g, SK_OP_I2F, x);
-    case 3: return op1(g, SK_OP_F2I, f);
-    case 4: return op1(g, SK_OP_F16LO, x);
-    case 5: return op1(g, SK_OP_F16HI, x);
-    default: {
-        const sk_val low = plain(g, f), high = plain(g, draw_f32(g));
-        return op2(g, below(g, 2) ? SK_OP_PACKF16 : SK_OP_PACKBF16, low, high);
+    const sk_op op = (sk_op)g->value_op[below(g, g->nvalue_op)];
+    const sk_scope widest = below(g, 4) ? SK_LANE : SK_WARP;
+    sk_instr in = {.op = (uint8_t)op, .nargs = (uint8_t)sk_op_get(op)->nargs};
+    uint32_t imm = 0;
+    for (uint32_t k = 0; k < in.nargs; k++)
+        in.arg[k] = argument(g, op, k, widest, k ? (sk_type)at(g, in.arg[k - 1])->type : SK_VOID);
+    for (uint32_t tries = 0; tries < 8 && !takes_imm(g, in, SK_NONE); tries++) {
+        const uint32_t any = below(g, g->w); /* the constant has a meaning */
+        imm = takes_imm(g, in, any) ? any : imm;
     }
-    }
-}
-
-static sk_val chosen_value(gen *g)
-{
-    const sk_type type = below(g, 8) == 0 ? SK_PRED : below(g, 2) ? SK_U32 : SK_F32;
-    const sk_val p = draw(g, SK_PRED, SK_LANE), x = draw(g, type, SK_LANE);
-    return sk_ir_3(&g->b, SK_OP_SELECT, p, x, draw(g, type, SK_LANE));
-}
-
-static sk_val reduced_value(gen *g)
-{
-    static const sk_op ints[] = {SK_OP_RED_UADD, SK_OP_RED_UMIN, SK_OP_RED_UMAX};
-    const sk_type type = below(g, 2) ? SK_U32 : SK_F32;
-    const sk_val x = draw(g, type, SK_LANE);
-    if (below(g, 2))
-        return sk_ir_extract(&g->b, x, below(g, g->w));
-    if (type == SK_U32)
-        return op1(g, ints[below(g, SK_COUNT(ints))], x);
-    return op1(g, below(g, 2) ? SK_OP_RED_FADD : SK_OP_RED_FMAX, x);
+    return sk_ir_emit(&g->b, op, in.nargs, in.arg, imm, 0);
 }
 
 /* ---- memory ----------------------------------------------------------------------------- */
@@ -271,6 +239,13 @@ static sk_val scratch_value(gen *g)
     return sk_ir_ldv(&g->b, kind, g->scratch, off, 0);
 }
 
+/* Of anything: a hint has no effect. */
+static void hint(gen *g)
+{
+    const sk_val p = draw(g, SK_PTR, SK_WARP);
+    sk_ir_prefetch(&g->b, p, draw(g, SK_U32, SK_WARP), 64 * below(g, 8));
+}
+
 /* Every warp reads what its neighbour has in the scratch. */
 static void exchange(gen *g)
 {
@@ -355,10 +330,9 @@ static void branch(gen *g)
 
 static void statement(gen *g)
 {
-    static sk_val (*const value[])(gen *) = {
-        integer_value, integer_value, float_value,  float_value,   predicate_value, converted_value,
-        chosen_value,  reduced_value, loaded_value, loaded_value,  address_value,   scratch_value,
-    };
+    static sk_val (*const value[])(gen *) = {op_value,     op_value,     op_value,     op_value,
+                                             op_value,     op_value,     op_value,     op_value,
+                                             loaded_value, loaded_value, address_value, scratch_value};
     const uint32_t kind = below(g, 32);
     if (kind < 3)
         store(g);
@@ -372,15 +346,34 @@ static void statement(gen *g)
         loop(g);
     else if (kind < 12 && g->depth < DEEPEST)
         branch(g);
+    else if (kind < 13)
+        hint(g);
     else
         keep(g, value[below(g, SK_COUNT(value))](g));
 }
 
+static bool left_out(const gen *g, uint64_t name)
+{
+    for (uint32_t k = 0; g->without && k < g->without->n; k++)
+        if (g->without->name[k] == name)
+            return true;
+    return false;
+}
+
+/* Each from numbers of its own, which start from its name: what stays does not
+ * change when another is left out, except that it may draw another argument. */
 static void statements(gen *g, uint32_t n)
 {
-    for (uint32_t k = 0; k < n && g->budget; k++) {
-        g->budget--;
+    for (uint32_t k = 0; k < n; k++) {
+        const uint64_t name = sk_rng_u64(&g->rng);
+        const sk_rng rest = g->rng;
+        if (left_out(g, name))
+            continue;
+        if (g->met && g->met->n < SK_RANDOM_NAMES)
+            g->met->name[g->met->n++] = name;
+        sk_rng_seed(&g->rng, name);
         statement(g);
+        g->rng = rest;
     }
 }
 
@@ -389,6 +382,9 @@ static void statements(gen *g, uint32_t n)
 static void prologue(gen *g)
 {
     sk_builder *const b = &g->b;
+    for (uint32_t op = 0; op < SK_OP_COUNT; op++)
+        if (sk_random_is_value_op(op))
+            g->value_op[g->nvalue_op++] = (uint8_t)op;
     g->in = sk_ir_param_ptr(b, "in", false);
     const sk_val out = sk_ir_param_ptr(b, "out", true);
     const sk_val n = sk_ir_param_u32(b, "n"), x = sk_ir_param_f32(b, "x");
@@ -432,43 +428,18 @@ static void epilogue(gen *g)
     }
 }
 
-sk_status sk_random_program(uint64_t seed, uint32_t w, uint32_t warps, uint32_t size,
-                            sk_arena *arena, sk_program **out, sk_err *err)
+sk_status sk_random_program(const sk_random_params *p, sk_arena *arena, sk_program **out,
+                            sk_err *err)
 {
-    gen g = {.w = w, .warps = warps, .budget = size};
-    sk_rng_seed(&g.rng, seed);
-    sk_ir_begin(&g.b, arena, "sk_random", w, warps);
+    gen g = {.w = p->w, .warps = p->warps, .without = p->without, .met = p->met};
+    char symbol[40];
+    (void)snprintf(symbol, sizeof symbol, "sk_random_%llu", (unsigned long long)p->seed);
+    sk_rng_seed(&g.rng, p->seed);
+    sk_ir_begin(&g.b, arena, symbol, p->w, p->warps);
+    if (g.met)
+        g.met->n = 0;
     prologue(&g);
-    statements(&g, size);
+    statements(&g, p->size);
     epilogue(&g);
     return sk_ir_finish(&g.b, out, err);
-}
-
-void sk_random_input(uint64_t seed, uint32_t in[SK_RANDOM_IN_WORDS])
-{
-    sk_rng rng;
-    sk_rng_seed(&rng, seed);
-    for (uint32_t k = 0; k < SK_RANDOM_IN_WORDS; k++) {
-        const float f = (float)sk_rng_normal(&rng);
-        const uint64_t x = sk_rng_u64(&rng);
-        in[k] = x >> 62 == 0 ? (uint32_t)x : (uint32_t)x & 0xff;
-        if (x >> 63)
-            memcpy(&in[k], &f, sizeof f);
-    }
-}
-
-sk_status sk_random_interpret(const sk_program *program, const uint32_t *in, uint32_t *out,
-                              uint32_t n, float x, sk_err *err)
-{
-    uint32_t scalar[4] = {0, 0, n, 0};
-    memcpy(&scalar[3], &x, sizeof x);
-    const sk_interp_buffer buffer[4] = {
-        {.data = (void *)(uintptr_t)in, .bytes = 4 * SK_RANDOM_IN_WORDS},
-        {.data = out, .bytes = 4 * SK_RANDOM_OUT_WORDS(program->warps)},
-    };
-    const sk_interp_args args = {.buffer = buffer,
-                                 .scalar = scalar,
-                                 .grid = {SK_RANDOM_BLOCKS, 1, 1},
-                                 .max_steps = 1u << 22};
-    return sk_interp_run(program, &args, err);
 }

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <ftw.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -24,6 +25,60 @@ sk_rng sk_test_rng(uint64_t fallback)
     sk_rng rng;
     sk_rng_seed(&rng, sk_test_seed(fallback));
     return rng;
+}
+
+uint32_t sk_test_cases(uint32_t fallback)
+{
+    const char *text = getenv("SK_CASES");
+    uint64_t cases = fallback;
+    if (text && !sk_parse_u64(text, 1, 1u << 30, &cases))
+        fail_msg("SK_CASES is not a number of cases: %s", text);
+    return (uint32_t)cases;
+}
+
+static const int fatal[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+static struct sigaction before[SK_COUNT(fatal)]; /* cmocka's, or a sanitizer's */
+static char repeat_line[200];
+
+/* Says which case it was, and leaves the rest to the handler before this one:
+ * what failed fails again. */
+static void say_line(int number)
+{
+    (void)!write(STDERR_FILENO, repeat_line, strlen(repeat_line));
+    (void)!write(STDERR_FILENO, "\n", 1);
+    for (size_t i = 0; i < SK_COUNT(fatal); i++)
+        if (fatal[i] == number)
+            (void)sigaction(number, &before[i], NULL);
+}
+
+const char *sk_test_repeat(uint64_t seed)
+{
+    const struct sigaction ours = {.sa_handler = say_line};
+    (void)snprintf(repeat_line, sizeof repeat_line, "SK_TEST_SEED=%llu SK_CASES=1 build/bin/%s",
+                   (unsigned long long)seed, program_invocation_short_name);
+    for (size_t i = 0; i < SK_COUNT(fatal); i++) {
+        struct sigaction now;
+        (void)sigaction(fatal[i], &ours, &now);
+        if (now.sa_handler != say_line)
+            before[i] = now;
+    }
+    return repeat_line;
+}
+
+void sk_test_shard(uint32_t *first, uint32_t *step)
+{
+    const char *text = getenv("SK_SHARD"), *slash = text ? strchr(text, '/') : NULL;
+    char left[16] = "";
+    uint64_t i = 0, n = 1;
+    if (slash && slash - text < (ptrdiff_t)sizeof left)
+        memcpy(left, text, (size_t)(slash - text));
+    if (text && (!slash || !sk_parse_u64(slash + 1, 1, 1024, &n)
+                 || !sk_parse_u64(left, 0, n - 1, &i)))
+        fail_msg("SK_SHARD is not i/n with i below n: %s", text);
+    if (text)
+        printf("shard %s (SK_SHARD)\n", text);
+    *first = (uint32_t)i;
+    *step = (uint32_t)n;
 }
 
 char *sk_test_dir(void)

@@ -29,6 +29,19 @@ uint64_t sk_test_seed(uint64_t fallback);
 /* A generator seeded with sk_test_seed(fallback). */
 sk_rng sk_test_rng(uint64_t fallback);
 
+/* How many cases by chance to try: $SK_CASES when set, else `fallback`, which is
+ * what every run of the tests can afford. Case k has the seed `seed + k`, so
+ * that SK_TEST_SEED and SK_CASES=1 repeat it alone. */
+uint32_t sk_test_cases(uint32_t fallback);
+
+/* The line that repeats the case of this seed alone. It is kept, and printed,
+ * too, when this process dies by a signal. */
+const char *sk_test_repeat(uint64_t seed);
+
+/* The cases of this process: k = first, first + step, ...; $SK_SHARD is i/n for
+ * the i-th of n processes, from 0. Prints what it is when it is set. */
+void sk_test_shard(uint32_t *first, uint32_t *step);
+
 /* A new empty folder under $TMPDIR or /tmp; fails the test when it cannot be
  * made. Free the name with sk_test_dir_remove, which deletes the folder and all
  * that is in it (links are deleted, never followed). NULL is fine. */
