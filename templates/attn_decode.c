@@ -8,9 +8,9 @@
  * A block is one work item: the pages of one list (or a part of them) for one
  * KV head. Per page: logits -> page softmax -> value product. Items that cover
  * a whole list write the output, others a partial (m, l, acc) that the merge
- * entry joins. Entries: decode, merge and, with lut_build = separate, tables.
- *
- * Partial, f32 words: [H][16] (m in log2, l, padding), then [H][Cp] acc. */
+ * entry joins. What is asked for at run time, LSE per query head and (m, l) per
+ * page, the item says: one kernel serves all. Entries: decode, merge and, with lut_build = separate, tables.
+ */
 #include <math.h>
 #include <string.h>
 
@@ -220,32 +220,45 @@ static sk_status build_tables(const sk_spec *spec, const sk_schedule *sched, con
     return sk_ir_finish(b, out, err);
 }
 
+/* The tables of a run: references, and their rows of page statistics. */
+typedef struct dec_tables {
+    sk_val refs, ml;
+    sk_val step, add; /* row of refs[i]: i * step + add */
+} dec_tables;
+
 /* One page of tier k, refs[i]. */
-static void decode_page(sk_dec *c, uint32_t k, sk_val refs, sk_val i, sk_val last, sk_val unit_add,
-                        sk_val lut)
+static void decode_page(sk_dec *c, uint32_t k, const dec_tables *t, sk_val i, sk_val last,
+                        sk_val unit_add, sk_val lut)
 {
     sk_builder *b = c->b;
     const uint32_t ahead = (uint32_t)c->sched->v[SK_T_prefetch];
-    const sk_val ref = sk_ir_ptr_add(b, refs, i, 8); /* tables may be larger than 4 GiB */
+    const sk_val ref = sk_ir_ptr_add(b, t->refs, i, 8); /* tables may be larger than 4 GiB */
     const sk_val unit = sk_add(c, sk_ir_ldu(b, SK_LD_U32, ref, c->zero, 0), unit_add);
     const sk_val count = sk_and(c, sk_ir_ldu(b, SK_LD_U32, ref, c->zero, 4), 0xffff);
     const sk_val page = sk_ir_name(b, sk_ir_ptr_add(b, c->arena, unit, SPHKV_UNIT_BYTES), "page");
     sk_val next = SK_NONE;
     if (ahead > 0) {
         const sk_val j = sk_ir_2(b, SK_OP_UMIN, sk_add(c, i, sk_k(c, ahead)), last);
-        const sk_val far = sk_ir_ldu(b, SK_LD_U32, sk_ir_ptr_add(b, refs, j, 8), c->zero, 0);
+        const sk_val far = sk_ir_ldu(b, SK_LD_U32, sk_ir_ptr_add(b, t->refs, j, 8), c->zero, 0);
         next = sk_ir_ptr_add(b, c->arena, sk_add(c, far, unit_add), SPHKV_UNIT_BYTES);
     }
+    const sk_val row = sk_add(c, sk_ir_2(b, SK_OP_MUL, i, t->step), t->add);
+    c->ml = sk_ir_ptr_add(b, t->ml, row, c->h * 8);
     sk_ir_if(b, sk_ir_2(b, SK_OP_NE, count, c->zero));
     sk_part_logits(c, k, page, count, lut, next);
     sk_part_softmax(c, k, count);
     sk_part_values(c, k, page, count, next);
+    sk_ir_else(b);
+    sk_part_empty_page(c);
     sk_ir_end(b);
 }
 
-static void decode_tiers(sk_dec *c, sk_val refs)
+static void decode_tiers(sk_dec *c, dec_tables *t)
 {
     sk_builder *b = c->b;
+    t->step = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_ML_STEP * 4);
+    t->add = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_ML_ADD * 4);
+    c->ml_wanted = sk_ir_2(b, SK_OP_NE, t->step, c->zero);
     const sk_val end =
         sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, (SK_ITEM_TIER + c->spec->ntiers) * 4);
     const sk_val last = sk_ir_2(b, SK_OP_SUB, end, sk_k(c, 1));
@@ -261,7 +274,7 @@ static void decode_tiers(sk_dec *c, sk_val refs)
         sk_ir_if(b, sk_ir_2(b, SK_OP_ULT, lo, hi));
         if (coded && fused) sk_part_tables(c, k, lut);
         const sk_val i = sk_ir_for(b, lo, hi, 1);
-        decode_page(c, k, refs, i, last, unit_add, lut);
+        decode_page(c, k, t, i, last, unit_add, lut);
         sk_ir_end(b);
         sk_ir_end(b);
     }
@@ -279,50 +292,6 @@ static void decode_clear(sk_dec *c)
     sk_ir_end(b);
 }
 
-/* acc of one head over l. */
-typedef struct final_row {
-    uint32_t h;
-    sk_val inv;
-} final_row;
-
-static sk_val final_channels(sk_dec *c, const void *of, sk_val at)
-{
-    const final_row *r = of;
-    const sk_val x = sk_ir_ldv(c->b, SK_LD_F32, c->acc, at, r->h * c->cp * 4);
-    return sk_ir_2(c->b, SK_OP_FMUL, x, r->inv);
-}
-
-/* The whole list: out = acc / l, 0 for an empty one. */
-static void decode_final(sk_dec *c, sk_val out, sk_val out_stride)
-{
-    sk_builder *b = c->b;
-    sk_val row =
-        sk_ir_ptr_add(b, out, sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_OUT * 4), 1);
-    for (uint32_t h = 0; h < c->h; h++) {
-        const sk_val l = sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, c->stat_l + h * 4);
-        const sk_val some = sk_ir_2(b, SK_OP_FLT, sk_ir_f32(b, 0.0f), l);
-        const sk_val inv = sk_sel(c, some, sk_ir_2(b, SK_OP_FDIV, sk_ir_f32(b, 1.0f), l),
-                                  sk_ir_f32(b, 0.0f));
-        sk_part_out(c, row, final_channels, &(final_row){h, inv});
-        if (h + 1 < c->h) row = sk_ir_ptr_add(b, row, out_stride, 1);
-    }
-}
-
-static void decode_partial(sk_dec *c, sk_val partials, sk_val slot)
-{
-    sk_builder *b = c->b;
-    const sk_val to = sk_ir_ptr_add(b, partials, slot, c->h * (16 + c->cp) * 4);
-    for (uint32_t h = 0; h < c->h; h++)
-        for (uint32_t k = 0; k < 2; k++) {
-            const uint32_t from = (k ? c->stat_l : c->stat_m) + h * 4;
-            sk_ir_stu(b, to, c->zero, (h * 16 + k) * 4,
-                      sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, from));
-        }
-    const sk_val at = sk_mul(c, sk_ir_for(b, c->zero, sk_k(c, c->h * c->cp), c->w), 4);
-    sk_ir_stv(b, to, at, c->h * 64, sk_ir_ldv(b, SK_LD_F32, c->acc, at, 0));
-    sk_ir_end(b);
-}
-
 static sk_status build_decode(const sk_spec *spec, const sk_schedule *sched, const char *symbol,
                               sk_arena *arena, sk_program **out, sk_err *err)
 {
@@ -332,10 +301,12 @@ static sk_status build_decode(const sk_spec *spec, const sk_schedule *sched, con
     dec_init(c, b, spec, sched);
     dec_params(c, false);
     c->arena = sk_ir_param_ptr(b, "arena", false);
-    const sk_val refs = sk_ir_param_ptr(b, "refs", false);
-    const sk_val to = sk_ir_param_ptr(b, "out", true);
-    const sk_val out_stride = sk_ir_param_u32(b, "out_head_bytes");
-    const sk_val partials = sk_ir_param_ptr(b, "partials", true);
+    dec_tables tables = {.refs = sk_ir_param_ptr(b, "refs", false)};
+    sk_dec_outputs to = {.out = sk_ir_param_ptr(b, "out", true)};
+    to.out_stride = sk_ir_param_u32(b, "out_head_bytes");
+    to.partials = sk_ir_param_ptr(b, "partials", true);
+    to.lse = sk_ir_param_ptr(b, "lse", true);
+    tables.ml = sk_ir_param_ptr(b, "page_ml", true);
     const bool fused = sched->v[SK_T_lut_build] == SK_LUT_FUSED;
     const bool rows = fused && uses_rows(spec, sched);
     dec_scratch(c, rows);
@@ -348,13 +319,8 @@ static sk_status build_decode(const sk_spec *spec, const sk_schedule *sched, con
     c->stat = sk_ir_name(b, sk_ir_shared(b, c->h * 16), "stat");
     sk_part_query(c, rows);
     decode_clear(c);
-    decode_tiers(c, refs);
-    const sk_val slot = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_PARTIAL * 4);
-    sk_ir_if(b, sk_ir_2(b, SK_OP_EQ, slot, sk_k(c, SK_ITEM_FINAL)));
-    decode_final(c, to, out_stride);
-    sk_ir_else(b);
-    decode_partial(c, partials, slot);
-    sk_ir_end(b);
+    decode_tiers(c, &tables);
+    sk_part_finish(c, &to);
     return sk_ir_finish(b, out, err);
 }
 

@@ -1,16 +1,14 @@
 /* attn_merge.c - joins the partials of one list: with m = max m_i and w_i =
  * exp2(m_i - m), out = sum w_i acc_i / sum w_i l_i, exactly the softmax over
- * all tokens (design, section 3). Partial layout: attn_decode.c. */
+ * all tokens (design, section 3), and its LSE where it is asked for. Partial
+ * layout: attn_finish.c. */
 #include <math.h>
 
 #include "decode.h"
 
-/* A job: byte offset of the output row, number of partials, their slots. */
-enum { JOB_OUT, JOB_COUNT, JOB_SLOTS };
-
 static sk_val job_partial(sk_dec *c, sk_val job, sk_val partials, sk_val i)
 {
-    const sk_val slot = sk_ir_ldu(c->b, SK_LD_U32, job, sk_mul(c, i, 4), JOB_SLOTS * 4);
+    const sk_val slot = sk_ir_ldu(c->b, SK_LD_U32, job, sk_mul(c, i, 4), SK_JOB_SLOTS * 4);
     return sk_ir_ptr_add(c->b, partials, slot, c->h * (16 + c->cp) * 4);
 }
 
@@ -34,7 +32,8 @@ static sk_val merge_channels(sk_dec *c, const void *of, sk_val at)
     return sk_ir_2(b, SK_OP_FMUL, sk_ir_get(b, acc), r->inv);
 }
 
-static void merge_head(sk_dec *c, sk_val job, sk_val n, sk_val partials, sk_val row, uint32_t h)
+/* Sum of a head's weights; largest logit into *top, weights into c->s. */
+static sk_val merge_weights(sk_dec *c, sk_val job, sk_val n, sk_val partials, uint32_t h, sk_val *top)
 {
     sk_builder *b = c->b;
     const sk_val m = sk_ir_var(b, SK_WARP, sk_ir_f32(b, -INFINITY));
@@ -54,7 +53,20 @@ static void merge_head(sk_dec *c, sk_val job, sk_val n, sk_val partials, sk_val 
     sk_ir_stu(b, c->s, sk_mul(c, i, 4), 0, w);
     sk_ir_set(b, l, sk_fma(c, w, li, sk_ir_get(b, l)));
     sk_ir_end(b);
-    const sk_val sum = sk_ir_get(b, l);
+    *top = sk_ir_get(b, m);
+    return sk_ir_get(b, l);
+}
+
+static void merge_head(sk_dec *c, sk_val job, sk_val n, sk_val partials, sk_val row, sk_val lse,
+                       uint32_t h)
+{
+    sk_builder *b = c->b;
+    sk_val m;
+    const sk_val sum = merge_weights(c, job, n, partials, h, &m);
+    const sk_val lse_at = sk_ir_ldu(b, SK_LD_U32, job, c->zero, SK_JOB_LSE * 4);
+    sk_ir_if(b, sk_ir_2(b, SK_OP_NE, lse_at, sk_k(c, SK_ITEM_NONE)));
+    sk_ir_stu(b, lse, lse_at, h * 4, sk_part_lse(c, m, sum));
+    sk_ir_end(b);
     const sk_val any = sk_ir_2(b, SK_OP_FLT, sk_ir_f32(b, 0.0f), sum);
     const sk_val inv =
         sk_sel(c, any, sk_ir_2(b, SK_OP_FDIV, sk_ir_f32(b, 1.0f), sum), sk_ir_f32(b, 0.0f));
@@ -83,13 +95,14 @@ sk_status sk_build_merge(const sk_spec *spec, const sk_schedule *sched, sk_arena
     const sk_val partials = sk_ir_param_ptr(b, "partials", false);
     const sk_val to = sk_ir_param_ptr(b, "out", true);
     const sk_val out_stride = sk_ir_param_u32(b, "out_head_bytes");
+    const sk_val lse = sk_ir_param_ptr(b, "lse", true);
     c->zero = sk_ir_u32(b, 0);
     c->lane = sk_ir_lane(b);
     c->s = sk_ir_name(b, sk_ir_shared(b, 1024 * 4), "weights"); /* parts <= 1024 */
-    const sk_val n = sk_ir_ldu(b, SK_LD_U32, job, c->zero, JOB_COUNT * 4);
-    sk_val row = sk_ir_ptr_add(b, to, sk_ir_ldu(b, SK_LD_U32, job, c->zero, JOB_OUT * 4), 1);
+    const sk_val n = sk_ir_ldu(b, SK_LD_U32, job, c->zero, SK_JOB_COUNT * 4);
+    sk_val row = sk_ir_ptr_add(b, to, sk_ir_ldu(b, SK_LD_U32, job, c->zero, SK_JOB_OUT * 4), 1);
     for (uint32_t h = 0; h < c->h; h++) {
-        merge_head(c, job, n, partials, row, h);
+        merge_head(c, job, n, partials, row, lse, h);
         if (h + 1 < c->h) row = sk_ir_ptr_add(b, row, out_stride, 1);
     }
     return sk_ir_finish(b, out, err);

@@ -40,7 +40,7 @@ static attn_space attn_space_of(const sk_image *image)
                          ? align64(sk_dec_lut_total(spec, &image->schedule))
                          : 0;
     a.job = a.tables + a.tables_bytes;
-    a.job_bytes = align64((2 + 2 * (size_t)parts) * 4);
+    a.job_bytes = align64((SK_JOB_SLOTS + 2 * (size_t)parts) * 4);
     a.part_bytes = a.job + a.job_bytes;
     a.total = a.scratch + parts * a.part_bytes;
     return a;
@@ -148,6 +148,36 @@ static sk_status check_words(const attn_run *r, sk_err *err)
     return SPHKV_OK;
 }
 
+/* 0 when not wanted. */
+static uint64_t lse_extent(const attn_run *r)
+{
+    if (r->a.lse == NULL || r->a.batch == 0) return 0;
+    return ((uint64_t)(r->a.batch - 1) * r->a.lse_stride_seq + r->heads) * 4;
+}
+
+/* Rows of page statistics that a reference has: one per KV head it serves. */
+static uint32_t ml_step(const attn_run *r)
+{
+    if (r->a.page_ml == NULL) return 0;
+    return r->a.table.lists_per_seq == 1 ? r->kv_heads : 1;
+}
+
+static uint64_t ml_rows(const attn_run *r)
+{
+    return (uint64_t)r->a.table.indptr[r->a.table.lists] * ml_step(r);
+}
+
+static sk_status check_statistics(const attn_run *r, sk_err *err)
+{
+    if (lse_extent(r) > UINT32_MAX) /* offsets are 32 bits, and rows are */
+        return sk_fail(err, SPHKV_EINVAL, "lse spans 4 GiB or more");
+    if (ml_rows(r) > UINT32_MAX)
+        return sk_fail(err, SPHKV_EINVAL, "page_ml: more than 2^32 references times KV heads");
+    if ((uintptr_t)r->a.lse % 4 != 0 || (uintptr_t)r->a.page_ml % 4 != 0)
+        return sk_fail(err, SPHKV_EINVAL, "lse or page_ml is not aligned to its elements");
+    return SPHKV_OK;
+}
+
 static sk_status check_buffers(const attn_run *r, sk_err *err)
 {
     const sk_spec *spec = &r->image->spec;
@@ -191,6 +221,7 @@ static sk_status attn_prepare(attn_run *r, const sk_image *image, const void *ar
     if (a->q_stride_seq == 0) a->q_stride_seq = r->heads * spec->d;
     if (a->out_stride_head == 0) a->out_stride_head = spec->dv;
     if (a->out_stride_seq == 0) a->out_stride_seq = r->heads * spec->dv;
+    if (a->lse_stride_seq == 0) a->lse_stride_seq = r->heads;
     for (uint32_t i = 0; i < spec->ntiers; i++) {
         sk_page_layout lay;
         sk_page_layout_get(spec, i, &lay);
@@ -198,6 +229,7 @@ static sk_status attn_prepare(attn_run *r, const sk_image *image, const void *ar
     }
     st = check_buffers(r, err);
     if (st == SPHKV_OK) st = check_table(r, err);
+    if (st == SPHKV_OK && a->table.lists > 0) st = check_statistics(r, err);
     r->base = a->workspace;
     return st;
 }
@@ -215,6 +247,13 @@ static uint32_t out_offset(const attn_run *r, uint32_t v)
     const uint32_t seq = v / r->kv_heads, head = v % r->kv_heads;
     const uint32_t row = head * r->image->spec.heads_per_kv;
     return (seq * r->a.out_stride_seq + row * r->a.out_stride_head) * out_bytes(r);
+}
+
+static uint32_t lse_offset(const attn_run *r, uint32_t v)
+{
+    if (r->a.lse == NULL) return SK_ITEM_NONE;
+    const uint32_t row = v % r->kv_heads * r->image->spec.heads_per_kv;
+    return (v / r->kv_heads * r->a.lse_stride_seq + row) * 4;
 }
 
 static void common_slots(const attn_run *r, sk_call *call, const uint32_t *item, uint8_t *tables)
@@ -244,6 +283,8 @@ static sk_status run_item(const attn_run *r, const uint32_t *item, uint32_t part
     sk_call_u32(&call, a->out_stride_head * out_bytes(r));
     sk_call_ptr(&call, r->base + r->space.partials,
                 2 * (size_t)r->image->maxima.parts * r->space.partial_bytes);
+    sk_call_ptr(&call, a->lse, lse_extent(r));
+    sk_call_ptr(&call, a->page_ml, ml_rows(r) * r->image->spec.heads_per_kv * 8);
     return sk_image_call(r->image, SK_DEC_DECODE, &call, 0, err);
 }
 
@@ -262,6 +303,9 @@ static sk_status run_pair(const attn_run *r, uint32_t v, uint32_t lo, uint32_t h
     item[SK_ITEM_OUT] = out_offset(r, v);
     item[SK_ITEM_HEAD] = head;
     item[SK_ITEM_PARTIAL] = slot;
+    item[SK_ITEM_LSE] = lse_offset(r, v);
+    item[SK_ITEM_ML_STEP] = ml_step(r);
+    item[SK_ITEM_ML_ADD] = shared ? head : 0;
     uint32_t i = first + lo;
     for (uint32_t k = 0; k < spec->ntiers; k++) {
         item[SK_ITEM_TIER + k] = i;
@@ -317,13 +361,14 @@ static sk_status merge_pair(const attn_run *r, uint32_t v, uint64_t at, uint32_t
 {
     uint32_t *job = (uint32_t *)(void *)(part_space(r, part) + r->space.job);
     uint32_t count = 0;
-    job[0] = out_offset(r, v);
+    job[SK_JOB_OUT] = out_offset(r, v);
+    job[SK_JOB_LSE] = lse_offset(r, v);
     for (uint32_t i = 0; i < parts; i++) {
         const uint64_t lo = share_begin(r, i, parts), hi = share_begin(r, i + 1, parts);
         const uint64_t from = at > lo ? at : lo, to = at + n < hi ? at + n : hi;
-        if (from < to) job[2 + count++] = 2 * i + (at < lo ? 0 : 1);
+        if (from < to) job[SK_JOB_SLOTS + count++] = 2 * i + (at < lo ? 0 : 1);
     }
-    job[1] = count;
+    job[SK_JOB_COUNT] = count;
     const sphkv_attn_args *a = &r->a;
     sk_call call = {.shared = part_space(r, part)};
     sk_call_ptr(&call, job, r->space.job_bytes);
@@ -331,6 +376,7 @@ static sk_status merge_pair(const attn_run *r, uint32_t v, uint64_t at, uint32_t
                 2 * (size_t)r->image->maxima.parts * r->space.partial_bytes);
     sk_call_ptr(&call, a->out, out_extent(r));
     sk_call_u32(&call, a->out_stride_head * out_bytes(r));
+    sk_call_ptr(&call, a->lse, lse_extent(r));
     return sk_image_call(r->image, SK_DEC_MERGE, &call, 0, err);
 }
 

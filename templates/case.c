@@ -45,6 +45,11 @@ uint32_t sk_case_written(const sk_case *c)
     return b[SK_BUF_OUT].base ? SK_BUF_OUT : b[SK_BUF_DST].base ? SK_BUF_DST : SK_BUF_ARENA;
 }
 
+static bool is_written(const sk_case *c, uint32_t buffer)
+{
+    return buffer == sk_case_written(c) || buffer == SK_BUF_LSE || buffer == SK_BUF_ML;
+}
+
 sk_status sk_case_remember(sk_case *c, sk_err *err)
 {
     sk_case_state *s = sk_case_state_of(c);
@@ -75,7 +80,7 @@ static void remember_inputs(sk_case *c)
 {
     sk_case_state *s = sk_case_state_of(c);
     for (uint32_t i = 0; i < SK_BUF_COUNT; i++)
-        if (s->copy[0].buf[i].base && i != sk_case_written(c))
+        if (s->copy[0].buf[i].base && !is_written(c, i))
             s->sum[i] = sk_case_buffer_sum(&s->copy[0].buf[i]);
 }
 
@@ -162,6 +167,8 @@ void sk_case_free(sk_case *c)
         sk_free(s->before);
         sk_free(s->ref);
         sk_free(s->mag);
+        sk_free(s->lse);
+        sk_free(s->page_ml);
         sk_free(s->out_f32);
     }
     sk_free(s);
@@ -190,11 +197,14 @@ const void *sk_case_args(const sk_case *c, uint32_t copy)
 void sk_case_poison(sk_case *c, uint32_t copy)
 {
     const sk_case_state *s = sk_case_state_of(c);
-    sk_case_buffer *b = &s->copy[copy].buf[sk_case_written(c)];
-    if (s->before)
-        memcpy(b->data, s->before, b->bytes);
-    else
-        memset(b->data, SK_CASE_POISON, b->bytes);
+    for (uint32_t i = 0; i < SK_BUF_COUNT; i++) {
+        sk_case_buffer *b = &s->copy[copy].buf[i];
+        if (!is_written(c, i) || !b->base) continue;
+        if (s->before)
+            memcpy(b->data, s->before, b->bytes);
+        else
+            memset(b->data, SK_CASE_POISON, b->bytes);
+    }
 }
 
 uint8_t *sk_case_result(const sk_case *c, uint32_t copy, size_t *bytes)
@@ -230,7 +240,8 @@ const float *sk_case_output(const sk_case *c, uint32_t copy, size_t *count)
 sk_status sk_case_intact(const sk_case *c, uint32_t copy, sk_err *err)
 {
     static const char *const names[SK_BUF_COUNT] = {
-        "arena", "destination arena", "codebook", "q or k", "v", "out", "index", "list"};
+        "arena", "destination arena", "codebook", "q or k", "v",
+        "out",   "lse",               "page_ml",  "index",  "list"};
     const sk_case_state *s = sk_case_state_of(c);
     for (uint32_t i = 0; i < SK_BUF_COUNT; i++) {
         const sk_case_buffer *b = &s->copy[copy].buf[i];

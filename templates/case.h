@@ -85,10 +85,18 @@ size_t sk_case_outputs(const sk_spec *spec, const sk_shape *shape);
 uint8_t *sk_case_result(const sk_case *c, uint32_t copy, size_t *bytes);
 const uint8_t *sk_case_before(const sk_case *c);
 
-/* Double references, on the same args structs. out [batch][heads][Dv]; mag
- * (may be NULL), same shape: sum over tokens of p |v|. */
+/* What the double reference of attn_decode fills; each array may be NULL. */
+typedef struct sk_attn_truth {
+    double *out;      /* [batch][heads][Dv] */
+    double *mag;      /* the same: sum over tokens of p |v| */
+    double *lse;      /* [batch][heads] */
+    double *page_ml;  /* as in sphkv.h; only pairs of pages that are in a list */
+    double max_logit; /* of |logit| */
+} sk_attn_truth;
+
+/* Double references, on the same args structs. */
 sk_status sk_attn_reference(const sk_spec *spec, const sphkv_attn_args *args, uint32_t kv_heads,
-                            double *out, double *mag, double *max_logit, sk_err *err);
+                            sk_attn_truth *truth, sk_err *err);
 /* One page coded in double (ties to the lowest index), the plain meaning of
  * kv_encode: k [count][D], v [count][Dv] already rounded to the dense source. */
 void sk_encode_page_ref(const sk_spec *spec, uint32_t tier_slot, const double *k, const double *v,

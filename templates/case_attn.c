@@ -258,6 +258,25 @@ static void fill_queries(attn_fill *f)
     }
 }
 
+/* What is asked for beside the output changes with the input; timed runs ask for
+ * nothing, as most calls of an engine do. */
+static bool asks_lse(const sk_case_params *p)
+{
+    return !p->quick_fill && p->input != SK_IN_EXTREME;
+}
+
+static bool asks_page_ml(const sk_case_params *p)
+{
+    return asks_lse(p) && p->input != SK_IN_PEAKY;
+}
+
+size_t sk_case_ml_bytes(const sk_case *c)
+{
+    const sk_case_state *s = sk_case_state_of(c);
+    const size_t rows = c->p.lists_per_seq == 1 ? s->kv_heads : 1;
+    return (s->pages + 2 * s->first_ref) * rows * c->p.spec.heads_per_kv * 2 * sizeof(float);
+}
+
 /* ---- the whole --------------------------------------------------------------- */
 
 static sk_status attn_buffers(sk_case *c, uint64_t units, sk_err *err)
@@ -271,6 +290,7 @@ static sk_status attn_buffers(sk_case *c, uint64_t units, sk_err *err)
     a->q_stride_seq = s->heads * a->q_stride_head + 2 * gap;
     a->out_stride_head = spec->dv + gap;
     a->out_stride_seq = s->heads * a->out_stride_head + 2 * gap;
+    a->lse_stride_seq = s->heads + gap;
     a->scale = case_scale(p);
     uint64_t lists = (uint64_t)p->shape.batch * p->lists_per_seq;
     const uint64_t bytes[SK_BUF_COUNT] = {
@@ -280,6 +300,8 @@ static sk_status attn_buffers(sk_case *c, uint64_t units, sk_err *err)
             (uint64_t)p->shape.batch * a->q_stride_seq * sk_case_dtype_bytes(spec->q_dtype),
         [SK_BUF_OUT] =
             (uint64_t)p->shape.batch * a->out_stride_seq * sk_case_dtype_bytes(spec->out_dtype),
+        [SK_BUF_LSE] = asks_lse(p) ? (uint64_t)p->shape.batch * a->lse_stride_seq * 4 : 0,
+        [SK_BUF_ML] = asks_page_ml(p) ? sk_case_ml_bytes(c) : 0,
         [SK_BUF_INDEX] = (lists + 1) * sizeof(uint32_t),
         [SK_BUF_LIST] = (s->pages + 2 * s->first_ref) * sizeof(uint64_t),
     };
@@ -321,6 +343,8 @@ static void attn_args(sk_case *c, uint32_t copy)
     a->batch = c->p.shape.batch;
     a->q = b[SK_BUF_Q].data;
     a->out = b[SK_BUF_OUT].data;
+    a->lse = (float *)(void *)b[SK_BUF_LSE].data;
+    a->page_ml = (float *)(void *)b[SK_BUF_ML].data;
     a->arena = b[SK_BUF_ARENA].data;
     a->arena_bytes = b[SK_BUF_ARENA].bytes;
     a->codebook = b[SK_BUF_BOOK].data;

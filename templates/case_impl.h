@@ -33,6 +33,8 @@ enum {
     SK_BUF_Q,     /* attn: queries; append: rows of K */
     SK_BUF_V,     /* append: rows of V */
     SK_BUF_OUT,   /* attn */
+    SK_BUF_LSE,   /* attn, where asked for */
+    SK_BUF_ML,    /* attn, where asked for: page statistics */
     SK_BUF_INDEX, /* attn: indptr */
     SK_BUF_LIST,  /* attn: refs, with some that no list names; append, encode: items */
     SK_BUF_COUNT
@@ -65,6 +67,7 @@ typedef struct sk_case_state {
     uint8_t *before;               /* append, encode: the written arena, poisoned */
     uint64_t sum[SK_BUF_COUNT];    /* of what is only read; 0 = not checked */
     double *ref, *mag;             /* attn, after the first judgement */
+    double *lse, *page_ml;         /* the same; page_ml: NaN where no list has the page */
     double max_logit;
     float *out_f32;                /* attn: sk_case_output */
 } sk_case_state;
@@ -128,6 +131,11 @@ static inline uint32_t sk_case_dtype_bytes(uint32_t dtype) { return dtype == SPH
 
 sk_status sk_case_judge_attn(const sk_case *c, uint32_t copy, double *error, double *bound,
                              sk_err *err);
+/* LSE and page statistics, those that the case asks for, after the reference is
+ * made. Each by its worst element: an error of a logarithm is absolute. */
+sk_status sk_case_judge_sums(const sk_case *c, uint32_t copy, sk_err *err);
+/* Bytes of page statistics of a case (those nobody asks for too). */
+size_t sk_case_ml_bytes(const sk_case *c);
 sk_status sk_case_judge_append(const sk_case *c, uint32_t copy, double *error, double *bound,
                                sk_err *err);
 sk_status sk_case_judge_encode(const sk_case *c, uint32_t copy, double *error, double *bound,

@@ -13,18 +13,29 @@ static sk_status make_reference(const sk_case *c, sk_err *err)
     sk_case_state *s = sk_case_state_of(c);
     size_t n = (size_t)c->p.shape.batch * s->heads * c->p.spec.dv;
     if (s->ref) return SPHKV_OK;
-    double *ref = sk_malloc(n * sizeof *ref), *mag = sk_malloc(n * sizeof *mag);
-    sk_status st = ref && mag ? SPHKV_OK : sk_fail(err, SPHKV_ENOMEM, "no memory for a reference");
+    size_t ml = sk_case_ml_bytes(c) / sizeof(float);
+    sk_attn_truth t = {.out = sk_malloc(n * sizeof *t.out), .mag = sk_malloc(n * sizeof *t.mag)};
+    t.lse = sk_malloc(n / c->p.spec.dv * sizeof *t.lse);
+    t.page_ml = sk_malloc((ml + 1) * sizeof *t.page_ml);
+    sk_status st = SPHKV_OK;
+    if (!t.out || !t.mag || !t.lse || !t.page_ml)
+        st = sk_fail(err, SPHKV_ENOMEM, "no memory for a reference");
+    for (size_t i = 0; i < ml && st == SPHKV_OK; i++)
+        t.page_ml[i] = (double)NAN;
     if (st == SPHKV_OK)
-        st = sk_attn_reference(&c->p.spec, &c->args.attn[0], s->kv_heads, ref, mag, &s->max_logit,
-                               err);
+        st = sk_attn_reference(&c->p.spec, &c->args.attn[0], s->kv_heads, &t, err);
     if (st != SPHKV_OK) {
-        sk_free(ref);
-        sk_free(mag);
+        sk_free(t.out);
+        sk_free(t.mag);
+        sk_free(t.lse);
+        sk_free(t.page_ml);
         return st;
     }
-    s->ref = ref;
-    s->mag = mag;
+    s->max_logit = t.max_logit;
+    s->ref = t.out;
+    s->mag = t.mag;
+    s->lse = t.lse;
+    s->page_ml = t.page_ml;
     return SPHKV_OK;
 }
 
@@ -82,6 +93,7 @@ sk_status sk_case_judge_attn(const sk_case *c, uint32_t copy, double *error, dou
     uint32_t worst = 0, rows = c->p.shape.batch * s->heads;
     sk_status st = make_reference(c, err);
     if (st == SPHKV_OK) st = check_gaps(c, copy, err);
+    if (st == SPHKV_OK) st = sk_case_judge_sums(c, copy, err);
     if (st != SPHKV_OK) return st;
     for (uint32_t r = 0; r < rows; r++) {
         double e = row_error(c, copy, r / s->heads, r % s->heads);

@@ -6,7 +6,7 @@
  *   part_softmax.c  page softmax: probabilities, factors, running (m, l)
  *   part_value.c    probabilities times values into acc[head][channel]
  *   part_prefetch.c the lines of a later page, spread over logits and values
- *   part_out.c      rows of the output in its dtype
+ *   part_out.c      rows of the output in its dtype (attn_finish.c: the end of an item)
  *
  * Scratch of one block (f32 unless said otherwise), H = heads_per_kv:
  *   qs   [H][D]      q * scale * log2(e): all logits are in units of log2
@@ -32,9 +32,18 @@ enum {
     SK_ITEM_TIER,     /* tier k covers refs [item[TIER+k], item[TIER+k+1]) */
     SK_ITEM_UNITS = SK_ITEM_TIER + SPHKV_MAX_TIERS + 1, /* per tier, arena units to
                          add to a page: the sub-page of shared lists */
-    SK_ITEM_WORDS = 16
+    SK_ITEM_LSE = SK_ITEM_UNITS + SPHKV_MAX_TIERS, /* byte offset of the first query
+                         head's LSE, or SK_ITEM_NONE */
+    SK_ITEM_ML_STEP,  /* rows of page statistics a reference has; 0: not wanted */
+    SK_ITEM_ML_ADD,   /* which of them is this KV head's */
+    SK_ITEM_WORDS
 };
 #define SK_ITEM_FINAL 0xffffffffu
+#define SK_ITEM_NONE 0xffffffffu
+
+/* The merge job: byte offset of the first output row, byte offset of the first
+ * LSE or SK_ITEM_NONE, number of partials, their slots. */
+enum { SK_JOB_OUT, SK_JOB_LSE, SK_JOB_COUNT, SK_JOB_SLOTS };
 
 /* The entries, in order. */
 enum { SK_DEC_DECODE, SK_DEC_MERGE, SK_DEC_LUT };
@@ -51,6 +60,7 @@ typedef struct sk_dec {
     sk_val scale;
     sk_val qs, qt, lut, off, rad, s, acc, stat;        /* scratch addresses */
     sk_val zero, lane;         /* u32 0; lane index */
+    sk_val ml_wanted, ml;      /* whether page statistics are; where this page's go */
 } sk_dec;
 
 /* The form a tier's keys are looked up in, given schedule and target width. */
@@ -72,6 +82,10 @@ void sk_part_tables(sk_dec *c, uint32_t tier_slot, sk_val lut);
 void sk_part_logits(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk_val lut,
                     sk_val next);
 void sk_part_softmax(sk_dec *c, uint32_t tier_slot, sk_val count);
+/* The statistics of a page without tokens. */
+void sk_part_empty_page(sk_dec *c);
+/* LSE in natural-log units from a running pair in log2; no tokens: -inf. */
+sk_val sk_part_lse(sk_dec *c, sk_val m, sk_val l);
 void sk_part_values(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk_val next);
 /* Prefetch (part_prefetch.c): the logits ask for the first part of the page
  * `next` in equal shares, one a step of their innermost outer loop, the values
@@ -94,6 +108,11 @@ uint32_t sk_dec_token_block(const sk_spec *spec, const sk_schedule *sched, uint3
 typedef sk_val sk_out_channels(sk_dec *c, const void *of, sk_val at);
 /* Stores a row of Dv channels at `row` in the output's dtype. */
 void sk_part_out(sk_dec *c, sk_val row, sk_out_channels *channels, const void *of);
+/* The end of an item (attn_finish.c): its list's rows, or a partial. */
+typedef struct sk_dec_outputs {
+    sk_val out, out_stride, partials, lse;
+} sk_dec_outputs;
+void sk_part_finish(sk_dec *c, const sk_dec_outputs *to);
 
 /* The merge entry: partials of one list into its output rows. */
 sk_status sk_build_merge(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena,

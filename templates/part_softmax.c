@@ -4,12 +4,17 @@
  *   beta  = exp2(m_page - m_new)  for this page
  * are kept. Probabilities are relative to the page's own maximum, so that
  * their 16-bit form (prob = i16) always uses its full range. They are packed
- * in place: pair k of a head lies at word k of its row of s. */
+ * in place: pair k of a head lies at word k of its row of s.
+ *
+ * A caller who asks gets each page's own pair, m in natural-log units, for the
+ * cost of one branch per page and four heads; what leaves the kernel is in
+ * natural logarithms, what stays inside in log2. */
 #include "decode.h"
 
 #include <math.h>
 
 #define PROB16_ONE 32767.0f
+#define LN_2 0.69314718f
 
 bool sk_dec_prob16(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
 {
@@ -117,6 +122,36 @@ static void update(sk_dec *c, uint32_t h, sk_val m_page, sk_val l_page, bool i16
     sk_ir_stu(b, c->stat, c->zero, c->stat_beta + h * 4, beta);
 }
 
+/* The pairs of the heads h0 .. h0+hn-1 of the page at work. */
+static void page_statistics(sk_dec *c, uint32_t h0, uint32_t hn, const sk_val *m, const sk_val *l)
+{
+    sk_builder *b = c->b;
+    sk_ir_if(b, c->ml_wanted);
+    for (uint32_t h = 0; h < hn; h++) {
+        sk_ir_stu(b, c->ml, c->zero, (h0 + h) * 8, sk_ir_2(b, SK_OP_FMUL, m[h], sk_ir_f32(b, LN_2)));
+        sk_ir_stu(b, c->ml, c->zero, (h0 + h) * 8 + 4, l[h]);
+    }
+    sk_ir_end(b);
+}
+
+void sk_part_empty_page(sk_dec *c)
+{
+    sk_val m[SPHKV_MAX_HEADS_PER_KV], l[SPHKV_MAX_HEADS_PER_KV];
+    for (uint32_t h = 0; h < c->h; h++) {
+        m[h] = sk_ir_f32(c->b, -INFINITY);
+        l[h] = sk_ir_f32(c->b, 0.0f);
+    }
+    page_statistics(c, 0, c->h, m, l);
+}
+
+sk_val sk_part_lse(sk_dec *c, sk_val m, sk_val l)
+{
+    sk_builder *b = c->b;
+    const sk_val log2_sum = sk_ir_2(b, SK_OP_FADD, m, sk_ir_1(b, SK_OP_LOG2, l));
+    return sk_sel(c, sk_ir_2(b, SK_OP_FLT, sk_ir_f32(b, 0.0f), l),
+                  sk_ir_2(b, SK_OP_FMUL, log2_sum, sk_ir_f32(b, LN_2)), sk_ir_f32(b, -INFINITY));
+}
+
 static void softmax_heads(sk_dec *c, sk_val limit, sk_val count, bool full, bool i16)
 {
     for (uint32_t h0 = 0; h0 < c->h; h0 += HEAD_TILE) {
@@ -124,6 +159,7 @@ static void softmax_heads(sk_dec *c, sk_val limit, sk_val count, bool full, bool
         sk_val m[HEAD_TILE], l[HEAD_TILE];
         page_max(c, h0, hn, limit, count, full, m);
         page_exp(c, h0, hn, m, limit, count, full, i16, l);
+        page_statistics(c, h0, hn, m, l);
         for (uint32_t h = 0; h < hn; h++) update(c, h0 + h, m[h], l[h], i16);
     }
 }

@@ -19,7 +19,8 @@ typedef struct attn_ref {
     const sk_spec *spec;
     const sphkv_attn_args *args;
     uint32_t kv_heads, heads;
-    double scale, max_logit;
+    double scale;
+    sk_attn_truth *truth;
     double *k, *v;            /* one decoded page */
     double *q;                /* [heads_per_kv][D] */
     double *sums;             /* acc and mag of the rows of one KV head */
@@ -58,17 +59,26 @@ static void row_add(const attn_ref *r, row_state *row, double logit, const doubl
     }
 }
 
-static void page_add(attn_ref *r, row_state *rows, uint32_t tokens)
+/* ml: pairs (m, l) of this page, [heads_per_kv][2], or NULL. */
+static void page_add(attn_ref *r, row_state *rows, uint32_t tokens, double *ml)
 {
-    for (uint32_t h = 0; h < r->spec->heads_per_kv; h++)
+    for (uint32_t h = 0; h < r->spec->heads_per_kv; h++) {
+        double m = -(double)INFINITY, l = 0;
         for (uint32_t t = 0; t < tokens; t++) {
             const double *q = r->q + (size_t)h * r->spec->d, *k = r->k + (size_t)t * r->spec->d;
             double dot = 0;
             for (uint32_t i = 0; i < r->spec->d; i++)
                 dot += q[i] * k[i];
-            r->max_logit = fmax(r->max_logit, fabs(r->scale * dot));
-            row_add(r, &rows[h], r->scale * dot, r->v + (size_t)t * r->spec->dv);
+            dot *= r->scale;
+            r->truth->max_logit = fmax(r->truth->max_logit, fabs(dot));
+            row_add(r, &rows[h], dot, r->v + (size_t)t * r->spec->dv);
+            l = dot > m ? l * exp(m - dot) + 1 : l + exp(dot - m);
+            m = fmax(m, dot);
         }
+        if (!ml) continue;
+        ml[2 * h] = m;
+        ml[2 * h + 1] = l;
+    }
 }
 
 static sk_status decode_page(attn_ref *r, uint64_t ref, uint32_t kv_head, sk_err *err)
@@ -89,9 +99,19 @@ static sk_status decode_page(attn_ref *r, uint64_t ref, uint32_t kv_head, sk_err
     return SPHKV_OK;
 }
 
+static void row_put(const attn_ref *r, size_t row, const row_state *state)
+{
+    const sk_attn_truth *to = r->truth;
+    uint32_t dv = r->spec->dv;
+    for (uint32_t c = 0; c < dv; c++) {
+        if (to->out) to->out[row * dv + c] = state->l > 0 ? state->acc[c] / state->l : 0;
+        if (to->mag) to->mag[row * dv + c] = state->l > 0 ? state->mag[c] / state->l : 0;
+    }
+    if (to->lse) to->lse[row] = state->l > 0 ? state->m + log(state->l) : -(double)INFINITY;
+}
+
 /* All query heads of one KV head of one sequence. */
-static sk_status one_kv_head(attn_ref *r, uint32_t seq, uint32_t kv_head, double *out, double *mag,
-                             sk_err *err)
+static sk_status one_kv_head(attn_ref *r, uint32_t seq, uint32_t kv_head, sk_err *err)
 {
     const sphkv_attn_args *a = r->args;
     uint32_t hpk = r->spec->heads_per_kv, d = r->spec->d, dv = r->spec->dv;
@@ -107,25 +127,24 @@ static sk_status one_kv_head(attn_ref *r, uint32_t seq, uint32_t kv_head, double
                 read_number(a->q, r->spec->q_dtype,
                             seq * stride_seq + (kv_head * hpk + h) * stride_head + i);
     }
-    uint32_t list = a->table.lists_per_seq == 1 ? seq : seq * r->kv_heads + kv_head;
+    bool shared = a->table.lists_per_seq == 1;
+    uint32_t list = shared ? seq : seq * r->kv_heads + kv_head;
     for (uint32_t i = a->table.indptr[list]; i < a->table.indptr[list + 1]; i++) {
         sk_status st = decode_page(r, a->table.refs[i], kv_head, err);
         if (st != SPHKV_OK) return st;
-        page_add(r, rows, sphkv_ref_tokens(a->table.refs[i]));
+        size_t pair = shared ? (size_t)i * r->kv_heads + kv_head : i;
+        page_add(r, rows, sphkv_ref_tokens(a->table.refs[i]),
+                 r->truth->page_ml ? r->truth->page_ml + pair * hpk * 2 : NULL);
     }
     for (uint32_t h = 0; h < hpk; h++)
-        for (uint32_t c = 0; c < dv; c++) {
-            size_t to = ((size_t)seq * r->heads + kv_head * hpk + h) * dv + c;
-            out[to] = rows[h].l > 0 ? rows[h].acc[c] / rows[h].l : 0;
-            if (mag) mag[to] = rows[h].l > 0 ? rows[h].mag[c] / rows[h].l : 0;
-        }
+        row_put(r, (size_t)seq * r->heads + kv_head * hpk + h, &rows[h]);
     return SPHKV_OK;
 }
 
 sk_status sk_attn_reference(const sk_spec *spec, const sphkv_attn_args *args, uint32_t kv_heads,
-                            double *out, double *mag, double *max_logit, sk_err *err)
+                            sk_attn_truth *truth, sk_err *err)
 {
-    attn_ref r = {.spec = spec, .args = args, .kv_heads = kv_heads};
+    attn_ref r = {.spec = spec, .args = args, .kv_heads = kv_heads, .truth = truth};
     const sphkv_page_table *table = &args->table;
     if (kv_heads == 0 || (table->lists_per_seq != 1 && table->lists_per_seq != kv_heads) ||
         table->lists != (uint64_t)args->batch * table->lists_per_seq)
@@ -138,6 +157,7 @@ sk_status sk_attn_reference(const sk_spec *spec, const sphkv_attn_args *args, ui
             return sk_fail(err, SPHKV_EUNSUPPORTED, "the reference does not rotate keys that are "
                                                     "coded before RoPE");
     }
+    truth->max_logit = 0;
     r.heads = kv_heads * spec->heads_per_kv;
     r.scale = args->scale != 0 ? (double)args->scale : 1 / sqrt((double)spec->d);
     size_t row = spec->d + spec->dv;
@@ -151,9 +171,8 @@ sk_status sk_attn_reference(const sk_spec *spec, const sphkv_attn_args *args, ui
     }
     for (uint32_t s = 0; s < args->batch && st == SPHKV_OK; s++)
         for (uint32_t h = 0; h < kv_heads && st == SPHKV_OK; h++)
-            st = one_kv_head(&r, s, h, out, mag, err);
+            st = one_kv_head(&r, s, h, err);
     sk_free(r.k);
     sk_free(r.q);
-    if (max_logit) *max_logit = r.max_logit;
     return st;
 }

@@ -238,7 +238,7 @@ static void tampered_records(void **in)
         {"UPDATE artifact SET bytes = x'00112233'", "does not match its hash"},
         {"UPDATE artifact SET launch = '{\"registers\":13}'", "does not match its hash"},
         {"UPDATE artifact SET bytes = x''", "empty"},
-        {"UPDATE artifact SET args_version = 2", "version of the arguments"},
+        {"UPDATE artifact SET args_version = args_version + 1", "version of the arguments"},
         {"UPDATE artifact SET format_version = 2", "format version"},
         {"UPDATE schedule SET text = text || ',w=3'", "texts do not match"},
         {"UPDATE trial SET schedule_id = schedule_id % 4 + 1", "texts do not match"},

@@ -65,7 +65,8 @@ static void table_make(const kernel_built *b, bool shared, table *t)
     a->table.refs = t->refs;
     a->out = t->got;
     a->out_stride_head = a->out_stride_seq = 0;
-    sk_assert_ok(sk_attn_reference(&b->spec, a, 2, t->want, NULL, NULL, &err), &err);
+    sk_attn_truth truth = {.out = t->want};
+    sk_assert_ok(sk_attn_reference(&b->spec, a, 2, &truth, &err), &err);
 }
 
 static void table_free(table *t)
@@ -183,6 +184,10 @@ static void test_strides(void **state)
     a.q_stride_seq = 0;
     a.q = (const char *)x + 2;
     refused(&im, &a, "aligned");
+    a.q = x;
+    a.lse = x;
+    a.lse_stride_seq = 1u << 28;
+    refused(&im, &a, "lse spans");
     kernel_built_free(&b);
 }
 

@@ -198,7 +198,7 @@ typedef struct tiny_cache {
     uint32_t indptr[5];
     uint64_t refs[8];
     float q[4][8]; /* [sequence 0: heads 0..3] */
-    double out[4][8], mag[4][8], max_logit;
+    double out[4][8], mag[4][8], lse[4], ml[4][4], max_logit; /* ml: [rows of pages][h, m l] */
 } tiny_cache;
 
 static void tiny_page(tiny_cache *c, uint32_t unit, uint32_t n, const double *keys,
@@ -233,7 +233,10 @@ static sk_status tiny_run(tiny_cache *c, uint32_t lists_per_seq, float scale)
     sk_err err = {0};
     a.arena_bytes = (size_t)8 * c->units * SPHKV_UNIT_BYTES;
     a.table = (sphkv_page_table){c->indptr, c->refs, lists_per_seq, lists_per_seq};
-    return sk_attn_reference(&c->spec, &a, 2, &c->out[0][0], &c->mag[0][0], &c->max_logit, &err);
+    sk_attn_truth truth = {&c->out[0][0], &c->mag[0][0], c->lse, &c->ml[0][0], 0};
+    sk_status st = sk_attn_reference(&c->spec, &a, 2, &truth, &err);
+    c->max_logit = truth.max_logit;
+    return st;
 }
 
 static void test_attention_lists(void **state)
@@ -255,10 +258,22 @@ static void test_attention_lists(void **state)
     assert_near(c.out[2][0], 0);
     assert_near(c.out[3][0], 0);
     assert_true(fabs(c.max_logit - ln3) < 1e-7);
+    assert_true(fabs(c.lse[0] - log(4)) < 1e-6 && fabs(c.lse[1] - log(2)) < 1e-6);
+    assert_true(isinf(c.lse[2]) && c.lse[2] < 0 && isinf(c.lse[3]));
+    assert_true(fabs(c.ml[0][0] - ln3) < 1e-7 && fabs(c.ml[0][1] - 4.0 / 3) < 1e-6);
+    assert_near(c.ml[0][2], 0);
+    assert_near(c.ml[0][3], 2);
     c.refs[1] = sphkv_page_ref(c.units, 1, 0); /* a second page; then only that one */
     c.indptr[1] = c.indptr[2] = 2;
     assert_int_equal(tiny_run(&c, 2, 1), SPHKV_OK);
     assert_true(fabs(c.out[0][0] - (3 * 8.0 - 4 + 100) / 5) < 1e-5);
+    assert_true(fabs(c.lse[0] - log(5)) < 1e-6 && fabs(c.lse[1] - log(3)) < 1e-6);
+    assert_near(c.ml[1][0], 0);
+    assert_near(c.ml[1][1], 1);
+    c.refs[1] = sphkv_page_ref(c.units, 0, 0); /* an empty page */
+    assert_int_equal(tiny_run(&c, 2, 1), SPHKV_OK);
+    assert_true(isinf(c.ml[1][0]) && c.ml[1][0] < 0 && c.ml[1][1] == 0);
+    c.refs[1] = sphkv_page_ref(c.units, 1, 0);
     c.indptr[0] = 1;
     assert_int_equal(tiny_run(&c, 2, 1), SPHKV_OK);
     assert_near(c.out[0][0], 100);
@@ -280,6 +295,11 @@ static void test_attention_shared(void **state)
     assert_near(c.out[0][0], p + 2 * (1 - p));
     assert_near(c.out[3][0], -p - 3 * (1 - p));
     assert_near(c.max_logit, 2 / sqrt(8));
+    for (uint32_t kv = 0; kv < 2; kv++) { /* a row of pairs per KV head */
+        assert_near(c.ml[kv][0], 2 / sqrt(8));
+        assert_near(c.ml[kv][3], 1 + exp(-2 / sqrt(8)));
+        assert_near(c.lse[2 * kv], log(1 + exp(2 / sqrt(8))));
+    }
     sk_free(c.arena);
 }
 

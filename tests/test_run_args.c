@@ -189,6 +189,9 @@ static void attn_args(void **state)
     REFUSED(a->table.indptr = NULL);
     REFUSED(a->table.refs = NULL);
     REFUSED(a->scale = 1.0f / 0.0f);
+    REFUSED(a->lse = (float *)(void *)((char *)a->lse + 2));
+    REFUSED(a->page_ml = (float *)(void *)((char *)a->page_ml + 1));
+    REFUSED(a->lse_stride_seq = 1u << 30);
     const uint64_t ref = b.refs[b.indptr[0]];
     const uint32_t unit = sphkv_ref_unit(ref), tokens = sphkv_ref_tokens(ref);
     uint64_t *first = &b.refs[b.indptr[0]];

@@ -16,12 +16,13 @@ sk_status sk_check_first_sequence(const sk_case *kase, uint32_t copy, const floa
     const sk_spec *spec = &kase->p.spec;
     uint32_t kv_heads = kase->p.shape.kv_heads;
     size_t n = (size_t)kv_heads * spec->heads_per_kv * spec->dv;
-    double *ref = sk_calloc(2 * n, sizeof *ref), *mag = ref + n, most;
+    double *ref = sk_calloc(2 * n, sizeof *ref), *mag = ref + n;
     if (!ref) return sk_fail(err, SPHKV_ENOMEM, "no memory for a reference");
     sphkv_attn_args one = kase->args.attn[copy];
     one.batch = 1;
     one.table.lists = one.table.lists_per_seq;
-    sk_status st = sk_attn_reference(spec, &one, kv_heads, ref, mag, &most, err);
+    sk_attn_truth truth = {.out = ref, .mag = mag};
+    sk_status st = sk_attn_reference(spec, &one, kv_heads, &truth, err);
     for (size_t i = 0; i < n; i++) ref[i] -= (double)out[i];
     double size = rms(mag, n);
     double bound = sk_accuracy_bound(spec->accuracy) + sk_dtype_rounding(spec->out_dtype);

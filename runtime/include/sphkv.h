@@ -30,7 +30,7 @@ extern "C" {
 #endif
 
 #define SPHKV_FORMAT_VERSION 1u /* pages and codebook sets */
-#define SPHKV_ARGS_VERSION 1u   /* the args structs and kernel parameters */
+#define SPHKV_ARGS_VERSION 2u   /* the args structs and kernel parameters */
 #define SPHKV_UNIT_BYTES 128u   /* the arena is addressed in these */
 #define SPHKV_MAX_TIERS 4u
 #define SPHKV_MAX_HEADS_PER_KV 16u
@@ -265,7 +265,19 @@ typedef struct sphkv_page_table {
  * whatever their tiers (paper's ADA). q [batch][heads][D], out
  * [batch][heads][Dv], heads = kv_heads * heads_per_kv. Empty list: out 0. In
  * any out_dtype out is aligned to 4 bytes and so is every row: the strides of a
- * 16-bit out are even. A sum beyond f16 becomes infinity there. */
+ * 16-bit out are even. A sum beyond f16 becomes infinity there.
+ *
+ * Two more outputs for who asks, each at no extra pass, logits being what
+ * enters the softmax (after scale), logarithms natural:
+ *   lse [batch][heads] = ln sum exp(logit) over the tokens of the list; of an
+ *     empty list minus infinity. Of two disjoint lists: the output over both is
+ *     the mean of their outputs weighted by exp(lse).
+ *   page_ml [refs index][KV head][heads_per_kv][2], KV heads only where lists
+ *     are shared (per head, the list says it): the pair m, l of a page and a
+ *     query head: m its largest logit, l = sum exp(logit - m) over its tokens.
+ *     A page's share of the softmax is l * exp(m - lse). A page without tokens
+ *     has m minus infinity and l 0; pairs of references that are in no list
+ *     are not touched. Indexed like refs, so indptr[0] need not be 0. */
 typedef struct sphkv_attn_args {
     uint32_t size;
     uint32_t batch;
@@ -283,6 +295,10 @@ typedef struct sphkv_attn_args {
     uint32_t reserved;
     void *workspace;
     size_t workspace_bytes;
+    float *lse;              /* NULL = not wanted */
+    float *page_ml;          /* NULL = not wanted */
+    uint32_t lse_stride_seq; /* elements; 0 = heads */
+    uint32_t reserved2;
 } sphkv_attn_args;
 
 /* One run of rows that goes into one page of one KV head: rows row ..

@@ -1,0 +1,78 @@
+/* attn_finish.c - how an item of attn_decode ends: a whole list in rows of the
+ * output and LSE, a part of one in a partial that the merge entry joins.
+ *
+ * Partial, f32 words: [H][16] (m in log2, l, padding), then [H][Cp] acc. */
+#include "decode.h"
+
+static sk_val stat_get(sk_dec *c, uint32_t at)
+{
+    return sk_ir_ldu(c->b, SK_LD_F32, c->stat, c->zero, at);
+}
+
+/* LSE of all heads, when the item asks for it. */
+static void finish_lse(sk_dec *c, sk_val lse)
+{
+    sk_builder *b = c->b;
+    const sk_val at = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_LSE * 4);
+    sk_ir_if(b, sk_ir_2(b, SK_OP_NE, at, sk_k(c, SK_ITEM_NONE)));
+    for (uint32_t h = 0; h < c->h; h++) {
+        const sk_val m = stat_get(c, c->stat_m + h * 4), l = stat_get(c, c->stat_l + h * 4);
+        sk_ir_stu(b, lse, at, h * 4, sk_part_lse(c, m, l));
+    }
+    sk_ir_end(b);
+}
+
+/* acc of one head over l. */
+typedef struct final_row {
+    uint32_t h;
+    sk_val inv;
+} final_row;
+
+static sk_val final_channels(sk_dec *c, const void *of, sk_val at)
+{
+    const final_row *r = of;
+    const sk_val x = sk_ir_ldv(c->b, SK_LD_F32, c->acc, at, r->h * c->cp * 4);
+    return sk_ir_2(c->b, SK_OP_FMUL, x, r->inv);
+}
+
+/* The whole list: out = acc / l, 0 for an empty one. */
+static void finish_list(sk_dec *c, sk_val out, sk_val out_stride)
+{
+    sk_builder *b = c->b;
+    sk_val row =
+        sk_ir_ptr_add(b, out, sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_OUT * 4), 1);
+    for (uint32_t h = 0; h < c->h; h++) {
+        const sk_val l = stat_get(c, c->stat_l + h * 4);
+        const sk_val some = sk_ir_2(b, SK_OP_FLT, sk_ir_f32(b, 0.0f), l);
+        const sk_val inv = sk_sel(c, some, sk_ir_2(b, SK_OP_FDIV, sk_ir_f32(b, 1.0f), l),
+                                  sk_ir_f32(b, 0.0f));
+        sk_part_out(c, row, final_channels, &(final_row){h, inv});
+        if (h + 1 < c->h) row = sk_ir_ptr_add(b, row, out_stride, 1);
+    }
+}
+
+static void finish_partial(sk_dec *c, sk_val partials, sk_val slot)
+{
+    sk_builder *b = c->b;
+    const sk_val to = sk_ir_ptr_add(b, partials, slot, c->h * (16 + c->cp) * 4);
+    for (uint32_t h = 0; h < c->h; h++)
+        for (uint32_t k = 0; k < 2; k++) {
+            const uint32_t from = (k ? c->stat_l : c->stat_m) + h * 4;
+            sk_ir_stu(b, to, c->zero, (h * 16 + k) * 4, stat_get(c, from));
+        }
+    const sk_val at = sk_mul(c, sk_ir_for(b, c->zero, sk_k(c, c->h * c->cp), c->w), 4);
+    sk_ir_stv(b, to, at, c->h * 64, sk_ir_ldv(b, SK_LD_F32, c->acc, at, 0));
+    sk_ir_end(b);
+}
+
+void sk_part_finish(sk_dec *c, const sk_dec_outputs *to)
+{
+    sk_builder *b = c->b;
+    const sk_val slot = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_PARTIAL * 4);
+    sk_ir_if(b, sk_ir_2(b, SK_OP_EQ, slot, sk_k(c, SK_ITEM_FINAL)));
+    finish_list(c, to->out, to->out_stride);
+    finish_lse(c, to->lse);
+    sk_ir_else(b);
+    finish_partial(c, to->partials, slot);
+    sk_ir_end(b);
+}

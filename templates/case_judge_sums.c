@@ -1,0 +1,80 @@
+/* case_judge_sums.c - LSE and page statistics of attn_decode against the double
+ * reference. They are logarithms, so an error is absolute: what relative error
+ * a weight exp(lse) has. What has no tokens is exact. */
+#include <math.h>
+#include <string.h>
+
+#include "case_impl.h"
+
+/* Allowed for a logarithm of this size. The class bounds the root mean square of
+ * a row, in which errors of logits average; here one logit may be all there is,
+ * and the worst of all is judged: four standard deviations. */
+static double sums_bound(const sk_case *c, double log_sum)
+{
+    const double class = sk_accuracy_bound(c->p.spec.accuracy);
+    const double rounding = 0x1p-21 * (1 + fabs(log_sum));
+    return 4 * class * fmax(1, sk_case_state_of(c)->max_logit / 8) + rounding;
+}
+
+static bool is_poison(const float *x)
+{
+    uint32_t bits;
+    memcpy(&bits, x, sizeof bits);
+    return bits == SK_CASE_POISON * 0x01010101u;
+}
+
+static sk_status judge_lse(const sk_case *c, uint32_t copy, sk_err *err)
+{
+    const sk_case_state *s = sk_case_state_of(c);
+    const sphkv_attn_args *a = &c->args.attn[copy];
+    for (uint32_t seq = 0; seq < a->batch; seq++)
+        for (uint32_t h = 0; h < a->lse_stride_seq; h++) {
+            const float *x = a->lse + (size_t)seq * a->lse_stride_seq + h;
+            if (h >= s->heads) {
+                if (is_poison(x)) continue;
+                return sk_fail(err, SPHKV_EVERIFY, "attn_decode wrote between rows of lse, sequence %u",
+                               seq);
+            }
+            const double want = s->lse[(size_t)seq * s->heads + h];
+            const double bound = isinf(want) ? 0 : sums_bound(c, want);
+            if ((double)*x == want || fabs((double)*x - want) <= bound) continue;
+            return sk_fail(err, SPHKV_EVERIFY,
+                           "attn_decode: lse of sequence %u, head %u is %.8g, not %.8g (within %.3g)",
+                           seq, h, (double)*x, want, bound);
+        }
+    return SPHKV_OK;
+}
+
+static bool pair_right(const sk_case *c, const float *x, const double *want)
+{
+    const double m = (double)x[0], l = (double)x[1];
+    if (isnan(want[0])) return is_poison(&x[0]) && is_poison(&x[1]);
+    if (want[1] == 0) return m == want[0] && l == 0;
+    const double log_sum = want[0] + log(want[1]), bound = sums_bound(c, log_sum);
+    return fabs(m - want[0]) <= bound && fabs(m + log(l) - log_sum) <= bound;
+}
+
+static sk_status judge_pages(const sk_case *c, uint32_t copy, sk_err *err)
+{
+    const sk_case_state *s = sk_case_state_of(c);
+    const float *x = c->args.attn[copy].page_ml;
+    const uint32_t hpk = c->p.spec.heads_per_kv;
+    const size_t rows = c->p.lists_per_seq == 1 ? s->kv_heads : 1;
+    const size_t pairs = sk_case_ml_bytes(c) / (2 * sizeof *x);
+    for (size_t i = 0; i < pairs; i++) {
+        if (pair_right(c, x + 2 * i, s->page_ml + 2 * i)) continue;
+        return sk_fail(err, SPHKV_EVERIFY,
+                       "attn_decode: page_ml of reference %zu, row %zu, head %zu is %.8g, %.8g, not "
+                       "%.8g, %.8g",
+                       i / hpk / rows, i / hpk % rows, i % hpk, (double)x[2 * i],
+                       (double)x[2 * i + 1], s->page_ml[2 * i], s->page_ml[2 * i + 1]);
+    }
+    return SPHKV_OK;
+}
+
+sk_status sk_case_judge_sums(const sk_case *c, uint32_t copy, sk_err *err)
+{
+    const sphkv_attn_args *a = &c->args.attn[copy];
+    sk_status st = a->lse ? judge_lse(c, copy, err) : SPHKV_OK;
+    return st == SPHKV_OK && a->page_ml ? judge_pages(c, copy, err) : st;
+}
