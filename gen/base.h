@@ -1,7 +1,6 @@
 /* base.h - status, error sink, arena, text, hash: the ground under every
  * other file. Nothing here prints, exits or keeps a global, except the fault
- * hook of debug builds (sk_alloc_fault), which tests use to fail the n-th
- * allocation. */
+ * hook that only tests have (sk_alloc_fault), which fails the n-th allocation. */
 #ifndef SK_BASE_H
 #define SK_BASE_H
 

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(SK_DEBUG_HOOKS) || defined(SK_ALLOC_HOOK)
+#ifdef SK_ALLOC_HOOK
 
 #include <stdatomic.h>
 

@@ -78,11 +78,14 @@ static sk_status make_machine(const sk_target *target, LLVMTargetMachineRef *out
     }
     sk_text features = {0};
     *out = NULL;
-    if (feature_text(target, &features))
+    const bool told = feature_text(target, &features);
+    if (told)
         *out = LLVMCreateTargetMachine(found, triple, target->cpu, features.s,
                                        LLVMCodeGenLevelAggressive, LLVMRelocPIC,
                                        LLVMCodeModelSmall);
     sk_text_free(&features);
+    if (!told)
+        return sk_fail(err, SPHKV_ENOMEM, "out of memory for the features of %s", triple);
     return *out ? SPHKV_OK : sk_fail(err, SPHKV_ECOMPILE, "LLVM: no machine for %s", triple);
 }
 

@@ -1,9 +1,7 @@
 /* test_tune_faults.c - candidates that hang, crash, abort in the compiler, write
  * out of bounds or are wrong: each is recorded as what it is, costs only itself,
- * and is not tried again. Needs a build with the debug hooks. */
+ * and is not tried again. With the hooked program of tuner/fault.h. */
 #include "tune_case.h"
-
-#ifdef SK_DEBUG_HOOKS
 
 /* Trials 2 to 6 of kv_encode each suffer something else. */
 static void faults(void **state)
@@ -15,7 +13,7 @@ static void faults(void **state)
                                          SK_OUTCOME_HANG,  SK_OUTCOME_COMPILE_ERROR};
     setenv("SPHKV_FAULT", "wrong:2,crash:3,oob:4,hang:5,abort:6", 1);
     setenv("SPHKV_LIMIT", "8", 1);
-    int code = tune_case_run(c, TUNE_PROGRAM, words);
+    int code = tune_case_run(c, TUNE_HOOKED, words);
     unsetenv("SPHKV_FAULT");
     tune_case_expect(c, code, 0); /* the default is verified, so there is a winner */
     sk_arena mem = {0};
@@ -29,7 +27,7 @@ static void faults(void **state)
     tune_case_check_winners(c, 1);
     /* Once more without faults: a failure is remembered, not repeated. */
     size_t all;
-    tune_case_expect(c, tune_case_run(c, TUNE_PROGRAM, words), 0);
+    tune_case_expect(c, tune_case_run(c, TUNE_HOOKED, words), 0);
     assert_int_equal(tune_case_count(c, SK_OUTCOME_OK, &all), 1);
     assert_int_equal(all, SK_COUNT(want));
     unsetenv("SPHKV_LIMIT");
@@ -43,7 +41,7 @@ static void attention_faults(void **state)
     static const char *const words[] = {"--kernels", "attn_decode", "--quiet", "--effort", "quick",
                                         "--trials", "4", TUNE_SMALL, NULL};
     setenv("SPHKV_FAULT", "wrong:2,oob:3,illegal:4", 1);
-    int code = tune_case_run(c, TUNE_PROGRAM, words);
+    int code = tune_case_run(c, TUNE_HOOKED, words);
     unsetenv("SPHKV_FAULT");
     tune_case_expect(c, code, 0);
     assert_int_equal(tune_case_count(c, SK_OUTCOME_WRONG, NULL), 1);
@@ -57,7 +55,7 @@ static void wrong_default(void **state)
     tune_case *c = *state;
     static const char *const words[] = {TUNE_ENCODE, "--json", NULL};
     setenv("SPHKV_FAULT", "wrong:1", 1);
-    int code = tune_case_run(c, TUNE_PROGRAM, words);
+    int code = tune_case_run(c, TUNE_HOOKED, words);
     unsetenv("SPHKV_FAULT");
     tune_case_expect(c, code, 1);
     char *out = tune_case_read(c->out);
@@ -66,11 +64,8 @@ static void wrong_default(void **state)
     sk_free(out);
 }
 
-#endif
-
 int main(void)
 {
-#ifdef SK_DEBUG_HOOKS
     const struct CMUnitTest tests[] = {
         TUNE_CASE(faults),
         TUNE_CASE(attention_faults),
@@ -79,7 +74,4 @@ int main(void)
     const char *missing = tune_case_missing();
     if (missing) return sk_test_skip(missing);
     return cmocka_run_group_tests(tests, NULL, NULL);
-#else
-    return sk_test_skip("faults on demand are in debug builds only");
-#endif
 }

@@ -15,6 +15,7 @@
 #include "sk_test.h"
 
 #define TUNE_PROGRAM SK_BUILD_DIR "/bin/sphkv-tune"
+#define TUNE_HOOKED SK_BUILD_DIR "/hooked/bin/sphkv-tune" /* faults on demand */
 #define BENCH_PROGRAM SK_BUILD_DIR "/bin/sphkv-bench"
 #define TUNE_ARGS 40
 

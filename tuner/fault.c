@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#ifdef SK_DEBUG_HOOKS
+#ifdef SK_FAULTS
 
 static const char *const words[] = {"", "hang", "crash", "oob", "wrong", "abort", "illegal"};
 

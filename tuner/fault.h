@@ -1,5 +1,6 @@
 /* fault.h - faults on demand, so that tests see what a broken kernel does to the
- * tuner. Only in builds with SK_DEBUG_HOOKS; elsewhere everything is absent.
+ * tuner. Only in the program that tests use (hooked/bin/sphkv-tune in the build
+ * folder, compiled with SK_FAULTS); elsewhere everything is absent.
  *
  * SPHKV_FAULT="hang:3,crash:5,oob:7,wrong:9,abort:11,illegal:13": the n-th trial
  * of a job (the default is number 1) hangs, crashes, writes behind its output,

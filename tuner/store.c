@@ -148,7 +148,10 @@ sk_status sk_store_find(sk_store *s, const sk_job *job, uint32_t index, sk_tried
     if (st != SPHKV_OK) return st;
     st = sk_db_trial_find(s->db, &key, &mem, &trial, err);
     if (st == SPHKV_OK && s->fresh && strcmp(trial.run_id, s->run_id) != 0) st = SPHKV_ENOTFOUND;
-    if (st == SPHKV_OK && trial.outcome == SK_OUTCOME_SKIPPED) st = SPHKV_ENOTFOUND;
+    /* Memory is a matter of the moment: what it ended is tried again. */
+    if (st == SPHKV_OK &&
+        (trial.outcome == SK_OUTCOME_SKIPPED || trial.outcome == SK_OUTCOME_OOM))
+        st = SPHKV_ENOTFOUND;
     if (st == SPHKV_OK) from_record(&trial, index, out);
     sk_arena_free(&mem);
     sk_text_free(&schedule);

@@ -47,7 +47,8 @@ typedef struct sk_tried {
     bool found;              /* of an earlier run */
 } sk_tried;
 
-/* SPHKV_ENOTFOUND: not tried yet (or fresh and tried by another run). */
+/* SPHKV_ENOTFOUND: not tried yet, ended for want of memory, or fresh and tried by
+ * another run. */
 sk_status sk_store_find(sk_store *store, const sk_job *job, uint32_t index, sk_tried *out,
                         sk_err *err);
 /* Candidates with a trial in the database, resolved, in the order of their first
