@@ -4,17 +4,16 @@
  * Speeds of different moments are not compared: everything that stands in one
  * table took turns. Results go to stdout, everything else to stderr. */
 #define _GNU_SOURCE
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "bench.h"
+#include "command.h"
 #include "install_path.h"
 #include "results.h"
 #include "wish.h"
 
-enum { EXIT_DONE, EXIT_UNVERIFIED, EXIT_USAGE, EXIT_DEVICE, EXIT_DB, EXIT_STOPPED = 130 };
-
+#define PROGRAM "sphkv-bench"
 #define DENSE "kf16:vf16"
 
 static const char help_head[] =
@@ -60,15 +59,8 @@ typedef struct command {
     bool unverified;
     sk_text table; /* for people */
     sk_json json;
+    const volatile int *stop; /* set by a signal */
 } command;
-
-static volatile int stop_asked;
-
-static void on_signal(int number)
-{
-    (void)number;
-    stop_asked = 1;
-}
 
 /* ---- options ------------------------------------------------------------------ */
 
@@ -261,7 +253,7 @@ static sk_status bench_shape(command *c, const sk_wish *wish, const sk_shape *sh
         fprintf(stderr, "context %u batch %u threads %u\n", shape->context, shape->batch,
                 shape->threads);
     sk_status st = fill_lanes(c, wish, b, err);
-    if (st == SPHKV_OK) st = sk_bench_measure(b, &stop_asked, stopped, err);
+    if (st == SPHKV_OK) st = sk_bench_measure(b, c->stop, stopped, err);
     if (st == SPHKV_OK) {
         print_table(c, b);
         for (uint32_t i = 0; i < b->lanes; i++) {
@@ -286,7 +278,7 @@ static sk_status open_set(command *c, sk_err *err)
     if (c->set->memory_only && c->options.db)
         return sk_fail(err, SPHKV_EDB, "%s%.400s", c->set->warning[0] ? "" : "no database at ",
                        c->set->warning[0] ? c->set->warning : c->options.db);
-    if (c->set->warning[0]) fprintf(stderr, "sphkv-bench: %s\n", c->set->warning);
+    if (c->set->warning[0]) sk_command_say(PROGRAM, c->set->warning);
     return SPHKV_OK;
 }
 
@@ -309,22 +301,6 @@ static sk_status bench_all(command *c, const sk_wish *wish, bool *stopped, sk_er
     return st;
 }
 
-static int fail(sk_status st, const sk_err *err)
-{
-    fprintf(stderr, "sphkv-bench: %s%s\n", err->message,
-            st == SPHKV_EINVAL ? "; try sphkv-bench --help" : "");
-    switch (st) {
-    case SPHKV_ECOMPILE:
-    case SPHKV_EDEVICE: return EXIT_DEVICE;
-    case SPHKV_EDB:
-    case SPHKV_EIO: return EXIT_DB;
-    case SPHKV_EVERIFY:
-    case SPHKV_ENOMEM:
-    case SPHKV_EINTERNAL: return EXIT_UNVERIFIED;
-    default: return EXIT_USAGE;
-    }
-}
-
 static int run_all(command *c, sk_err *err)
 {
     sk_wish wish = {0};
@@ -337,30 +313,30 @@ static int run_all(command *c, sk_err *err)
     if (st == SPHKV_OK) st = bench_all(c, &wish, &stopped, err);
     sk_wish_free(&wish);
     if (stopped) {
-        fprintf(stderr, "sphkv-bench: interrupted\n");
-        return EXIT_STOPPED;
+        sk_command_say(PROGRAM, "interrupted");
+        return SK_EXIT_STOPPED;
     }
-    if (st != SPHKV_OK) return fail(st, err);
-    const sk_text *out = c->options.json ? &c->json.text : &c->table;
-    bool failed = out->failed || !out->s || fputs(out->s, stdout) < 0 || fflush(stdout) != 0;
-    return failed || c->unverified ? EXIT_UNVERIFIED : EXIT_DONE;
+    if (st != SPHKV_OK) return sk_command_fail(PROGRAM, st, err);
+    int code = sk_command_print(PROGRAM, c->options.json ? &c->json.text : &c->table);
+    return c->unverified ? SK_EXIT_UNVERIFIED : code;
 }
 
 int main(int argc, char **argv)
 {
     command c = {.repeat = 3, .seed = 1, .effort = sk_effort_find("normal")};
     sk_err err = {0};
+    int code;
+    sk_command_begin();
     sk_status st = read_options(&c, argc, argv, &err);
-    int code = EXIT_DONE;
     if (st == SPHKV_ENOTFOUND || st == SPHKV_EIO || st == SPHKV_EUNSUPPORTED) st = SPHKV_EINVAL;
     if (st != SPHKV_OK) {
-        code = fail(st, &err);
+        code = sk_command_fail(PROGRAM, st, &err);
     } else if (c.help) {
-        printf("%s%s\n%s\n%s", help_head, sk_options_spec_help, sk_options_shape_help, help_tail);
+        sk_text_printf(&c.table, "%s%s\n%s\n%s", help_head, sk_options_spec_help,
+                       sk_options_shape_help, help_tail);
+        code = sk_command_print(PROGRAM, &c.table);
     } else {
-        const struct sigaction act = {.sa_handler = on_signal};
-        sigaction(SIGINT, &act, NULL);
-        sigaction(SIGTERM, &act, NULL);
+        c.stop = sk_command_stop();
         sk_device_host(&c.device);
         code = run_all(&c, &err);
     }

@@ -9,11 +9,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "command.h"
 #include "device.h"
 #include "install_path.h"
 #include "records.h"
 
-enum { EXIT_DONE = 0, EXIT_NOTHING = 1, EXIT_USAGE = 2, EXIT_DB = 4 };
+#define PROGRAM "sphkv-db"
 
 static const char help[] =
     "sphkv-db - looks into databases of tuned kernels\n"
@@ -52,8 +53,9 @@ typedef struct options {
 
 static int usage_error(const char *text, const char *word)
 {
-    fprintf(stderr, "sphkv-db: %s%s%s; try sphkv-db --help\n", text, *word ? " " : "", word);
-    return EXIT_USAGE;
+    sk_err err = {0};
+    sk_status st = sk_fail(&err, SPHKV_EINVAL, "%s%s%.200s", text, *word ? " " : "", word);
+    return sk_command_fail(PROGRAM, st, &err);
 }
 
 /* 0, or the exit code after a message. */
@@ -99,16 +101,16 @@ static int read_options(int argc, char **argv, options *o)
     return 0;
 }
 
-static int database_error(const sk_err *err)
+static int database_error(sk_status st, const sk_err *err)
 {
-    fprintf(stderr, "sphkv-db: %s\n", err->message);
-    return EXIT_DB;
+    return sk_command_fail(PROGRAM, st == SPHKV_ENOMEM ? st : SPHKV_EDB, err);
 }
 
 static int read_one(sk_records *records, sk_db *db, const sk_db_device *host)
 {
     sk_err err = {0};
-    return sk_records_add(records, db, host, &err) == SPHKV_OK ? 0 : database_error(&err);
+    sk_status st = sk_records_add(records, db, host, &err);
+    return st == SPHKV_OK ? 0 : database_error(st, &err);
 }
 
 /* The user's own database: absent is fine unless it was named. */
@@ -122,12 +124,15 @@ static int read_user(sk_records *records, const options *o, const sk_db_device *
     if (st == SPHKV_OK)
         st = sk_db_open(path, SK_DB_READ_ONLY, &db, &err);
     int code = 0;
-    if (st == SPHKV_OK)
+    if (st == SPHKV_OK) {
         code = read_one(records, db, host);
-    else if (st == SPHKV_ENOTFOUND && !o->path)
-        fprintf(stderr, "sphkv-db: %s; sphkv-tune makes one\n", err.message);
-    else
-        code = database_error(&err);
+    } else if (st == SPHKV_ENOTFOUND && !o->path) {
+        char line[600];
+        snprintf(line, sizeof line, "%.550s; sphkv-tune makes one", err.message);
+        sk_command_say(PROGRAM, line);
+    } else {
+        code = database_error(st, &err);
+    }
     sk_db_close(db);
     sk_free(found);
     return code;
@@ -145,9 +150,9 @@ static int read_installed(sk_records *records, const sk_db_device *host)
     sk_status st = sk_db_set_open(":memory:", dir, 0, &set, &err);
     sk_free(dir);
     if (st != SPHKV_OK)
-        return database_error(&err);
+        return database_error(st, &err);
     if (set->warning[0])
-        fprintf(stderr, "sphkv-db: %s\n", set->warning);
+        sk_command_say(PROGRAM, set->warning);
     int code = 0;
     for (size_t i = 0; i < set->system_count && code == 0; i++)
         code = read_one(records, set->system[i], host);
@@ -164,46 +169,42 @@ static bool wants_color(void)
 static int print_records(const sk_records *records, const options *o)
 {
     sk_text out = {0};
-    bool good = true;
-    if (o->json)
-        good = sk_records_json(records, o->form, &out);
-    else
+    if (!o->json)
         sk_records_text(records, o->form, wants_color(), &out);
-    good = good && !out.failed;
-    if (!good)
-        fprintf(stderr, "sphkv-db: out of memory\n");
-    else if (fwrite(out.s ? out.s : "", 1, out.len, stdout) != out.len || fflush(stdout) != 0) {
-        perror("sphkv-db: writing the result");
-        good = false;
-    }
+    else if (!sk_records_json(records, o->form, &out))
+        out.failed = true;
+    int code = sk_command_print(PROGRAM, &out);
     sk_text_free(&out);
-    return good ? EXIT_DONE : EXIT_NOTHING;
+    return code;
 }
 
 static int answer(sk_records *records, const options *o)
 {
     if (o->what) {
         sk_records_select(records, o->what);
-        if (records->count == 0)
-            fprintf(stderr, "sphkv-db: no record matches %s\n", o->what);
+        if (records->count == 0) {
+            char line[300];
+            snprintf(line, sizeof line, "no record matches %.250s", o->what);
+            sk_command_say(PROGRAM, line);
+        }
     }
     int code = print_records(records, o);
     bool verified = records->count > 0 || !o->what;
     for (size_t i = 0; i < records->count && o->what; i++)
         verified = verified && records->at[i].winner;
-    return code == EXIT_DONE && !verified ? EXIT_NOTHING : code;
+    return code == SK_EXIT_DONE && !verified ? SK_EXIT_UNVERIFIED : code;
 }
 
 int main(int argc, char **argv)
 {
     options o = {0};
+    sk_command_begin();
     int code = read_options(argc, argv, &o);
     if (code)
         return code;
-    if (o.help) {
-        fputs(help, stdout);
-        return EXIT_DONE;
-    }
+    if (o.help)
+        return sk_command_print(PROGRAM, &(sk_text){.s = (char *)(uintptr_t)help,
+                                                    .len = sizeof help - 1});
     sk_device device;
     sk_device_host(&device);
     sk_db_device host = sk_device_record(&device);

@@ -9,13 +9,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "command.h"
 #include "cpu_target.h"
 #include "image_load.h"
 #include "jit.h"
 #include "json.h"
 #include "options.h"
 
-enum { EXIT_DONE = 0, EXIT_UNSUPPORTED = 1, EXIT_USAGE = 2, EXIT_DEVICE = 3 };
+#define PROGRAM "sphkv-gen"
 
 static const char help_head[] =
     "sphkv-gen - prints a kernel as the generator makes it\n"
@@ -42,7 +43,8 @@ static const char help_tail[] =
     "  sphkv-gen --heads-per-kv 4 --schedule w=16,lut=perm --emit llvm --cpu x86-64-v4\n"
     "  sphkv-gen --kernel kv_encode --tiers low:vi8,kf16:vf16 --emit obj --out low.o\n"
     "\n"
-    "exit code: 0 done, 1 no kernel does this, 2 usage, 3 no compiler\n";
+    "exit code: 0 done, 1 no kernel does this or the result cannot be written, 2 usage,\n"
+    "3 no compiler\n";
 
 typedef struct gen_options {
     sk_options shared;
@@ -53,17 +55,6 @@ typedef struct gen_options {
     const char *out;      /* file, or NULL */
     bool list, help;
 } gen_options;
-
-static int failed(const sk_err *err, sk_status st)
-{
-    fprintf(stderr, "sphkv-gen: %s\n", err->message);
-    if (st == SPHKV_EINVAL)
-        fprintf(stderr, "try sphkv-gen --help\n");
-    return st == SPHKV_EINVAL                                                  ? EXIT_USAGE
-           : st == SPHKV_ECOMPILE || st == SPHKV_EDEVICE || st == SPHKV_ENOMEM ? EXIT_DEVICE
-           : st == SPHKV_EIO || st == SPHKV_ENOTFOUND                         ? EXIT_USAGE
-                                                                               : EXIT_UNSUPPORTED;
-}
 
 /* ---- command line ----------------------------------------------------------------- */
 
@@ -284,68 +275,80 @@ static sk_status wrap_json(const gen_options *o, generated *g, const char *spec,
     return SPHKV_OK;
 }
 
-static sk_status write_out(const char *file, const char *data, size_t bytes, sk_err *err)
+/* To the file, or to stdout; the exit code. */
+static int write_out(const char *file, const char *data, size_t bytes, sk_err *err)
 {
-    if (file)
-        return sk_file_write(file, data, bytes, err);
-    if (fwrite(data, 1, bytes, stdout) != bytes || fflush(stdout) != 0)
-        return sk_fail(err, SPHKV_EIO, "writing to stdout failed");
-    return SPHKV_OK;
+    if (!file) {
+        const sk_text text = {.s = (char *)(uintptr_t)data, .len = bytes};
+        return sk_command_print(PROGRAM, &text);
+    }
+    sk_status st = sk_file_write(file, data, bytes, err);
+    if (st == SPHKV_OK) return SK_EXIT_DONE;
+    (void)sk_command_fail(PROGRAM, st, err);
+    return st == SPHKV_ENOTFOUND ? SK_EXIT_USAGE : SK_EXIT_UNVERIFIED;
 }
 
-static sk_status generate(const gen_options *o, generated *g, sk_err *err)
+/* What was made, to where it was asked for; the exit code. An object goes to its
+ * file, and then its facts, when they are asked for, to stdout. */
+static int deliver(const gen_options *o, generated *g, sk_err *err)
 {
-    sk_status st = choose(o, g, err);
-    if (!st)
-        st = sk_code_ir_build(&g->spec, &g->schedule, &g->arena, &g->ir, err);
-    if (!st)
-        st = strcmp(o->emit, "ir") == 0 ? emit_ir(g, err) : emit_compiled(o, g, err);
-    if (st)
-        return st;
+    const bool object = o->out && strcmp(o->emit, "obj") == 0;
     sk_text spec = {0}, schedule = {0};
     sk_spec_print(&g->spec, &spec);
     sk_schedule_print(o->kernel, &g->schedule, &schedule);
-    const bool object = strcmp(o->emit, "obj") == 0;
+    sk_status st = SPHKV_OK;
+    int code = SK_EXIT_DONE;
     if (spec.failed || schedule.failed)
         st = sk_fail(err, SPHKV_ENOMEM, "out of memory");
     else
         fprintf(stderr, "%s\n%s, %s, IR %.12s\n", spec.s, schedule.s, g->target.cpu, g->ir.hash);
-    if (!st && object && o->out) /* the object to its file, facts to stdout */
-        st = write_out(o->out, g->data, g->bytes, err);
-    if (!st && o->shared.json)
+    if (!st && object)
+        code = write_out(o->out, g->data, g->bytes, err);
+    if (!st && o->shared.json && code == SK_EXIT_DONE)
         st = wrap_json(o, g, spec.s, schedule.s, err);
-    if (!st && (!object || !o->out || o->shared.json))
-        st = write_out(object && o->out ? NULL : o->out, g->data, g->bytes, err);
+    if (!st && code == SK_EXIT_DONE && (!object || o->shared.json))
+        code = write_out(object ? NULL : o->out, g->data, g->bytes, err);
     sk_text_free(&spec);
     sk_text_free(&schedule);
-    return st;
+    return st ? sk_command_fail(PROGRAM, st, err) : code;
+}
+
+static int generate(const gen_options *o, sk_err *err)
+{
+    generated g = {0};
+    sk_status st = choose(o, &g, err);
+    if (!st)
+        st = sk_code_ir_build(&g.spec, &g.schedule, &g.arena, &g.ir, err);
+    if (!st)
+        st = strcmp(o->emit, "ir") == 0 ? emit_ir(&g, err) : emit_compiled(o, &g, err);
+    int code = st ? sk_command_fail(PROGRAM, st, err) : deliver(o, &g, err);
+    sk_free(g.data);
+    sk_arena_free(&g.arena);
+    return code;
+}
+
+static int list_or_help(const gen_options *o, sk_err *err)
+{
+    sk_text out = {0};
+    if (o->help)
+        sk_text_printf(&out, "%s%s%s", help_head, sk_options_spec_help, help_tail);
+    else if (o->shared.json)
+        list_json(&out);
+    else
+        list_text(&out);
+    int code = out.failed ? sk_command_print(PROGRAM, &out)
+                          : write_out(o->help ? NULL : o->out, out.s, out.len, err);
+    sk_text_free(&out);
+    return code;
 }
 
 int main(int argc, char **argv)
 {
     gen_options o;
     sk_err err = {0};
+    sk_command_begin();
     sk_status st = read_options(argc, argv, &o, &err);
-    if (st)
-        return failed(&err, st);
-    if (o.help) {
-        printf("%s%s%s", help_head, sk_options_spec_help, help_tail);
-        return EXIT_DONE;
-    }
-    if (o.list) {
-        sk_text out = {0};
-        if (o.shared.json)
-            list_json(&out);
-        else
-            list_text(&out);
-        st = out.failed ? sk_fail(&err, SPHKV_ENOMEM, "out of memory")
-                        : write_out(o.out, out.s, out.len, &err);
-        sk_text_free(&out);
-        return st ? failed(&err, st) : EXIT_DONE;
-    }
-    generated g = {0};
-    st = generate(&o, &g, &err);
-    sk_free(g.data);
-    sk_arena_free(&g.arena);
-    return st ? failed(&err, st) : EXIT_DONE;
+    if (st) /* a file that was named */
+        return sk_command_fail(PROGRAM, st == SPHKV_EIO ? SPHKV_EINVAL : st, &err);
+    return o.help || o.list ? list_or_help(&o, &err) : generate(&o, &err);
 }

@@ -4,17 +4,17 @@
  * The command is the loop over jobs; what a job is, and how one is searched, is
  * in job.h and search.h. Results go to stdout, everything else to stderr. */
 #define _GNU_SOURCE
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "command.h"
 #include "fault.h"
 #include "pick.h"
 #include "progress.h"
 #include "results.h"
 #include "wish.h"
 
-enum { EXIT_DONE, EXIT_UNVERIFIED, EXIT_USAGE, EXIT_DEVICE, EXIT_DB, EXIT_STOPPED = 130 };
+#define PROGRAM "sphkv-tune"
 
 /* The names of all kernels, one text. */
 #define SK_X(id, name, mix, reads) " " #name
@@ -67,15 +67,8 @@ typedef struct tune {
     sk_result *result; /* [wish.n] */
     uint32_t results;
     double started;
+    const volatile int *stop; /* set by a signal */
 } tune;
-
-static volatile int stop_asked;
-
-static void on_signal(int number)
-{
-    (void)number;
-    stop_asked = 1;
-}
 
 /* ---- options ------------------------------------------------------------------ */
 
@@ -219,16 +212,19 @@ static sk_status print_space(const sk_wish_item *item, const sk_device *device, 
     return SPHKV_OK;
 }
 
-static sk_status dry_run(tune *t, sk_err *err)
+static int dry_run(tune *t, sk_err *err)
 {
-    sk_status st = SPHKV_OK;
-    for (uint32_t i = 0; i < t->wish.n && st == SPHKV_OK; i++) {
+    int code = SK_EXIT_DONE;
+    for (uint32_t i = 0; i < t->wish.n && code == SK_EXIT_DONE; i++) {
         sk_text out = {0};
-        st = print_space(&t->wish.item[i], &t->device, &out, err);
-        if (out.s) fputs(out.s, stdout);
+        sk_status st = print_space(&t->wish.item[i], &t->device, &out, err);
+        if (*t->stop)
+            code = SK_EXIT_STOPPED;
+        else
+            code = st == SPHKV_OK ? sk_command_print(PROGRAM, &out) : sk_command_fail(PROGRAM, st, err);
         sk_text_free(&out);
     }
-    return st;
+    return code;
 }
 
 /* ---- jobs ----------------------------------------------------------------------- */
@@ -289,7 +285,7 @@ static sk_status run_job(tune *t, uint32_t at, bool *stopped, sk_err *err)
         .seconds = job_seconds(t, at),
         .limits = sk_limits_default(),
         .progress = &t->progress,
-        .stop = &stop_asked,
+        .stop = t->stop,
     };
     sk_search_params p = params;
     for (uint32_t i = 0; i < SK_PHASE_COUNT && sk_fault_limit() > 0; i++)
@@ -312,6 +308,24 @@ static sk_status run_job(tune *t, uint32_t at, bool *stopped, sk_err *err)
     return st;
 }
 
+/* With --quiet too: why the exit code is not 0. */
+static void say_unverified(const tune *t)
+{
+    uint32_t n = 0;
+    const sk_result *first = NULL;
+    for (uint32_t i = t->results; i-- > 0;)
+        if (!t->result[i].verified) {
+            n++;
+            first = &t->result[i];
+        }
+    if (!first) return;
+    char line[500];
+    snprintf(line, sizeof line, "%u of %u kernels have no verified result; %s %.100s: %.300s", n,
+             t->results, first->kernel, first->tiers ? first->tiers : "",
+             first->message[0] ? first->message : "out of memory");
+    sk_command_say(PROGRAM, line);
+}
+
 static int print_results(const tune *t)
 {
     sk_text out = {0};
@@ -319,72 +333,64 @@ static int print_results(const tune *t)
         sk_results_json(t->result, t->results, &t->device, &out);
     else
         sk_results_print(t->result, t->results, &out);
-    if (out.s) fputs(out.s, stdout);
-    bool failed = out.failed || fflush(stdout) != 0;
+    int code = sk_command_print(PROGRAM, &out);
     sk_text_free(&out);
-    for (uint32_t i = 0; i < t->results; i++) failed = failed || !t->result[i].verified;
-    return failed ? EXIT_UNVERIFIED : EXIT_DONE;
-}
-
-static int fail(sk_status st, const sk_err *err)
-{
-    fprintf(stderr, "sphkv-tune: %s%s\n", err->message,
-            st == SPHKV_EINVAL ? "; try sphkv-tune --help" : "");
-    switch (st) {
-    case SPHKV_ECOMPILE:
-    case SPHKV_EDEVICE: return EXIT_DEVICE;
-    case SPHKV_EDB:
-    case SPHKV_EIO: return EXIT_DB;
-    case SPHKV_ENOMEM:
-    case SPHKV_EINTERNAL: return EXIT_UNVERIFIED;
-    default: return EXIT_USAGE;
-    }
+    if (code == SK_EXIT_DONE) say_unverified(t);
+    for (uint32_t i = 0; i < t->results; i++)
+        if (!t->result[i].verified) code = SK_EXIT_UNVERIFIED;
+    return code;
 }
 
 static int run_all(tune *t, sk_err *err)
 {
     bool stopped = false;
     sk_status st = sk_store_open(t->options.db, &t->device, t->seed, t->fresh, &t->store, err);
-    if (st != SPHKV_OK) return fail(st == SPHKV_ENOTFOUND ? SPHKV_EIO : st, err);
-    if (t->store.warning[0]) fprintf(stderr, "sphkv-tune: %s\n", t->store.warning);
+    if (st != SPHKV_OK) return sk_command_fail(PROGRAM, st == SPHKV_ENOTFOUND ? SPHKV_EIO : st, err);
+    if (t->store.warning[0]) sk_command_say(PROGRAM, t->store.warning);
     sk_progress_start(&t->progress, t->wish.n, t->seconds, t->quiet);
     for (uint32_t i = 0; i < t->wish.n && st == SPHKV_OK && !stopped; i++)
         st = run_job(t, i, &stopped, err);
     if (stopped) {
-        fprintf(stderr, "sphkv-tune: interrupted; what was tried is kept, run again to go on\n");
-        return EXIT_STOPPED;
+        sk_command_say(PROGRAM, "interrupted; what was tried is kept, run again to go on");
+        return SK_EXIT_STOPPED;
     }
-    return st == SPHKV_OK ? print_results(t) : fail(st, err);
+    return st == SPHKV_OK ? print_results(t) : sk_command_fail(PROGRAM, st, err);
+}
+
+static int print_help(void)
+{
+    sk_text out = {0};
+    sk_text_printf(&out, "%s%s\n%s\n%s", help_head, sk_options_spec_help, sk_options_shape_help,
+                   help_tail);
+    int code = sk_command_print(PROGRAM, &out);
+    sk_text_free(&out);
+    return code;
+}
+
+static int begin(tune *t, sk_err *err)
+{
+    t->stop = sk_command_stop();
+    sk_device_host(&t->device);
+    t->result = sk_calloc(t->wish.n + 1, sizeof *t->result);
+    if (t->wish.skipped.s) fputs(t->wish.skipped.s, stderr);
+    if (!t->result)
+        return sk_command_fail(PROGRAM, sk_fail(err, SPHKV_ENOMEM, "out of memory"), err);
+    return t->dry_run ? dry_run(t, err) : run_all(t, err);
 }
 
 int main(int argc, char **argv)
 {
     tune t = {.kernels = ~0u, .seed = 1, .effort = sk_effort_find("normal")};
     sk_err err = {0};
-    int code = EXIT_DONE;
+    int code;
+    sk_command_begin();
     t.started = sk_progress_now();
     sk_status st = read_options(&t, argc, argv, &err);
-    if (st == SPHKV_OK && t.help) {
-        printf("%s%s\n%s\n%s", help_head, sk_options_spec_help, sk_options_shape_help, help_tail);
-        sk_mixes_free(&t.mixes);
-        return EXIT_DONE;
-    }
     if (st == SPHKV_ENOTFOUND || st == SPHKV_EIO || st == SPHKV_EUNSUPPORTED) st = SPHKV_EINVAL;
-    if (st == SPHKV_OK) {
-        const struct sigaction act = {.sa_handler = on_signal};
-        sigaction(SIGINT, &act, NULL);
-        sigaction(SIGTERM, &act, NULL);
-        sigaction(SIGHUP, &act, NULL);
-        sk_device_host(&t.device);
-        t.result = sk_calloc(t.wish.n + 1, sizeof *t.result);
-        if (t.wish.skipped.s) fputs(t.wish.skipped.s, stderr);
-        if (!t.result) st = sk_fail(&err, SPHKV_ENOMEM, "out of memory");
-    }
-    if (st == SPHKV_OK && t.dry_run) st = dry_run(&t, &err);
     if (st != SPHKV_OK)
-        code = fail(st, &err);
-    else if (!t.dry_run)
-        code = run_all(&t, &err);
+        code = sk_command_fail(PROGRAM, st, &err);
+    else
+        code = t.help ? print_help() : begin(&t, &err);
     for (uint32_t i = 0; i < t.results; i++) sk_result_free(&t.result[i]);
     sk_free(t.result);
     sk_wish_free(&t.wish);
