@@ -18,6 +18,7 @@
     X(lut_build, SK_FOR(SPHKV_ATTN_DECODE), "fused|separate",                                     \
       "tables built inside the attention kernel, or by a kernel of their own")                    \
     X(ktok, SK_FOR(SPHKV_ATTN_DECODE), "1|2|4", "token vectors per block of dense keys")          \
+    X(query, SK_FOR(SPHKV_ATTN_DECODE), "f32|i16", "queries in the product with ki8 and ki4 keys") \
     X(vch, SK_FOR(SPHKV_ATTN_DECODE), "8|16|32", "channels per block of the value product")      \
     X(vtok, SK_FOR(SPHKV_ATTN_DECODE), "1|2|4|8", "tokens (pairs) unrolled in the value product") \
     X(prob, SK_FOR(SPHKV_ATTN_DECODE), "f32|i16", "probabilities in the product with vi8 values") \
@@ -36,6 +37,7 @@ typedef enum sk_tunable {
 
 enum { SK_LUT_ROWS, SK_LUT_PERM, SK_LUT_PAIR16 };
 enum { SK_LUT_FUSED, SK_LUT_SEPARATE };
+enum { SK_QUERY_F32, SK_QUERY_I16 };
 enum { SK_PROB_F32, SK_PROB_I16 };
 
 typedef struct sk_schedule {

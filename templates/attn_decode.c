@@ -2,8 +2,8 @@
  * out = softmax(logits) V for all query heads of a KV head, one query token.
  *
  * Applies when: every tier's key is one segment, coded after RoPE or dense
- * f32/f16/bf16; values are f32, f16, bf16 or int8; head dims and tokens of a
- * page are multiples of 16.
+ * f32/f16/bf16/int8/int4; values are f32, f16, bf16 or int8; head dims and
+ * tokens of a page are multiples of 16.
  *
  * A block is one work item: the pages of one list (or a part of them) for one
  * KV head. Per page: logits -> page softmax -> value product. Items that cover
@@ -24,9 +24,6 @@ static sk_status tier_supported(const sk_spec *spec, uint32_t i, sk_err *err)
     const sk_segment *seg = &t->seg[0];
     if (seg->pre_rope)
         return sk_fail(err, SPHKV_EUNSUPPORTED, "attn_decode: tier %u: keys coded before RoPE (p)", i);
-    if (seg->kind == SK_KEY_I8 || seg->kind == SK_KEY_I4)
-        return sk_fail(err, SPHKV_EUNSUPPORTED, "attn_decode: tier %u: %s keys", i,
-                       seg->kind == SK_KEY_I8 ? "ki8" : "ki4");
     if (t->value != SK_VAL_F32 && t->value != SK_VAL_F16 && t->value != SK_VAL_BF16 &&
         t->value != SK_VAL_I8)
         return sk_fail(err, SPHKV_EUNSUPPORTED, "attn_decode: tier %u: %s values", i,
@@ -70,12 +67,19 @@ static int32_t default_lut(const sk_spec *spec, const sk_schedule *s)
     return any_perm && spec->heads_per_kv <= 2 ? SK_LUT_PERM : SK_LUT_ROWS;
 }
 
+static bool uses_query16(const sk_spec *spec, const sk_schedule *sched)
+{
+    for (uint32_t i = 0; i < spec->ntiers; i++)
+        if (sk_dec_query16(spec, sched, i)) return true;
+    return false;
+}
+
 static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
                        sk_err *err)
 {
     const uint32_t w = (uint32_t)s->v[SK_T_w], vch = (uint32_t)s->v[SK_T_vch];
     bool form_used = s->v[SK_T_lut] == SK_LUT_ROWS, prob_used = s->v[SK_T_prob] == SK_PROB_F32;
-    bool dense = false, coded = false;
+    bool query_used = s->v[SK_T_query] == SK_QUERY_F32, dense = false, coded = false;
     if (w * 32 > target->vector_bits && w > 8)
         return sk_fail(err, SPHKV_EINVAL, "w=%u: the target has %u-bit vectors", w,
                        target->vector_bits);
@@ -88,6 +92,7 @@ static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_targe
         const sk_lut_form form = sk_dec_form(spec, s, i);
         form_used |= form == SK_FORM_PERM || form == SK_FORM_PAIR16;
         prob_used |= sk_dec_prob16(spec, s, i);
+        query_used |= sk_dec_query16(spec, s, i);
         dense |= form == SK_FORM_DENSE;
         coded |= form != SK_FORM_DENSE;
         if (form != SK_FORM_DENSE && 1u << seg->b < w)
@@ -101,6 +106,8 @@ static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_targe
     /* a tunable that changes nothing would only repeat a candidate */
     if (!form_used) return sk_fail(err, SPHKV_EINVAL, "lut form fits no tier of the mix");
     if (!prob_used) return sk_fail(err, SPHKV_EINVAL, "prob=i16 fits no tier of the mix or class");
+    if (!query_used)
+        return sk_fail(err, SPHKV_EINVAL, "query=i16 fits no tier of the mix or class");
     if (!dense && s->v[SK_T_ktok] != 1) return sk_fail(err, SPHKV_EINVAL, "ktok without dense keys");
     if (s->v[SK_T_spread] != 10 && (!coded || s->v[SK_T_prefetch] == 0))
         return sk_fail(err, SPHKV_EINVAL, "spread without coded keys or without prefetch");
@@ -127,9 +134,11 @@ static void default_schedule(const sk_spec *spec, const sk_target *target, sk_sc
     out->v[SK_T_prefetch] = 1;
     out->v[SK_T_spread] = dense_only ? 10 : 20;
     out->v[SK_T_prob] = SK_PROB_I16;
-    bool prob = false;
+    out->v[SK_T_query] = SK_QUERY_I16;
+    bool prob = false, query = uses_query16(spec, out);
     for (uint32_t i = 0; i < spec->ntiers; i++) prob |= sk_dec_prob16(spec, out, i);
     if (!prob) out->v[SK_T_prob] = SK_PROB_F32;
+    if (!query) out->v[SK_T_query] = SK_QUERY_F32;
     out->v[SK_T_lut] = default_lut(spec, out);
     /* short pages take smaller blocks: 4-bit blocked codes exist from 64 on */
     if (valid(spec, out, target, NULL) == SPHKV_OK) return;
@@ -310,6 +319,8 @@ static sk_status build_decode(const sk_spec *spec, const sk_schedule *sched, con
     const bool fused = sched->v[SK_T_lut_build] == SK_LUT_FUSED;
     const bool rows = fused && uses_rows(spec, sched);
     dec_scratch(c, rows);
+    const bool query16 = uses_query16(spec, sched);
+    if (query16) c->q16 = sk_ir_name(b, sk_ir_shared(b, sk_query16_bytes(c)), "q16");
     const uint32_t lut = fused ? sk_dec_lut_total(spec, sched) : 0;
     if (lut > 0) c->lut = sk_ir_name(b, sk_ir_shared(b, lut), "lut");
     c->off = sk_ir_name(b, sk_ir_shared(b, 8 * c->w * 4), "off");
@@ -318,6 +329,7 @@ static sk_status build_decode(const sk_spec *spec, const sk_schedule *sched, con
     c->acc = sk_ir_name(b, sk_ir_shared(b, c->h * c->cp * 4), "acc");
     c->stat = sk_ir_name(b, sk_ir_shared(b, c->h * 16), "stat");
     sk_part_query(c, rows);
+    if (query16) sk_part_query16(c);
     decode_clear(c);
     decode_tiers(c, &tables);
     sk_part_finish(c, &to);

@@ -227,6 +227,34 @@ static bool code_ok(int code, double x, double scale, double lo, double hi)
     return fabs(code - want) <= 0.5 + 1e-3;
 }
 
+/* ki8, ki4: the scale of 32 dimensions of a token, then their codes. */
+static sk_status judge_int_keys(encode_judge *j, uint32_t s, sk_err *err)
+{
+    const sk_seg_layout *at = &j->at->seg[s];
+    const uint32_t bits = j->spec->tier[0].seg[s].kind == SK_KEY_I8 ? 8 : 4;
+    const int top = bits == 8 ? 127 : 7;
+    for (uint32_t t = 0; t < j->count; t++)
+        for (uint32_t d = 0; d < at->dims; d++) {
+            const double *k = j->k + (size_t)t * j->spec->d + at->dim0;
+            const uint32_t e = sk_layout_key_index(at, d, t) * bits;
+            const uint32_t slot = d / 32 * j->spec->page + t;
+            const double scale = page_f16(j->page + at->kscale_off, slot);
+            double most = 0;
+            for (uint32_t i = d / 32 * 32; i < at->dims && i < d / 32 * 32 + 32; i++)
+                most = fmax(most, fabs(k[i]));
+            most = fmin(most / top, 65504);
+            if (!near_f16(scale, most))
+                return judge_fail(j, "key scale", t, scale, most, err);
+            int code = (int)sk_bits_get(j->page + at->key_off, e, bits);
+            code = bits == 8 ? (int8_t)code : code - 8;
+            if (!code_ok(code, k[d], scale, -top, top))
+                return judge_fail(j, "key code", t, code, k[d] / scale, err);
+            sk_bits_put(j->rest + at->key_off, e, bits, 0);
+            if (d % 32 == 31 || d + 1 == at->dims) zero_f16(j->rest + at->kscale_off, slot);
+        }
+    return SPHKV_OK;
+}
+
 static sk_status judge_values(encode_judge *j, sk_err *err)
 {
     const sk_spec *spec = j->spec;
@@ -259,7 +287,7 @@ static void forget_exact(encode_judge *j, const uint8_t *model)
     const sk_tier *tier = &j->spec->tier[0];
     const sk_page_layout *at = j->at;
     for (uint32_t s = 0; s < at->nseg; s++) {
-        if (at->seg[s].key_off == SK_NO_FIELD) continue;
+        if (at->seg[s].key_off == SK_NO_FIELD || at->seg[s].kscale_off != SK_NO_FIELD) continue;
         uint32_t key_bytes = at->tp * at->seg[s].dims * (tier->seg[s].kind == SK_KEY_F32 ? 4 : 2);
         for (uint32_t i = at->seg[s].key_off; i < at->seg[s].key_off + key_bytes; i++)
             j->rest[i] ^= model[i];
@@ -277,7 +305,10 @@ static sk_status judge_page(encode_judge *j, const uint8_t *src, uint8_t *model,
     memcpy(j->rest, j->page, bytes);
     sk_status st = SPHKV_OK;
     for (uint32_t s = 0; s < j->at->nseg && st == SPHKV_OK; s++)
-        if (j->spec->tier[0].seg[s].kind == SK_KEY_CODED) st = judge_coded(j, s, err);
+        if (j->at->seg[s].code_off != SK_NO_FIELD)
+            st = judge_coded(j, s, err);
+        else if (j->at->seg[s].kscale_off != SK_NO_FIELD)
+            st = judge_int_keys(j, s, err);
     if (st == SPHKV_OK) st = judge_values(j, err);
     if (st != SPHKV_OK) return st;
     sk_encode_page_ref(j->spec, 0, j->k, j->v, j->count, j->book, model);
@@ -315,10 +346,8 @@ static sk_status check_destination(const sk_tier *tier, sk_err *err)
 {
     bool ok = tier->value == SK_VAL_I8 || tier->value == SK_VAL_F16 ||
               tier->value == SK_VAL_BF16 || tier->value == SK_VAL_F32 || tier->value == SK_VAL_KEY;
-    for (uint32_t i = 0; i < tier->nseg; i++)
-        ok = ok && tier->seg[i].kind != SK_KEY_I8 && tier->seg[i].kind != SK_KEY_I4;
     if (ok) return SPHKV_OK;
-    return sk_fail(err, SPHKV_EUNSUPPORTED, "no judgement yet of ki8, ki4, vi4 or vf8 pages");
+    return sk_fail(err, SPHKV_EUNSUPPORTED, "no judgement yet of vi4 or vf8 pages");
 }
 
 sk_status sk_case_judge_encode(const sk_case *c, uint32_t copy, double *error, double *bound,

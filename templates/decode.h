@@ -3,6 +3,7 @@
  * IR-building functions, one file a part:
  *   part_tables.c   look-up tables of coded tiers (also the lut_build entry)
  *   part_logits.c   logits of one page into s[head][token]
+ *   part_dense.c    the same for keys that are not coded; 16-bit queries
  *   part_softmax.c  page softmax: probabilities, factors, running (m, l)
  *   part_value.c    probabilities times values into acc[head][channel]
  *   part_prefetch.c the lines of a later page, spread over logits and values
@@ -11,6 +12,8 @@
  * Scratch of one block (f32 unless said otherwise), H = heads_per_kv:
  *   qs   [H][D]      q * scale * log2(e): all logits are in units of log2
  *   qt   [D][HR]     the same, transposed and padded (rows form)
+ *   q16              16-bit queries: [H][D/2] pairs, then per head a unit and a
+ *                    sum per block (part_dense.c)
  *   lut              tables of the tier at work; form by sk_lut_form
  *   off  [8][W]      byte offsets of table rows for W tokens of the groups that
  *                    are added together (rows form)
@@ -58,7 +61,7 @@ typedef struct sk_dec {
     uint32_t stat_m, stat_l, stat_alpha, stat_beta; /* byte offsets in stat */
     sk_val item, q, q_stride, arena, codebook, tables; /* parameters */
     sk_val scale;
-    sk_val qs, qt, lut, off, rad, s, acc, stat;        /* scratch addresses */
+    sk_val qs, qt, q16, lut, off, rad, s, acc, stat;        /* scratch addresses */
     sk_val zero, lane;         /* u32 0; lane index */
     sk_val ml_wanted, ml;      /* whether page statistics are; where this page's go */
 } sk_dec;
@@ -75,12 +78,19 @@ uint32_t sk_dec_row_run(uint32_t heads, uint32_t w);
 
 /* Fills qs (and qt when a tier uses rows) from q. */
 void sk_part_query(sk_dec *c, bool rows);
+/* 16-bit queries from qs: q16, of sk_query16_bytes. */
+void sk_part_query16(sk_dec *c);
+uint32_t sk_query16_bytes(const sk_dec *c);
+/* Whether this tier's keys are multiplied by 16-bit queries. */
+bool sk_dec_query16(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
 /* Tables of a tier, to address `lut`. */
 void sk_part_tables(sk_dec *c, uint32_t tier_slot, sk_val lut);
 /* Logits of `count` tokens (rounded up to whole blocks) of one page. `next`:
  * the page to prefetch, or SK_NONE. */
 void sk_part_logits(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk_val lut,
                     sk_val next);
+void sk_part_logits_dense(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
+                          sk_val limit, sk_val next);
 void sk_part_softmax(sk_dec *c, uint32_t tier_slot, sk_val count);
 /* The statistics of a page without tokens. */
 void sk_part_empty_page(sk_dec *c);
@@ -94,7 +104,7 @@ void sk_part_values(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk
 void sk_prefetch_share(sk_dec *c, uint32_t tier_slot, sk_val next, sk_val k, uint32_t slice,
                        uint32_t slices);
 /* Dimensions that the dense form, groups that the rows form handles together. */
-#define SK_DENSE_UNROLL 8
+uint32_t sk_dense_unroll(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
 uint32_t sk_rows_unroll(uint32_t groups);
 /* Byte of the page where the share of the values begins. */
 uint32_t sk_prefetch_values_from(const sk_dec *c, uint32_t tier_slot);
@@ -159,6 +169,11 @@ static inline sk_val sk_fma(sk_dec *c, sk_val x, sk_val y, sk_val z)
 static inline sk_val sk_round_up(sk_dec *c, sk_val count, uint32_t block)
 {
     return sk_and(c, sk_add(c, count, sk_k(c, block - 1)), ~(block - 1));
+}
+/* Logits of vector u of the tokens from t0 on, for head h. */
+static inline void sk_store_logits(sk_dec *c, uint32_t h, sk_val t0, uint32_t u, sk_val x)
+{
+    sk_ir_stv(c->b, c->s, sk_mul(c, t0, 4), (h * c->tp + u * c->w) * 4, x);
 }
 /* Segment 0 of a coded tier: kernels take one segment so far. */
 static inline const sk_segment *sk_dec_seg(const sk_spec *spec, uint32_t tier_slot)

@@ -1,6 +1,7 @@
 /* encode.h - the shared state of the parts that build kv_encode:
  *   encode_keys.c    the codes and radii of a page, and their fields
- *   encode_values.c  values (and dense keys) of a page, converted
+ *   encode_values.c  values (and float keys) of a page, converted
+ *   encode_ints.c    ki8 and ki4 keys
  *
  * Scratch of one block:
  *   cb    [D][2^b]       f32 codewords, as in the packed set
@@ -9,6 +10,7 @@
  *   rad   [spans][P]     radii, f32, then their stored form as u32
  *   code  [groups][P]    codes, u32
  *   rs    [spans]        r_scale as stored, f32
+ *   ks    [D/32][P]      ki8, ki4: scales as stored, f16 bits in u32
  *   vs    [Cp]           value scales as stored, f16 bits in u32 */
 #ifndef SK_ENCODE_H
 #define SK_ENCODE_H
@@ -22,7 +24,7 @@ typedef struct sk_enc {
     sk_page_layout dst, src;   /* tier 0 and tier 1 */
     uint32_t w, t, codes;      /* lanes, tokens of a chunk, 2^b */
     sk_val src_page, dst_page, book, count;
-    sk_val cb, n2, kn, rad, code, rs, vs;
+    sk_val cb, n2, kn, rad, code, rs, ks, vs;
     sk_val zero, lane;
 } sk_enc;
 
@@ -44,7 +46,15 @@ static inline sk_val sk_pick(sk_enc *c, sk_val p, sk_val x, sk_val y)
 
 void sk_encode_coded_keys(sk_enc *c);
 void sk_encode_dense_keys(sk_enc *c);
+void sk_encode_int_keys(sk_enc *c);
 void sk_encode_values(sk_enc *c);
+/* x where token < count, else 0, whatever the source holds there. */
+sk_val sk_encode_masked(sk_enc *c, sk_val token, sk_val x);
+/* The scale of symmetric codes -top .. top whose largest magnitude is `most`:
+ * f16 bits, cut to what is finite, and its inverse, 0 for a scale of 0. */
+sk_val sk_encode_scale(sk_enc *c, sk_val most, uint32_t top, sk_val *bits);
+/* v / scale to the nearest code. */
+sk_val sk_encode_code(sk_enc *c, sk_val v, sk_val inv, uint32_t top);
 /* n numbers of `bits` from u32s at scratch `from`, packed in plain order at
  * byte `to` of the destination page. */
 void sk_encode_pack(sk_enc *c, sk_val from, uint32_t n, uint32_t bits, uint32_t to);

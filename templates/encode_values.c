@@ -3,7 +3,7 @@
  * words. Tokens beyond count become zeros, whatever the source holds there. */
 #include "encode.h"
 
-static sk_val masked(sk_enc *c, sk_val token, sk_val x)
+sk_val sk_encode_masked(sk_enc *c, sk_val token, sk_val x)
 {
     const sk_val used = sk_op2(c, SK_OP_ULT, token, c->count);
     return sk_ir_3(c->b, SK_OP_SELECT, used, x, sk_ir_f32(c->b, 0.0f));
@@ -37,7 +37,7 @@ void sk_encode_dense_keys(sk_enc *c)
         const sk_val col = sk_opk(c, SK_OP_AND, sk_opk(c, SK_OP_ADD, c->lane, i * c->w), 15);
         x[i] = sk_ir_ldv(b, from, c->src_page, sk_times(c, e, sk_ld_bytes(from)),
                          c->src.seg[0].key_off + i * c->w * sk_ld_bytes(from));
-        x[i] = masked(c, sk_op2(c, SK_OP_ADD, t0, col), x[i]);
+        x[i] = sk_encode_masked(c, sk_op2(c, SK_OP_ADD, t0, col), x[i]);
     }
     store_floats(c, to, sk_times(c, e, sk_ld_bytes(to)), c->dst.seg[0].key_off, x, n);
     sk_ir_end(b);
@@ -51,7 +51,7 @@ static sk_val load_values(sk_enc *c, sk_val e, sk_val t0, uint32_t x)
     const uint32_t es = sk_ld_bytes(from);
     const sk_val v = sk_ir_ldv(c->b, from, c->src_page, sk_times(c, e, es),
                                c->src.value_off + x * c->w * es);
-    return masked(c, sk_opk(c, SK_OP_ADD, t0, x * c->w / 16), v);
+    return sk_encode_masked(c, sk_opk(c, SK_OP_ADD, t0, x * c->w / 16), v);
 }
 
 static void float_values(sk_enc *c)
@@ -67,6 +67,28 @@ static void float_values(sk_enc *c)
     store_floats(c, to, sk_times(c, e, sk_ld_bytes(to)), c->dst.value_off, x, n);
     sk_ir_end(b);
     sk_ir_end(b);
+}
+
+/* ---- integers and their scales ------------------------------------------ */
+
+sk_val sk_encode_scale(sk_enc *c, sk_val most, uint32_t top, sk_val *bits)
+{
+    sk_builder *b = c->b;
+    const sk_val zero = sk_ir_f32(b, 0.0f);
+    sk_val exact = sk_op2(c, SK_OP_FDIV, most, sk_ir_f32(b, (float)top));
+    exact = sk_op2(c, SK_OP_FMIN, exact, sk_ir_f32(b, 65504.0f)); /* f32 and bf16 reach further */
+    *bits = sk_op2(c, SK_OP_PACKF16, exact, zero);
+    const sk_val stored = sk_ir_1(b, SK_OP_F16LO, *bits);
+    const sk_val some = sk_op2(c, SK_OP_FLT, zero, stored);
+    return sk_pick(c, some, sk_op2(c, SK_OP_FDIV, sk_ir_f32(b, 1.0f), stored), zero);
+}
+
+/* Cut as a float: a value beyond a cut scale may be beyond integers too. */
+sk_val sk_encode_code(sk_enc *c, sk_val v, sk_val inv, uint32_t top)
+{
+    const sk_val x = sk_op2(c, SK_OP_FMUL, v, inv);
+    const sk_val low = sk_op2(c, SK_OP_FMAX, x, sk_ir_f32(c->b, -(float)top));
+    return sk_ir_1(c->b, SK_OP_F2I, sk_op2(c, SK_OP_FMIN, low, sk_ir_f32(c->b, (float)top)));
 }
 
 /* ---- vi8: symmetric, one f16 scale per page and channel ------------------ */
@@ -85,25 +107,11 @@ static void int8_scales(sk_enc *c, sk_val c0, sk_val *inv)
         sk_ir_set(b, most[x], sk_op2(c, SK_OP_FMAX, sk_ir_get(b, most[x]), v));
     }
     sk_ir_end(b);
-    const sk_val zero = sk_ir_f32(b, 0.0f);
     for (uint32_t x = 0; x < n; x++) {
-        sk_val exact = sk_op2(c, SK_OP_FDIV, sk_ir_get(b, most[x]), sk_ir_f32(b, 127.0f));
-        exact = sk_op2(c, SK_OP_FMIN, exact, sk_ir_f32(b, 65504.0f)); /* f32 and bf16 reach further */
-        const sk_val bits = sk_op2(c, SK_OP_PACKF16, exact, zero);
-        const sk_val stored = sk_ir_1(b, SK_OP_F16LO, bits);
+        sk_val bits;
+        inv[x] = sk_encode_scale(c, sk_ir_get(b, most[x]), 127, &bits);
         sk_ir_stv(b, c->vs, sk_times(c, c0, 4), x * c->w * 4, bits);
-        const sk_val some = sk_op2(c, SK_OP_FLT, zero, stored);
-        const sk_val one = sk_op2(c, SK_OP_FDIV, sk_ir_f32(b, 1.0f), stored);
-        inv[x] = sk_ir_3(b, SK_OP_SELECT, some, one, zero);
     }
-}
-
-/* Cut as a float: a value beyond a cut scale may be beyond integers too. */
-static sk_val quantise(sk_enc *c, sk_val v, sk_val inv)
-{
-    const sk_val x = sk_op2(c, SK_OP_FMUL, v, inv);
-    const sk_val low = sk_op2(c, SK_OP_FMAX, x, sk_ir_f32(c->b, -127.0f));
-    return sk_ir_1(c->b, SK_OP_F2I, sk_op2(c, SK_OP_FMIN, low, sk_ir_f32(c->b, 127.0f)));
 }
 
 /* Row 0: bytes [token][16 channels]. */
@@ -115,7 +123,7 @@ static void int8_plain(sk_enc *c, sk_val c0, const sk_val *inv)
     const sk_val e = sk_op2(c, SK_OP_ADD, sk_times(c, c0, c->dst.tp), sk_times(c, t0, 16));
     sk_val q[4];
     for (uint32_t x = 0; x < 4; x++)
-        q[x] = quantise(c, load_values(c, e, t0, x), inv[x % (16 / c->w)]);
+        q[x] = sk_encode_code(c, load_values(c, e, t0, x), inv[x % (16 / c->w)], 127);
     sk_ir_stv(b, c->dst_page, e, c->dst.value_off, sk_rows_pack8(b, q));
     sk_ir_end(b);
 }
@@ -132,8 +140,8 @@ static void int8_pairs(sk_enc *c, sk_val c0, const sk_val *inv)
     sk_val both[4];
     for (uint32_t i = 0; i < n; i++) {
         const uint32_t x = i % per_token, first = i / per_token * 2 * per_token + x;
-        const sk_val even = quantise(c, load_values(c, e, t0, first), inv[x]);
-        const sk_val odd = quantise(c, load_values(c, e, t0, first + per_token), inv[x]);
+        const sk_val even = sk_encode_code(c, load_values(c, e, t0, first), inv[x], 127);
+        const sk_val odd = sk_encode_code(c, load_values(c, e, t0, first + per_token), inv[x], 127);
         const sk_val low = sk_opk(c, SK_OP_AND, even, 0xff);
         const sk_val pair = sk_op2(c, SK_OP_OR, low, sk_opk(c, SK_OP_SHL, odd, 8));
         const sk_val up = sk_opk(c, SK_OP_SHL, pair, 16);

@@ -24,9 +24,6 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
         return sk_fail(err, SPHKV_EUNSUPPORTED,
                        "kv_encode: the source is a dense tier of kf32, kf16 or kbf16 with vf32, "
                        "vf16 or vbf16");
-    if (to->seg[0].kind == SK_KEY_I8 || to->seg[0].kind == SK_KEY_I4)
-        return sk_fail(err, SPHKV_EUNSUPPORTED, "kv_encode: %s keys",
-                       to->seg[0].kind == SK_KEY_I8 ? "ki8" : "ki4");
     if (sk_rows_value_kind(to->value) == SK_LD_KINDS && to->value != SK_VAL_I8)
         return sk_fail(err, SPHKV_EUNSUPPORTED, "kv_encode: %s values", sk_value_name(to->value));
     return SPHKV_OK;
@@ -80,8 +77,10 @@ static void encode_scratch(sk_enc *c)
 {
     sk_builder *b = c->b;
     c->vs = sk_ir_name(b, sk_ir_shared(b, c->dst.cp * 4), "vs");
-    if (c->seg->kind != SK_KEY_CODED) return;
     const sk_seg_layout *lay = &c->dst.seg[0];
+    if (lay->kscale_off != SK_NO_FIELD)
+        c->ks = sk_ir_name(b, sk_ir_shared(b, (c->spec->d + 31) / 32 * c->spec->page * 4), "ks");
+    if (c->seg->kind != SK_KEY_CODED) return;
     c->cb = sk_ir_name(b, sk_ir_shared(b, c->spec->d * c->codes * 4), "cb");
     c->n2 = sk_ir_name(b, sk_ir_shared(b, lay->groups * c->codes * 4), "n2");
     c->kn = sk_ir_name(b, sk_ir_shared(b, c->spec->d * c->t * 4), "kn");
@@ -125,6 +124,8 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
     zero_range(c, c->dst.bytes & ~3u, c->dst.units * SPHKV_UNIT_BYTES);
     if (c->seg->kind == SK_KEY_CODED)
         sk_encode_coded_keys(c);
+    else if (c->dst.seg[0].kscale_off != SK_NO_FIELD)
+        sk_encode_int_keys(c);
     else
         sk_encode_dense_keys(c);
     sk_encode_values(c);

@@ -2,7 +2,7 @@
  * s[head][token], lanes = tokens. logit = sum_p r_hat[p] * sum_{j in p}
  * LUT[j][code] (design, section 3); q already carries scale * log2(e).
  *
- * One function per form. K is read once: every loop serves all heads (or a
+ * One function per form of coded keys; dense keys are part_dense.c. K is read once: every loop serves all heads (or a
  * tile of them, from cache) with what it has loaded. */
 #include "decode.h"
 
@@ -29,71 +29,6 @@ uint32_t sk_dec_token_block(const sk_spec *spec, const sk_schedule *sched, uint3
     if (sk_dec_prob16(spec, sched, tier_slot) && block < 2 * w) block = 2 * w;
     if (block < vtok * (pairs ? 2 : 1)) block = vtok * (pairs ? 2 : 1);
     return block;
-}
-
-static void store_logits(sk_dec *c, uint32_t h, sk_val t0, uint32_t u, sk_val x)
-{
-    sk_ir_stv(c->b, c->s, sk_mul(c, t0, 4), (h * c->tp + u * c->w) * 4, x);
-}
-
-/* ---- dense keys --------------------------------------------------------- */
-
-static sk_ld_kind dense_kind(uint32_t key_kind)
-{
-    return key_kind == SK_KEY_F32 ? SK_LD_F32 : key_kind == SK_KEY_F16 ? SK_LD_F16 : SK_LD_BF16;
-}
-
-/* A tile of heads times a block of tokens, over all dimensions. */
-static void dense_tile(sk_dec *c, uint32_t tier_slot, sk_val keys, sk_val next, sk_ld_kind kind,
-                       sk_val t0, uint32_t h0, uint32_t hn)
-{
-    sk_builder *b = c->b;
-    const uint32_t es = sk_ld_bytes(kind), nu = (uint32_t)c->sched->v[SK_T_ktok];
-    const uint32_t step = 16 * es; /* from a dimension to the next */
-    sk_val acc[SPHKV_MAX_HEADS_PER_KV][4];
-    for (uint32_t h = 0; h < hn; h++)
-        for (uint32_t u = 0; u < nu; u++)
-            acc[h][u] = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
-    /* 16 tokens by D dimensions lie together; a block may be half of it */
-    const sk_val group = sk_mul(c, sk_shr(c, t0, 4), c->d * step);
-    const sk_val block = sk_add(c, group, sk_mul(c, sk_and(c, t0, 15), es));
-    const sk_val d0 = sk_ir_for(b, c->zero, sk_k(c, c->d), SK_DENSE_UNROLL);
-    const sk_val off = sk_add(c, block, sk_mul(c, d0, step));
-    const sk_val qoff = sk_mul(c, d0, 4);
-    const uint32_t log_block = (uint32_t)__builtin_ctz(nu * c->w);
-    const sk_val turn = sk_add(c, sk_mul(c, sk_shr(c, t0, log_block), c->d / SK_DENSE_UNROLL),
-                               sk_shr(c, d0, (uint32_t)__builtin_ctz(SK_DENSE_UNROLL)));
-    for (uint32_t i = 0; i < SK_DENSE_UNROLL; i++) {
-        sk_val k[4];
-        for (uint32_t u = 0; u < nu; u++) {
-            const uint32_t t = u * c->w;
-            k[u] = sk_ir_ldv(b, kind, keys, off, (t / 16 * c->d + i) * step + t % 16 * es);
-        }
-        if (h0 == 0) sk_prefetch_share(c, tier_slot, next, turn, i, SK_DENSE_UNROLL);
-        for (uint32_t h = 0; h < hn; h++) {
-            const sk_val q = sk_ir_ldu(b, SK_LD_F32, c->qs, qoff, ((h0 + h) * c->d + i) * 4);
-            for (uint32_t u = 0; u < nu; u++)
-                sk_ir_set(b, acc[h][u], sk_fma(c, k[u], q, sk_ir_get(b, acc[h][u])));
-        }
-    }
-    sk_ir_end(b);
-    for (uint32_t h = 0; h < hn; h++)
-        for (uint32_t u = 0; u < nu; u++) store_logits(c, h0 + h, t0, u, sk_ir_get(b, acc[h][u]));
-}
-
-static void logits_dense(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
-                         sk_val limit, sk_val next)
-{
-    sk_builder *b = c->b;
-    const uint32_t nu = (uint32_t)c->sched->v[SK_T_ktok];
-    const uint32_t tile = nu >= 4 ? 3 : nu == 2 ? 6 : 8;
-    const sk_val keys = sk_ir_ptr_add(b, page, sk_k(c, lay->key_off), 1);
-    const sk_ld_kind kind = dense_kind(sk_dec_seg(c->spec, tier_slot)->kind);
-    const sk_val t0 = sk_ir_for(b, c->zero, limit, nu * c->w);
-    const uint32_t tiles = (c->h + tile - 1) / tile, even = (c->h + tiles - 1) / tiles;
-    for (uint32_t h = 0; h < c->h; h += even)
-        dense_tile(c, tier_slot, keys, next, kind, t0, h, c->h - h < even ? c->h - h : even);
-    sk_ir_end(b);
 }
 
 /* ---- rows in scratch ---------------------------------------------------- */
@@ -202,7 +137,7 @@ static void rows_chunk(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, 
         transpose_runs(c, col, n);
         for (uint32_t h = 0; h < n && x * n + h < c->h; h++) {
             const sk_val y = r == SK_NONE ? col[h] : sk_ir_2(b, SK_OP_FMUL, col[h], r);
-            store_logits(c, x * n + h, t0, 0, y);
+            sk_store_logits(c, x * n + h, t0, 0, y);
         }
     }
 }
@@ -263,7 +198,7 @@ static void perm_tile(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, s
         for (uint32_t h = 0; h < hn; h++) {
             const sk_val x = sk_ir_get(b, acc[h][u]);
             const sk_val y = one == SK_NONE ? x : sk_ir_2(b, SK_OP_FMUL, x, one);
-            store_logits(c, h0 + h, t0, u, y);
+            sk_store_logits(c, h0 + h, t0, u, y);
         }
     }
 }
@@ -325,7 +260,7 @@ static void logits_pair16(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *la
             const sk_val r = sk_unpack_radii(c, seg, lay, page, c->zero, t);
             const sk_val x = sk_ir_1(b, SK_OP_I2F, sk_ir_get(b, sum[k]));
             const sk_val y = sk_ir_2(b, SK_OP_FMUL, x, unit);
-            store_logits(c, h, t0, k, sk_ir_2(b, SK_OP_FMUL, y, r));
+            sk_store_logits(c, h, t0, k, sk_ir_2(b, SK_OP_FMUL, y, r));
         }
     }
     sk_ir_end(b);
@@ -341,7 +276,7 @@ void sk_part_logits(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk
     const sk_val limit = sk_round_up(c, count, sk_dec_token_block(c->spec, c->sched, tier_slot));
     const sk_lut_form form = sk_dec_form(c->spec, c->sched, tier_slot);
     if (form == SK_FORM_DENSE) {
-        logits_dense(c, tier_slot, &lay.seg[0], page, limit, next);
+        sk_part_logits_dense(c, tier_slot, &lay.seg[0], page, limit, next);
         return;
     }
     sk_unpack_radius_scales(c, seg, &lay.seg[0], page);

@@ -20,7 +20,8 @@ static uint32_t key_steps(const sk_dec *c, uint32_t tier_slot)
     const uint32_t groups = seg->kind == SK_KEY_CODED ? c->d / seg->g : 0;
     switch (sk_dec_form(c->spec, c->sched, tier_slot)) {
     case SK_FORM_DENSE:
-        return c->p / ((uint32_t)c->sched->v[SK_T_ktok] * c->w) * (c->d / SK_DENSE_UNROLL);
+        return c->p / ((uint32_t)c->sched->v[SK_T_ktok] * c->w) * 
+               (c->d / sk_dense_unroll(c->spec, c->sched, tier_slot));
     case SK_FORM_ROWS: return c->p / c->w * (groups / sk_rows_unroll(groups));
     case SK_FORM_PERM: return c->p / (2 * c->w) * groups;
     case SK_FORM_PAIR16:

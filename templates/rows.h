@@ -16,6 +16,9 @@ sk_val sk_rows_pack16(sk_builder *b, sk_ld_kind kind, uint32_t w, sk_val x, sk_v
 /* Four vectors of W integers in -128..127, consecutive elements, as W words of
  * bytes in order. */
 sk_val sk_rows_pack8(sk_builder *b, const sk_val x[4]);
+/* Eight vectors of W integers in 0..15, consecutive elements, as W words of
+ * nibbles in order. */
+sk_val sk_rows_pack4(sk_builder *b, const sk_val x[8]);
 
 /* What neither kv_append nor kv_encode does: odd dims and pages, segments, keys before RoPE. */
 sk_status sk_rows_supported(const sk_spec *spec, const char *kernel, sk_err *err);

@@ -20,7 +20,7 @@ static sk_tier draw_tier(sk_rng *rng, const sk_spec *s, bool dense)
     tier.seg[0].pre_rope = false;
     tier.value = (uint8_t)sk_rng_below(rng, SK_VAL_BF16 + 1);
     if (!dense && sk_rng_below(rng, 2)) tier.value = SK_VAL_I8;
-    if (dense || tier.seg[0].kind > SK_KEY_BF16)
+    if (dense)
         tier.seg[0] = (sk_segment){.kind = (uint8_t)(SK_KEY_F32 + sk_rng_below(rng, 3))};
     return tier;
 }
@@ -55,8 +55,7 @@ static bool beyond_kernels(const sk_spec *s)
         beyond |= tier->nseg > 1 || tier->value == SK_VAL_KEY || tier->value == SK_VAL_F8 ||
                   tier->value == SK_VAL_I4;
         for (uint32_t i = 0; i < tier->nseg; i++)
-            beyond |= tier->seg[i].pre_rope || tier->seg[i].kind == SK_KEY_I8 ||
-                      tier->seg[i].kind == SK_KEY_I4;
+            beyond |= tier->seg[i].pre_rope;
     }
     return beyond;
 }

@@ -1,7 +1,7 @@
 /* test_kernel_edges.c - the host side of kernels where its arithmetic ends: lists
  * that are empty, hold empty pages or are fewer than the parts; a part that
  * fails; strides that reach 2^32 and beyond; arenas, tables and rows that lie
- * farther than 4 GiB; values that int8 cannot scale to. */
+ * farther than 4 GiB; keys and values that their scales cannot reach. */
 #include "sk_test.h"
 
 #include <math.h>
@@ -279,16 +279,20 @@ static void test_far(void **state)
 
 /* ---- numbers --------------------------------------------------------------------- */
 
-/* Larger than 127 halves: cut, of the right sign, and never NaN. */
-static void test_huge_values(void **state)
+/* Two tokens of 16 dimensions and channels through kv_encode, `read` back from
+ * all slots, both ways: 16 keys, then 16 values a token. */
+static void encode_two(kernel_lab *lab, const char *tiers, const double *k, const double *v,
+                       void (*check)(const double *k, const double *v))
 {
     kernel_built b;
     sk_image im;
     sk_err err = {0};
-    double k[16 * 16] = {0}, v[16 * 16] = {0}, read[16 * 16];
+    double read[2][16 * 16];
     sk_page_layout at[2];
-    v[3] = 1e30, v[16 + 3] = -1e38, v[4] = -2e7, v[5] = 2;
-    build(*state, "kv_encode " SMALL "kf16:vi8,kf16:vbf16", &b);
+    sk_text spec = {0};
+    sk_text_printf(&spec, "kv_encode " SMALL "%s", tiers);
+    build(lab, spec.s, &b);
+    sk_text_free(&spec);
     sk_page_layout_get(&b.spec, 0, &at[0]);
     sk_page_layout_get(&b.spec, 1, &at[1]);
     const uint32_t units = at[0].units + at[1].units;
@@ -303,15 +307,71 @@ static void test_huge_values(void **state)
     for (uint32_t compiled = 0; compiled < (b.code ? 2u : 1u); compiled++) {
         image(&b, compiled, 1, &im);
         sk_assert_ok(kernel_run(&im, &a, 1, &err), &err);
-        sk_page_decode_ref(&b.spec, 0, arena + at[1].units * SPHKV_UNIT_BYTES, 16, NULL, NULL, read);
-        const double top = 127.0 * 65504;
-        assert_true(read[3] == top && read[16 + 3] == -top && read[4] == -top);
-        assert_true(fabs(read[5] - 2) < 0.01);
-        for (uint32_t i = 0; i < 16 * 16; i++)
-            assert_true(isfinite(read[i]));
+        sk_page_decode_ref(&b.spec, 0, arena + at[1].units * SPHKV_UNIT_BYTES, 2, NULL, read[0],
+                           read[1]);
+        for (uint32_t i = 0; i < 2 * 16; i++)
+            assert_true(isfinite(read[0][i]) && isfinite(read[1][i]));
+        check(read[0], read[1]);
     }
     sk_free(raw);
     kernel_built_free(&b);
+}
+
+/* Larger than 127 halves: cut, of the right sign, and never NaN. */
+static void huge_values(const double *k, const double *v)
+{
+    const double top = 127.0 * 65504;
+    (void)k;
+    assert_true(v[3] == top && v[16 + 3] == -top && v[4] == -top);
+    assert_true(fabs(v[5] - 2) < 0.01);
+}
+
+static void test_huge_values(void **state)
+{
+    double k[2 * 16] = {0}, v[2 * 16] = {0};
+    v[3] = 1e30, v[16 + 3] = -1e38, v[4] = -2e7, v[5] = 2;
+    encode_two(*state, "kf16:vi8,kf16:vbf16", k, v, huge_values);
+}
+
+/* One scale for all dimensions of a token: it is cut for the first, and too
+ * small for a half in the second. */
+static void huge_keys(const double *k, double top)
+{
+    assert_true(k[0] == 65504 * top && k[1] == -65504 * top && k[2] == 0);
+    assert_true(k[3] == 65504);
+    for (uint32_t i = 0; i < 16; i++)
+        assert_true(k[16 + i] == 0);
+}
+
+static void huge_keys_i8(const double *k, const double *v)
+{
+    (void)v;
+    huge_keys(k, 127);
+}
+
+static void huge_keys_i4(const double *k, const double *v)
+{
+    (void)v;
+    huge_keys(k, 7);
+}
+
+/* Codes to the nearest, halves to the even one, in a scale of 1. */
+static void even_keys(const double *k, const double *v)
+{
+    static const double want[] = {7, -7, 0, 2, 2, 0, -2, -2, 6, -4};
+    (void)v;
+    for (uint32_t i = 0; i < SK_COUNT(want); i++)
+        assert_true(k[i] == want[i]);
+}
+
+static void test_extreme_keys(void **state)
+{
+    static const double even[2 * 16] = {7, -7, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 5.51, -4.49};
+    double k[2 * 16] = {0}, v[2 * 16] = {0};
+    k[0] = 3e38, k[1] = -1e30, k[2] = 30000, k[3] = 65504, k[16] = 1e-9, k[17] = -1e-38;
+    encode_two(*state, "ki8:vf32,kf32:vf32", k, v, huge_keys_i8);
+    encode_two(*state, "ki4:vf32,kf32:vf32", k, v, huge_keys_i4);
+    encode_two(*state, "ki4:vf32,kf32:vf32", even, v, even_keys);
 }
 
 int main(void)
@@ -325,6 +385,7 @@ int main(void)
         cmocka_unit_test_prestate(test_append_strides, &lab),
         cmocka_unit_test_prestate(test_far, &lab),
         cmocka_unit_test_prestate(test_huge_values, &lab),
+        cmocka_unit_test_prestate(test_extreme_keys, &lab),
     };
     kernel_lab_open(&lab);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -46,6 +46,11 @@ typedef enum defect {
     SLOT_OFF,
     ROW_MISSING,
     ROW_TWICE,
+    KEY_CODE,
+    KEY_LAST,
+    KEY_SCALE,
+    KEY_SCALE_SLOT,
+    KEY_SLOT,
     DEFECTS
 } defect;
 
@@ -190,6 +195,25 @@ static void bend_page(const sk_spec *spec, uint32_t count, uint8_t *page)
     if (chosen == NEIGHBOUR) page[(size_t)at.units * SPHKV_UNIT_BYTES] ^= 1;
 }
 
+/* ki8, ki4: what a wrong encoder would do to codes and scales. */
+static void bend_int_keys(const sk_spec *spec, uint32_t count, uint8_t *page)
+{
+    const uint32_t bits = spec->tier[0].seg[0].kind == SK_KEY_I8 ? 8 : 4;
+    sk_page_layout at;
+    sk_page_layout_get(spec, 0, &at);
+    uint8_t *codes = page + at.seg[0].key_off, *scales = page + at.seg[0].kscale_off;
+    const uint32_t first = sk_layout_key_index(&at.seg[0], 1, count - 1) * bits;
+    const uint32_t last = sk_layout_key_index(&at.seg[0], spec->d - 1, 0) * bits;
+    const uint32_t block = (spec->d - 1) / 32 * spec->page;
+    if (chosen == KEY_CODE) sk_bits_put(codes, first, bits, sk_bits_get(codes, first, bits) ^ 1);
+    if (chosen == KEY_LAST) sk_bits_put(codes, last, bits, sk_bits_get(codes, last, bits) ^ 1);
+    if (chosen == KEY_SCALE) scales[block * 2] ^= 4;
+    if (count == spec->page) return;
+    if (chosen == KEY_SCALE_SLOT) scales[(block + count) * 2] = 1;
+    if (chosen == KEY_SLOT)
+        sk_bits_put(codes, sk_layout_key_index(&at.seg[0], 0, count) * bits, bits, 8);
+}
+
 /* A wrong code whose radius is the least-squares one all the same: only the
  * distance tells. */
 static void refit_code(const sk_spec *spec, const double *k, const uint8_t *book, uint8_t *page)
@@ -263,7 +287,11 @@ static sk_status fake_encode(const sk_image *image, const void *args, uint32_t p
         if (chosen == CODE_REFIT) refit_code(spec, k, book, dst);
         if (chosen == RADIUS_NORM) norm_radii(spec, item->count, k, dst);
         if (chosen == SOURCE_WRITTEN) src[0] ^= 1;
-        if (item->count) bend_page(spec, item->count, dst);
+        if (item->count == 0) continue;
+        if (spec->tier[0].seg[0].kind == SK_KEY_CODED)
+            bend_page(spec, item->count, dst);
+        else
+            bend_int_keys(spec, item->count, dst);
     }
     sk_free(k);
     return SPHKV_OK;
@@ -364,6 +392,15 @@ static void test_encode_group_spans(void **state)
                   RADIUS_OFF, UNCODED);
 }
 
+static void test_encode_int_keys(void **state)
+{
+    (void)state;
+    check_defects("kv_encode d80 v32 h1 p32 l0 qf32 of32 if32 tight ki8:vf16,kf16:vf16", KEY_CODE,
+                  KEY_SLOT);
+    check_defects("kv_encode d64 v32 h1 p48 l1 qf32 of32 if32 tight ki4:vi8,kf32:vf16", KEY_CODE,
+                  KEY_SLOT);
+}
+
 static void test_append(void **state)
 {
     (void)state;
@@ -391,6 +428,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_attn),     cmocka_unit_test(test_attn_group_spans),
         cmocka_unit_test(test_encode),   cmocka_unit_test(test_encode_group_spans),
+        cmocka_unit_test(test_encode_int_keys),
         cmocka_unit_test(test_append),   cmocka_unit_test(test_append_half_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,6 +14,7 @@ static const char *const specs[] = {
     A("2", "good:vi8,kf16:vf16"),
     A("3", "high:vi8"),
     A("1", "low:vf16,lean:vi8"),
+    A("2", "ki8:vi8,ki4:vi8"),
     E("good:vi8,kf16:vf16"),
     P("kf16:vf16"),
 };
