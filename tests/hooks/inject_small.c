@@ -11,5 +11,5 @@ size_t __wrap_sk_measure_cold_bytes(uint32_t last_level_bytes);
 
 size_t __wrap_sk_measure_cold_bytes(uint32_t last_level_bytes)
 {
-    return getenv(SK_INJECT_VARIABLE) ? 0 : __real_sk_measure_cold_bytes(last_level_bytes);
+    return getenv(SK_INJECT_VARIABLE) ? 1 : __real_sk_measure_cold_bytes(last_level_bytes);
 }
