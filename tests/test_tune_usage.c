@@ -3,6 +3,8 @@
  * stdout stays empty; help and the dry run need no compiler. */
 #include "tune_case.h"
 
+#include <cjson/cJSON.h>
+
 typedef struct wrong {
     const char *words[TUNE_ARGS - 4];
     int code;
@@ -46,6 +48,9 @@ static void tune_wrong(void **state)
         {{"--threads", "300", NULL}, 2, "--threads"},
         {{"--batch", "4x", NULL}, 2, "--batch"},
         {{"--model", "gpt-unknown", NULL}, 2, "gpt-unknown"},
+        {{"--model", "gemma-2-9b", NULL}, 1, "soft-capped"}, /* understood, but no kernel */
+        {{"--model", "deepseek-v3", NULL}, 1, "latent attention"},
+        {{"--model", "gpt-oss-20b", NULL}, 1, "sinks"},
         {{"--model", "/nowhere/config.json", NULL}, 2, "/nowhere/config.json"},
         {{"--head-dim", "60", NULL}, 2, "60"},
         {{"--head-dim", "64", "--heads", "3", "--kv-heads", "2", NULL}, 2, "3 query heads"},
@@ -68,6 +73,7 @@ static void bench_wrong(void **state)
         {{"--repeat", "1000", NULL}, 2, "--repeat"},
         {{"--device", "cuda:1", NULL}, 3, "CUDA"},
         {{"--tiers", "splendid:vi8", "--quiet", NULL}, 2, "splendid"},
+        {{"--model", "gemma-2-9b", NULL}, 1, "soft-capped"},
         {{"--quiet", TUNE_SMALL, NULL}, 4, "kernels.db"}, /* named, and not there */
     };
     expect_all(*state, BENCH_PROGRAM, list, SK_COUNT(list));
@@ -106,6 +112,32 @@ static void help_and_dry_run(void **state)
     assert_int_equal(access(c->db, F_OK), -1); /* a dry run leaves nothing behind */
 }
 
+/* What --model knows; that is no run, and leaves nothing behind. */
+static void model_list(void **state)
+{
+    tune_case *c = *state;
+    static const char *const list[] = {"--model", "list", NULL};
+    static const char *const json[] = {"--json", "--model", "list", NULL};
+    static const char *const dry[] = {"--dry-run", "--kernels", "kv_append", "--model",
+                                      "gemma-3-4b", NULL};
+    assert_int_equal(tune_case_run(c, TUNE_PROGRAM, list), 0);
+    char *out = tune_case_read(c->out);
+    assert_non_null(strstr(out, "\nllama-3.1-8b "));
+    assert_non_null(strstr(out, "no: no kernel does soft-capped logits"));
+    sk_free(out);
+    assert_int_equal(tune_case_run(c, BENCH_PROGRAM, json), 0);
+    out = tune_case_read(c->out);
+    cJSON *root = cJSON_Parse(out);
+    assert_true(cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(root, "models")) > 90);
+    cJSON_Delete(root);
+    sk_free(out);
+    assert_int_equal(tune_case_run(c, TUNE_PROGRAM, dry), 0);
+    char *err = tune_case_read(c->err);
+    assert_non_null(strstr(err, "ring of 1024"));
+    sk_free(err);
+    assert_int_equal(access(c->db, F_OK), -1);
+}
+
 /* A kernel that a mix has no use for is said, not silently dropped. */
 static void skipped_kernels(void **state)
 {
@@ -123,6 +155,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TUNE_CASE(tune_wrong),       TUNE_CASE(bench_wrong),     TUNE_CASE(bad_database),
         TUNE_CASE(help_and_dry_run), TUNE_CASE(skipped_kernels),
+        TUNE_CASE(model_list),
     };
     if (access(TUNE_PROGRAM, X_OK) != 0 || access(BENCH_PROGRAM, X_OK) != 0)
         return sk_test_skip("sphkv-tune and sphkv-bench are not built");

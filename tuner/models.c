@@ -1,155 +1,92 @@
-/* models.c - see models.h. cJSON is lenient where a checker must not be: it
- * takes trailing junk, keeps duplicate keys, rounds big numbers, turns 1e400
- * into infinity, and cuts strings at \u0000. All of that is refused here. */
+/* models.c - see models.h: names, what is served and how, tables and notes. */
 #include "models.h"
 
-#include <math.h>
-#include <stdio.h>
 #include <string.h>
 
-#include <cjson/cJSON.h>
+#include "json.h"
+#include "kernel.h"
 
 #define CONFIG_LIMIT (1u << 20)
+#define SERVED_RING "kf16:vf16" /* rows of a ring are replaced one by one */
 
-static const sk_model known[] = {
-    {"llama-2-7b", 32, 32, 128, 32, 4096},
-    {"llama-3.1-8b", 32, 8, 128, 32, 131072},
-    {"llama-3.1-70b", 64, 8, 128, 80, 131072},
-    {"qwen3-8b", 32, 8, 128, 36, 40960},
-    {"mistral-7b", 32, 8, 128, 32, 32768},
+static const struct {
+    sk_need need;
+    const char *text;
+} needs[SK_NEEDS] = {
+    {SK_NEED_SOFTCAP, "soft-capped logits"},
+    {SK_NEED_SINK, "learned attention sinks"},
+    {SK_NEED_LATENT, "latent attention"},
+    {SK_NEED_BIAS, "biases by distance (ALiBi and the like)"},
+    {SK_NEED_SPARSE, "sparse attention"},
+    {SK_NEED_DUAL_CHUNK, "dual chunk attention"},
+    {SK_NEED_CROSS, "attention to an encoder"},
 };
 
-const sk_model *sk_model_get(uint32_t i)
+const char *sk_need_text(sk_need need)
 {
-    return i < SK_COUNT(known) ? &known[i] : NULL;
+    for (uint32_t i = 0; i < SK_NEEDS; i++)
+        if (needs[i].need == need) return needs[i].text;
+    return "?";
 }
 
-/* ---- config.json --------------------------------------------------------- */
+const sk_layers *sk_model_main(const sk_model *m) { return m->full.n ? &m->full : &m->local; }
 
-typedef struct config {
-    const cJSON *object; /* where the fields are */
-    const char *where;   /* name of the file */
-    sk_err *err;
-} config;
+/* ---- what is served ----------------------------------------------------------- */
 
-/* A field, NULL when absent or null. *bad: it stands there twice. */
-static const cJSON *field(const config *c, const char *key, bool *bad)
+/* Whether attn_decode has the shape of these layers. */
+static sk_status shape_served(const sk_model *m, const sk_layers *layers, const char *tiers,
+                              sk_err *err)
 {
-    const cJSON *found = NULL, *item;
-    cJSON_ArrayForEach(item, c->object) {
-        if (!item->string || strcmp(item->string, key) != 0) continue;
-        *bad = *bad || found;
-        found = item;
+    sk_spec spec;
+    const sphkv_spec_params params = {
+        .size = sizeof params,
+        .kernel = SPHKV_ATTN_DECODE,
+        .head_dim = layers->head_dim,
+        .value_dim = layers->value_dim,
+        .heads_per_kv = m->heads / layers->kv_heads,
+        .tiers = tiers,
+    };
+    sk_status st = sk_spec_from_params(&params, &spec, err);
+    return st == SPHKV_OK ? sk_kernel_get(SPHKV_ATTN_DECODE)->supported(&spec, err) : st;
+}
+
+sk_status sk_model_served(const sk_model *m, sk_err *err)
+{
+    sk_text list = {0};
+    sk_err why = {0};
+    for (uint32_t i = 0; i < SK_NEEDS; i++)
+        if (m->needs & needs[i].need)
+            sk_text_printf(&list, "%s%s", list.len ? ", " : "", needs[i].text);
+    if (list.len) {
+        sk_status st = sk_fail(err, SPHKV_EUNSUPPORTED, "%.95s: no kernel does %s", m->name,
+                               list.failed ? "what it needs" : list.s);
+        sk_text_free(&list);
+        return st;
     }
-    return found && cJSON_IsNull(found) ? NULL : found;
+    sk_status st = m->full.n ? shape_served(m, &m->full, NULL, &why) : SPHKV_OK;
+    if (st == SPHKV_OK && m->local.n)
+        st = shape_served(m, &m->local, m->chunked ? NULL : SERVED_RING, &why);
+    return st == SPHKV_OK
+               ? st
+               : sk_fail(err, SPHKV_EUNSUPPORTED, "%.95s: %.300s", m->name, why.message);
 }
 
-/* A whole number within 1 .. most. `fallback` when absent; 0 = it must be there. */
-static sk_status number(const config *c, const char *key, uint32_t most, uint32_t fallback,
-                        uint32_t *out)
-{
-    bool twice = false;
-    const cJSON *item = field(c, key, &twice);
-    if (twice) return sk_fail(c->err, SPHKV_EINVAL, "%s: %s stands there twice", c->where, key);
-    if (!item && fallback) {
-        *out = fallback;
-        return SPHKV_OK;
-    }
-    if (!item) return sk_fail(c->err, SPHKV_EINVAL, "%s: %s is missing", c->where, key);
-    if (!cJSON_IsNumber(item))
-        return sk_fail(c->err, SPHKV_EINVAL, "%s: %s is not a number", c->where, key);
-    double x = item->valuedouble;
-    if (!isfinite(x) || x != floor(x) || x < 1 || x > most)
-        return sk_fail(c->err, SPHKV_EINVAL, "%s: %s is %g: must be a whole number from 1 to %u",
-                       c->where, key, x, most);
-    *out = (uint32_t)x;
-    return SPHKV_OK;
-}
+/* ---- names ---------------------------------------------------------------------- */
 
-/* head_dim as given, else hidden_size / heads. */
-static sk_status head_dim(const config *c, sk_model *m)
-{
-    bool twice = false;
-    uint32_t hidden = 0;
-    sk_status st;
-    if (field(c, "head_dim", &twice) || twice) {
-        st = number(c, "head_dim", 1024, 0, &m->head_dim);
-    } else {
-        st = number(c, "hidden_size", 1u << 20, 0, &hidden);
-        if (st != SPHKV_OK) return st;
-        if (hidden % m->heads != 0)
-            return sk_fail(c->err, SPHKV_EINVAL,
-                           "%s: hidden_size %u is not a multiple of its %u heads, and there is no "
-                           "head_dim", c->where, hidden, m->heads);
-        m->head_dim = hidden / m->heads;
-    }
-    if (st == SPHKV_OK && (m->head_dim < 8 || m->head_dim > 1024 || m->head_dim % 8 != 0))
-        return sk_fail(c->err, SPHKV_EINVAL,
-                       "%s: heads of %u dimensions: must be a multiple of 8 from 8 to 1024",
-                       c->where, m->head_dim);
-    return st;
-}
-
-static sk_status read_fields(const config *c, sk_model *m)
-{
-    bool twice = false;
-    const cJSON *type = field(c, "model_type", &twice);
-    snprintf(m->name, sizeof m->name, "%s",
-             type && cJSON_IsString(type) && type->valuestring[0] ? type->valuestring : "config");
-    if (field(c, "kv_lora_rank", &twice))
-        return sk_fail(c->err, SPHKV_EUNSUPPORTED,
-                       "%s: latent attention (kv_lora_rank): give --head-dim, --heads, --kv-heads",
-                       c->where);
-    sk_status st = number(c, "num_attention_heads", 1024, 0, &m->heads);
-    if (st == SPHKV_OK) st = number(c, "num_key_value_heads", 1024, m->heads, &m->kv_heads);
-    if (st == SPHKV_OK) st = number(c, "num_hidden_layers", 4096, 0, &m->layers);
-    if (st == SPHKV_OK)
-        st = number(c, "max_position_embeddings", 1u << 27, 0, &m->max_context);
-    if (st == SPHKV_OK) st = head_dim(c, m);
-    if (st == SPHKV_OK && m->heads % m->kv_heads != 0)
-        return sk_fail(c->err, SPHKV_EINVAL,
-                       "%s: %u query heads cannot share %u KV heads evenly", c->where, m->heads,
-                       m->kv_heads);
-    return st;
-}
-
-/* Models of several kinds of input keep the language model's fields inside. */
-static const cJSON *language_part(const cJSON *root, const char *where, sk_err *err)
-{
-    bool twice = false;
-    config c = {root, where, err};
-    const cJSON *inner = field(&c, "text_config", &twice);
-    bool outside = field(&c, "num_attention_heads", &twice) != NULL;
-    return inner && cJSON_IsObject(inner) && !outside ? inner : root;
-}
-
-sk_status sk_model_parse(const char *text, size_t bytes, const char *where, sk_model *out,
-                         sk_err *err)
-{
-    sk_model m;
-    memset(&m, 0, sizeof m);
-    if (memchr(text, 0, bytes) || strstr(text, "\\u0000"))
-        return sk_fail(err, SPHKV_EINVAL, "%s: holds a NUL character", where);
-    cJSON *root = cJSON_ParseWithLengthOpts(text, bytes + 1, NULL, 1);
-    if (!root || !cJSON_IsObject(root)) {
-        cJSON_Delete(root);
-        return sk_fail(err, SPHKV_EINVAL, "%s: not a JSON object", where);
-    }
-    config c = {language_part(root, where, err), where, err};
-    sk_status st = read_fields(&c, &m);
-    cJSON_Delete(root);
-    if (st == SPHKV_OK) *out = m;
-    return st;
-}
+/* The first letters of a family: "qwen", of "qwen3-8b". */
+static size_t family_length(const char *name) { return strcspn(name, "-.0123456789_ "); }
 
 static sk_status unknown_name(const char *name, sk_err *err)
 {
     sk_text list = {0};
-    for (uint32_t i = 0; i < SK_COUNT(known); i++)
-        sk_text_printf(&list, "%s%s", i ? ", " : "", known[i].name);
+    const size_t n = family_length(name);
+    const sk_model *m;
+    for (uint32_t i = 0; (m = sk_model_get(i)) != NULL; i++)
+        if (n && family_length(m->name) == n && strncmp(m->name, name, n) == 0)
+            sk_text_printf(&list, "%s%s", list.len ? ", " : "; there are ", m->name);
     sk_status st = sk_fail(err, SPHKV_EINVAL,
-                           "no model is called '%.60s': known are %s, or the path of a config.json",
-                           name, list.failed ? "?" : list.s);
+                           "no model is called '%.60s'%.500s; --model list shows all, or give the "
+                           "path of a config.json", name, list.failed || !list.s ? "" : list.s);
     sk_text_free(&list);
     return st;
 }
@@ -158,10 +95,11 @@ sk_status sk_model_find(const char *name, sk_model *out, sk_err *err)
 {
     char *text;
     size_t bytes, len = strlen(name);
-    for (uint32_t i = 0; i < SK_COUNT(known); i++)
-        if (strcmp(known[i].name, name) == 0) {
-            *out = known[i];
-            return SPHKV_OK;
+    const sk_model *m;
+    for (uint32_t i = 0; (m = sk_model_get(i)) != NULL; i++)
+        if (strcmp(m->name, name) == 0) {
+            *out = *m;
+            return sk_model_served(out, err);
         }
     if (!strchr(name, '/') && (len < 5 || strcmp(name + len - 5, ".json") != 0))
         return unknown_name(name, err);
@@ -169,5 +107,106 @@ sk_status sk_model_find(const char *name, sk_model *out, sk_err *err)
     if (st != SPHKV_OK) return st;
     st = sk_model_parse(text, bytes, name, out, err);
     sk_free(text);
-    return st;
+    return st == SPHKV_OK ? sk_model_served(out, err) : st;
+}
+
+/* ---- text ----------------------------------------------------------------------- */
+
+void sk_model_kinds(const sk_model *m, sk_text *out)
+{
+    const char *between = "";
+    if (m->full.n && (m->local.n || m->cacheless)) {
+        sk_text_printf(out, "%u full", m->full.n);
+        between = ", ";
+    } else if (m->full.n) {
+        sk_text_printf(out, "full");
+    }
+    if (m->local.n)
+        sk_text_printf(out, "%s%u %s %u", between, m->local.n, m->chunked ? "chunks" : "window",
+                       m->local.span);
+    if (m->cacheless) sk_text_printf(out, ", %u without a cache", m->cacheless);
+    const uint32_t all = m->full.n + m->local.n, own = m->full.owners + m->local.owners;
+    if (own < all) sk_text_printf(out, ", %u share keys", all - own);
+}
+
+void sk_model_note(const sk_model *m, sk_text *out)
+{
+    if (!m->local.n) return;
+    sk_text_printf(out, "%s: %u of %u layers ", m->name, m->local.n, m->full.n + m->local.n);
+    if (m->chunked)
+        sk_text_printf(out, "see chunks of %u tokens: exact by lists that begin at the chunk's "
+                       "first page", m->local.span);
+    else
+        sk_text_printf(out, "see a window of %u tokens: exact by a ring of %u slots in pages of "
+                       SERVED_RING "%s", m->local.span, m->local.span,
+                       m->full.n ? "; tiers are for the others" : "; coded tiers help up to there");
+}
+
+static void print_table(sk_text *out)
+{
+    const sk_model *m;
+    sk_text_printf(out, "%-29s %6s %5s %3s %4s %8s  %-37s %s\n", "model", "layers", "heads", "KV",
+                   "dims", "context", "layers see", "served");
+    for (uint32_t i = 0; (m = sk_model_get(i)) != NULL; i++) {
+        const sk_layers *main = sk_model_main(m);
+        sk_text kinds = {0};
+        sk_err err = {0};
+        sk_model_kinds(m, &kinds);
+        const bool served = sk_model_served(m, &err) == SPHKV_OK;
+        sk_text_printf(out, "%-29s %6u %5u %3u %4u %8u  %-37s %s%s\n", m->name,
+                       m->full.n + m->local.n + m->cacheless, m->heads, main->kv_heads,
+                       main->head_dim, m->max_context, kinds.s ? kinds.s : "",
+                       served ? "yes" : "no", served ? "" : err.message + strlen(m->name));
+        sk_text_free(&kinds);
+    }
+}
+
+static void layers_json(sk_json *j, const char *name, const sk_layers *l)
+{
+    if (!l->n) return;
+    sk_json_open(j, name, '{');
+    sk_json_u64(j, "layers", l->n);
+    sk_json_u64(j, "with_keys", l->owners);
+    sk_json_u64(j, "kv_heads", l->kv_heads);
+    sk_json_u64(j, "head_dim", l->head_dim);
+    sk_json_u64(j, "value_dim", l->value_dim);
+    if (l->span) sk_json_u64(j, "tokens", l->span);
+    sk_json_close(j, '}');
+}
+
+static void print_json(sk_json *j)
+{
+    const sk_model *m;
+    sk_json_open(j, NULL, '{');
+    sk_json_open(j, "models", '[');
+    for (uint32_t i = 0; (m = sk_model_get(i)) != NULL; i++) {
+        sk_err err = {0};
+        double parameters;
+        const bool served = sk_model_served(m, &err) == SPHKV_OK;
+        sk_json_open(j, NULL, '{');
+        sk_json_text(j, "name", m->name);
+        sk_json_u64(j, "heads", m->heads);
+        layers_json(j, "full", &m->full);
+        layers_json(j, m->chunked ? "chunks" : "window", &m->local);
+        sk_json_u64(j, "layers_without_cache", m->cacheless);
+        sk_json_u64(j, "max_context", m->max_context);
+        if (sk_model_parameters(m, &parameters)) sk_json_f64(j, "parameters", parameters);
+        sk_json_bool(j, "served", served);
+        if (!served) sk_json_text(j, "message", err.message);
+        sk_json_close(j, '}');
+    }
+    sk_json_close(j, ']');
+    sk_json_close(j, '}');
+}
+
+void sk_models_print(bool json, sk_text *out)
+{
+    sk_json j = {0};
+    if (!json) {
+        print_table(out);
+        return;
+    }
+    print_json(&j);
+    sk_text_append(&j.text, "\n", 1);
+    *out = j.text;
 }

@@ -5,14 +5,16 @@
  * commands that each have options of their own. */
 #include "options.h"
 
-#include "models.h"
-
 #include <string.h>
+
+#include "command.h"
 
 const char sk_options_spec_help[] =
     "what is computed:\n"
     "  --model NAME|FILE    head_dim, heads and KV heads of a model, by name or from its\n"
-    "                       config.json; the options below override it\n"
+    "                       config.json; the options below override it. One that needs a\n"
+    "                       variant that no kernel has (soft-cap, sinks, latent attention)\n"
+    "                       is refused. list: the models known by name, and which are served\n"
     "  --head-dim N         dimensions of a key (64, 128 ...)\n"
     "  --value-dim N        dimensions of a value (default: as the key)\n"
     "  --heads N            query heads\n"
@@ -224,8 +226,11 @@ sk_status sk_options_take(sk_options *o, sk_args *a, bool *taken, sk_err *err)
     for (size_t i = 0; i < SK_COUNT(list); i++)
         if (sk_args_is(a, list[i].name))
             return sk_args_list(a, 1, list[i].hi, list[i].at, err);
-    if (sk_args_is(a, "--model"))
-        return sk_args_value(a, &o->model, err);
+    if (sk_args_is(a, "--model")) {
+        sk_status st = sk_args_value(a, &o->model, err);
+        o->list_models = !st && strcmp(o->model, "list") == 0;
+        return st;
+    }
     if (sk_args_is(a, "--tiers"))
         return sk_args_value(a, &o->tiers, err);
     if (sk_args_is(a, "--db"))
@@ -243,19 +248,22 @@ sk_status sk_options_take(sk_options *o, sk_args *a, bool *taken, sk_err *err)
 
 sk_status sk_options_finish(sk_options *o, sk_err *err)
 {
-    sk_model model = {0};
-    sk_status st = o->model ? sk_model_find(o->model, &model, err) : SPHKV_OK;
+    sk_status st = o->model ? sk_model_find(o->model, &o->about, err) : SPHKV_OK;
     if (st)
         return st;
-    if (!o->head_dim)
-        o->head_dim = model.head_dim;
+    const sk_layers *layers = sk_model_main(&o->about);
+    if (!o->head_dim) {
+        o->head_dim = layers->head_dim;
+        if (!o->value_dim)
+            o->value_dim = layers->value_dim;
+    }
     if (!o->head_dim)
         return sk_fail(err, SPHKV_EINVAL, "say for what: --model, or --head-dim and heads");
     const bool heads_said = o->heads || o->heads_per_kv;
     if (!o->kv_heads)
-        o->kv_heads = model.kv_heads;
+        o->kv_heads = layers->kv_heads;
     if (!o->heads)
-        o->heads = o->heads_per_kv ? 0 : model.heads;
+        o->heads = o->heads_per_kv ? 0 : o->about.heads;
     if (!o->kv_heads)
         o->kv_heads = o->heads && o->heads_per_kv && o->heads % o->heads_per_kv == 0
                           ? o->heads / o->heads_per_kv
@@ -270,6 +278,24 @@ sk_status sk_options_finish(sk_options *o, sk_err *err)
                        o->heads, o->kv_heads, o->heads_per_kv);
     o->heads_per_kv = o->heads / o->kv_heads;
     return SPHKV_OK;
+}
+
+int sk_options_list_models(const sk_options *o, const char *program)
+{
+    sk_text out = {0};
+    sk_models_print(o->json, &out);
+    const int code = sk_command_print(program, &out);
+    sk_text_free(&out);
+    return code;
+}
+
+void sk_options_note(const sk_options *o, const char *program)
+{
+    sk_text out = {0};
+    sk_model_note(&o->about, &out);
+    if (out.s && !out.failed)
+        sk_command_say(program, out.s);
+    sk_text_free(&out);
 }
 
 /* ---- specs --------------------------------------------------------------------------- */

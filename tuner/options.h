@@ -12,6 +12,7 @@
 #ifndef SK_OPTIONS_H
 #define SK_OPTIONS_H
 
+#include "models.h"
 #include "spec.h"
 
 typedef struct sk_args {
@@ -57,6 +58,8 @@ typedef struct sk_options {
     sk_list context, batch, threads;   /* n = 0: not said */
     const char *db;                    /* --db; NULL = not said */
     bool json;
+    bool list_models;                  /* --model list: the command prints sk_models_print */
+    sk_model about;                    /* what --model is; name "" without one */
 } sk_options;
 
 /* Takes the current word when it is one of the shared options. What a model
@@ -66,6 +69,11 @@ sk_status sk_options_take(sk_options *o, sk_args *a, bool *taken, sk_err *err);
  * head_dim, kv_heads and heads_per_kv are all set then (kv_heads 8, one query
  * head per KV head, when nothing says otherwise); head_dim must be known. */
 sk_status sk_options_finish(sk_options *o, sk_err *err);
+
+/* For commands: the known models on stdout, as text or --json (the exit code),
+ * and on stderr how the layers of the model that see a part are served. */
+int sk_options_list_models(const sk_options *o, const char *program);
+void sk_options_note(const sk_options *o, const char *program);
 
 /* The specs of a kernel for the mix: attn_decode has one; kv_append one for
  * each dense tier; kv_encode one for each coded tier, from the first dense

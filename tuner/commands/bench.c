@@ -118,7 +118,7 @@ static sk_status read_options(command *c, int argc, char **argv, sk_err *err)
         if (!taken) return sk_fail(err, SPHKV_EINVAL, "unknown option '%.60s'", a.word);
         if (c->help) return SPHKV_OK;
     }
-    if (st != SPHKV_OK) return st;
+    if (st != SPHKV_OK || c->options.list_models) return st;
     if (!c->options.model && !c->options.head_dim) c->options.model = "llama-3.1-8b";
     set_default(&c->options.context, 8192);
     set_default(&c->options.batch, 1);
@@ -328,16 +328,19 @@ int main(int argc, char **argv)
     int code;
     sk_command_begin();
     sk_status st = read_options(&c, argc, argv, &err);
-    if (st == SPHKV_ENOTFOUND || st == SPHKV_EIO || st == SPHKV_EUNSUPPORTED) st = SPHKV_EINVAL;
+    if (st == SPHKV_ENOTFOUND || st == SPHKV_EIO) st = SPHKV_EINVAL;
     if (st != SPHKV_OK) {
         code = sk_command_fail(PROGRAM, st, &err);
     } else if (c.help) {
         sk_text_printf(&c.table, "%s%s\n%s\n%s", help_head, sk_options_spec_help,
                        sk_options_shape_help, help_tail);
         code = sk_command_print(PROGRAM, &c.table);
+    } else if (c.options.list_models) {
+        code = sk_options_list_models(&c.options, PROGRAM);
     } else {
         c.stop = sk_command_stop();
         sk_device_host(&c.device);
+        if (!c.quiet) sk_options_note(&c.options, PROGRAM);
         code = run_all(&c, &err);
     }
     sk_db_set_close(c.set);

@@ -105,7 +105,7 @@ static sk_status read_options(int argc, char **argv, gen_options *o, sk_err *err
     while (!(st = sk_args_next(&a, err)) && a.word)
         if ((st = take_word(o, &a, err)))
             return st;
-    if (st || o->list || o->help)
+    if (st || o->list || o->help || o->shared.list_models)
         return st;
     if (o->shared.db)
         return sk_fail(err, SPHKV_EINVAL, "sphkv-gen reads no database; give --schedule");
@@ -350,5 +350,7 @@ int main(int argc, char **argv)
     sk_status st = read_options(argc, argv, &o, &err);
     if (st) /* a file that was named */
         return sk_command_fail(PROGRAM, st == SPHKV_EIO ? SPHKV_EINVAL : st, &err);
+    if (o.shared.list_models && !o.help)
+        return sk_options_list_models(&o.shared, PROGRAM);
     return o.help || o.list ? list_or_help(&o, &err) : generate(&o, &err);
 }

@@ -166,7 +166,7 @@ static sk_status read_options(tune *t, int argc, char **argv, sk_err *err)
         if (!taken) return sk_fail(err, SPHKV_EINVAL, "unknown option '%.60s'", a.word);
         if (t->help) return SPHKV_OK;
     }
-    if (st != SPHKV_OK) return st;
+    if (st != SPHKV_OK || t->options.list_models) return st;
     if (!t->options.model && !t->options.head_dim) t->options.model = "llama-3.1-8b";
     set_default(&t->options.context, 8192);
     set_default(&t->options.batch, 1);
@@ -373,6 +373,7 @@ static int begin(tune *t, sk_err *err)
     sk_device_host(&t->device);
     t->result = sk_calloc(t->wish.n + 1, sizeof *t->result);
     if (t->wish.skipped.s) fputs(t->wish.skipped.s, stderr);
+    if (!t->quiet) sk_options_note(&t->options, PROGRAM);
     if (!t->result)
         return sk_command_fail(PROGRAM, sk_fail(err, SPHKV_ENOMEM, "out of memory"), err);
     return t->dry_run ? dry_run(t, err) : run_all(t, err);
@@ -386,11 +387,13 @@ int main(int argc, char **argv)
     sk_command_begin();
     t.started = sk_progress_now();
     sk_status st = read_options(&t, argc, argv, &err);
-    if (st == SPHKV_ENOTFOUND || st == SPHKV_EIO || st == SPHKV_EUNSUPPORTED) st = SPHKV_EINVAL;
+    if (st == SPHKV_ENOTFOUND || st == SPHKV_EIO) st = SPHKV_EINVAL;
     if (st != SPHKV_OK)
         code = sk_command_fail(PROGRAM, st, &err);
     else
-        code = t.help ? print_help() : begin(&t, &err);
+        code = t.help                  ? print_help()
+               : t.options.list_models ? sk_options_list_models(&t.options, PROGRAM)
+                                       : begin(&t, &err);
     for (uint32_t i = 0; i < t.results; i++) sk_result_free(&t.result[i]);
     sk_free(t.result);
     sk_wish_free(&t.wish);
