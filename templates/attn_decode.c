@@ -393,6 +393,7 @@ const sk_kernel sk_kernel_attn_decode = {
     .default_schedule = default_schedule,
     .valid = valid,
     .build = build,
+    .prepare = sk_attn_prepare,
     .workspace = sk_attn_workspace,
     .run = sk_attn_run,
     .cost = cost,

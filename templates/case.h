@@ -85,7 +85,8 @@ size_t sk_case_outputs(const sk_spec *spec, const sk_shape *shape);
 uint8_t *sk_case_result(const sk_case *c, uint32_t copy, size_t *bytes);
 const uint8_t *sk_case_before(const sk_case *c);
 
-/* What the double reference of attn_decode fills; each array may be NULL. */
+/* What the double reference of attn_decode fills, for the KV heads of the run;
+ * each array may be NULL. */
 typedef struct sk_attn_truth {
     double *out;      /* [batch][heads][Dv] */
     double *mag;      /* the same: sum over tokens of p |v| */

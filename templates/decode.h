@@ -135,6 +135,7 @@ void sk_part_finish(sk_dec *c, const sk_dec_outputs *to);
 sk_status sk_build_merge(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena,
                          sk_program **out, sk_err *err);
 /* Host side of a launch (attn_run.c). */
+void sk_attn_prepare(sk_image *image);
 size_t sk_attn_workspace(const sk_image *image);
 sk_status sk_attn_run(const sk_image *image, const void *args, uint32_t part, uint32_t parts,
                       sk_err *err);

@@ -49,6 +49,13 @@ sk_status sk_image_init(sk_image *image, const sk_spec *spec, const sk_schedule 
                        maxima->batch, maxima->kv_heads, maxima->parts);
     image->nentry = nentry;
     memcpy(image->shared_bytes, shared_bytes, nentry * sizeof *shared_bytes);
+    for (uint32_t i = 0; i < spec->ntiers; i++) {
+        sk_page_layout layout;
+        sk_page_layout_get(spec, i, &layout);
+        image->units[i] = layout.units;
+    }
+    image->book_stride = sk_codebook_head_bytes(spec);
+    if (kernel->prepare) kernel->prepare(image);
     image->workspace = kernel->workspace(image);
     return SPHKV_OK;
 }

@@ -51,7 +51,10 @@ typedef struct sk_kernel {
                        sk_err *err);
     sk_status (*build)(const sk_spec *spec, const sk_schedule *schedule, sk_arena *arena,
                        sk_build *out, sk_err *err);
-    /* Workspace bytes of an image whose spec, schedule, maxima and shared_bytes are set. */
+    /* Fills image->own, once spec, schedule, maxima, shared_bytes, units and
+     * book_stride are set; NULL: run keeps nothing there. */
+    void (*prepare)(struct sk_image *image);
+    /* Workspace bytes of an image that is prepared. */
     size_t (*workspace)(const struct sk_image *image);
     /* Checks args (an args struct of sphkv.h), then runs one part. */
     sk_status (*run)(const struct sk_image *image, const void *args, uint32_t part, uint32_t parts,
@@ -66,6 +69,8 @@ const sk_kernel *sk_kernel_get(uint32_t id); /* by sphkv_kernel; NULL when unkno
 /* Gives an args struct its workspace. */
 void sk_kernel_workspace(const sk_kernel *kernel, void *args, void *workspace, size_t bytes);
 
+#define SK_IMAGE_OWN 96
+
 typedef struct sk_image {
     const sk_kernel *kernel;
     sk_spec spec;
@@ -75,11 +80,16 @@ typedef struct sk_image {
     sk_cpu_entry entry[SK_MAX_ENTRIES];         /* compiled; or */
     const sk_program *program[SK_MAX_ENTRIES];  /* interpreted, when entry[0] is NULL */
     uint32_t shared_bytes[SK_MAX_ENTRIES];
-    size_t workspace;                           /* filled by sk_image_finish */
+    size_t workspace;
+    /* What run needs over and over, and follows from the above. */
+    uint32_t units[SK_MAX_TIERS];               /* arena units of a page of each tier */
+    uint32_t book_stride;                       /* bytes of codebook per KV head */
+    _Alignas(8) uint8_t own[SK_IMAGE_OWN];      /* the kernel's own, filled by prepare */
 } sk_image;
+static inline const void *sk_image_own(const sk_image *image) { return image->own; }
 
-/* Sets kernel, nentry, shared_bytes from the programs and workspace; entries
- * are the caller's to fill (compiled code), or programs stay (interpreter). */
+/* Sets everything but the code: compiled entries
+ * or, for the interpreter, programs are the caller's to fill in. */
 sk_status sk_image_init(sk_image *image, const sk_spec *spec, const sk_schedule *schedule,
                         const sphkv_maxima *maxima, const uint32_t *shared_bytes, uint32_t nentry,
                         sk_err *err);

@@ -157,6 +157,8 @@ sk_status sk_attn_reference(const sk_spec *spec, const sphkv_attn_args *args, ui
             return sk_fail(err, SPHKV_EUNSUPPORTED, "the reference does not rotate keys that are "
                                                     "coded before RoPE");
     }
+    const uint32_t first = args->kv_head_first;
+    const uint32_t end = args->kv_head_count ? first + args->kv_head_count : kv_heads;
     truth->max_logit = 0;
     r.heads = kv_heads * spec->heads_per_kv;
     r.scale = args->scale != 0 ? (double)args->scale : 1 / sqrt((double)spec->d);
@@ -170,7 +172,7 @@ sk_status sk_attn_reference(const sk_spec *spec, const sphkv_attn_args *args, ui
         r.sums = r.q + (size_t)spec->heads_per_kv * spec->d;
     }
     for (uint32_t s = 0; s < args->batch && st == SPHKV_OK; s++)
-        for (uint32_t h = 0; h < kv_heads && st == SPHKV_OK; h++)
+        for (uint32_t h = first; h < end && st == SPHKV_OK; h++)
             st = one_kv_head(&r, s, h, err);
     sk_free(r.k);
     sk_free(r.q);

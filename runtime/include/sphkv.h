@@ -297,7 +297,11 @@ typedef struct sphkv_page_table {
  *     query head: m its largest logit, l = sum exp(logit - m) over its tokens.
  *     A page's share of the softmax is l * exp(m - lse). A page without tokens
  *     has m minus infinity and l 0; pairs of references that are in no list
- *     are not touched. Indexed like refs, so indptr[0] need not be 0. */
+ *     are not touched. Indexed like refs, so indptr[0] need not be 0.
+ *
+ * A run over some of the KV heads takes all arguments as if it were over all:
+ * strides, indices, the table and the plan stay those of all heads. Of the others
+ * nothing is read (queries, lists, pages or sub-pages, codebooks) or written. */
 typedef struct sphkv_attn_args {
     uint32_t size;
     uint32_t batch;
@@ -318,6 +322,8 @@ typedef struct sphkv_attn_args {
     float *lse;              /* NULL = not wanted */
     float *page_ml;          /* NULL = not wanted */
     uint32_t lse_stride_seq; /* elements; 0 = heads */
+    uint32_t kv_head_first;  /* tensor parallel: only the KV heads kv_head_first .. */
+    uint32_t kv_head_count;  /* + kv_head_count - 1; 0 = all from the first on */
     uint32_t reserved2;
 } sphkv_attn_args;
 

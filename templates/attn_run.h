@@ -1,0 +1,45 @@
+/* attn_run.h - one run of attn_decode on the host side: attn_args.c reads and
+ * checks the arguments, attn_run.c does the work.
+ *
+ * A run covers the KV heads kv_first .. kv_first + kv_count - 1 of the plan. Pairs
+ * of a sequence and one of these heads are numbered, sequence by sequence: pair v
+ * is sequence v / kv_count, KV head kv_first + v % kv_count. */
+#ifndef SK_ATTN_RUN_H
+#define SK_ATTN_RUN_H
+
+#include "decode.h"
+
+/* Workspace: counter (64 bytes) | partials [2 * parts] | per part: scratch of
+ * the entries | tables (lut_build = separate) | merge job. Kept in image->own. */
+typedef struct sk_attn_space {
+    size_t partials, scratch, tables, job; /* offsets; scratch.. per part */
+    size_t partial_bytes, scratch_bytes, tables_bytes, job_bytes, part_bytes;
+    size_t total;
+} sk_attn_space;
+
+/* Arguments with defaults filled in, and what follows from them. */
+typedef struct sk_attn_run_state {
+    const sk_image *image;
+    const sk_attn_space *space;
+    sphkv_attn_args a;
+    uint32_t heads;              /* query heads of the plan */
+    uint32_t kv_first, kv_count; /* KV heads of this run */
+    uint32_t pairs;
+    bool shared;                 /* one list for all KV heads */
+    uint32_t q_es, out_es;       /* bytes of an element */
+    uint32_t ml_step;            /* rows of page statistics per reference; 0: none */
+    uint64_t pages;              /* over all pairs */
+    uint64_t refs_end;           /* behind the last reference of any list */
+    uint64_t q_bytes, out_bytes, lse_bytes, ml_bytes; /* reach of what is strided */
+} sk_attn_run_state;
+
+/* Fills *r from args, or says what is wrong with them; reads nothing of KV heads
+ * that are not of this run. */
+sk_status sk_attn_read(sk_attn_run_state *r, const sk_image *image, const void *args, sk_err *err);
+
+static inline uint32_t sk_attn_list(const sk_attn_run_state *r, uint32_t seq, uint32_t kv_head)
+{
+    return r->shared ? seq : seq * r->image->maxima.kv_heads + kv_head;
+}
+
+#endif
