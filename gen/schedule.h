@@ -21,7 +21,7 @@
     X(query, SK_FOR(SPHKV_ATTN_DECODE), "f32|i16", "queries in the product with ki8 and ki4 keys") \
     X(vch, SK_FOR(SPHKV_ATTN_DECODE), "8|16|32", "channels per block of the value product")      \
     X(vtok, SK_FOR(SPHKV_ATTN_DECODE), "1|2|4|8", "tokens (pairs) unrolled in the value product") \
-    X(prob, SK_FOR(SPHKV_ATTN_DECODE), "f32|i16", "probabilities in the product with vi8 values") \
+    X(prob, SK_FOR(SPHKV_ATTN_DECODE), "f32|i16", "probabilities in the product with vi8 and vi4 values") \
     X(prefetch, SK_FOR(SPHKV_ATTN_DECODE), "0|1|2|4", "pages ahead that are prefetched; 0 = none") \
     X(spread, SK_FOR(SPHKV_ATTN_DECODE), "10|20|30|40|50",                                        \
       "percent of a page's lines that are prefetched during the logits of coded keys; the rest "  \

@@ -2,7 +2,7 @@
  * out = softmax(logits) V for all query heads of a KV head, one query token.
  *
  * Applies when: every tier's key is one segment, coded after RoPE or dense
- * f32/f16/bf16/int8/int4; values are f32, f16, bf16 or int8; head dims and
+ * f32/f16/bf16/int8/int4; values are fields of their own (not vk); head dims and
  * tokens of a page are multiples of 16.
  *
  * A block is one work item: the pages of one list (or a part of them) for one
@@ -24,8 +24,7 @@ static sk_status tier_supported(const sk_spec *spec, uint32_t i, sk_err *err)
     const sk_segment *seg = &t->seg[0];
     if (seg->pre_rope)
         return sk_fail(err, SPHKV_EUNSUPPORTED, "attn_decode: tier %u: keys coded before RoPE (p)", i);
-    if (t->value != SK_VAL_F32 && t->value != SK_VAL_F16 && t->value != SK_VAL_BF16 &&
-        t->value != SK_VAL_I8)
+    if (t->value == SK_VAL_KEY)
         return sk_fail(err, SPHKV_EUNSUPPORTED, "attn_decode: tier %u: %s values", i,
                        sk_value_name(t->value));
     return SPHKV_OK;
@@ -167,6 +166,7 @@ static void dec_init(sk_dec *c, sk_builder *b, const sk_spec *spec, const sk_sch
     c->stat_l = c->h * 4;
     c->stat_alpha = c->h * 8;
     c->stat_beta = c->h * 12;
+    c->stat_mass = c->h * 16;
 }
 
 static bool uses_rows(const sk_spec *spec, const sk_schedule *sched)
@@ -332,7 +332,7 @@ static sk_status build_decode(const sk_spec *spec, const sk_schedule *sched, con
     c->rad = sk_ir_name(b, sk_ir_shared(b, most_spans(spec) * 4), "rad");
     c->s = sk_ir_name(b, sk_ir_shared(b, c->h * c->tp * 4), "s");
     c->acc = sk_ir_name(b, sk_ir_shared(b, c->h * c->cp * 4), "acc");
-    c->stat = sk_ir_name(b, sk_ir_shared(b, c->h * 16), "stat");
+    c->stat = sk_ir_name(b, sk_ir_shared(b, c->h * 20), "stat");
     sk_part_query(c, rows);
     if (query16) sk_part_query16(c);
     if (spec->book & SPHKV_BOOK_MEAN) sk_part_mean(c);

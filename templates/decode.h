@@ -23,7 +23,7 @@
  *   rad  [spans]     what a radius code of the page is multiplied by
  *   s    [H][Tp]     logits, then probabilities (f32, or i16 pairs)
  *   acc  [H][Cp]     unnormalised output
- *   stat [4][H]      m, l, alpha, beta (part_softmax.c) */
+ *   stat [5][H]      m, l, alpha, beta, mass (part_softmax.c) */
 #ifndef SK_DECODE_H
 #define SK_DECODE_H
 
@@ -61,7 +61,7 @@ typedef struct sk_dec {
     uint32_t h, w, d, dv, p;   /* heads_per_kv, lanes, dims, tokens of a page */
     uint32_t tp, cp;           /* P and Dv rounded up to 16 */
     uint32_t run, hr;          /* rows form: run length n, row length in words */
-    uint32_t stat_m, stat_l, stat_alpha, stat_beta; /* byte offsets in stat */
+    uint32_t stat_m, stat_l, stat_alpha, stat_beta, stat_mass; /* byte offsets in stat */
     sk_val item, q, q_stride, arena, codebook, tables; /* parameters */
     sk_val scale;
     sk_val qs, qc, qt, qm, q16, lut, off, rad, s, acc, stat; /* scratch addresses */
@@ -115,6 +115,8 @@ uint32_t sk_dense_unroll(const sk_spec *spec, const sk_schedule *sched, uint32_t
 uint32_t sk_rows_unroll(uint32_t groups);
 /* Byte of the page where the share of the values begins. */
 uint32_t sk_prefetch_values_from(const sk_dec *c, uint32_t tier_slot);
+/* Whether this tier's values are multiplied two tokens at a time. */
+bool sk_dec_value_pairs(const sk_spec *spec, uint32_t tier_slot);
 /* Whether this tier's probabilities are 16-bit integers. */
 bool sk_dec_prob16(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
 /* Token vectors handled together by the logits of this tier: s is written, and

@@ -25,7 +25,7 @@ uint32_t sk_dec_token_block(const sk_spec *spec, const sk_schedule *sched, uint3
 {
     const uint32_t w = (uint32_t)sched->v[SK_T_w], vtok = (uint32_t)sched->v[SK_T_vtok];
     uint32_t block = form_block(spec, sched, tier_slot);
-    const bool pairs = sk_layout_values_paired(spec, spec->tier[tier_slot].value);
+    const bool pairs = sk_dec_value_pairs(spec, tier_slot);
     if (sk_dec_prob16(spec, sched, tier_slot) && block < 2 * w) block = 2 * w;
     if (block < vtok * (pairs ? 2 : 1)) block = vtok * (pairs ? 2 : 1);
     return block;

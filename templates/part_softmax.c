@@ -2,7 +2,7 @@
  * exp2(s - m_page), and the running (m, l) and the factors
  *   alpha = exp2(m_old - m_new)   for what is already accumulated,
  *   beta  = exp2(m_page - m_new)  for this page
- * are kept. Probabilities are relative to the page's own maximum, so that
+ * are kept, and of 16-bit probabilities the mass, their sum in their own unit. Probabilities are relative to the page's own maximum, so that
  * their 16-bit form (prob = i16) always uses its full range. They are packed
  * in place: pair k of a head lies at word k of its row of s.
  *
@@ -16,10 +16,15 @@
 #define PROB16_ONE 32767.0f
 #define LN_2 0.69314718f
 
+bool sk_dec_value_pairs(const sk_spec *spec, uint32_t tier_slot)
+{
+    const uint32_t value = spec->tier[tier_slot].value;
+    return value == SK_VAL_I4 || sk_layout_values_paired(spec, value);
+}
+
 bool sk_dec_prob16(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
 {
-    return sched->v[SK_T_prob] == SK_PROB_I16 &&
-           sk_layout_values_paired(spec, spec->tier[tier_slot].value) &&
+    return sched->v[SK_T_prob] == SK_PROB_I16 && sk_dec_value_pairs(spec, tier_slot) &&
            spec->accuracy != SPHKV_EXACT;
 }
 
@@ -67,7 +72,8 @@ static sk_val probability(sk_dec *c, uint32_t h, sk_val t0, uint32_t u, sk_val b
     return sk_sel(c, sk_ir_2(b, SK_OP_ULT, t, count), p, sk_ir_f32(b, 0.0f));
 }
 
-/* Probabilities of the heads of a tile, stored; l: their sums, in units of 1. */
+/* Probabilities of the heads of a tile, stored; l: their sums, in units of 1. The
+ * mass of integers is exact: at most 256 times 32767. */
 static void page_exp(sk_dec *c, uint32_t h0, uint32_t hn, const sk_val *m, sk_val limit,
                      sk_val count, bool full, bool i16, sk_val *l)
 {
@@ -100,12 +106,13 @@ static void page_exp(sk_dec *c, uint32_t h0, uint32_t hn, const sk_val *m, sk_va
             continue;
         }
         const sk_val total = sk_ir_1(b, SK_OP_I2F, sk_ir_1(b, SK_OP_RED_UADD, all));
+        sk_ir_stu(b, c->stat, c->zero, c->stat_mass + (h0 + h) * 4, total);
         l[h] = sk_ir_2(b, SK_OP_FMUL, total, sk_ir_f32(b, 1.0f / PROB16_ONE));
     }
 }
 
-/* alpha, beta and the running pair of one head. beta carries 1/32767 when the
- * probabilities are integers, so that values need one factor only. */
+/* alpha, beta and the running pair of one head. beta carries 1/32767 when
+ * the probabilities are integers, so that values need one factor only. */
 static void update(sk_dec *c, uint32_t h, sk_val m_page, sk_val l_page, bool i16)
 {
     sk_builder *b = c->b;

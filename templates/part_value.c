@@ -1,29 +1,43 @@
 /* part_value.c - probabilities times values of one page, lanes = channels:
  *   acc[h][c] = acc[h][c] * alpha[h] + beta[h] * scale[c] * sum_t p[h][t] v[t][c]
  * V is read once for a tile of heads that fits the registers. vi8 pages in
- * pairs take two tokens a step: widened to 16 bits and multiplied as integers
- * (prob = i16), or split to floats (the exact form). */
+ * pairs and vi4 pages take two tokens a step, as 16-bit pairs that are
+ * multiplied as integers (prob = i16) or split to floats (the exact form).
+ *
+ * vi4: two tokens of 16 channels are 16 bytes; one byte look-up brings the byte
+ * that holds its channel to each lane, and a mask the nibble. Odd channels keep
+ * theirs where it is, as 16 times the code, and take a 16th of the scale. Codes
+ * are 0..15 from the channel's minimum on: with integers the minimum enters once
+ * per page, times the sum of the probabilities; floats are rebuilt token by
+ * token, for where codes and minimum cancel a sum of f32 would keep too little. */
 #include "decode.h"
 
 typedef struct value_form {
-    sk_ld_kind kind;   /* of a load of W channels */
+    uint32_t value;    /* sk_value_kind */
+    sk_ld_kind kind;   /* of a load of W channels; vi4: of words */
     bool pairs, i16;
     uint32_t step;     /* bytes from a token (pair) to the next */
     uint32_t nv;       /* vectors per block of channels */
-    uint32_t es;       /* bytes per channel of a token (pair) */
+    uint32_t es;       /* bytes per channel of a token (pair); vi4: 0 */
+    /* of the block of channels at work, a vector each */
+    sk_val pick[8];    /* vi4: indices of the look-up */
+    sk_val nibble;     /* vi4: its mask */
+    sk_val scale[8], least[8]; /* vi8, vi4, vf8; vi4 */
 } value_form;
 
 static value_form value_form_of(const sk_dec *c, uint32_t tier_slot)
 {
     const uint32_t kind = c->spec->tier[tier_slot].value;
-    value_form f = {.kind = SK_LD_F32};
-    f.pairs = sk_layout_values_paired(c->spec, kind);
+    value_form f = {.value = kind, .kind = SK_LD_F32};
+    f.pairs = sk_dec_value_pairs(c->spec, tier_slot);
     f.i16 = sk_dec_prob16(c->spec, c->sched, tier_slot);
     if (kind == SK_VAL_F16) f.kind = SK_LD_F16;
     if (kind == SK_VAL_BF16) f.kind = SK_LD_BF16;
     if (kind == SK_VAL_I8) f.kind = f.pairs ? SK_LD_S8X2 : SK_LD_S8;
-    f.es = f.pairs ? 2 : sk_ld_bytes(f.kind);
-    f.step = 16 * f.es;
+    if (kind == SK_VAL_F8) f.kind = SK_LD_S8;
+    if (kind == SK_VAL_I4) f.kind = SK_LD_U32;
+    f.es = kind == SK_VAL_I4 ? 0 : f.pairs ? 2 : sk_ld_bytes(f.kind);
+    f.step = kind == SK_VAL_I4 ? 16 : 16 * f.es;
     f.nv = (uint32_t)c->sched->v[SK_T_vch] / c->w;
     return f;
 }
@@ -35,21 +49,86 @@ static uint32_t vector_disp(const sk_dec *c, const value_form *f, uint32_t x)
     return ch / 16 * tokens * f->step + ch % 16 * f->es;
 }
 
+/* What belongs to the channels from c0 on. */
+static void value_channels(sk_dec *c, value_form *f, const sk_page_layout *lay, sk_val page,
+                           sk_val c0)
+{
+    sk_builder *b = c->b;
+    const bool four = f->value == SK_VAL_I4;
+    const sk_val at = sk_mul(c, c0, 2);
+    const sk_val odd = sk_ir_2(b, SK_OP_NE, sk_and(c, c->lane, 1), c->zero);
+    for (uint32_t x = 0; x < f->nv; x++) {
+        const uint32_t disp = x * c->w * 2;
+        if (f->value == SK_VAL_F8) f->scale[x] = sk_ir_ldu(b, SK_LD_F16, page, c->zero, lay->vscale_off);
+        if (f->value == SK_VAL_I8 || four)
+            f->scale[x] = sk_ir_ldv(b, SK_LD_F16, page, at, lay->vscale_off + disp);
+        if (!four) continue;
+        const sk_val part = sk_sel(c, odd, sk_ir_f32(b, 0x1p-4f), sk_ir_f32(b, 1.0f));
+        f->scale[x] = sk_ir_2(b, SK_OP_FMUL, f->scale[x], part);
+        f->least[x] = sk_ir_ldv(b, SK_LD_F16, page, at, lay->vmin_off + disp);
+        const sk_val channel = sk_add(c, sk_add(c, c0, sk_k(c, x * c->w)), c->lane);
+        const sk_val byte = sk_shr(c, sk_and(c, channel, 15), 1);
+        f->pick[x] = sk_or(c, byte, sk_shl(c, sk_add(c, byte, sk_k(c, 8)), 16));
+    }
+    f->nibble = sk_sel(c, odd, sk_k(c, 0x00f000f0u), sk_k(c, 0x000f000fu));
+}
+
+/* A 16-bit pair as two floats, in *lo and *hi. */
+static void split_pair(sk_dec *c, const value_form *f, uint32_t x, sk_val *lo, sk_val *hi)
+{
+    sk_builder *b = c->b;
+    if (f->value == SK_VAL_I8) {
+        *hi = sk_ir_1(b, SK_OP_I2F, sk_ir_2(b, SK_OP_SRA, *lo, sk_k(c, 16)));
+        *lo = sk_ir_1(b, SK_OP_I2F, sk_ir_2(b, SK_OP_SRA, sk_shl(c, *lo, 16), sk_k(c, 16)));
+        return;
+    }
+    *hi = sk_ir_1(b, SK_OP_I2F, sk_shr(c, *lo, 16));
+    *lo = sk_ir_1(b, SK_OP_I2F, sk_and(c, *lo, 0xffff));
+    *hi = sk_fma(c, *hi, f->scale[x], f->least[x]);
+    *lo = sk_fma(c, *lo, f->scale[x], f->least[x]);
+}
+
+/* e4m3fn: its bits put under the sign and the low end of the exponent of an f32
+ * are 2^-120 of the number, subnormals included. */
+static sk_val float8(sk_dec *c, sk_val x)
+{
+    sk_builder *b = c->b;
+    const sk_val bits = sk_and(c, sk_shl(c, x, 20), 0x87f00000u);
+    return sk_ir_2(b, SK_OP_FMUL, sk_ir_1(b, SK_OP_FLOAT, bits), sk_ir_f32(b, 0x1p120f));
+}
+
+/* Values of token (pair) i of a step: lo, and hi of a pair that is split. */
+static void value_load(sk_dec *c, const value_form *f, sk_val v0, sk_val off, uint32_t i, sk_val *lo,
+                       sk_val *hi)
+{
+    sk_builder *b = c->b;
+    sk_val both = SK_NONE;
+    for (uint32_t x = 0; x < f->nv; x++) {
+        const uint32_t disp = i * f->step + vector_disp(c, f, x);
+        if (f->value == SK_VAL_I4) {
+            if (x == 0 || x * c->w % 16 == 0) both = sk_ir_ldrows(b, SK_LD_U32, v0, off, disp, 4);
+            const sk_val bytes = sk_ir_2(b, SK_OP_LUT16, both, f->pick[x]);
+            lo[x] = sk_ir_2(b, SK_OP_AND, bytes, f->nibble);
+        } else {
+            lo[x] = sk_ir_ldv(b, f->kind, v0, off, disp);
+        }
+        if (f->i16) continue;
+        if (f->pairs)
+            split_pair(c, f, x, &lo[x], &hi[x]);
+        else if (f->value == SK_VAL_F8)
+            lo[x] = float8(c, lo[x]);
+        else if (f->value == SK_VAL_I8)
+            lo[x] = sk_ir_1(b, SK_OP_I2F, lo[x]);
+    }
+}
+
 /* One token, or a pair, for a tile of heads. */
 static void value_token(sk_dec *c, const value_form *f, sk_val v0, sk_val off, sk_val poff,
                         uint32_t i, uint32_t h0, uint32_t hn, sk_val acc[][8])
 {
     sk_builder *b = c->b;
     sk_val lo[8], hi[8];
-    for (uint32_t x = 0; x < f->nv; x++) {
-        lo[x] = sk_ir_ldv(b, f->kind, v0, off, i * f->step + vector_disp(c, f, x));
-        if (f->i16) continue;
-        if (f->pairs) {
-            hi[x] = sk_ir_1(b, SK_OP_I2F, sk_ir_2(b, SK_OP_SRA, lo[x], sk_k(c, 16)));
-            lo[x] = sk_ir_2(b, SK_OP_SRA, sk_shl(c, lo[x], 16), sk_k(c, 16));
-        }
-        if (f->kind == SK_LD_S8 || f->pairs) lo[x] = sk_ir_1(b, SK_OP_I2F, lo[x]);
-    }
+    value_load(c, f, v0, off, i, lo, hi);
     for (uint32_t h = 0; h < hn; h++) {
         const uint32_t row = (h0 + h) * c->tp * 4;
         if (f->i16) {
@@ -91,31 +170,38 @@ static void value_prefetch(sk_dec *c, uint32_t tier_slot, sk_val next, sk_val c0
             sk_ir_prefetch(c->b, next, at, from + stream * half + i);
 }
 
-/* Adds the block's sums to acc, with the page's factors. */
-static void value_fold(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
-                       const value_form *f, sk_val c0, uint32_t h0, uint32_t hn, sk_val acc[][8])
+/* The block's sum of one head in the units of its values. */
+static sk_val value_sum(sk_dec *c, const value_form *f, uint32_t x, uint32_t h, sk_val acc)
 {
     sk_builder *b = c->b;
-    const bool scaled = c->spec->tier[tier_slot].value == SK_VAL_I8;
+    sk_val sum = sk_ir_get(b, acc);
+    if (f->i16) sum = sk_ir_1(b, SK_OP_I2F, sum);
+    if (f->value == SK_VAL_I4 && f->i16) {
+        const sk_val mass = sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, c->stat_mass + h * 4);
+        return sk_fma(c, sum, f->scale[x], sk_ir_2(b, SK_OP_FMUL, f->least[x], mass));
+    }
+    const bool scaled = f->value == SK_VAL_I8 || f->value == SK_VAL_F8;
+    return scaled ? sk_ir_2(b, SK_OP_FMUL, sum, f->scale[x]) : sum;
+}
+
+/* Adds the block's sums to acc, with the page's factors. */
+static void value_fold(sk_dec *c, const value_form *f, sk_val c0, uint32_t h0, uint32_t hn,
+                       sk_val acc[][8])
+{
+    sk_builder *b = c->b;
     const sk_val at = sk_mul(c, c0, 4);
-    for (uint32_t x = 0; x < f->nv; x++) {
-        const sk_val scale = scaled ? sk_ir_ldv(b, SK_LD_F16, page, sk_mul(c, c0, 2),
-                                                lay->vscale_off + x * c->w * 2)
-                                    : SK_NONE;
+    for (uint32_t x = 0; x < f->nv; x++)
         for (uint32_t h = 0; h < hn; h++) {
             const sk_val alpha =
                 sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, c->stat_alpha + (h0 + h) * 4);
             const sk_val beta =
                 sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, c->stat_beta + (h0 + h) * 4);
             const uint32_t disp = ((h0 + h) * c->cp + x * c->w) * 4;
-            sk_val sum = sk_ir_get(b, acc[h][x]);
-            if (f->i16) sum = sk_ir_1(b, SK_OP_I2F, sum);
-            if (scaled) sum = sk_ir_2(b, SK_OP_FMUL, sum, scale);
+            const sk_val sum = value_sum(c, f, x, h0 + h, acc[h][x]);
             const sk_val old = sk_ir_ldv(b, SK_LD_F32, c->acc, at, disp);
             const sk_val kept = sk_ir_2(b, SK_OP_FMUL, old, alpha);
             sk_ir_stv(b, c->acc, at, disp, sk_fma(c, sum, beta, kept));
         }
-    }
 }
 
 /* Where a block of channels lies, for the loop over its steps. */
@@ -140,7 +226,7 @@ static void value_steps(sk_dec *c, const value_form *f, const value_place *at, s
 }
 
 static void value_tile(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
-                       const value_form *f, sk_val steps, sk_val next, uint32_t h0, uint32_t hn)
+                       value_form *f, sk_val steps, sk_val next, uint32_t h0, uint32_t hn)
 {
     sk_builder *b = c->b;
     const uint32_t vch = (uint32_t)c->sched->v[SK_T_vch];
@@ -149,6 +235,7 @@ static void value_tile(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay,
     const sk_val v0 = sk_ir_ptr_add(b, page, sk_k(c, lay->value_off), 1);
     const sk_val c0 = sk_ir_for(b, c->zero, sk_k(c, c->cp), vch);
     sk_val acc[SPHKV_MAX_HEADS_PER_KV][8];
+    value_channels(c, f, lay, page, c0);
     for (uint32_t h = 0; h < hn; h++)
         for (uint32_t x = 0; x < f->nv; x++)
             acc[h][x] = sk_ir_var(b, SK_LANE, f->i16 ? sk_k(c, 0) : sk_ir_f32(b, 0.0f));
@@ -158,7 +245,7 @@ static void value_tile(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay,
     const sk_val bulk = f->pairs || vtok == 1 ? steps : sk_and(c, steps, ~(vtok - 1));
     value_steps(c, f, &at, c->zero, bulk, vtok, h0, hn, acc);
     if (bulk != steps) value_steps(c, f, &at, bulk, steps, 1, h0, hn, acc);
-    value_fold(c, tier_slot, lay, page, f, c0, h0, hn, acc);
+    value_fold(c, f, c0, h0, hn, acc);
     sk_ir_end(b);
 }
 
@@ -166,10 +253,10 @@ void sk_part_values(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk
 {
     sk_page_layout lay;
     sk_page_layout_get(c->spec, tier_slot, &lay);
-    const value_form f = value_form_of(c, tier_slot);
+    value_form f = value_form_of(c, tier_slot);
     const uint32_t vtok = (uint32_t)c->sched->v[SK_T_vtok];
-    /* int8 times a probability of 0 is 0 whatever the slot holds; a float that
-     * nobody wrote may be NaN, so those end at the last token */
+    /* an integer times a probability of 0 is 0 whatever the slot holds; a float
+     * that nobody wrote may be NaN, so those end at the last token */
     sk_val steps = count;
     if (f.pairs) steps = sk_shr(c, sk_round_up(c, count, 2 * vtok), 1);
     /* sums of a tile of heads stay in registers: at most 12 of the usual 16 */

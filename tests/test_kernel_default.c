@@ -53,8 +53,7 @@ static bool beyond_kernels(const sk_spec *s)
     bool beyond = s->d % 16 || s->dv % 16 || s->page % 16;
     for (uint32_t t = 0; t < s->ntiers; t++) {
         const sk_tier *tier = &s->tier[t];
-        beyond |= tier->nseg > 1 || tier->value == SK_VAL_KEY || tier->value == SK_VAL_F8 ||
-                  tier->value == SK_VAL_I4;
+        beyond |= tier->nseg > 1 || tier->value == SK_VAL_KEY;
         for (uint32_t i = 0; i < tier->nseg; i++)
             beyond |= tier->seg[i].pre_rope;
     }
