@@ -84,6 +84,7 @@ uint16_t sk_f32_to_f16(float x);
 float sk_f16_to_f32(uint16_t h);
 uint16_t sk_f32_to_bf16(float x);
 float sk_bf16_to_f32(uint16_t h);
+float sk_e4m3_to_f32(uint8_t x); /* e4m3fn: no infinities, 0x7f and 0xff are NaN */
 
 /* Whole files. The caller frees *data with sk_free; a NUL is put behind it.
  * limit: refuse larger files. Writing goes to a temporary name in the same

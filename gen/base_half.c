@@ -1,4 +1,4 @@
-/* base_half.c - f16 and bf16 bits to and from float, in plain integer C.
+/* base_half.c - f16 and bf16 bits to and from float, e4m3 to float, in plain C.
  *
  * Bit for bit what vcvtps2ph and vcvtph2ps do under round to nearest even, with
  * subnormals kept: the interpreter, host code and every back end must agree. A
@@ -69,3 +69,14 @@ uint16_t sk_f32_to_bf16(float x)
 }
 
 float sk_bf16_to_f32(uint16_t h) { return float_of((uint32_t)h << 16); }
+
+/* Sign, 4 bits of exponent (bias 7), 3 of mantissa. */
+float sk_e4m3_to_f32(uint8_t x)
+{
+    uint32_t sign = (uint32_t)(x & 0x80u) << 24, exponent = x >> 3 & 15u, fraction = x & 7u;
+    if (exponent == 15 && fraction == 7)
+        return float_of(sign | 0x7fc00000u);
+    if (exponent)
+        return float_of(sign | (exponent + 120) << 23 | fraction << 20);
+    return float_of(sign | bits_of((float)fraction * 0x1p-9f)); /* exact */
+}

@@ -14,7 +14,8 @@
  *   dense key (dim d, token t)  element ((t/16)*dims + d)*16 + t%16  every row
  *   ki8/ki4 scale (32-dim block k, token t): f16 element k*P + t
  *   value (token t, channel c)  element ((c/16)*Tp + t)*16 + c%16    row 0, and
- *                               every row for formats but vi8
+ *                               every row for formats but vi8; vf8 never has
+ *                               the NaN codes 0x7f, 0xff (read as +-480)
  * Row 0, plain:  code (group j, token t) at bit (j*P + t)*b, least significant
  *                bit first, little-endian.
  * Row 1, lut:    as row 0, except

@@ -29,18 +29,6 @@ static double get_f32(const uint8_t *base, uint32_t index)
     return (double)f;
 }
 
-/* e4m3fn: sign, 4 bits of exponent (bias 7), 3 of mantissa; no infinities,
- * S.1111.111 is NaN. */
-static double get_f8(const uint8_t *base, uint32_t index)
-{
-    uint32_t x = base[index], e = x >> 3 & 15, m = x & 7;
-    double v;
-    if (e == 15 && m == 7)
-        return (double)NAN;
-    v = e ? ldexp(8 + m, (int)e - 10) : ldexp(m, -9);
-    return x & 128 ? -v : v;
-}
-
 /* One span's radius of one token. */
 static double get_radius(const sk_segment *seg, const sk_seg_layout *at, const uint8_t *page,
                          uint32_t p, uint32_t span, uint32_t token)
@@ -131,7 +119,7 @@ static double dense_value(const sk_spec *spec, uint32_t kind, const sk_page_layo
     case SK_VAL_BF16:
         return get_bf16(values, e);
     case SK_VAL_F8:
-        return get_f8(values, e) * get_f16(page + at->vscale_off, 0);
+        return (double)sk_e4m3_to_f32(values[e]) * get_f16(page + at->vscale_off, 0);
     case SK_VAL_I8:
         return (int8_t)values[e] * get_f16(page + at->vscale_off, channel);
     default:

@@ -255,28 +255,70 @@ static sk_status judge_int_keys(encode_judge *j, uint32_t s, sk_err *err)
     return SPHKV_OK;
 }
 
-static sk_status judge_values(encode_judge *j, sk_err *err)
+/* vi8, vi4: scale, minimum and codes of one channel. */
+static sk_status judge_channel(encode_judge *j, uint32_t c, sk_err *err)
 {
     const sk_spec *spec = j->spec;
-    uint32_t kind = spec->tier[0].value;
+    const uint32_t kind = spec->tier[0].value, dv = spec->dv;
+    const bool four = kind == SK_VAL_I4;
     const uint8_t *values = j->page + j->at->value_off;
-    if (kind != SK_VAL_I8) return SPHKV_OK; /* bit for bit, in judge_exact */
-    for (uint32_t c = 0; c < spec->dv; c++) {
-        double most = 0, scale = page_f16(j->page + j->at->vscale_off, c);
-        for (uint32_t t = 0; t < j->count; t++)
-            most = fmax(most, fabs(j->v[(size_t)t * spec->dv + c]));
-        if (!near_f16(scale, most / 127))
-            return judge_fail(j, "value scale", 0, scale, most / 127, err);
-        zero_f16(j->rest + j->at->vscale_off, c);
-        for (uint32_t t = 0; t < j->count; t++) {
-            uint32_t e = sk_layout_value_index(spec, kind, j->at, t, c);
-            double x = j->v[(size_t)t * spec->dv + c];
-            if (!code_ok((int8_t)values[e], x, scale, -127, 127))
-                return judge_fail(j, "value code", t, (int8_t)values[e], x / scale, err);
-            j->rest[j->at->value_off + e] = 0;
-        }
+    double lo = j->count ? j->v[c] : 0, hi = lo, least = 0, top = four ? 15 : 127;
+    for (uint32_t t = 1; t < j->count; t++) {
+        lo = fmin(lo, j->v[(size_t)t * dv + c]);
+        hi = fmax(hi, j->v[(size_t)t * dv + c]);
+    }
+    double scale = page_f16(j->page + j->at->vscale_off, c);
+    double want = fmin((four ? hi - lo : fmax(fabs(lo), fabs(hi))) / top, 65504);
+    if (!near_f16(scale, want)) return judge_fail(j, "value scale", 0, scale, want, err);
+    zero_f16(j->rest + j->at->vscale_off, c);
+    if (four) {
+        least = page_f16(j->page + j->at->vmin_off, c);
+        want = fmax(fmin(lo, 65504), -65504);
+        if (!near_f16(least, want)) return judge_fail(j, "value minimum", 0, least, want, err);
+        zero_f16(j->rest + j->at->vmin_off, c);
+    }
+    for (uint32_t t = 0; t < j->count; t++) {
+        uint32_t e = sk_layout_value_index(spec, kind, j->at, t, c);
+        int code = four ? (int)sk_bits_get(values, e * 4, 4) : (int8_t)values[e];
+        double x = j->v[(size_t)t * dv + c] - least;
+        if (!code_ok(code, x, scale, four ? 0 : -top, top))
+            return judge_fail(j, "value code", t, code, x / scale, err);
+        sk_bits_put(j->rest + j->at->value_off, e * (four ? 4 : 8), four ? 4 : 8, 0);
     }
     return SPHKV_OK;
+}
+
+/* vf8: within half a step of the last place, and a hair for the division. */
+static sk_status judge_f8(encode_judge *j, sk_err *err)
+{
+    const sk_spec *spec = j->spec;
+    double most = 0, scale = page_f16(j->page + j->at->vscale_off, 0);
+    for (size_t i = 0; i < (size_t)j->count * spec->dv; i++)
+        most = fmax(most, fabs(j->v[i]));
+    if (!near_f16(scale, fmin(most / 448, 65504)))
+        return judge_fail(j, "value scale", 0, scale, most / 448, err);
+    zero_f16(j->rest + j->at->vscale_off, 0);
+    for (uint32_t t = 0; t < j->count; t++)
+        for (uint32_t c = 0; c < spec->dv; c++) {
+            uint32_t e = j->at->value_off + sk_layout_value_index(spec, SK_VAL_F8, j->at, t, c);
+            double x = j->v[(size_t)t * spec->dv + c], got = (double)sk_e4m3_to_f32(j->page[e]);
+            double want = scale > 0 ? fmax(fmin(x / scale, 448), -448) : 0, size = fabs(want);
+            double step = size < 0x1p-6 ? 0x1p-9 : ldexp(1, ilogb(size) - 3);
+            if (!(fabs(got - want) <= 0.5 * step + 1e-5 * size))
+                return judge_fail(j, "value code", t, got, want, err);
+            j->rest[e] = 0;
+        }
+    return SPHKV_OK;
+}
+
+static sk_status judge_values(encode_judge *j, sk_err *err)
+{
+    uint32_t kind = j->spec->tier[0].value;
+    if (kind == SK_VAL_F8) return judge_f8(j, err);
+    sk_status st = SPHKV_OK; /* floats: bit for bit, in forget_exact */
+    for (uint32_t c = 0; c < j->spec->dv && st == SPHKV_OK; c++)
+        if (kind == SK_VAL_I8 || kind == SK_VAL_I4) st = judge_channel(j, c, err);
+    return st;
 }
 
 /* What is stored as floats is a copy with one rounding: the reference's page
@@ -292,7 +334,7 @@ static void forget_exact(encode_judge *j, const uint8_t *model)
         for (uint32_t i = at->seg[s].key_off; i < at->seg[s].key_off + key_bytes; i++)
             j->rest[i] ^= model[i];
     }
-    if (tier->value == SK_VAL_I8 || at->value_off == SK_NO_FIELD) return;
+    if (tier->value >= SK_VAL_F8) return; /* codes, or none */
     uint32_t bytes = at->tp * at->cp * (tier->value == SK_VAL_F32 ? 4 : 2);
     for (uint32_t i = at->value_off; i < at->value_off + bytes; i++)
         j->rest[i] ^= model[i];
@@ -357,14 +399,6 @@ static sk_status judge_neighbours(const sk_case *c, const uint8_t *dst, size_t b
     return sk_fail(err, SPHKV_EVERIFY, "kv_encode: wrote outside of its pages");
 }
 
-static sk_status check_destination(const sk_tier *tier, sk_err *err)
-{
-    bool ok = tier->value == SK_VAL_I8 || tier->value == SK_VAL_F16 ||
-              tier->value == SK_VAL_BF16 || tier->value == SK_VAL_F32 || tier->value == SK_VAL_KEY;
-    if (ok) return SPHKV_OK;
-    return sk_fail(err, SPHKV_EUNSUPPORTED, "no judgement yet of vi4 or vf8 pages");
-}
-
 sk_status sk_case_judge_encode(const sk_case *c, uint32_t copy, double *error, double *bound,
                                sk_err *err)
 {
@@ -373,8 +407,7 @@ sk_status sk_case_judge_encode(const sk_case *c, uint32_t copy, double *error, d
     const sk_spec *spec = &c->p.spec;
     size_t bytes = (size_t)s->at[0].units * SPHKV_UNIT_BYTES;
     encode_judge j = {.spec = spec, .at = &s->at[0]};
-    sk_status st = check_destination(&spec->tier[0], err);
-    if (st == SPHKV_OK) st = judge_neighbours(c, a->dst_arena, a->dst_arena_bytes, err);
+    sk_status st = judge_neighbours(c, a->dst_arena, a->dst_arena_bytes, err);
     if (st != SPHKV_OK) return st;
     j.k = sk_malloc((size_t)spec->page * (spec->d + spec->dv + 1) * sizeof *j.k);
     j.rest = sk_malloc(2 * bytes);

@@ -1,6 +1,7 @@
 /* encode.h - the shared state of the parts that build kv_encode:
  *   encode_keys.c    the codes and radii of a page, and their fields
  *   encode_values.c  values (and float keys) of a page, converted
+ *   encode_vcodes.c  values of a page as vi8, vi4 or vf8
  *   encode_ints.c    ki8 and ki4 keys
  *
  * Scratch of one block:
@@ -11,7 +12,8 @@
  *   code  [groups][P]    codes, u32
  *   rs    [spans]        r_scale as stored, f32
  *   ks    [D/32][P]      ki8, ki4: scales as stored, f16 bits in u32
- *   vs    [Cp]           value scales as stored, f16 bits in u32 */
+ *   vs    [Cp]           value scales as stored, f16 bits in u32
+ *   vm    [Cp]           value minima (vi4), the same */
 #ifndef SK_ENCODE_H
 #define SK_ENCODE_H
 
@@ -24,7 +26,7 @@ typedef struct sk_enc {
     sk_page_layout dst, src;   /* tier 0 and tier 1 */
     uint32_t w, t, codes;      /* lanes, tokens of a chunk, 2^b */
     sk_val src_page, dst_page, book, count;
-    sk_val cb, n2, kn, rad, code, rs, ks, vs;
+    sk_val cb, n2, kn, rad, code, rs, ks, vs, vm;
     sk_val zero, lane;
 } sk_enc;
 
@@ -48,6 +50,10 @@ void sk_encode_coded_keys(sk_enc *c);
 void sk_encode_dense_keys(sk_enc *c);
 void sk_encode_int_keys(sk_enc *c);
 void sk_encode_values(sk_enc *c);
+void sk_encode_coded_values(sk_enc *c);
+/* Vector x of W consecutive value elements of the source from element e, the
+ * first of token t0; 0 from count on. */
+sk_val sk_encode_load_values(sk_enc *c, sk_val e, sk_val t0, uint32_t x);
 /* x where token < count, else 0, whatever the source holds there. */
 sk_val sk_encode_masked(sk_enc *c, sk_val token, sk_val x);
 /* The scale of symmetric codes -top .. top whose largest magnitude is `most`:

@@ -1,4 +1,4 @@
-/* encode_values.c - values of a dense page into the destination's format, and
+/* encode_values.c - values of a dense page into float values of another kind, and
  * dense keys into dense keys: elements in memory order, W at a time, packed to
  * words. Tokens beyond count become zeros, whatever the source holds there. */
 #include "encode.h"
@@ -44,8 +44,7 @@ void sk_encode_dense_keys(sk_enc *c)
     sk_ir_end(b);
 }
 
-/* Vector x of W consecutive value elements from element e (a multiple of 16). */
-static sk_val load_values(sk_enc *c, sk_val e, sk_val t0, uint32_t x)
+sk_val sk_encode_load_values(sk_enc *c, sk_val e, sk_val t0, uint32_t x)
 {
     const sk_ld_kind from = sk_rows_value_kind(c->spec->tier[1].value);
     const uint32_t es = sk_ld_bytes(from);
@@ -63,7 +62,7 @@ static void float_values(sk_enc *c)
     const sk_val t0 = sk_ir_for(b, c->zero, sk_u32(c, c->dst.tp), step / 16);
     const sk_val e = sk_op2(c, SK_OP_ADD, sk_times(c, c0, c->dst.tp), sk_times(c, t0, 16));
     sk_val x[8];
-    for (uint32_t i = 0; i < n; i++) x[i] = load_values(c, e, t0, i);
+    for (uint32_t i = 0; i < n; i++) x[i] = sk_encode_load_values(c, e, t0, i);
     store_floats(c, to, sk_times(c, e, sk_ld_bytes(to)), c->dst.value_off, x, n);
     sk_ir_end(b);
     sk_ir_end(b);
@@ -91,81 +90,10 @@ sk_val sk_encode_code(sk_enc *c, sk_val v, sk_val inv, uint32_t top)
     return sk_ir_1(c->b, SK_OP_F2I, sk_op2(c, SK_OP_FMIN, low, sk_ir_f32(c->b, (float)top)));
 }
 
-/* ---- vi8: symmetric, one f16 scale per page and channel ------------------ */
-
-/* Scales of the 16 channels from c0: stored to vs, inverses returned. */
-static void int8_scales(sk_enc *c, sk_val c0, sk_val *inv)
-{
-    sk_builder *b = c->b;
-    const uint32_t n = 16 / c->w;
-    sk_val most[4];
-    for (uint32_t x = 0; x < n; x++) most[x] = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
-    const sk_val t = sk_ir_for(b, c->zero, c->count, 1);
-    const sk_val e = sk_op2(c, SK_OP_ADD, sk_times(c, c0, c->dst.tp), sk_times(c, t, 16));
-    for (uint32_t x = 0; x < n; x++) {
-        const sk_val v = sk_ir_1(b, SK_OP_FABS, load_values(c, e, t, x));
-        sk_ir_set(b, most[x], sk_op2(c, SK_OP_FMAX, sk_ir_get(b, most[x]), v));
-    }
-    sk_ir_end(b);
-    for (uint32_t x = 0; x < n; x++) {
-        sk_val bits;
-        inv[x] = sk_encode_scale(c, sk_ir_get(b, most[x]), 127, &bits);
-        sk_ir_stv(b, c->vs, sk_times(c, c0, 4), x * c->w * 4, bits);
-    }
-}
-
-/* Row 0: bytes [token][16 channels]. */
-static void int8_plain(sk_enc *c, sk_val c0, const sk_val *inv)
-{
-    sk_builder *b = c->b;
-    const uint32_t tokens = 4 * c->w / 16;
-    const sk_val t0 = sk_ir_for(b, c->zero, sk_u32(c, c->dst.tp), tokens);
-    const sk_val e = sk_op2(c, SK_OP_ADD, sk_times(c, c0, c->dst.tp), sk_times(c, t0, 16));
-    sk_val q[4];
-    for (uint32_t x = 0; x < 4; x++)
-        q[x] = sk_encode_code(c, load_values(c, e, t0, x), inv[x % (16 / c->w)], 127);
-    sk_ir_stv(b, c->dst_page, e, c->dst.value_off, sk_rows_pack8(b, q));
-    sk_ir_end(b);
-}
-
-/* Row 1: bytes [token pair][16 channels][2]. */
-static void int8_pairs(sk_enc *c, sk_val c0, const sk_val *inv)
-{
-    sk_builder *b = c->b;
-    const uint32_t per_token = 16 / c->w;              /* vectors of a token */
-    const uint32_t n = per_token > 2 ? per_token : 2;  /* vectors of pairs a step */
-    const uint32_t tokens = 2 * n / per_token;
-    const sk_val t0 = sk_ir_for(b, c->zero, sk_u32(c, c->dst.tp), tokens);
-    const sk_val e = sk_op2(c, SK_OP_ADD, sk_times(c, c0, c->dst.tp), sk_times(c, t0, 16));
-    sk_val both[4];
-    for (uint32_t i = 0; i < n; i++) {
-        const uint32_t x = i % per_token, first = i / per_token * 2 * per_token + x;
-        const sk_val even = sk_encode_code(c, load_values(c, e, t0, first), inv[x], 127);
-        const sk_val odd = sk_encode_code(c, load_values(c, e, t0, first + per_token), inv[x], 127);
-        const sk_val low = sk_opk(c, SK_OP_AND, even, 0xff);
-        const sk_val pair = sk_op2(c, SK_OP_OR, low, sk_opk(c, SK_OP_SHL, odd, 8));
-        const sk_val up = sk_opk(c, SK_OP_SHL, pair, 16);
-        both[i] = sk_opk(c, SK_OP_SRA, up, 16);
-    }
-    for (uint32_t i = 0; i < n; i += 2)
-        sk_ir_stv(b, c->dst_page, e, c->dst.value_off + i * c->w * 2,
-                  sk_op2(c, SK_OP_PACK16, both[i], both[i + 1]));
-    sk_ir_end(b);
-}
-
 void sk_encode_values(sk_enc *c)
 {
-    if (c->spec->tier[0].value != SK_VAL_I8) {
-        float_values(c);
-        return;
-    }
-    sk_val inv[4];
-    const sk_val c0 = sk_ir_for(c->b, c->zero, sk_u32(c, c->dst.cp), 16);
-    int8_scales(c, c0, inv);
-    if (sk_layout_values_paired(c->spec, SK_VAL_I8))
-        int8_pairs(c, c0, inv);
+    if (sk_rows_value_kind(c->spec->tier[0].value) == SK_LD_KINDS)
+        sk_encode_coded_values(c);
     else
-        int8_plain(c, c0, inv);
-    sk_ir_end(c->b);
-    sk_encode_pack(c, c->vs, c->dst.cp, 16, c->dst.vscale_off);
+        float_values(c);
 }

@@ -1,8 +1,8 @@
 /* kv_encode.c - one dense page into a page of another tier: a full tail page,
  * or a page of a prefill; one path, so bits do not depend on the order of
  * arrival. Applies to a mix of exactly two tiers, destination then dense
- * source; keys coded after RoPE in one segment, or dense; float or int8
- * values.
+ * source; keys coded after RoPE in one segment, or dense; values of any
+ * format but vk.
  *
  * A block is one item and owns the destination page, which it writes whole:
  * what is between fields, and slots from count on, become zeros. */
@@ -24,7 +24,7 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
         return sk_fail(err, SPHKV_EUNSUPPORTED,
                        "kv_encode: the source is a dense tier of kf32, kf16 or kbf16 with vf32, "
                        "vf16 or vbf16");
-    if (sk_rows_value_kind(to->value) == SK_LD_KINDS && to->value != SK_VAL_I8)
+    if (to->value == SK_VAL_KEY)
         return sk_fail(err, SPHKV_EUNSUPPORTED, "kv_encode: %s values", sk_value_name(to->value));
     return SPHKV_OK;
 }
@@ -77,6 +77,8 @@ static void encode_scratch(sk_enc *c)
 {
     sk_builder *b = c->b;
     c->vs = sk_ir_name(b, sk_ir_shared(b, c->dst.cp * 4), "vs");
+    if (c->spec->tier[0].value == SK_VAL_I4)
+        c->vm = sk_ir_name(b, sk_ir_shared(b, c->dst.cp * 4), "vm");
     const sk_seg_layout *lay = &c->dst.seg[0];
     if (lay->kscale_off != SK_NO_FIELD)
         c->ks = sk_ir_name(b, sk_ir_shared(b, (c->spec->d + 31) / 32 * c->spec->page * 4), "ks");

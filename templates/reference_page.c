@@ -236,7 +236,7 @@ static void put_int_channel(const sk_spec *spec, uint32_t kind, const sk_page_la
     double lo, hi, least = 0, top = 127, bottom = -127;
     channel_range(spec, v, count, channel, &lo, &hi);
     if (kind == SK_VAL_I4) {
-        put_f16(page + at->vmin_off, channel, lo);
+        put_f16(page + at->vmin_off, channel, fmax(fmin(lo, 65504), -65504));
         least = get_f16(page + at->vmin_off, channel);
         top = 15;
         bottom = 0;

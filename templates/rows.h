@@ -1,5 +1,5 @@
 /* rows.h - what the kernels that write rows share: dense elements as f32 vectors,
- * and streams of f32 vectors packed into 16-bit and 8-bit elements. */
+ * and streams of f32 vectors packed into smaller elements. */
 #ifndef SK_ROWS_H
 #define SK_ROWS_H
 

@@ -18,8 +18,7 @@ static sk_tier draw_tier(sk_rng *rng, const sk_spec *s, bool dense)
     while (tier.nseg > 1)
         tier = sk_random_tier(rng, s->d, false);
     tier.seg[0].pre_rope = false;
-    tier.value = (uint8_t)sk_rng_below(rng, SK_VAL_BF16 + 1);
-    if (!dense && sk_rng_below(rng, 2)) tier.value = SK_VAL_I8;
+    tier.value = (uint8_t)sk_rng_below(rng, dense ? SK_VAL_BF16 + 1 : SK_VAL_I4 + 1);
     if (dense)
         tier.seg[0] = (sk_segment){.kind = (uint8_t)(SK_KEY_F32 + sk_rng_below(rng, 3))};
     return tier;

@@ -33,13 +33,16 @@ typedef enum defect {
     PAIR_EMPTY,
     PAIR_ROW,
     PAIR_STRAY,
+    VALUE_LEAST, /* vi4 */
     TIE_HIGH,
     CODE_REFIT,
     CODE_WRONG,
     RADIUS_NORM,
     RADIUS_OFF,
     VALUE_OFF,
+    VALUE_SCALE,
     UNUSED_SLOT,
+    UNUSED_VALUE,
     NEIGHBOUR,
     SOURCE_WRITTEN,
     UNCODED,
@@ -178,6 +181,19 @@ static sk_status fake_attn(const sk_image *image, const void *args, uint32_t par
     return st;
 }
 
+/* One step of a code, four of a scale or minimum, what a slot must not hold. */
+static void bend_value(const sk_spec *spec, const sk_page_layout *at, uint32_t count, uint8_t *page)
+{
+    const uint32_t kind = spec->tier[0].value, bits = kind == SK_VAL_I4 ? 4 : 8;
+    uint8_t *codes = page + at->value_off;
+    const uint32_t off = sk_layout_value_index(spec, kind, at, 0, 9) * bits;
+    if (chosen == VALUE_OFF) sk_bits_put(codes, off, bits, sk_bits_get(codes, off, bits) ^ 1);
+    if (chosen == VALUE_SCALE) page[at->vscale_off] ^= 4;
+    if (chosen == VALUE_LEAST) page[at->vmin_off + 2 * 9] ^= 4;
+    if (chosen == UNUSED_VALUE && count < spec->page)
+        sk_bits_put(codes, sk_layout_value_index(spec, kind, at, count, 3) * bits, bits, 1);
+}
+
 static void bend_page(const sk_spec *spec, uint32_t count, uint8_t *page)
 {
     const sk_segment *seg = &spec->tier[0].seg[0];
@@ -188,8 +204,7 @@ static void bend_page(const sk_spec *spec, uint32_t count, uint8_t *page)
     if (chosen == CODE_WRONG) sk_bits_put(codes, bit, seg->b, sk_bits_get(codes, bit, seg->b) ^ 5);
     if (chosen == RADIUS_OFF)
         sk_bits_put(radii, 0, seg->rb, sk_bits_get(radii, 0, seg->rb) ^ (seg->rb == 16 ? 4 : 2));
-    if (chosen == VALUE_OFF)
-        page[at.value_off + sk_layout_value_index(spec, SK_VAL_I8, &at, 0, 9)] ^= 1;
+    bend_value(spec, &at, count, page);
     if (chosen == UNUSED_SLOT && count < spec->page)
         sk_bits_put(codes, sk_layout_code_bit(spec, seg, 0, count), seg->b, 1);
     if (chosen == NEIGHBOUR) page[(size_t)at.units * SPHKV_UNIT_BYTES] ^= 1;
@@ -401,6 +416,16 @@ static void test_encode_int_keys(void **state)
                   KEY_SLOT);
 }
 
+static void test_encode_small_values(void **state)
+{
+    (void)state;
+    const char *four = "kv_encode d64 v48 h1 p32 l1 qf32 of32 if32 tight good:vi4,kf16:vf16";
+    check_defects(four, VALUE_LEAST, VALUE_LEAST);
+    check_defects(four, RADIUS_OFF, UNCODED);
+    check_defects("kv_encode d64 v48 h1 p32 l1 qf32 of32 if32 tight good:vf8,kf32:vf32", RADIUS_OFF,
+                  UNCODED);
+}
+
 static void test_append(void **state)
 {
     (void)state;
@@ -429,6 +454,7 @@ int main(void)
         cmocka_unit_test(test_attn),     cmocka_unit_test(test_attn_group_spans),
         cmocka_unit_test(test_encode),   cmocka_unit_test(test_encode_group_spans),
         cmocka_unit_test(test_encode_int_keys),
+        cmocka_unit_test(test_encode_small_values),
         cmocka_unit_test(test_append),   cmocka_unit_test(test_append_half_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
