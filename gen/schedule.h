@@ -22,11 +22,14 @@
     X(vch, SK_FOR(SPHKV_ATTN_DECODE), "8|16|32", "channels per block of the value product")      \
     X(vtok, SK_FOR(SPHKV_ATTN_DECODE), "1|2|4|8", "tokens (pairs) unrolled in the value product") \
     X(prob, SK_FOR(SPHKV_ATTN_DECODE), "f32|i16", "probabilities in the product with vi8 and vi4 values") \
-    X(prefetch, SK_FOR(SPHKV_ATTN_DECODE), "0|1|2|4", "pages ahead that are prefetched; 0 = none") \
+    X(prefetch, SK_FOR(SPHKV_ATTN_DECODE) | SK_FOR(SPHKV_PAGE_GATHER), "0|1|2|4",                 \
+      "pages ahead that are prefetched; 0 = none")                                                \
     X(spread, SK_FOR(SPHKV_ATTN_DECODE), "10|20|30|40|50",                                        \
       "percent of a page's lines that are prefetched during the logits of coded keys; the rest "  \
       "during the value product")                                                                 \
-    X(etok, SK_FOR(SPHKV_KV_ENCODE), "1|2|4", "token vectors coded at once")
+    X(etok, SK_FOR(SPHKV_KV_ENCODE), "1|2|4", "token vectors coded at once")                           \
+    X(streams, SK_FOR(SPHKV_PAGE_GATHER), "1|2|4|8", "shares of a page copied side by side")      \
+    X(store, SK_FOR(SPHKV_PAGE_GATHER), "plain|past", "stores through the caches, or past them")
 
 typedef enum sk_tunable {
 #define SK_X(name, kernels, values, doc) SK_T_##name,
@@ -39,6 +42,7 @@ enum { SK_LUT_ROWS, SK_LUT_PERM, SK_LUT_PAIR16 };
 enum { SK_LUT_FUSED, SK_LUT_SEPARATE };
 enum { SK_QUERY_F32, SK_QUERY_I16 };
 enum { SK_PROB_F32, SK_PROB_I16 };
+enum { SK_STORE_PLAIN, SK_STORE_PAST };
 
 typedef struct sk_schedule {
     int32_t v[SK_TUNABLE_COUNT]; /* by sk_tunable; tunables of other kernels are 0 */

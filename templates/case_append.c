@@ -131,16 +131,10 @@ static sk_status append_make(sk_case *c, sk_err *err)
     return st == SPHKV_OK ? sk_case_remember(c, err) : st;
 }
 
-static double append_bound(const sk_spec *spec)
-{
-    (void)spec;
-    return 1;
-}
-
 const sk_case_kind sk_case_kv_append = {
     .make = append_make,
     .args = append_args,
     .judge = sk_case_judge_append,
     .check = sk_case_check_items,
-    .bound = append_bound,
+    .bound = sk_case_bound_exact,
 };

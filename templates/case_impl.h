@@ -86,6 +86,7 @@ typedef struct sk_case_kind {
     size_t (*outputs)(const sk_spec *spec, const sk_shape *shape);
     void (*output)(const sk_case *c, uint32_t copy, float *to);
 } sk_case_kind;
+double sk_case_bound_exact(const sk_spec *spec); /* of kernels that are right to the bit: 1 */
 const sk_case_kind *sk_case_kind_of(uint32_t kernel);
 
 #define SK_CHECK_TOKENS 1024u /* of a case of a whole check */
@@ -114,12 +115,10 @@ sk_status sk_case_place(sk_case_page *page, size_t pages, const sk_page_layout *
  * unit vector that row `peak_row` follows (SK_IN_PEAKY), or NULL. */
 void sk_case_rows_fill(const sk_spec *spec, uint32_t input, sk_rng *rng, uint32_t count,
                        const double *peak, uint32_t peak_row, double *k, double *v);
-/* Adds the mean of the head to keys, where its set has one. */
-void sk_case_mean_add(const sk_spec *spec, const uint8_t *book, uint32_t count, double *k);
 /* A query row before it is scaled; `peak` as above, of length 1. */
 void sk_case_query_fill(const sk_spec *spec, uint32_t input, sk_rng *rng, const double *peak,
                         double *q);
-/* A seeded packed codebook set of one KV head. */
+/* A seeded packed codebook of one KV head. */
 void sk_case_book_fill(const sk_spec *spec, sk_rng *rng, uint8_t *book);
 double sk_case_norm(const double *x, uint32_t n);
 /* Stores and reads numbers of an sphkv_dtype. */

@@ -7,6 +7,7 @@
  * dimension side by side), so a key is put in by read and write of the word. */
 #include <string.h>
 
+#include "items.h"
 #include "rows.h"
 
 static sk_status supported(const sk_spec *spec, sk_err *err)
@@ -27,18 +28,14 @@ static void default_schedule(const sk_spec *spec, const sk_target *target, sk_sc
 {
     (void)spec;
     memset(out, 0, sizeof *out);
-    out->v[SK_T_w] = target->vector_bits >= 256 ? 8 : 4;
+    out->v[SK_T_w] = sk_rows_default_width(target);
 }
 
 static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
                        sk_err *err)
 {
     (void)spec;
-    const uint32_t w = (uint32_t)s->v[SK_T_w];
-    if (w > 8 && w * 32 > target->vector_bits)
-        return sk_fail(err, SPHKV_EINVAL, "w=%u: the target has %u-bit vectors", w,
-                       target->vector_bits);
-    return SPHKV_OK;
+    return sk_rows_width(s, target, err);
 }
 
 typedef struct append {
@@ -123,15 +120,9 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
 {
     sk_builder builder, *b = &builder;
     append c = {.b = b, .spec = spec, .w = (uint32_t)sched->v[SK_T_w]};
-    sk_text symbol = {0};
+    const sk_status st = sk_rows_begin(b, spec, sched, arena, err);
+    if (st != SPHKV_OK) return st;
     sk_page_layout_get(spec, 0, &c.lay);
-    sk_spec_symbol(spec, &symbol);
-    if (symbol.failed) {
-        sk_text_free(&symbol);
-        return sk_fail(err, SPHKV_ENOMEM, "out of memory");
-    }
-    sk_ir_begin(b, arena, symbol.s, c.w, 1);
-    sk_text_free(&symbol);
     const uint32_t in = sk_ld_bytes(sk_rows_input_kind(spec->in_dtype));
     const sk_val item = sk_ir_param_ptr(b, "item", false);
     const sk_val k = sk_ir_param_ptr(b, "k", false);
@@ -163,11 +154,16 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
 
 static size_t workspace(const sk_image *image)
 {
-    return (size_t)image->maxima.parts * ((image->shared_bytes[0] + 63) & ~63u);
+    return image->maxima.parts * sk_items_scratch(image);
 }
 
-/* The largest row an item names; the caller vouches for the rows' extent, the
- * strides for overflow. */
+/* The caller's rows, and how many of them the items name; the caller vouches for
+ * their extent. */
+typedef struct append_rows {
+    sk_rows k, v;
+    uint32_t count;
+} append_rows;
+
 static sk_status check_items(const sk_image *image, const sphkv_append_args *a, uint32_t *rows,
                              sk_err *err)
 {
@@ -176,15 +172,11 @@ static sk_status check_items(const sk_image *image, const sphkv_append_args *a, 
     *rows = 0;
     for (uint32_t i = 0; i < a->items_count; i++) {
         const sphkv_append_item *it = &a->items[i];
-        if (it->count > image->spec.page || it->slot > image->spec.page - it->count)
-            return sk_fail(err, SPHKV_EINVAL, "items[%u]: slots %u+%u in a page of %u", i, it->slot,
-                           it->count, image->spec.page);
-        if (it->kv_head >= image->maxima.kv_heads)
-            return sk_fail(err, SPHKV_EINVAL, "items[%u]: KV head %u of %u", i, it->kv_head,
-                           image->maxima.kv_heads);
-        if ((uint64_t)it->unit + lay.units > a->arena_bytes / SPHKV_UNIT_BYTES)
-            return sk_fail(err, SPHKV_EINVAL, "items[%u]: page at unit %u ends beyond the arena", i,
-                           it->unit);
+        sk_status st = sk_items_tokens(image, i, it->slot, it->count, err);
+        if (st == SPHKV_OK) st = sk_items_head(image, i, it->kv_head, err);
+        if (st == SPHKV_OK)
+            st = sk_items_page(i, "page", it->unit, lay.units, a->arena_bytes, err);
+        if (st != SPHKV_OK) return st;
         if (it->row > UINT32_MAX - it->count)
             return sk_fail(err, SPHKV_EINVAL, "items[%u]: row %u is out of range", i, it->row);
         if (it->count > 0 && it->row + it->count > *rows) *rows = it->row + it->count;
@@ -193,59 +185,43 @@ static sk_status check_items(const sk_image *image, const sphkv_append_args *a, 
 }
 
 static sk_status append_args(const sk_image *image, const void *args, sphkv_append_args *a,
-                             uint32_t *rows, sk_err *err)
+                             append_rows *rows, sk_err *err)
 {
     const sk_spec *spec = &image->spec;
     sk_status st = sk_args_copy(a, sizeof *a, args, err);
+    if (st == SPHKV_OK) st = sk_items_count(image, a->items_count, err);
     if (st != SPHKV_OK) return st;
-    if (a->items_count > image->maxima.batch)
-        return sk_fail(err, SPHKV_EINVAL, "%u items, the plan is for %u", a->items_count,
-                       image->maxima.batch);
     if (a->items_count > 0 && (!a->items || !a->k || !a->v || !a->arena))
         return sk_fail(err, SPHKV_EINVAL, "items, k, v or arena is NULL");
-    if ((uintptr_t)a->arena % SPHKV_UNIT_BYTES != 0)
-        return sk_fail(err, SPHKV_EINVAL, "arena is not aligned to %u bytes", SPHKV_UNIT_BYTES);
-    const uintptr_t in = spec->in_dtype == SPHKV_F32 ? 4 : 2;
-    if ((uintptr_t)a->k % in != 0 || (uintptr_t)a->v % in != 0)
-        return sk_fail(err, SPHKV_EINVAL, "k or v is not aligned to its elements");
-    if (a->k_stride_head == 0) a->k_stride_head = spec->d;
-    if (a->v_stride_head == 0) a->v_stride_head = spec->dv;
-    if (a->k_stride_row == 0) a->k_stride_row = image->maxima.kv_heads * spec->d;
-    if (a->v_stride_row == 0) a->v_stride_row = image->maxima.kv_heads * spec->dv;
-    st = check_items(image, a, rows, err);
-    const uint64_t heads = image->maxima.kv_heads, n = *rows;
-    if (st == SPHKV_OK && (n * a->k_stride_row > UINT32_MAX || n * a->v_stride_row > UINT32_MAX ||
-                           heads * a->k_stride_head > UINT32_MAX ||
-                           heads * a->v_stride_head > UINT32_MAX)) /* products of 32 bits */
-        return sk_fail(err, SPHKV_EINVAL, "rows or KV heads of k or v span more than 2^32 elements");
+    rows->k = (sk_rows){a->k, a->k_stride_row, a->k_stride_head, spec->d, spec->in_dtype};
+    rows->v = (sk_rows){a->v, a->v_stride_row, a->v_stride_head, spec->dv, spec->in_dtype};
+    st = sk_items_aligned(a->arena, err);
+    if (st == SPHKV_OK) st = sk_items_rows(image, &rows->k, err);
+    if (st == SPHKV_OK) st = sk_items_rows(image, &rows->v, err);
+    if (st == SPHKV_OK) st = check_items(image, a, &rows->count, err);
+    if (st == SPHKV_OK) st = sk_items_reach(image, &rows->k, rows->count, err);
+    if (st == SPHKV_OK) st = sk_items_reach(image, &rows->v, rows->count, err);
     return st;
 }
 
 static sk_status run(const sk_image *image, const void *args, uint32_t part, uint32_t parts,
                      sk_err *err)
 {
-    const sk_spec *spec = &image->spec;
     sphkv_append_args a;
-    uint32_t rows = 0;
-    if (parts == 0 || parts > image->maxima.parts || part >= parts)
-        return sk_fail(err, SPHKV_EINVAL, "part %u of %u, the plan is for %u", part, parts,
-                       image->maxima.parts);
-    sk_status st = append_args(image, args, &a, &rows, err);
-    const size_t in = spec->in_dtype == SPHKV_F32 ? 4 : 2;
-    const uint32_t heads = image->maxima.kv_heads;
+    append_rows rows;
+    sk_status st = sk_items_part(image, part, parts, err);
+    if (st == SPHKV_OK) st = append_args(image, args, &a, &rows, err);
     for (uint32_t i = part; st == SPHKV_OK && i < a.items_count; i += parts) {
         if (a.items[i].count == 0) continue;
         sk_call call = {0};
         sk_call_ptr(&call, &a.items[i], sizeof a.items[i]);
-        sk_call_ptr(&call, a.k,
-                    ((size_t)(rows - 1) * a.k_stride_row + (size_t)(heads - 1) * a.k_stride_head + spec->d) * in);
-        sk_call_ptr(&call, a.v,
-                    ((size_t)(rows - 1) * a.v_stride_row + (size_t)(heads - 1) * a.v_stride_head + spec->dv) * in);
+        sk_call_ptr(&call, a.k, sk_items_extent(image, &rows.k, rows.count));
+        sk_call_ptr(&call, a.v, sk_items_extent(image, &rows.v, rows.count));
         sk_call_ptr(&call, a.arena, a.arena_bytes);
-        sk_call_u32(&call, a.k_stride_row);
-        sk_call_u32(&call, a.k_stride_head);
-        sk_call_u32(&call, a.v_stride_row);
-        sk_call_u32(&call, a.v_stride_head);
+        sk_call_u32(&call, rows.k.stride_row);
+        sk_call_u32(&call, rows.k.stride_head);
+        sk_call_u32(&call, rows.v.stride_row);
+        sk_call_u32(&call, rows.v.stride_head);
         st = sk_image_call(image, 0, &call, 0, err);
     }
     return st;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "encode.h"
+#include "items.h"
 
 static sk_status supported(const sk_spec *spec, sk_err *err)
 {
@@ -38,7 +39,7 @@ static bool fits_codes(const sk_spec *spec, uint32_t w)
 static void default_schedule(const sk_spec *spec, const sk_target *target, sk_schedule *out)
 {
     memset(out, 0, sizeof *out);
-    uint32_t w = target->vector_bits >= 256 ? 8 : 4;
+    uint32_t w = (uint32_t)sk_rows_default_width(target);
     while (!fits_codes(spec, w)) w /= 2;
     out->v[SK_T_w] = (int32_t)w;
     out->v[SK_T_etok] = spec->tier[0].seg[0].kind == SK_KEY_CODED ? 2 : 1;
@@ -48,9 +49,8 @@ static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_targe
                        sk_err *err)
 {
     const uint32_t w = (uint32_t)s->v[SK_T_w], chunk = w * (uint32_t)s->v[SK_T_etok];
-    if (w > 8 && w * 32 > target->vector_bits)
-        return sk_fail(err, SPHKV_EINVAL, "w=%u: the target has %u-bit vectors", w,
-                       target->vector_bits);
+    const sk_status st = sk_rows_width(s, target, err);
+    if (st != SPHKV_OK) return st;
     if (!fits_codes(spec, w)) return sk_fail(err, SPHKV_EINVAL, "w=%u: fewer codewords than lanes", w);
     if (spec->page % chunk != 0)
         return sk_fail(err, SPHKV_EINVAL, "chunks of %u tokens do not divide pages of %u", chunk,
@@ -96,19 +96,13 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
 {
     sk_builder builder, *b = &builder;
     sk_enc enc = {.b = b, .spec = spec, .seg = &spec->tier[0].seg[0]}, *c = &enc;
-    sk_text symbol = {0};
-    sk_spec_symbol(spec, &symbol);
-    if (symbol.failed) {
-        sk_text_free(&symbol);
-        return sk_fail(err, SPHKV_ENOMEM, "out of memory");
-    }
+    const sk_status st = sk_rows_begin(b, spec, sched, arena, err);
+    if (st != SPHKV_OK) return st;
     c->w = (uint32_t)sched->v[SK_T_w];
     c->t = c->w * (uint32_t)sched->v[SK_T_etok];
     c->codes = 1u << c->seg->b;
     sk_page_layout_get(spec, 0, &c->dst);
     sk_page_layout_get(spec, 1, &c->src);
-    sk_ir_begin(b, arena, symbol.s, c->w, 1);
-    sk_text_free(&symbol);
     const sk_val item = sk_ir_param_ptr(b, "item", false);
     const sk_val src = sk_ir_param_ptr(b, "src", false);
     const sk_val dst = sk_ir_param_ptr(b, "dst", true);
@@ -138,73 +132,58 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
 
 /* ---- host side ---------------------------------------------------------- */
 
-static size_t part_bytes(const sk_image *image) { return ((size_t)image->shared_bytes[0] + 63) & ~(size_t)63; }
-
-static size_t workspace(const sk_image *image) { return image->maxima.parts * part_bytes(image); }
-
-static sk_status check_items(const sk_image *image, const sphkv_encode_args *a, sk_err *err)
+static size_t workspace(const sk_image *image)
 {
-    sk_page_layout dst, src;
-    sk_page_layout_get(&image->spec, 0, &dst);
-    sk_page_layout_get(&image->spec, 1, &src);
-    for (uint32_t i = 0; i < a->items_count; i++) {
-        const sphkv_encode_item *it = &a->items[i];
-        if (it->count > image->spec.page)
-            return sk_fail(err, SPHKV_EINVAL, "items[%u]: %u tokens in a page of %u", i, it->count,
-                           image->spec.page);
-        if (it->kv_head >= image->maxima.kv_heads)
-            return sk_fail(err, SPHKV_EINVAL, "items[%u]: KV head %u of %u", i, it->kv_head,
-                           image->maxima.kv_heads);
-        if ((uint64_t)it->src_unit + src.units > a->src_arena_bytes / SPHKV_UNIT_BYTES)
-            return sk_fail(err, SPHKV_EINVAL, "items[%u]: source page at unit %u ends beyond its arena",
-                           i, it->src_unit);
-        if ((uint64_t)it->dst_unit + dst.units > a->dst_arena_bytes / SPHKV_UNIT_BYTES)
-            return sk_fail(err, SPHKV_EINVAL,
-                           "items[%u]: destination page at unit %u ends beyond its arena", i,
-                           it->dst_unit);
-        const uintptr_t from = (uintptr_t)a->src_arena + (uintptr_t)it->src_unit * SPHKV_UNIT_BYTES;
-        const uintptr_t to = (uintptr_t)a->dst_arena + (uintptr_t)it->dst_unit * SPHKV_UNIT_BYTES;
-        if (from < to + dst.units * SPHKV_UNIT_BYTES && to < from + src.units * SPHKV_UNIT_BYTES)
-            return sk_fail(err, SPHKV_EINVAL, "items[%u]: source and destination pages overlap", i);
-    }
+    return image->maxima.parts * sk_items_scratch(image);
+}
+
+static sk_status check_item(const sk_image *image, const sphkv_encode_args *a, uint32_t i,
+                            const sk_page_layout *dst, const sk_page_layout *src, sk_err *err)
+{
+    const sphkv_encode_item *it = &a->items[i];
+    sk_status st = sk_items_tokens(image, i, 0, it->count, err);
+    if (st == SPHKV_OK) st = sk_items_head(image, i, it->kv_head, err);
+    if (st == SPHKV_OK)
+        st = sk_items_page(i, "source page", it->src_unit, src->units, a->src_arena_bytes, err);
+    if (st == SPHKV_OK)
+        st = sk_items_page(i, "destination page", it->dst_unit, dst->units, a->dst_arena_bytes,
+                           err);
+    if (st != SPHKV_OK) return st;
+    const uintptr_t from = (uintptr_t)a->src_arena + (uintptr_t)it->src_unit * SPHKV_UNIT_BYTES;
+    const uintptr_t to = (uintptr_t)a->dst_arena + (uintptr_t)it->dst_unit * SPHKV_UNIT_BYTES;
+    if (from < to + dst->units * SPHKV_UNIT_BYTES && to < from + src->units * SPHKV_UNIT_BYTES)
+        return sk_fail(err, SPHKV_EINVAL, "items[%u]: source and destination pages overlap", i);
     return SPHKV_OK;
 }
 
 static sk_status encode_args(const sk_image *image, const void *args, sphkv_encode_args *a,
                              sk_err *err)
 {
-    const size_t books = (size_t)image->maxima.kv_heads * sk_codebook_head_bytes(&image->spec);
-    const sk_status st = sk_args_copy(a, sizeof *a, args, err);
+    sk_page_layout dst, src;
+    sk_status st = sk_args_copy(a, sizeof *a, args, err);
+    if (st == SPHKV_OK) st = sk_items_count(image, a->items_count, err);
     if (st != SPHKV_OK) return st;
-    if (a->items_count > image->maxima.batch)
-        return sk_fail(err, SPHKV_EINVAL, "%u items, the plan is for %u", a->items_count,
-                       image->maxima.batch);
     if (a->items_count > 0 && (!a->items || !a->src_arena || !a->dst_arena))
         return sk_fail(err, SPHKV_EINVAL, "items, src_arena or dst_arena is NULL");
-    if ((uintptr_t)a->src_arena % SPHKV_UNIT_BYTES != 0 ||
-        (uintptr_t)a->dst_arena % SPHKV_UNIT_BYTES != 0)
-        return sk_fail(err, SPHKV_EINVAL, "an arena is not aligned to %u bytes", SPHKV_UNIT_BYTES);
-    if (books > 0 && (a->codebook == NULL || a->codebook_bytes < books))
-        return sk_fail(err, SPHKV_EINVAL, "codebook has %zu bytes, %zu needed for %u KV heads",
-                       a->codebook == NULL ? (size_t)0 : a->codebook_bytes, books,
-                       image->maxima.kv_heads);
-    if (image->workspace > 0 && (a->workspace == NULL || a->workspace_bytes < image->workspace ||
-                                 (uintptr_t)a->workspace % 64 != 0))
-        return sk_fail(err, SPHKV_EINVAL, "workspace: %zu bytes aligned to 64 needed",
-                       image->workspace);
-    return check_items(image, a, err);
+    st = sk_items_aligned(a->src_arena, err);
+    if (st == SPHKV_OK) st = sk_items_aligned(a->dst_arena, err);
+    if (st == SPHKV_OK) st = sk_items_books(image, a->codebook, a->codebook_bytes, err);
+    if (st == SPHKV_OK) st = sk_items_workspace(image, a->workspace, a->workspace_bytes, err);
+    sk_page_layout_get(&image->spec, 0, &dst);
+    sk_page_layout_get(&image->spec, 1, &src);
+    for (uint32_t i = 0; st == SPHKV_OK && i < a->items_count; i++)
+        st = check_item(image, a, i, &dst, &src, err);
+    return st;
 }
 
 static sk_status run(const sk_image *image, const void *args, uint32_t part, uint32_t parts,
                      sk_err *err)
 {
     sphkv_encode_args a;
-    if (parts == 0 || parts > image->maxima.parts || part >= parts)
-        return sk_fail(err, SPHKV_EINVAL, "part %u of %u, the plan is for %u", part, parts,
-                       image->maxima.parts);
-    sk_status st = encode_args(image, args, &a, err);
+    sk_status st = sk_items_part(image, part, parts, err);
+    if (st == SPHKV_OK) st = encode_args(image, args, &a, err);
     for (uint32_t i = part; st == SPHKV_OK && i < a.items_count; i += parts) {
-        sk_call call = {.shared = (uint8_t *)a.workspace + part * part_bytes(image)};
+        sk_call call = {.shared = (uint8_t *)a.workspace + part * sk_items_scratch(image)};
         sk_call_ptr(&call, &a.items[i], sizeof a.items[i]);
         sk_call_ptr(&call, a.src_arena, a.src_arena_bytes);
         sk_call_ptr(&call, a.dst_arena, a.dst_arena_bytes);
@@ -227,16 +206,6 @@ static void cost(const sk_spec *spec, const sk_shape *shape, sk_cost *out)
     out->write_bytes = pages * dst.bytes;
     if (seg->kind == SK_KEY_CODED) out->operations = out->token_heads * spec->d * (1u << seg->b);
 }
-
-/* Full pages of a piece of a prefill. */
-static sk_shape shape(const sk_spec *spec, const sk_shape *step)
-{
-    sk_shape s = *step;
-    const uint32_t tokens = s.context < 2048 ? s.context : 2048, pages = tokens / spec->page;
-    s.batch *= s.kv_heads * (pages ? pages : 1);
-    return s;
-}
-
 const sk_kernel sk_kernel_kv_encode = {
     .args_size = sizeof(sphkv_encode_args),
     .workspace_at = offsetof(sphkv_encode_args, workspace),
@@ -248,5 +217,5 @@ const sk_kernel sk_kernel_kv_encode = {
     .workspace = workspace,
     .run = run,
     .cost = cost,
-    .shape = shape,
+    .shape = sk_items_prefill,
 };

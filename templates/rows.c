@@ -79,6 +79,27 @@ sk_val sk_rows_pack4(sk_builder *b, const sk_val x[8])
     return sk_ir_2(b, SK_OP_PACK16, half[0], half[1]);
 }
 
+sk_status sk_rows_begin(sk_builder *b, const sk_spec *spec, const sk_schedule *sched,
+                        sk_arena *arena, sk_err *err)
+{
+    sk_text symbol = {0};
+    sk_spec_symbol(spec, &symbol);
+    const bool ok = !symbol.failed;
+    if (ok) sk_ir_begin(b, arena, symbol.s, (uint32_t)sched->v[SK_T_w], 1);
+    sk_text_free(&symbol);
+    return ok ? SPHKV_OK : sk_fail(err, SPHKV_ENOMEM, "out of memory");
+}
+
+int32_t sk_rows_default_width(const sk_target *target) { return target->vector_bits >= 256 ? 8 : 4; }
+
+sk_status sk_rows_width(const sk_schedule *sched, const sk_target *target, sk_err *err)
+{
+    const uint32_t w = (uint32_t)sched->v[SK_T_w];
+    if (w <= 8 || w * 32 <= target->vector_bits) return SPHKV_OK;
+    return sk_fail(err, SPHKV_EINVAL, "w=%u: the target has %u-bit vectors", w,
+                   target->vector_bits);
+}
+
 sk_status sk_rows_supported(const sk_spec *spec, const char *kernel, sk_err *err)
 {
     if (spec->d % 16 != 0 || spec->dv % 16 != 0)

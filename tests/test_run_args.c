@@ -16,20 +16,24 @@ typedef struct bench {
     size_t nrefs;
     sphkv_append_item *rows;
     sphkv_encode_item *pages;
+    sphkv_gather_item *moves;
     uint8_t *before;       /* outputs and workspace as they should stay */
     size_t out_bytes;
 } bench;
 
 static uint8_t *output_of(const bench *b)
 {
-    switch (b->spec.params.kernel) {
-    case SPHKV_ATTN_DECODE:
-        return b->good.args.attn.out;
-    case SPHKV_KV_APPEND:
-        return b->good.args.append.arena;
-    default:
-        return b->good.args.encode.dst_arena;
-    }
+    size_t bytes;
+    return sk_case_result(&b->c, 0, &bytes);
+}
+
+/* A copy of the items of a call, which points at it then. */
+static void *copy_items(const void *items, uint32_t n, size_t size, const void **at)
+{
+    void *copy = run_zeros(n * size);
+    memcpy(copy, items, n * size);
+    *at = copy;
+    return copy;
 }
 
 static void copy_tables(bench *b)
@@ -51,15 +55,15 @@ static void copy_tables(bench *b)
     } else if (b->spec.params.kernel == SPHKV_KV_APPEND) {
         sphkv_append_args *a = &b->good.args.append;
         b->out_bytes = a->arena_bytes;
-        b->rows = run_zeros(a->items_count * sizeof *b->rows);
-        memcpy(b->rows, a->items, a->items_count * sizeof *b->rows);
-        a->items = b->rows;
+        b->rows = copy_items(a->items, a->items_count, sizeof *a->items, (const void **)&a->items);
+    } else if (b->spec.params.kernel == SPHKV_PAGE_GATHER) {
+        sphkv_gather_args *a = &b->good.args.gather;
+        b->out_bytes = a->dst_arena_bytes;
+        b->moves = copy_items(a->items, a->items_count, sizeof *a->items, (const void **)&a->items);
     } else {
         sphkv_encode_args *a = &b->good.args.encode;
         b->out_bytes = a->dst_arena_bytes;
-        b->pages = run_zeros(a->items_count * sizeof *b->pages);
-        memcpy(b->pages, a->items, a->items_count * sizeof *b->pages);
-        a->items = b->pages;
+        b->pages = copy_items(a->items, a->items_count, sizeof *a->items, (const void **)&a->items);
     }
 }
 
@@ -85,6 +89,7 @@ static void bench_free(bench *b)
     free(b->indptr);
     free(b->rows);
     free(b->pages);
+    free(b->moves);
     free(b->before);
     run_call_free(&b->good);
     sk_case_free(&b->c);
@@ -291,6 +296,38 @@ static void encode_args(void **state)
     sphkv_close(ctx);
 }
 
+static void gather_args(void **state)
+{
+    run_place *p = *state;
+    sphkv_context *ctx = run_open(p, 0);
+    bench b;
+    const run_spec r = run_spec_get(5);
+    bench_make(&b, ctx, &r);
+    sphkv_gather_args *a = &b.bad.args.gather;
+    REFUSED(a->items = NULL);
+    REFUSED(a->items_count++);
+    REFUSED(a->src_arena = NULL);
+    REFUSED(a->dst_arena = NULL);
+    REFUSED(a->src_arena = (const char *)a->src_arena + 16);
+    REFUSED(a->dst_arena = (char *)a->dst_arena + 64);
+    REFUSED(a->src_arena_bytes = SPHKV_UNIT_BYTES);
+    REFUSED(a->dst_arena_bytes = SPHKV_UNIT_BYTES);
+    REFUSED(a->workspace = NULL);
+    REFUSED(a->workspace_bytes--);
+    REFUSED(a->workspace = (char *)a->workspace + 8);
+    sphkv_gather_item *item = &b.moves[b.good.args.gather.items_count - 1];
+    REFUSED_AT(item->src_unit, a->src_arena_bytes / SPHKV_UNIT_BYTES);
+    REFUSED_AT(item->src_unit, 0xffffffffu);
+    REFUSED_AT(item->dst_unit, a->dst_arena_bytes / SPHKV_UNIT_BYTES);
+    REFUSED_AT(item->dst_unit, 0xffffffffu);
+    REFUSED_AT(item->tier_slot, 2);
+    REFUSED_AT(item->tier_slot, 0xffffffffu);
+    REFUSED_AT(item->sub_pages, a->dst_arena_bytes / SPHKV_UNIT_BYTES);
+    REFUSED_AT(item->sub_pages, 0xffffffffu);
+    bench_free(&b);
+    sphkv_close(ctx);
+}
+
 /* ---- planning ------------------------------------------------------------------ */
 
 static void plan_refuses(sphkv_context *ctx, const sphkv_spec_params *spec,
@@ -354,6 +391,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(sixteen_bit_rows, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(append_args, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(encode_args, run_place_make, run_place_free),
+        cmocka_unit_test_setup_teardown(gather_args, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(plan_args, run_place_make, run_place_free),
     };
     if (!run_has_compiler())

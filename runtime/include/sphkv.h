@@ -70,20 +70,20 @@ enum {
     SPHKV_READS_HEADS = 1, /* heads_per_kv */
     SPHKV_READS_Q = 2,     /* q_dtype */
     SPHKV_READS_OUT = 4,   /* out_dtype */
-    SPHKV_READS_IN = 8,    /* in_dtype */
-    SPHKV_READS_BOOK = 16  /* book: it reads codebooks */
+    SPHKV_READS_IN = 8     /* in_dtype */
 };
 
 /* Every kernel, a row each, in an order that never changes:
  * X(enumerator, name, its mix, what it reads). */
 #define SPHKV_KERNELS(X)                                                                   \
     /* lut_build + attention + merge, one pipeline */                                      \
-    X(ATTN_DECODE, attn_decode, ANY,                                                       \
-      SPHKV_READS_HEADS | SPHKV_READS_Q | SPHKV_READS_OUT | SPHKV_READS_BOOK)              \
+    X(ATTN_DECODE, attn_decode, ANY, SPHKV_READS_HEADS | SPHKV_READS_Q | SPHKV_READS_OUT)  \
     /* new rows into dense tail pages */                                                   \
     X(KV_APPEND, kv_append, DENSE, SPHKV_READS_IN)                                         \
     /* dense pages into pages of a coded tier */                                           \
-    X(KV_ENCODE, kv_encode, PAIR, SPHKV_READS_BOOK)
+    X(KV_ENCODE, kv_encode, PAIR, 0)                                                       \
+    /* whole pages copied: defragment, offload, share */                                   \
+    X(PAGE_GATHER, page_gather, ANY, 0)
 
 /* SPHKV_ATTN_DECODE = 0, SPHKV_KV_APPEND, SPHKV_KV_ENCODE ... */
 typedef enum sphkv_kernel {
@@ -123,20 +123,7 @@ typedef struct sphkv_spec_params {
     uint32_t q_dtype, out_dtype, in_dtype; /* sphkv_dtype: queries; output; rows of
                                               KV_APPEND */
     uint32_t accuracy;                     /* sphkv_accuracy */
-    uint32_t reserved;                     /* not read: was padding */
-    uint32_t book;                         /* SPHKV_BOOK_*: what the codebook set holds
-                                              beside its codewords */
-    uint32_t reserved1;
 } sphkv_spec_params;
-
-/* A codebook set may hold a mean per KV head and a permutation of dimensions, the
- * same for all heads. Then coded tiers hold x[i] = k[perm[i]] - mean[perm[i]] instead
- * of k, and logit(q, t) = scale * (<q[perm], x_hat(t)> + <q, mean>): dense tiers are
- * not touched, and dense and coded tokens meet in one softmax. It is compiled in, so
- * the spec says it; where nothing is coded, or a kernel reads no codebooks, it is
- * ignored. A permutation asks for tiers that are coded whole or not at all. */
-#define SPHKV_BOOK_MEAN 1u
-#define SPHKV_BOOK_PERMUTATION 2u
 
 /* ---- pages (format version 1) ------------------------------------------ */
 
@@ -214,31 +201,26 @@ SPHKV_API sphkv_status sphkv_supported(const sphkv_context *ctx, const sphkv_spe
 typedef struct sphkv_codebook sphkv_codebook;
 
 /* Seeded data-free codebooks for the coded tiers of the mix: everything runs
- * with no training. Owned by the caller, freed with sphkv_codebook_free. With the
- * flags of the spec: a mean of zeros; the permutation that puts pairs of RoPE side by
- * side, perm[2i] = i, perm[2i+1] = i + D/2, whatever the groups. */
+ * with no training. Owned by the caller, freed with sphkv_codebook_free. */
 SPHKV_API sphkv_status sphkv_codebook_default(const sphkv_spec_params *spec, uint32_t kv_heads,
                                               uint64_t seed, sphkv_codebook **out,
                                               sphkv_error *err);
 /* k-means on keys [rows][kv_heads][head_dim] f32 (after RoPE), per KV head,
  * tier and group. Deterministic for a seed. Keys that are not finite are
- * refused; of more than 16384 rows, as many are taken evenly. With the flags of the
- * spec: the mean is that of all rows, per KV head, the permutation as in
- * sphkv_codebook_default, and what is clustered is what will be coded. */
+ * refused; of more than 16384 rows, as many are taken evenly. */
 SPHKV_API sphkv_status sphkv_codebook_train(const sphkv_spec_params *spec, uint32_t kv_heads,
                                             const float *keys, size_t rows, uint64_t seed,
                                             sphkv_codebook **out, sphkv_error *err);
-/* One safetensors file serves every mix whose coded keys it holds. It must hold a
- * mean and a permutation just where the spec says so (SPHKV_EINVAL); one with a
- * transform is refused (SPHKV_EUNSUPPORTED): no kernel applies it yet. */
+/* One safetensors file serves every mix whose coded keys it holds. A set with a
+ * key mean, a permutation or a transform is refused: no kernel applies them yet. */
 SPHKV_API sphkv_status sphkv_codebook_load(const char *path, const sphkv_spec_params *spec,
                                            uint32_t kv_heads, sphkv_codebook **out,
                                            sphkv_error *err);
 SPHKV_API sphkv_status sphkv_codebook_save(const sphkv_codebook *cb, const char *path,
                                            sphkv_error *err);
 SPHKV_API void sphkv_codebook_free(sphkv_codebook *cb);
-/* The packed set that kernels read, `head_stride` bytes per KV head: f16 tables, and
- * what the flags name, for the tiers of the spec it was made for. Owned by the set; NULL, and 0 bytes, when
+/* The packed set that kernels read: f16, `head_stride` bytes per KV head, for
+ * the tiers of the spec it was made for. Owned by the set; NULL, and 0 bytes, when
  * nothing is coded. head_stride and bytes may be NULL. */
 SPHKV_API const void *sphkv_codebook_data(const sphkv_codebook *cb, size_t *head_stride,
                                           size_t *bytes);
@@ -250,9 +232,9 @@ typedef struct sphkv_plan sphkv_plan;
 /* The largest shape the plan will meet, and the shape it is chosen for. */
 typedef struct sphkv_maxima {
     uint32_t size;
-    uint32_t batch;          /* sequences (attn), items (append, encode) */
-    uint32_t kv_heads;       /* KV heads of this plan's arena; append, encode: 0 = 1 */
-    uint32_t pages_per_list; /* longest list; append, encode do not read it */
+    uint32_t batch;          /* sequences (attn), items of the other kernels */
+    uint32_t kv_heads;       /* KV heads of this plan's arena; kernels with items: 0 = 1 */
+    uint32_t pages_per_list; /* longest list; kernels with items do not read it */
     uint32_t parts;          /* most threads that will share one run; 0 = 1 */
     uint32_t context;        /* typical tokens per list, steers the choice only;
                                 0 = as many as fit in a list */
@@ -379,6 +361,31 @@ typedef struct sphkv_encode_args {
     void *workspace;
     size_t workspace_bytes;
 } sphkv_encode_args;
+
+/* One page, with all its sub-pages where lists are shared, that is copied. */
+typedef struct sphkv_gather_item {
+    uint32_t src_unit;
+    uint32_t dst_unit;
+    uint32_t tier_slot; /* says how long the page is */
+    uint32_t sub_pages; /* that lie one behind the other; 0 = 1 */
+} sphkv_gather_item;
+
+/* page_gather: whole pages of any tiers of the mix, as they are, within an arena,
+ * between arenas, to and from a buffer: that is an arena too (128-byte aligned)
+ * whose pages lie one behind the other. No destination may overlap another, nor
+ * the source of any item: refused (SPHKV_EINVAL) before anything is copied; the
+ * workspace is used to find out. */
+typedef struct sphkv_gather_args {
+    uint32_t size;
+    uint32_t items_count;
+    const sphkv_gather_item *items;
+    const void *src_arena;
+    size_t src_arena_bytes;
+    void *dst_arena; /* may be src_arena */
+    size_t dst_arena_bytes;
+    void *workspace;
+    size_t workspace_bytes;
+} sphkv_gather_args;
 
 /* Runs part `part` of `parts` (1 <= parts <= maxima.parts) of the plan's
  * kernel on the calling thread; args is the args struct of the plan's

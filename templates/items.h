@@ -1,0 +1,42 @@
+/* items.h - the host side that kernels with lists of items share: the checks of
+ * parts, arenas, pages, rows and codebooks, each in one wording. All give
+ * SPHKV_EINVAL with what is wrong and where. */
+#ifndef SK_ITEMS_H
+#define SK_ITEMS_H
+
+#include "kernel.h"
+
+sk_status sk_items_part(const sk_image *image, uint32_t part, uint32_t parts, sk_err *err);
+sk_status sk_items_count(const sk_image *image, uint32_t count, sk_err *err);
+sk_status sk_items_aligned(const void *arena, sk_err *err); /* an arena, to its units */
+/* Page of item i: `units` from `unit` on lie inside an arena of `bytes`; `what`
+ * names the page ("page", "source page"). */
+sk_status sk_items_page(uint32_t i, const char *what, uint32_t unit, uint64_t units, size_t bytes,
+                        sk_err *err);
+sk_status sk_items_tokens(const sk_image *image, uint32_t i, uint32_t slot, uint32_t count,
+                          sk_err *err);
+sk_status sk_items_head(const sk_image *image, uint32_t i, uint32_t kv_head, sk_err *err);
+sk_status sk_items_books(const sk_image *image, const void *codebook, size_t bytes, sk_err *err);
+sk_status sk_items_workspace(const sk_image *image, const void *workspace, size_t bytes,
+                             sk_err *err);
+
+/* Rows [rows][kv_heads][dims] of a caller, k or v. */
+typedef struct sk_rows {
+    const void *data;
+    uint32_t stride_row, stride_head; /* elements */
+    uint32_t dims, dtype;
+} sk_rows;
+/* Fills in strides that are 0 and checks alignment to elements. */
+sk_status sk_items_rows(const sk_image *image, sk_rows *rows, sk_err *err);
+/* Products of 32 bits reach the first `count` rows of all KV heads. */
+sk_status sk_items_reach(const sk_image *image, const sk_rows *rows, uint32_t count, sk_err *err);
+/* Bytes from the first to behind the last of `count` rows; 0 for none. */
+size_t sk_items_extent(const sk_image *image, const sk_rows *rows, uint32_t count);
+
+/* The shape kernels over whole pages are tuned at: the pages of a prefill. */
+sk_shape sk_items_prefill(const sk_spec *spec, const sk_shape *step);
+
+/* Scratch of a part, whose shares begin at the workspace. */
+size_t sk_items_scratch(const sk_image *image);
+
+#endif
