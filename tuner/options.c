@@ -346,7 +346,7 @@ sk_status sk_options_specs(const sk_options *o, uint32_t kernel, sk_spec spec[SK
     /* The whole mix is checked as the attention kernel sees it, whichever
      * kernel is asked for: a mix that is wrong is wrong for all. */
     sk_status st = make_spec(o, SPHKV_ATTN_DECODE, o->tiers, &whole, err);
-    if (st == SPHKV_OK && takes == SPHKV_MIX_ANY) {
+    if (st == SPHKV_OK && (takes == SPHKV_MIX_ANY || takes == SPHKV_MIX_NONE)) {
         *n = 1;
         return make_spec(o, kernel, o->tiers, &spec[0], err);
     }

@@ -61,7 +61,8 @@ typedef struct sphkv_error {
 typedef enum sphkv_mix {
     SPHKV_MIX_ANY,   /* one to four tiers, each page is of one of them */
     SPHKV_MIX_DENSE, /* one tier, dense: its rows */
-    SPHKV_MIX_PAIR   /* exactly two: the destination, then the dense source */
+    SPHKV_MIX_PAIR,  /* exactly two: the destination, then the dense source */
+    SPHKV_MIX_NONE   /* no pages: head_dim, tiers, page_tokens, layout are ignored */
 } sphkv_mix;
 
 /* The fields of a spec that only some kernels read, beside dims, page, layout,
@@ -83,7 +84,9 @@ enum {
     /* dense pages into pages of a coded tier */                                           \
     X(KV_ENCODE, kv_encode, PAIR, 0)                                                       \
     /* whole pages copied: defragment, offload, share */                                   \
-    X(PAGE_GATHER, page_gather, ANY, 0)
+    X(PAGE_GATHER, page_gather, ANY, 0)                                                    \
+    /* attention over disjoint sets of tokens, ours or an engine's, joined */              \
+    X(ATTN_MERGE, attn_merge, NONE, SPHKV_READS_HEADS | SPHKV_READS_IN | SPHKV_READS_OUT)
 
 /* SPHKV_ATTN_DECODE = 0, SPHKV_KV_APPEND, SPHKV_KV_ENCODE ... */
 typedef enum sphkv_kernel {
@@ -386,6 +389,41 @@ typedef struct sphkv_gather_args {
     void *workspace;
     size_t workspace_bytes;
 } sphkv_gather_args;
+
+#define SPHKV_MAX_SOURCES 8u
+
+/* Attention over some tokens: out [batch][heads][Dv] in the spec's in_dtype,
+ * normalised, and lse [batch][heads] = ln sum exp(logit) over these tokens; minus
+ * infinity where there was none, whatever out holds then. */
+typedef struct sphkv_merge_source {
+    const void *out;
+    const float *lse;
+    uint32_t out_stride_seq, out_stride_head; /* elements; 0 = contiguous */
+    uint32_t lse_stride_seq;                  /* elements; 0 = heads */
+    uint32_t reserved;
+} sphkv_merge_source;
+
+/* attn_merge: joins attention over disjoint sets of tokens, as attn_decode with
+ * lse and an engine's own attention give it: with w_i = exp(lse_i),
+ *   out = sum w_i out_i / sum w_i,   lse = ln sum w_i
+ * exactly the softmax over all tokens. heads = kv_heads * heads_per_kv of the
+ * plan; no token anywhere: out 0, lse minus infinity. out is in out_dtype and
+ * aligned as in attn_args; it may be the out of a source of the same dtype and
+ * strides, but overlap no other. More sources are merged in several runs. */
+typedef struct sphkv_merge_args {
+    uint32_t size;
+    uint32_t batch;
+    uint32_t sources_count; /* 1 to SPHKV_MAX_SOURCES */
+    uint32_t reserved;
+    sphkv_merge_source sources[SPHKV_MAX_SOURCES];
+    void *out;
+    float *lse;             /* NULL = not wanted */
+    uint32_t out_stride_seq, out_stride_head; /* elements; 0 = contiguous */
+    uint32_t lse_stride_seq;                  /* elements; 0 = heads */
+    uint32_t reserved2;
+    void *workspace;
+    size_t workspace_bytes;
+} sphkv_merge_args;
 
 /* Runs part `part` of `parts` (1 <= parts <= maxima.parts) of the plan's
  * kernel on the calling thread; args is the args struct of the plan's
