@@ -1,113 +1,11 @@
 /* attn_args.c - the arguments of attn_decode: read, completed, checked. Every part
  * checks all of them, since no part may write before all know that they are
- * right and nothing is handed between parts; so the walk over the page table is
- * one pass without branches, and what is wrong is looked for when something is. */
+ * right and nothing is handed between parts. */
 #include <math.h>
 #include <string.h>
 
 #include "attn_run.h"
-
-/* ---- the page table -------------------------------------------------------- */
-
-/* Places in the arena where a page of each tier may begin; none for tiers that
- * the mix does not have. With shared lists the last sub-page of this run must
- * lie in the arena. */
-typedef struct arena_room {
-    uint64_t places[SK_MAX_TIERS + 1];
-} arena_room;
-
-static arena_room room_of(const sk_attn_run_state *r)
-{
-    const uint64_t subs = r->shared ? r->kv_first + r->kv_count : 1, most = (uint64_t)1 << 32;
-    uint64_t units = r->a.arena_bytes / SPHKV_UNIT_BYTES;
-    if (units > most) units = most; /* units are 32 bits */
-    arena_room room = {{0}};
-    for (uint32_t k = 0; k < r->image->spec.ntiers; k++) {
-        const uint64_t page = subs * r->image->units[k];
-        room.places[k] = units >= page ? units - page + 1 : 0;
-    }
-    return room;
-}
-
-static bool ref_wrong(const arena_room *room, uint32_t page, uint64_t ref, uint32_t last)
-{
-    const uint32_t tier = sphkv_ref_tier(ref);
-    return (tier < last) | (sphkv_ref_tokens(ref) > page) |
-           (sphkv_ref_unit(ref) >= room->places[tier < SK_MAX_TIERS ? tier : SK_MAX_TIERS]);
-}
-
-/* What is wrong with refs[i], whose list's tier before it is `last`. */
-static sk_status explain_ref(const sk_attn_run_state *r, uint32_t i, uint32_t last, sk_err *err)
-{
-    const sk_spec *spec = &r->image->spec;
-    const uint64_t ref = r->a.table.refs[i];
-    const uint32_t tier = sphkv_ref_tier(ref);
-    if (tier >= spec->ntiers || tier < last)
-        return sk_fail(err, SPHKV_EINVAL, "refs[%u]: tier slot %u (mix has %u, sorted in a list)", i,
-                       tier, spec->ntiers);
-    if (sphkv_ref_tokens(ref) > spec->page)
-        return sk_fail(err, SPHKV_EINVAL, "refs[%u]: %u tokens in a page of %u", i,
-                       sphkv_ref_tokens(ref), spec->page);
-    return sk_fail(err, SPHKV_EINVAL, "refs[%u]: page at unit %u ends beyond the arena", i,
-                   sphkv_ref_unit(ref));
-}
-
-static sk_status check_list(const sk_attn_run_state *r, const arena_room *room, uint32_t list,
-                            sk_err *err)
-{
-    const sphkv_page_table *t = &r->a.table;
-    const uint32_t lo = t->indptr[list], hi = t->indptr[list + 1], page = r->image->spec.page;
-    if (hi < lo) return sk_fail(err, SPHKV_EINVAL, "table.indptr falls at list %u", list);
-    if (hi - lo > r->image->maxima.pages_per_list)
-        return sk_fail(err, SPHKV_EINVAL, "list %u has %u pages, the plan is for %u", list, hi - lo,
-                       r->image->maxima.pages_per_list);
-    if (hi == lo) return SPHKV_OK;
-    if (t->refs == NULL || r->a.arena == NULL)
-        return sk_fail(err, SPHKV_EINVAL, "table.refs or arena is NULL");
-    bool wrong = false;
-    uint32_t last = 0;
-    for (uint32_t i = lo; i < hi; i++) {
-        wrong |= ref_wrong(room, page, t->refs[i], last);
-        last = sphkv_ref_tier(t->refs[i]);
-    }
-    if (!wrong) return SPHKV_OK;
-    last = 0;
-    for (uint32_t i = lo;; last = sphkv_ref_tier(t->refs[i++]))
-        if (ref_wrong(room, page, t->refs[i], last)) return explain_ref(r, i, last, err);
-}
-
-static sk_status check_lists(sk_attn_run_state *r, sk_err *err)
-{
-    const arena_room room = room_of(r);
-    const uint32_t *indptr = r->a.table.indptr;
-    const uint32_t each = r->shared ? 1 : r->kv_count, per_list = r->shared ? r->kv_count : 1;
-    for (uint32_t seq = 0; seq < r->a.batch; seq++) {
-        const uint32_t first = sk_attn_list(r, seq, r->kv_first);
-        for (uint32_t list = first; list < first + each; list++) {
-            const sk_status st = check_list(r, &room, list, err);
-            if (st != SPHKV_OK) return st;
-            r->pages += (uint64_t)(indptr[list + 1] - indptr[list]) * per_list;
-        }
-        if (indptr[first + each] > r->refs_end) r->refs_end = indptr[first + each];
-    }
-    return SPHKV_OK;
-}
-
-static sk_status check_table(sk_attn_run_state *r, sk_err *err)
-{
-    const sphkv_page_table *t = &r->a.table;
-    const uint32_t kv_heads = r->image->maxima.kv_heads;
-    if (t->lists_per_seq != 1 && t->lists_per_seq != kv_heads)
-        return sk_fail(err, SPHKV_EINVAL, "table.lists_per_seq is %u: 1 or %u (KV heads)",
-                       t->lists_per_seq, kv_heads);
-    if ((uint64_t)r->a.batch * t->lists_per_seq != t->lists)
-        return sk_fail(err, SPHKV_EINVAL, "table.lists is %u, batch %u times %u lists per sequence",
-                       t->lists, r->a.batch, t->lists_per_seq);
-    if (t->lists > 0 && t->indptr == NULL)
-        return sk_fail(err, SPHKV_EINVAL, "table.indptr is NULL");
-    r->shared = t->lists_per_seq == 1;
-    return check_lists(r, err);
-}
+#include "page_table.h"
 
 /* ---- buffers ----------------------------------------------------------------- */
 
@@ -197,32 +95,37 @@ static void complete(sk_attn_run_state *r)
     if (a->out_stride_head == 0) a->out_stride_head = spec->dv;
     if (a->out_stride_seq == 0) a->out_stride_seq = r->heads * spec->dv;
     if (a->lse_stride_seq == 0) a->lse_stride_seq = r->heads;
-    r->kv_first = a->kv_head_first;
-    r->kv_count = a->kv_head_count ? a->kv_head_count : r->image->maxima.kv_heads - r->kv_first;
-    r->pairs = a->batch * r->kv_count;
 }
 
 sk_status sk_attn_read(sk_attn_run_state *r, const sk_image *image, const void *args, sk_err *err)
 {
-    const uint32_t kv_heads = image->maxima.kv_heads;
     memset(r, 0, sizeof *r);
     sk_status st = sk_args_copy(&r->a, sizeof r->a, args, err);
     if (st != SPHKV_OK) return st;
     r->image = image;
     r->space = sk_image_own(image);
-    r->heads = kv_heads * image->spec.heads_per_kv;
+    r->heads = image->maxima.kv_heads * image->spec.heads_per_kv;
     r->q_es = image->spec.q_dtype == SPHKV_F32 ? 4 : 2;
     r->out_es = image->spec.out_dtype == SPHKV_F32 ? 4 : 2;
-    if (r->a.batch > image->maxima.batch)
-        return sk_fail(err, SPHKV_EINVAL, "batch %u, the plan is for %u", r->a.batch,
-                       image->maxima.batch);
-    if (r->a.kv_head_first >= kv_heads || r->a.kv_head_count > kv_heads - r->a.kv_head_first)
-        return sk_fail(err, SPHKV_EINVAL, "%u KV heads from %u on, the plan is for %u",
-                       r->a.kv_head_count, r->a.kv_head_first, kv_heads);
+    sk_table_look look = {.image = image,
+                          .table = &r->a.table,
+                          .batch = r->a.batch,
+                          .kv_first = r->a.kv_head_first,
+                          .kv_count = r->a.kv_head_count,
+                          .arena = r->a.arena,
+                          .arena_bytes = r->a.arena_bytes};
+    st = sk_table_heads(&look, err);
+    if (st != SPHKV_OK) return st;
+    r->kv_first = look.kv_first;
+    r->kv_count = look.kv_count;
+    r->pairs = r->a.batch * r->kv_count;
     if (!(fabsf(r->a.scale) < 1e30f)) return sk_fail(err, SPHKV_EINVAL, "scale is not finite");
     complete(r);
     st = check_rows(r, err);
     if (st == SPHKV_OK) st = check_buffers(r, err);
-    if (st == SPHKV_OK) st = check_table(r, err);
+    if (st == SPHKV_OK) st = sk_table_check(&look, err);
+    r->shared = look.shared;
+    r->pages = look.pages;
+    r->refs_end = look.refs_end;
     return st == SPHKV_OK ? check_statistics(r, err) : st;
 }

@@ -99,8 +99,7 @@ static void clear_heads(const sk_attn_run_state *r, attn_pair p, uint32_t heads)
     for (uint32_t h = 0; h < heads; h++) lse[h] = -INFINITY;
 }
 
-/* Pairs v .. end-1, all of them without pages. */
-static void clear_pairs(const sk_attn_run_state *r, uint32_t v, uint32_t end)
+void sk_attn_clear(const sk_attn_run_state *r, uint32_t v, uint32_t end)
 {
     while (v < end) {
         const uint32_t left = r->kv_count - v % r->kv_count;
@@ -111,17 +110,6 @@ static void clear_pairs(const sk_attn_run_state *r, uint32_t v, uint32_t end)
 }
 
 /* ---- items -------------------------------------------------------------- */
-
-/* What one part works with: its share of the pages, its item and its call. */
-typedef struct attn_part {
-    const sk_attn_run_state *r;
-    uint32_t part, parts;
-    uint64_t lo, hi;
-    uint8_t *space;          /* scratch, tables, job */
-    uint32_t item[SK_ITEM_WORDS];
-    sk_call call;            /* of decode; tables take its first slots */
-    uint32_t table_slots;    /* 0: the call is not set up yet */
-} attn_part;
 
 static uint8_t *workspace(const sk_attn_run_state *r, size_t offset)
 {
@@ -134,7 +122,7 @@ static void partial_slot(const sk_attn_run_state *r, sk_call *call)
                 2 * (size_t)r->image->maxima.parts * r->space->partial_bytes);
 }
 
-static void set_up_call(attn_part *p)
+static void set_up_call(sk_attn_part *p)
 {
     const sk_attn_run_state *r = p->r;
     const sphkv_attn_args *a = &r->a;
@@ -157,7 +145,7 @@ static void set_up_call(attn_part *p)
     sk_call_ptr(call, a->page_ml, r->ml_bytes);
 }
 
-static sk_status run_item(attn_part *p, sk_err *err)
+static sk_status run_item(sk_attn_part *p, sk_err *err)
 {
     const sk_image *image = p->r->image;
     const uint32_t slots = p->call.n;
@@ -170,9 +158,8 @@ static sk_status run_item(attn_part *p, sk_err *err)
     return sk_image_call(image, SK_DEC_DECODE, &p->call, 0, err);
 }
 
-/* Pages [lo, hi) of the list of pair v; whole when they are all of it. */
-static sk_status run_pair(attn_part *p, uint32_t v, uint32_t lo, uint32_t hi, uint32_t slot,
-                          sk_err *err)
+sk_status sk_attn_run_pages(sk_attn_part *p, uint32_t v, uint32_t lo, uint32_t hi, uint32_t slot,
+                            sk_err *err)
 {
     const sk_attn_run_state *r = p->r;
     const attn_pair pair = pair_at(r, v);
@@ -203,9 +190,9 @@ static uint64_t share_begin(const sk_attn_run_state *r, uint32_t part, uint32_t 
     return r->pages * part / parts;
 }
 
-static attn_part part_begin(const sk_attn_run_state *r, uint32_t part, uint32_t parts)
+static sk_attn_part part_begin(const sk_attn_run_state *r, uint32_t part, uint32_t parts)
 {
-    attn_part p;
+    sk_attn_part p;
     p.r = r;
     p.part = part;
     p.parts = parts;
@@ -219,25 +206,25 @@ static attn_part part_begin(const sk_attn_run_state *r, uint32_t part, uint32_t 
 
 /* Empty lists belong to the part whose share their place falls into; the last
  * part takes those at the very end. */
-static bool empty_here(const attn_part *p, uint64_t at)
+static bool empty_here(const sk_attn_part *p, uint64_t at)
 {
     return (at >= p->lo && at < p->hi) || (at == p->r->pages && p->part + 1 == p->parts);
 }
 
-static sk_status run_share(attn_part *p, sk_err *err)
+static sk_status run_share(sk_attn_part *p, sk_err *err)
 {
     const sk_attn_run_state *r = p->r;
     uint64_t at = 0;
     for (uint32_t v = 0, next; v < r->pairs && at <= p->hi; v = next) {
         const uint32_t n = pair_pages(r, v);
         for (next = v + 1; n == 0 && next < r->pairs && pair_pages(r, next) == 0;) next++;
-        if (n == 0 && empty_here(p, at)) clear_pairs(r, v, next);
+        if (n == 0 && empty_here(p, at)) sk_attn_clear(r, v, next);
         const uint64_t from = at > p->lo ? at : p->lo, to = at + n < p->hi ? at + n : p->hi;
         if (from < to) {
             const bool whole = from == at && to == at + n;
             const uint32_t slot = whole ? SK_ITEM_FINAL : 2 * p->part + (at < p->lo ? 0 : 1);
             const sk_status st =
-                run_pair(p, v, (uint32_t)(from - at), (uint32_t)(to - at), slot, err);
+                sk_attn_run_pages(p, v, (uint32_t)(from - at), (uint32_t)(to - at), slot, err);
             if (st != SPHKV_OK) return st;
         }
         at += n;
@@ -247,17 +234,11 @@ static sk_status run_share(attn_part *p, sk_err *err)
 
 /* ---- lists that parts share ------------------------------------------------ */
 
-static sk_status merge_pair(const attn_part *p, uint32_t v, uint64_t at, uint32_t n, sk_err *err)
+sk_status sk_attn_merge_pair(const sk_attn_part *p, uint32_t v, uint32_t count, sk_err *err)
 {
     const sk_attn_run_state *r = p->r;
     const attn_pair pair = pair_at(r, v);
-    uint32_t *job = (uint32_t *)(void *)(p->space + r->space->job);
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < p->parts; i++) {
-        const uint64_t lo = share_begin(r, i, p->parts), hi = share_begin(r, i + 1, p->parts);
-        const uint64_t from = at > lo ? at : lo, to = at + n < hi ? at + n : hi;
-        if (from < to) job[SK_JOB_SLOTS + count++] = 2 * i + (at < lo ? 0 : 1);
-    }
+    uint32_t *job = sk_attn_job_slots(p) - SK_JOB_SLOTS;
     job[SK_JOB_OUT] = out_offset(r, pair);
     job[SK_JOB_LSE] = lse_offset(r, pair);
     job[SK_JOB_COUNT] = count;
@@ -270,7 +251,19 @@ static sk_status merge_pair(const attn_part *p, uint32_t v, uint64_t at, uint32_
     return sk_image_call(r->image, SK_DEC_MERGE, &call, 0, err);
 }
 
-static sk_status merge_shared(const attn_part *p, sk_err *err)
+/* Pair v, whose n pages begin at place `at` of the row of all pages. */
+static sk_status merge_pair(const sk_attn_part *p, uint32_t v, uint64_t at, uint32_t n, sk_err *err)
+{
+    uint32_t *slot = sk_attn_job_slots(p), count = 0;
+    for (uint32_t i = 0; i < p->parts; i++) {
+        const uint64_t lo = share_begin(p->r, i, p->parts), hi = share_begin(p->r, i + 1, p->parts);
+        const uint64_t from = at > lo ? at : lo, to = at + n < hi ? at + n : hi;
+        if (from < to) slot[count++] = 2 * i + (at < lo ? 0 : 1);
+    }
+    return sk_attn_merge_pair(p, v, count, err);
+}
+
+static sk_status merge_shared(const sk_attn_part *p, sk_err *err)
 {
     const sk_attn_run_state *r = p->r;
     uint64_t at = 0;
@@ -295,15 +288,16 @@ sk_status sk_attn_run(const sk_image *image, const void *args, uint32_t part, ui
         return sk_fail(err, SPHKV_EINVAL, "part %u of %u, the plan is for %u", part, parts,
                        image->maxima.parts);
     sk_status st = sk_attn_read(&r, image, args, err);
+    if (st == SPHKV_OK && r.a.schedule) st = sk_work_check(&r, parts, err);
     if (st != SPHKV_OK) return st;
-    attn_part p = part_begin(&r, part, parts);
-    st = run_share(&p, err);
+    sk_attn_part p = part_begin(&r, part, parts);
+    st = r.a.schedule ? sk_work_run(&p, err) : run_share(&p, err);
     if (parts == 1) return st;
     /* release what this part wrote, acquire what the others did; a part that
      * failed counts too, so that the next run finds the counter at 0 */
     _Atomic uint32_t *done = (_Atomic uint32_t *)r.a.workspace;
     if (atomic_fetch_add_explicit(done, 1, memory_order_acq_rel) + 1 < parts) return st;
-    if (st == SPHKV_OK) st = merge_shared(&p, err);
+    if (st == SPHKV_OK) st = r.a.schedule ? sk_work_merge(&p, err) : merge_shared(&p, err);
     atomic_store_explicit(done, 0, memory_order_release);
     return st;
 }

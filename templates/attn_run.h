@@ -1,6 +1,8 @@
 /* attn_run.h - one run of attn_decode on the host side: attn_args.c reads and
  * checks the arguments, attn_run.c does the work.
  *
+ * attn_work.c does it along a work list of attn_schedule, when there is one.
+ *
  * A run covers the KV heads kv_first .. kv_first + kv_count - 1 of the plan. Pairs
  * of a sequence and one of these heads are numbered, sequence by sequence: pair v
  * is sequence v / kv_count, KV head kv_first + v % kv_count. */
@@ -36,6 +38,35 @@ typedef struct sk_attn_run_state {
 /* Fills *r from args, or says what is wrong with them; reads nothing of KV heads
  * that are not of this run. */
 sk_status sk_attn_read(sk_attn_run_state *r, const sk_image *image, const void *args, sk_err *err);
+
+/* What one part works with: its share of the pages, its item and its call. */
+typedef struct sk_attn_part {
+    const sk_attn_run_state *r;
+    uint32_t part, parts;
+    uint64_t lo, hi;
+    uint8_t *space;          /* scratch, tables, job */
+    uint32_t item[SK_ITEM_WORDS];
+    sk_call call;            /* of decode; tables take its first slots */
+    uint32_t table_slots;    /* 0: the call is not set up yet */
+} sk_attn_part;
+
+/* Pages [lo, hi) of the list of pair v into partial `slot`, or whole. */
+sk_status sk_attn_run_pages(sk_attn_part *p, uint32_t v, uint32_t lo, uint32_t hi, uint32_t slot,
+                            sk_err *err);
+/* Output and LSE of pairs v .. end-1, all of them without pages. */
+void sk_attn_clear(const sk_attn_run_state *r, uint32_t v, uint32_t end);
+/* The partials of pair v, `count` slots at sk_attn_job_slots, into its rows. */
+sk_status sk_attn_merge_pair(const sk_attn_part *p, uint32_t v, uint32_t count, sk_err *err);
+static inline uint32_t *sk_attn_job_slots(const sk_attn_part *p)
+{
+    return (uint32_t *)(void *)(p->space + p->r->space->job) + SK_JOB_SLOTS;
+}
+
+/* The work list of the arguments (attn_work.c): checked against the table by
+ * every part, run by its part, merged by the last. */
+sk_status sk_work_check(const sk_attn_run_state *r, uint32_t parts, sk_err *err);
+sk_status sk_work_run(sk_attn_part *p, sk_err *err);
+sk_status sk_work_merge(const sk_attn_part *p, sk_err *err);
 
 static inline uint32_t sk_attn_list(const sk_attn_run_state *r, uint32_t seq, uint32_t kv_head)
 {

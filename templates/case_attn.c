@@ -216,15 +216,6 @@ static double held_factor(const sk_spec *spec, const double *q, double factor)
     return most * factor > top ? top / most : factor;
 }
 
-/* Pages of a list: first and behind the last, in the order of s->page. */
-static void list_range(const sk_case_state *s, uint32_t list, size_t *at, size_t *end)
-{
-    while (*at < s->pages && s->page[*at].list < list)
-        (*at)++;
-    for (*end = *at; *end < s->pages && s->page[*end].list == list;)
-        (*end)++;
-}
-
 static void fill_queries(attn_fill *f)
 {
     const sk_case_params *p = &f->c->p;
@@ -240,7 +231,7 @@ static void fill_queries(attn_fill *f)
             sk_case_query_fill(spec, p->input, &f->rng,
                                f->peak ? f->peak + (size_t)n * spec->d : NULL,
                                f->q + (size_t)h * spec->d);
-        list_range(f->s, p->lists_per_seq == 1 ? seq : n, &at, &end);
+        sk_case_list_range(f->s, p->lists_per_seq == 1 ? seq : n, &at, &end);
         size_t most = p->quick_fill ? 2 : 64, step = (end - at) / most + 1;
         if (p->input == SK_IN_EXTREME) lean_queries(f, at, end, step, kv_head);
         for (size_t i = at; i < end; i += step)
@@ -314,26 +305,6 @@ static sk_status attn_buffers(sk_case *c, uint64_t units, sk_err *err)
     return st;
 }
 
-/* References nobody names stand before and behind the lists when first_ref is
- * not 0: they are garbage, as in a table with an unused tail. */
-static void fill_table(sk_case *c)
-{
-    sk_case_state *s = sk_case_state_of(c);
-    uint32_t *indptr = (uint32_t *)(void *)s->copy[0].buf[SK_BUF_INDEX].data;
-    uint64_t *refs = (uint64_t *)(void *)s->copy[0].buf[SK_BUF_LIST].data;
-    uint32_t lists = c->p.shape.batch * c->p.lists_per_seq;
-    size_t at = 0, end = 0;
-    memset(refs, 0xff, s->copy[0].buf[SK_BUF_LIST].bytes);
-    for (size_t i = 0; i < s->pages; i++)
-        refs[s->first_ref + i] =
-            sphkv_page_ref(s->page[i].unit, s->page[i].count, s->page[i].tier);
-    for (uint32_t l = 0; l < lists; l++, at = end) {
-        list_range(s, l, &at, &end);
-        indptr[l] = s->first_ref + (uint32_t)at;
-    }
-    indptr[lists] = s->first_ref + (uint32_t)s->pages;
-}
-
 static void attn_args(sk_case *c, uint32_t copy)
 {
     const sk_case_buffer *b = sk_case_state_of(c)->copy[copy].buf;
@@ -349,12 +320,7 @@ static void attn_args(sk_case *c, uint32_t copy)
     a->arena_bytes = b[SK_BUF_ARENA].bytes;
     a->codebook = b[SK_BUF_BOOK].data;
     a->codebook_bytes = b[SK_BUF_BOOK].bytes;
-    a->table = (sphkv_page_table){
-        .indptr = (const uint32_t *)(const void *)b[SK_BUF_INDEX].data,
-        .refs = (const uint64_t *)(const void *)b[SK_BUF_LIST].data,
-        .lists = c->p.shape.batch * c->p.lists_per_seq,
-        .lists_per_seq = c->p.lists_per_seq,
-    };
+    a->table = sk_case_table(c, copy);
 }
 
 static sk_status check_params(const sk_case_params *p, sk_err *err)
@@ -425,7 +391,7 @@ static sk_status attn_make(sk_case *c, sk_err *err)
         st = fill_pages(&f, err);
     }
     if (st == SPHKV_OK) {
-        fill_table(c);
+        sk_case_table_fill(c);
         fill_queries(&f);
         c->read_bytes += s->copy[0].buf[SK_BUF_BOOK].bytes + s->copy[0].buf[SK_BUF_Q].bytes;
         c->write_bytes = attn_outputs(&c->p.spec, &c->p.shape) *

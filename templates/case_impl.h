@@ -104,6 +104,11 @@ sk_status sk_case_remember(sk_case *c, sk_err *err);
 
 /* The pages of an attn case, without places (case_lists.c). */
 sk_status sk_case_lists(sk_case *c, sk_rng *rng, sk_err *err);
+/* Pages of a list: first and behind the last, in the order of s->page, from *at on. */
+void sk_case_list_range(const sk_case_state *s, uint32_t list, size_t *at, size_t *end);
+/* Writes indptr and refs of placed pages into their buffers of copy 0. */
+void sk_case_table_fill(sk_case *c);
+sphkv_page_table sk_case_table(const sk_case *c, uint32_t copy);
 /* Places pages one behind the other in a shuffled order, from unit 1; sub:
  * sub-pages per page. *units: the arena's, with one unit before and behind. */
 sk_status sk_case_place(sk_case_page *page, size_t pages, const sk_page_layout *at, uint32_t sub,

@@ -1,6 +1,8 @@
 /* case_lists.c - which pages an attn case has: lists of lengths that a server
  * would meet (or, for timing, that a context fills), cut into pages of the
  * tiers of the mix; and where pages lie in an arena. */
+#include <string.h>
+
 #include "case_impl.h"
 
 /* Pages as they are found; grows by doubling. */
@@ -118,4 +120,46 @@ sk_status sk_case_place(sk_case_page *page, size_t pages, const sk_page_layout *
     if (*units > UINT32_MAX)
         return sk_fail(err, SPHKV_EINVAL, "an arena of more than 2^32 units");
     return SPHKV_OK;
+}
+
+/* ---- the table ------------------------------------------------------------------ */
+
+/* Pages of a list: first and behind the last, in the order of s->page. */
+void sk_case_list_range(const sk_case_state *s, uint32_t list, size_t *at, size_t *end)
+{
+    while (*at < s->pages && s->page[*at].list < list)
+        (*at)++;
+    for (*end = *at; *end < s->pages && s->page[*end].list == list;)
+        (*end)++;
+}
+
+/* References nobody names stand before and behind the lists when first_ref is
+ * not 0: they are garbage, as in a table with an unused tail. */
+void sk_case_table_fill(sk_case *c)
+{
+    sk_case_state *s = sk_case_state_of(c);
+    uint32_t *indptr = (uint32_t *)(void *)s->copy[0].buf[SK_BUF_INDEX].data;
+    uint64_t *refs = (uint64_t *)(void *)s->copy[0].buf[SK_BUF_LIST].data;
+    uint32_t lists = c->p.shape.batch * c->p.lists_per_seq;
+    size_t at = 0, end = 0;
+    memset(refs, 0xff, s->copy[0].buf[SK_BUF_LIST].bytes);
+    for (size_t i = 0; i < s->pages; i++)
+        refs[s->first_ref + i] =
+            sphkv_page_ref(s->page[i].unit, s->page[i].count, s->page[i].tier);
+    for (uint32_t l = 0; l < lists; l++, at = end) {
+        sk_case_list_range(s, l, &at, &end);
+        indptr[l] = s->first_ref + (uint32_t)at;
+    }
+    indptr[lists] = s->first_ref + (uint32_t)s->pages;
+}
+
+sphkv_page_table sk_case_table(const sk_case *c, uint32_t copy)
+{
+    const sk_case_buffer *b = sk_case_state_of(c)->copy[copy].buf;
+    return (sphkv_page_table){
+        .indptr = (const uint32_t *)(const void *)b[SK_BUF_INDEX].data,
+        .refs = (const uint64_t *)(const void *)b[SK_BUF_LIST].data,
+        .lists = c->p.shape.batch * c->p.lists_per_seq,
+        .lists_per_seq = c->p.lists_per_seq,
+    };
 }

@@ -86,7 +86,9 @@ enum {
     /* whole pages copied: defragment, offload, share */                                   \
     X(PAGE_GATHER, page_gather, ANY, 0)                                                    \
     /* attention over disjoint sets of tokens, ours or an engine's, joined */              \
-    X(ATTN_MERGE, attn_merge, NONE, SPHKV_READS_HEADS | SPHKV_READS_IN | SPHKV_READS_OUT)
+    X(ATTN_MERGE, attn_merge, NONE, SPHKV_READS_HEADS | SPHKV_READS_IN | SPHKV_READS_OUT)  \
+    /* the work list of attn_decode: which pages each part takes */                        \
+    X(ATTN_SCHEDULE, attn_schedule, ANY, 0)
 
 /* SPHKV_ATTN_DECODE = 0, SPHKV_KV_APPEND, SPHKV_KV_ENCODE ... */
 typedef enum sphkv_kernel {
@@ -310,6 +312,9 @@ typedef struct sphkv_attn_args {
     uint32_t kv_head_first;  /* tensor parallel: only the KV heads kv_head_first .. */
     uint32_t kv_head_count;  /* + kv_head_count - 1; 0 = all from the first on */
     uint32_t reserved2;
+    const void *schedule;    /* work list of attn_schedule for this table, these KV
+                                heads and as many parts; NULL = shares in pages */
+    size_t schedule_bytes;
 } sphkv_attn_args;
 
 /* One run of rows that goes into one page of one KV head: rows row ..
@@ -389,6 +394,34 @@ typedef struct sphkv_gather_args {
     void *workspace;
     size_t workspace_bytes;
 } sphkv_gather_args;
+
+#define SPHKV_MAX_PARTS 1024u
+
+/* Bytes of a work list at most. */
+static inline size_t sphkv_schedule_bytes(uint32_t batch, uint32_t kv_heads, uint32_t parts)
+{
+    return 64 + ((size_t)parts + 8) / 8 * 32 + ((size_t)batch * kv_heads + parts) * 16;
+}
+
+/* attn_schedule: a balanced work list for attn_decode from the page table: lists
+ * of a retention per head differ several-fold in length and tiers in bytes, so
+ * parts are balanced by the bytes that they read. One list serves all layers
+ * whose tables are the same and every run until the table changes; without one,
+ * attn_decode shares pages evenly and looks for its share at every run. The spec
+ * needs tiers, page and layout as in attn_decode; the plan's maxima as there. */
+typedef struct sphkv_schedule_args {
+    uint32_t size;
+    uint32_t batch;
+    sphkv_page_table table;
+    uint32_t kv_head_first, kv_head_count; /* as in attn_args */
+    uint32_t parts;         /* of the run of attn_decode, 1 to SPHKV_MAX_PARTS */
+    uint32_t reserved;
+    void *schedule;         /* written; aligned to 64 bytes. Its contents are ours,
+                               and checked by who reads them */
+    size_t schedule_bytes;  /* at least sphkv_schedule_bytes(batch, KV heads, parts) */
+    void *workspace;
+    size_t workspace_bytes;
+} sphkv_schedule_args;
 
 #define SPHKV_MAX_SOURCES 8u
 

@@ -1,0 +1,161 @@
+/* test_kernel_schedule.c - attn_schedule: work lists of many tables against the
+ * rules they must obey, attention along them, and what attention refuses: a list
+ * is the caller's memory, and every word of it may be wrong. */
+#include "sk_test.h"
+
+#include "kernel_cases.h"
+#include "work.h"
+
+#define S(p, tiers) "attn_schedule d64 v64 h1 p" p " l1 qf32 of32 if32 tight " tiers
+
+static const kernel_row rows[] = {
+    {S("16", "kf16:vf16"), "w=4", 256},
+    {S("64", "good:vi8,kf16:vf16"), "", 0},
+    {S("32", "high:vi8,low:vi8,kf32:vf32"), "w=8", 256},
+    {S("256", "low:vi8,kf32:vf32"), "w=16", 512},
+};
+
+static kernel_lab lab;
+
+static void every_row(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < SK_COUNT(rows); i++) kernel_row_run(&lab, &rows[i], true);
+}
+
+/* ---- attention along a work list ------------------------------------------------ */
+
+typedef struct bench {
+    kernel_built plan, attn;
+    sk_case c;
+    sk_image attn_image;
+    sphkv_maxima maxima;
+    _Alignas(64) uint8_t list[1 << 14];
+} bench;
+
+static bench b;
+
+static void bench_make(const char *mix, uint32_t input, bool shared, uint32_t parts)
+{
+    char spec[200];
+    sk_err err = {0};
+    snprintf(spec, sizeof spec, "attn_decode d64 v64 h2 p32 l1 qf32 of32 if32 tight %s", mix);
+    const kernel_row attn = {spec, "", 0};
+    kernel_build(&lab, &attn, &b.attn);
+    snprintf(spec, sizeof spec, "attn_schedule d64 v64 h1 p32 l1 qf32 of32 if32 tight %s", mix);
+    const kernel_row plan = {spec, "", 0};
+    kernel_build(&lab, &plan, &b.plan);
+    sk_case_params p = kernel_params(&b.attn, (sk_input)input, shared, lab.seed + parts);
+    p.shape.context = 5 * b.attn.spec.page;
+    sk_assert_ok(sk_case_make(&p, &b.c, &err), &err);
+    sk_case_maxima(&b.c, parts, &b.maxima);
+    kernel_image(&b.attn, b.attn.code != NULL, &b.maxima, &b.attn_image);
+}
+
+static void bench_free(void)
+{
+    sk_case_free(&b.c);
+    kernel_built_free(&b.plan);
+    kernel_built_free(&b.attn);
+}
+
+/* The work list of the case's table. */
+static void make_list(uint32_t parts, uint32_t first, uint32_t heads)
+{
+    const sphkv_attn_args *a = &b.c.args.attn[0];
+    sk_image image;
+    sk_err err = {0};
+    const sphkv_schedule_args args = {.size = sizeof args, .batch = a->batch, .table = a->table,
+                                      .parts = parts, .schedule = b.list, .kv_head_first = first,
+                                      .kv_head_count = heads, .schedule_bytes = sizeof b.list};
+    memset(b.list, 0xee, sizeof b.list);
+    kernel_image(&b.plan, b.plan.code != NULL, &b.maxima, &image);
+    sk_assert_ok(kernel_run(&image, &args, 1, &err), &err);
+}
+
+static sk_status attend(uint32_t parts, sk_err *err)
+{
+    sphkv_attn_args a = b.c.args.attn[0];
+    a.schedule = b.list;
+    a.schedule_bytes = sizeof b.list;
+    sk_case_poison(&b.c, 0);
+    return kernel_run(&b.attn_image, &a, parts, err);
+}
+
+static void attention_follows(void **state)
+{
+    (void)state;
+    static const uint32_t counts[] = {1, 2, 3, 5, 16};
+    static const char *const mixes[] = {"good:vi8,kf16:vf16", "high:vf16"};
+    for (uint32_t i = 0; i < SK_COUNT(counts); i++)
+        for (uint32_t k = 0; k < 4; k++) {
+            sk_err err = {0};
+            double error, bound;
+            bench_make(mixes[k / 2], k % 2 ? SK_IN_EDGE : SK_IN_S1, (i + k) % 2, counts[i]);
+            make_list(counts[i], 0, 0);
+            sk_assert_ok(attend(counts[i], &err), &err);
+            sk_assert_ok(sk_case_judge(&b.c, 0, &error, &bound, &err), &err);
+            bench_free();
+        }
+}
+
+/* A list of a range of KV heads serves runs over that range only. */
+static void ranges(void **state)
+{
+    (void)state;
+    sk_err err = {0};
+    bench_make("good:vi8,kf16:vf16", SK_IN_EDGE, false, 3);
+    make_list(3, 1, 1);
+    assert_int_equal(attend(3, &err), SPHKV_EINVAL);
+    assert_non_null(strstr(err.message, "made for"));
+    bench_free();
+}
+
+/* No wrong word passes unless it means the same, and none is followed blindly:
+ * pages, rows and workspace of the run lie between redzones. */
+static void wrong_words(void **state)
+{
+    (void)state;
+    enum { PARTS = 3 };
+    sk_err err = {0};
+    bench_make("good:vi8,kf16:vf16", SK_IN_EDGE, false, PARTS);
+    make_list(PARTS, 0, 0);
+    uint32_t *word = (uint32_t *)(void *)b.list, refused = 0;
+    const uint32_t items = word[SK_WORK_ITEMS], n = sk_work_items_at(PARTS) + 4 * items;
+    assert_true(items > PARTS);
+    for (uint32_t i = 0; i < n; i++) {
+        static const uint32_t wrong[] = {0, 1, 7, 0x7fffffff, 0xfffffffe, SK_ITEM_FINAL};
+        const uint32_t right = word[i];
+        /* what no one reads: the header's end, and the padding of the first items */
+        bool unread = i >= SK_WORK_ITEMS + 1 && i < SK_WORK_HEADER;
+        unread |= i > SK_WORK_HEADER + PARTS && i < sk_work_items_at(PARTS);
+        for (uint32_t k = 0; k < SK_COUNT(wrong) && !unread; k++) {
+            if (wrong[k] == right) continue;
+            word[i] = wrong[k];
+            if (attend(PARTS, &err) != SPHKV_EINVAL)
+                fail_msg("word %u is %#x instead of %#x and passes", i, wrong[k], right);
+            assert_non_null(strstr(err.message, "schedule"));
+            sk_assert_ok(sk_case_intact(&b.c, 0, &err), &err);
+            refused++;
+        }
+        word[i] = right;
+    }
+    assert_true(refused > 100);
+    sk_assert_ok(attend(PARTS, &err), &err);
+    assert_int_equal(attend(2, &err), SPHKV_EINVAL); /* made for three */
+    bench_free();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_row),
+        cmocka_unit_test(attention_follows),
+        cmocka_unit_test(ranges),
+        cmocka_unit_test(wrong_words),
+    };
+    kernel_lab_open(&lab);
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    kernel_lab_close(&lab);
+    return failed;
+}
