@@ -58,6 +58,8 @@ void sk_tier_print(const sk_tier *tier, sk_text *out);
 /* Key part only / value part only ("good", "vi8"). */
 void sk_key_print(const sk_tier *tier, sk_text *out);
 const char *sk_value_name(uint32_t value_kind);
+/* The i-th first-class key ("high"), NULL behind the last. */
+const char *sk_first_class_key(uint32_t i);
 /* A comma-separated mix; at most SK_MAX_TIERS; duplicates are refused. */
 sk_status sk_mix_parse(const char *text, sk_tier tier[SK_MAX_TIERS], uint32_t *ntiers, sk_err *err);
 void sk_mix_print(const sk_tier *tier, uint32_t ntiers, sk_text *out);

@@ -33,6 +33,7 @@ typedef struct named_format {
         .kind = kind_                                                                              \
     }
 
+/* The first-class keys, and one name that is not. */
 static const named_format formats[] = {
     {"high", CODED(16, 6, 8, 16, false)},
     {"mid", CODED(16, 4, 8, 16, false)},
@@ -43,12 +44,17 @@ static const named_format formats[] = {
     {"turbo", CODED(1, 4, 16, SK_SPAN_ALL, false)},
     {"sharp", CODED(4, 8, 16, SK_SPAN_ALL, true)},
     {"thin", CODED(16, 8, 16, SK_SPAN_ALL, true)},
-    {"kf32", DENSE(SK_KEY_F32)},
     {"kf16", DENSE(SK_KEY_F16)},
     {"kbf16", DENSE(SK_KEY_BF16)},
     {"ki8", DENSE(SK_KEY_I8)},
     {"ki4", DENSE(SK_KEY_I4)},
+    {"kf32", DENSE(SK_KEY_F32)},
 };
+
+const char *sk_first_class_key(uint32_t i)
+{
+    return i + 1 < SK_COUNT(formats) ? formats[i].name : NULL;
+}
 
 static const char *const value_names[] = {
     [SK_VAL_F32] = "vf32", [SK_VAL_F16] = "vf16", [SK_VAL_BF16] = "vbf16", [SK_VAL_F8] = "vf8",

@@ -1,5 +1,7 @@
 /* test_tune_bench.c - who uses the winners that sphkv-tune found: sphkv-bench, and
  * an engine on a machine with no compiler. */
+#include <math.h>
+
 #include "tune_case.h"
 
 #include <cjson/cJSON.h>
@@ -40,6 +42,48 @@ static void bench_uses_winners(void **state)
     tune_case_all_gone(c);
 }
 
+static double number_of(const cJSON *object, const char *name)
+{
+    const cJSON *x = cJSON_GetObjectItemCaseSensitive(object, name);
+    if (!cJSON_IsNumber(x)) fail_msg("%s is missing", name);
+    return x->valuedouble;
+}
+
+/* Beside the table of tiers one of whole tokens, its sums right; layers with a
+ * window are measured for themselves. */
+static void whole_tokens(void **state)
+{
+    tune_case *c = *state;
+    static const char *const bench[] = {"--json", "--quiet", "--effort", "quick", "--repeat", "1",
+                                        "--schedule", "default", "--model", "gemma-3-270m",
+                                        "--weights", "q8_0", "--context", "768", NULL};
+    sk_db *db;
+    sk_err err = {0};
+    sk_assert_ok(sk_db_open(c->db, SK_DB_CREATE, &db, &err), &err);
+    sk_db_close(db);
+    tune_case_expect(c, tune_case_run(c, BENCH_PROGRAM, bench), 0);
+    char *text = tune_case_read(c->out);
+    cJSON *root = cJSON_Parse(text);
+    const cJSON *r, *results = cJSON_GetObjectItemCaseSensitive(root, "results");
+    assert_int_equal(cJSON_GetArraySize(results), 3); /* two mixes, and dense in a window of 512 */
+    assert_true(number_of(cJSON_GetArrayItem(results, 2), "context") == 512);
+    const cJSON *tokens = cJSON_GetObjectItemCaseSensitive(root, "whole_token");
+    assert_int_equal(cJSON_GetArraySize(tokens), 2);
+    const double window = number_of(cJSON_GetArrayItem(results, 2), "median_us");
+    uint32_t i = 0;
+    cJSON_ArrayForEach(r, tokens) {
+        const double full = number_of(cJSON_GetArrayItem(results, (int)i++), "median_us");
+        const double attention = number_of(r, "attention_us"), weights = number_of(r, "weights_us");
+        assert_true(fabs(attention / (3 * full + 15 * window) - 1) < 1e-6);
+        assert_true(fabs(number_of(r, "token_us") / (attention + weights) - 1) < 1e-6);
+        assert_true(fabs(number_of(r, "weight_bytes") / number_of(r, "bandwidth_gbps") * 1e-3 /
+                         weights - 1) < 1e-6);
+        assert_true(fabs(number_of(r, "weight_bytes") / (268e6 * 8.5 / 8) - 1) < 0.01);
+    }
+    cJSON_Delete(root);
+    sk_free(text);
+}
+
 /* Code of the winner runs with no compiler: that is what it is stored for. */
 static void engines_use_winners(void **state)
 {
@@ -75,6 +119,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TUNE_CASE(bench_uses_winners),
+        TUNE_CASE(whole_tokens),
         TUNE_CASE(engines_use_winners),
     };
     const char *missing = tune_case_missing();

@@ -74,6 +74,15 @@ static void bench_wrong(void **state)
         {{"--device", "cuda:1", NULL}, 3, "CUDA"},
         {{"--tiers", "splendid:vi8", "--quiet", NULL}, 2, "splendid"},
         {{"--model", "gemma-2-9b", NULL}, 1, "soft-capped"},
+        {{"--weights", "q9_z", NULL}, 2, "q9_z"},
+        {{"--weights", "0.5", NULL}, 2, "0.5"},
+        {{"--weights", "q8_0", "--head-dim", "64", NULL}, 2, "--model"},
+        {{"--weights", "q8_0", "--model", "llama-3.1-8b", "--kv-heads", "4", NULL}, 2, "shape"},
+        {{"--weights", "q8_0", "--model", "gemma-4-31b", NULL}, 2, "--parameters"},
+        {{"--parameters", "8e9", NULL}, 2, "--weights"},
+        {{"--weights", "q8_0", "--parameters", "-1", NULL}, 2, "--parameters"},
+        {{"--tiers", "first-class:vi99", NULL}, 2, "vi99"},
+        {{"--tiers", "first-class,kf16:vf16", NULL}, 2, "first-class"},
         {{"--quiet", TUNE_SMALL, NULL}, 4, "kernels.db"}, /* named, and not there */
     };
     expect_all(*state, BENCH_PROGRAM, list, SK_COUNT(list));

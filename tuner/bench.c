@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "jit.h"
@@ -322,6 +323,22 @@ static void take_run(host *h, uint32_t number)
         for (uint32_t k = 0; k < b->rounds; k++) ratio[k] = a->time[b->dense][k] / a->time[i][k];
         r->vs_dense = b->lane[b->dense].failed[0] ? 0 : sk_median(ratio, b->rounds);
     }
+}
+
+double sk_bench_memory(const sk_spec *spec, const sk_shape *shape, const sk_device *device)
+{
+    sk_cost cost;
+    const size_t cold = sk_measure_cold_bytes(device->facts.l3_bytes);
+    sk_kernel_get(spec->kernel)->cost(spec, shape, &cost);
+    const double bytes = cost.read_bytes + cost.write_bytes;
+    const double sweep = 2 * bytes > (double)cold ? 2 * bytes : (double)cold;
+    return bytes + (double)cold + sweep; /* copies: as many as make the cold bytes */
+}
+
+double sk_bench_memory_limit(void)
+{
+    const long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    return pages > 0 && size > 0 ? 0.6 * (double)pages * (double)size : (double)((size_t)4 << 30);
 }
 
 uint32_t sk_bench_best(const sk_bench *b, uint32_t lane)

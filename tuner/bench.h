@@ -53,6 +53,11 @@ sk_status sk_bench_pick(sk_db_set *set, const sk_device *device, const sk_spec *
                         sk_err *err);
 void sk_bench_lane_free(sk_bench_lane *lane);
 
+/* About how many bytes a lane of this shape needs, inputs and sweep; how many all
+ * lanes of a bench may take together on this machine. */
+double sk_bench_memory(const sk_spec *spec, const sk_shape *shape, const sk_device *device);
+double sk_bench_memory_limit(void);
+
 /* The run with the best roofline. */
 uint32_t sk_bench_best(const sk_bench *bench, uint32_t lane);
 

@@ -6,20 +6,71 @@
 #include "job.h"
 #include "pick.h"
 
+#define EVERY_KEY "first-class"
+
+/* Takes the text, whatever comes of it. */
+static sk_status add_mix(sk_mixes *m, sk_text *mix, bool expanded, sk_err *err)
+{
+    sk_status st = SPHKV_OK;
+    if (mix->failed)
+        st = sk_fail(err, SPHKV_ENOMEM, "no memory for a mix");
+    else if (mix->len == 0)
+        st = sk_fail(err, SPHKV_EINVAL, "--tiers: an empty mix");
+    for (uint32_t i = 0; i < m->n && st == SPHKV_OK && expanded; i++)
+        if (strcmp(m->mix[i], mix->s) == 0) {
+            sk_text_free(mix);
+            return SPHKV_OK;
+        }
+    if (st == SPHKV_OK && m->n == SK_WISH_MIXES)
+        st = sk_fail(err, SPHKV_EINVAL, "--tiers: more than %u mixes", SK_WISH_MIXES);
+    if (st != SPHKV_OK) {
+        sk_text_free(mix);
+        return st;
+    }
+    m->expanded[m->n] = expanded;
+    m->mix[m->n++] = mix->s;
+    return SPHKV_OK;
+}
+
+/* One mix per first-class key; rest: ":vi8,kf16:vf16". */
+static sk_status add_every_key(sk_mixes *m, const char *rest, size_t len, sk_err *err)
+{
+    static const char usual[] = ":vi8,kf16:vf16";
+    sk_status st = SPHKV_OK;
+    const char *key;
+    if (len == 0) rest = usual, len = sizeof usual - 1;
+    const char *comma = memchr(rest, ',', len);
+    const size_t first = comma ? (size_t)(comma - rest) : len;
+    for (uint32_t i = 0; st == SPHKV_OK && (key = sk_first_class_key(i)) != NULL; i++) {
+        sk_text mix = {0};
+        sk_text_printf(&mix, "%s%.*s", key, (int)first, rest);
+        /* the other tiers, but the one that the first has become */
+        for (const char *at = comma; at && !mix.failed && at < rest + len;) {
+            const char *next = memchr(at + 1, ',', (size_t)(rest + len - at - 1));
+            const size_t n = (size_t)((next ? next : rest + len) - at);
+            const size_t tier = strcspn(mix.s, ",");
+            if (n - 1 != tier || memcmp(mix.s, at + 1, tier) != 0) sk_text_append(&mix, at, n);
+            at = next;
+        }
+        st = add_mix(m, &mix, true, err);
+    }
+    return st;
+}
+
 sk_status sk_mixes_add(sk_mixes *m, const char *text, sk_err *err)
 {
+    const size_t every = sizeof EVERY_KEY - 1;
     for (const char *p = text; *p;) {
-        size_t len = strcspn(p, ";");
+        const size_t len = strcspn(p, ";");
         sk_text one = {0};
-        if (m->n == SK_WISH_MIXES)
-            return sk_fail(err, SPHKV_EINVAL, "--tiers: more than %u mixes", SK_WISH_MIXES);
-        sk_text_append(&one, p, len);
-        if (one.failed) {
-            sk_text_free(&one);
-            return sk_fail(err, SPHKV_ENOMEM, "no memory for a mix");
+        sk_status st;
+        if (len >= every && memcmp(p, EVERY_KEY, every) == 0 && (len == every || p[every] == ':')) {
+            st = add_every_key(m, p + every, len - every, err);
+        } else {
+            sk_text_append(&one, p, len);
+            st = add_mix(m, &one, false, err);
         }
-        m->mix[m->n++] = one.s;
-        if (len == 0) return sk_fail(err, SPHKV_EINVAL, "--tiers: an empty mix");
+        if (st != SPHKV_OK) return st;
         p += len;
         if (*p == ';' && *++p == '\0')
             return sk_fail(err, SPHKV_EINVAL, "--tiers: a semicolon at the end");
@@ -79,6 +130,15 @@ static sk_status add_shapes(const sk_options *o, const sk_spec *spec, uint32_t m
     return st;
 }
 
+/* Of a mix that nobody wrote out: whether there is a kernel. Says when not. */
+static bool wanted(const sk_spec *spec, const char *tiers, sk_wish *w)
+{
+    sk_err err = {0};
+    if (sk_kernel_get(spec->kernel)->supported(spec, &err) == SPHKV_OK) return true;
+    sk_text_printf(&w->skipped, "%s is left out: %s\n", tiers, err.message);
+    return false;
+}
+
 sk_status sk_wish_make(const sk_options *options, const sk_mixes *mixes, uint32_t kernels,
                        sk_wish *out, sk_err *err)
 {
@@ -93,7 +153,8 @@ sk_status sk_wish_make(const sk_options *options, const sk_mixes *mixes, uint32_
             o.tiers = mixes->mix[m];
             st = sk_options_specs(&o, k, spec, &n, err);
             for (uint32_t i = 0; i < n && st == SPHKV_OK; i++)
-                st = add_shapes(&o, &spec[i], m, out, err);
+                if (!mixes->expanded[m] || wanted(&spec[i], o.tiers, out))
+                    st = add_shapes(&o, &spec[i], m, out, err);
             if (st == SPHKV_OK && n == 0)
                 sk_text_printf(&out->skipped, "%s is left out for %s: %s\n", sk_kernel_name(k),
                                o.tiers,

@@ -9,12 +9,16 @@
 #include "kernel.h"
 #include "options.h"
 
-#define SK_WISH_MIXES 16u
+#define SK_WISH_MIXES 64u
 
-/* Several mixes: --tiers given more than once, or separated by semicolons. */
+/* Several mixes: --tiers given more than once, or separated by semicolons.
+ * "first-class:V,REST" stands for a mix per first-class key K, "K:V,REST" (a tier
+ * that would stand there twice, once); "first-class" for "first-class:vi8,kf16:vf16".
+ * Mixes are kept once. */
 typedef struct sk_mixes {
     uint32_t n;
-    char *mix[SK_WISH_MIXES]; /* own memory */
+    char *mix[SK_WISH_MIXES];      /* own memory */
+    bool expanded[SK_WISH_MIXES];  /* of first-class: what no kernel does is left out */
 } sk_mixes;
 sk_status sk_mixes_add(sk_mixes *mixes, const char *text, sk_err *err);
 void sk_mixes_free(sk_mixes *mixes);

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bench.h"
+#include "bench_report.h"
 #include "command.h"
 #include "install_path.h"
 #include "results.h"
@@ -28,6 +28,13 @@ static const char help_tail[] =
     "the run:\n"
     "  --schedule S         default, or k=v,... over the default, instead of winners\n"
     "  --effort WORD        quick, normal (default) or full: rounds of a run\n"
+    "  --weights FORMAT     also the time of a whole token of --model: attention of all layers\n"
+    "                       and one reading of the weights at the sweep's bandwidth. f16 q8_0\n"
+    "                       q6_k q5_k q4_k ... or bits per weight; contexts are 8192,32768,\n"
+    "                       131072 then, unless said\n"
+    "  --parameters N       how many weights a step reads, instead of the model's own sizes\n"
+    "  --markdown           tables in Markdown: a row for each tier, columns for each number\n"
+    "                       of threads\n"
     "  --repeat N           runs; the best by roofline is shown (default 3)\n"
     "  --seed N             inputs and turns (default 1)\n"
     "  --device cpu         what to measure\n"
@@ -37,11 +44,15 @@ static const char help_tail[] =
     "  --quiet              no progress\n"
     "  --help               this text\n"
     "\n"
-    "--tiers may be given several times, or hold several mixes with ; between them.\n"
+    "--tiers may be given several times, or hold several mixes with ; between them. The\n"
+    "key first-class stands for each first-class key in turn: first-class:vi8,kf16:vf16\n"
+    "(or just first-class); what no kernel does is left out, with the reason on stderr.\n"
     "\n"
     "examples:\n"
     "  sphkv-bench --model llama-3.1-8b --context 8192,32768 --threads 2\n"
     "  sphkv-bench --tiers 'good:vi8,kf16:vf16;lean:vi8,kf16:vf16' --json\n"
+    "  sphkv-bench --tiers 'first-class;first-class:vf16,kf16:vf16' --threads 1,2 --markdown\n"
+    "  sphkv-bench --model llama-3.1-8b --weights q8_0 --threads 2 --markdown\n"
     "  sphkv-bench --head-dim 64 --heads 8 --kv-heads 2 --schedule w=8,lut=perm\n"
     "\n"
     "exit code: 0 done, 1 something has no verified result, 2 usage, 3 no compiler or\n"
@@ -53,12 +64,13 @@ typedef struct command {
     const char *schedule;
     const sk_effort *effort;
     uint32_t repeat, seed;
-    bool quiet, help;
+    bool quiet, help, markdown;
+    const char *weights; /* format; NULL: no whole tokens */
+    double parameters;   /* as said; 0 = from the model */
     sk_device device;
     sk_db_set *set;
     bool unverified;
-    sk_text table; /* for people */
-    sk_json json;
+    sk_bench_report report;
     const volatile int *stop; /* set by a signal */
 } command;
 
@@ -74,6 +86,10 @@ static sk_status take_word(command *c, sk_args *a, sk_err *err)
         c->schedule = text;
         return SPHKV_OK;
     }
+    if (sk_args_is(a, "--weights")) {
+        c->weights = text;
+        return sk_weight_bits(text, &c->report.bits, err);
+    }
     if (sk_args_is(a, "--effort")) {
         c->effort = sk_effort_find(text);
         if (c->effort) return SPHKV_OK;
@@ -88,21 +104,52 @@ static sk_status take_word(command *c, sk_args *a, sk_err *err)
 
 static sk_status take_own(command *c, sk_args *a, bool *taken, sk_err *err)
 {
-    static const char *const words[] = {"--tiers", "--schedule", "--effort", "--device"};
+    static const char *const words[] = {"--tiers", "--schedule", "--weights", "--effort", "--device"};
     *taken = true;
     for (size_t i = 0; i < SK_COUNT(words); i++)
         if (sk_args_is(a, words[i])) return take_word(c, a, err);
     if (sk_args_is(a, "--repeat")) return sk_args_u32(a, 1, SK_BENCH_RUNS, &c->repeat, err);
     if (sk_args_is(a, "--seed")) return sk_args_u32(a, 0, UINT32_MAX, &c->seed, err);
-    c->quiet |= sk_args_is(a, "--quiet");
-    c->help |= sk_args_is(a, "--help");
-    *taken = sk_args_is(a, "--quiet") || sk_args_is(a, "--help");
+    if (sk_args_is(a, "--parameters")) return sk_args_f64(a, 1e6, 1e14, &c->parameters, err);
+    const struct {
+        const char *name;
+        bool *at;
+    } flags[] = {{"--markdown", &c->markdown}, {"--quiet", &c->quiet}, {"--help", &c->help}};
+    for (size_t i = 0; i < SK_COUNT(flags); i++)
+        if (sk_args_is(a, flags[i].name)) {
+            *flags[i].at = true;
+            return SPHKV_OK;
+        }
+    *taken = false;
     return SPHKV_OK;
 }
 
 static void set_default(sk_list *list, uint32_t value)
 {
     if (list->n == 0) *list = (sk_list){1, {value}};
+}
+
+/* --weights: a whole token is of a model, all of it. */
+static sk_status set_whole_token(command *c, sk_err *err)
+{
+    double read;
+    const sk_model *m = &c->options.about;
+    if (!c->weights)
+        return c->parameters > 0
+                   ? sk_fail(err, SPHKV_EINVAL, "--parameters: only with --weights FORMAT")
+                   : SPHKV_OK;
+    if (!c->options.model) return sk_fail(err, SPHKV_EINVAL, "--weights: say of which --model");
+    const sk_layers *l = sk_model_main(m);
+    if (c->options.head_dim != l->head_dim || c->options.heads != m->heads ||
+        c->options.kv_heads != l->kv_heads)
+        return sk_fail(err, SPHKV_EINVAL, "--weights: heads of another shape are not %.60s", m->name);
+    if (c->parameters <= 0 && !sk_model_parameters_read(m, 1, &read))
+        return sk_fail(err, SPHKV_EINVAL, "--weights: the sizes of %.60s are not known: give "
+                       "--parameters, how many a step reads", m->name);
+    c->report.model = m;
+    c->report.weights = c->weights;
+    c->report.parameters = c->parameters;
+    return SPHKV_OK;
 }
 
 static sk_status read_options(command *c, int argc, char **argv, sk_err *err)
@@ -120,6 +167,8 @@ static sk_status read_options(command *c, int argc, char **argv, sk_err *err)
     }
     if (st != SPHKV_OK || c->options.list_models) return st;
     if (!c->options.model && !c->options.head_dim) c->options.model = "llama-3.1-8b";
+    if (c->weights && c->options.context.n == 0)
+        c->options.context = (sk_list){3, {8192, 32768, 131072}};
     set_default(&c->options.context, 8192);
     set_default(&c->options.batch, 1);
     set_default(&c->options.threads, 1);
@@ -127,117 +176,75 @@ static sk_status read_options(command *c, int argc, char **argv, sk_err *err)
         if (c->options.threads.v[i] > SK_TEAM_MOST)
             return sk_fail(err, SPHKV_EINVAL, "--threads: at most %u", SK_TEAM_MOST);
     if (c->mixes.n == 0) st = sk_mixes_add(&c->mixes, "good:vi8,kf16:vf16", err);
-    return st == SPHKV_OK ? sk_options_finish(&c->options, err) : st;
+    if (st == SPHKV_OK) st = sk_options_finish(&c->options, err);
+    return st == SPHKV_OK ? set_whole_token(c, err) : st;
 }
 
 /* ---- one shape ------------------------------------------------------------------ */
 
-static void print_table(command *c, const sk_bench *b)
+/* The kernel of an item, or why there is none; how it was found is said. */
+static sk_status add_lane(command *c, const sk_wish_item *item, sk_bench *b, sk_err *err)
 {
-    sk_text *t = &c->table;
-    sk_text_printf(t, "attn_decode d%u heads %u/%u page %u context %u batch %u threads %u %s\n",
-                   c->options.head_dim, c->options.heads, c->options.kv_heads,
-                   b->lane[0].spec.page, b->shape.context, b->shape.batch, b->shape.threads,
-                   sk_accuracy_name(c->options.accuracy));
-    sk_text_printf(t, "%10s %9s %9s %7s %9s %7s %8s  %s\n", "median us", "ns/tok-hd", "B/tok-hd",
-                   "GB/s", "sweep", "roofl.", "vs f16", "tiers");
-    for (uint32_t i = 0; i < b->lanes; i++) {
-        const sk_bench_lane *lane = &b->lane[i];
-        const sk_bench_run *r = &b->run[i][sk_bench_best(b, i)];
-        if (lane->failed[0]) {
-            sk_text_printf(t, "%s: no verified result: %s\n", lane->tiers, lane->failed);
-            continue;
-        }
-        sk_text_printf(t, "%10.2f %9.3f %9.1f %7.2f %9.2f %7.3f %7.2fx  %s\n", r->median_us,
-                       r->median_us * 1e3 / b->token_heads, b->bytes[i] / b->token_heads,
-                       b->bytes[i] / r->median_us * 1e-3, b->bytes[i] / r->sweep_us * 1e-3,
-                       r->roofline, r->vs_dense, lane->tiers);
-        sk_text_printf(t, "%10s %s (%s)\n", "", lane->schedule_text, lane->how);
+    sk_bench_lane *lane = &b->lane[b->lanes];
+    sk_status st = sk_bench_pick(c->set, &c->device, &item->spec, &b->shape, c->schedule, lane,
+                                 err);
+    if (st == SPHKV_EUNSUPPORTED) {
+        snprintf(lane->failed, sizeof lane->failed, "%.399s", err->message);
+        sk_text tiers = {0};
+        sk_mix_print(item->spec.tier, item->spec.ntiers, &tiers);
+        lane->tiers = tiers.s;
+        lane->schedule_text = sk_strdup("");
+        if (tiers.failed || !lane->schedule_text)
+            return sk_fail(err, SPHKV_ENOMEM, "no memory for a lane");
+    } else if (st != SPHKV_OK) {
+        return st;
     }
-}
-
-static void run_json(sk_json *j, const sk_bench *b, uint32_t lane, const sk_bench_run *r)
-{
-    sk_json_f64(j, "median_us", r->median_us);
-    sk_json_f64(j, "ns_per_token_head", r->median_us * 1e3 / b->token_heads);
-    sk_json_f64(j, "gbps", b->bytes[lane] / r->median_us * 1e-3);
-    sk_json_f64(j, "bandwidth_gbps", b->bytes[lane] / r->sweep_us * 1e-3);
-    sk_json_f64(j, "roofline", r->roofline);
-    if (r->vs_dense > 0)
-        sk_json_f64(j, "vs_dense_f16", r->vs_dense);
-    else
-        sk_json_text(j, "vs_dense_f16", NULL);
-}
-
-static void lane_json(command *c, const sk_bench *b, uint32_t i)
-{
-    sk_json *j = &c->json;
-    const sk_bench_lane *lane = &b->lane[i];
-    sk_json_open(j, NULL, '{');
-    sk_json_text(j, "kernel", sk_kernel_name(lane->spec.kernel));
-    sk_json_text(j, "tiers", lane->tiers);
-    sk_json_u64(j, "head_dim", lane->spec.d);
-    sk_json_u64(j, "heads", b->shape.kv_heads * lane->spec.heads_per_kv);
-    sk_json_u64(j, "kv_heads", b->shape.kv_heads);
-    sk_json_u64(j, "context", b->shape.context);
-    sk_json_u64(j, "batch", b->shape.batch);
-    sk_json_u64(j, "threads", b->shape.threads);
-    sk_json_text(j, "accuracy", sk_accuracy_name(lane->spec.accuracy));
-    sk_json_text(j, "schedule", lane->schedule_text);
-    sk_json_text(j, "match", lane->how);
-    sk_json_bool(j, "verified", !lane->failed[0]);
-    if (lane->failed[0]) {
-        sk_json_text(j, "message", lane->failed);
-    } else {
-        sk_json_f64(j, "bytes_per_token_head", b->bytes[i] / b->token_heads);
-        sk_json_f64(j, "max_rel_err", b->error[i]);
-        run_json(j, b, i, &b->run[i][sk_bench_best(b, i)]);
-        sk_json_open(j, "runs", '[');
-        for (uint32_t r = 0; r < b->repeat; r++) {
-            sk_json_open(j, NULL, '{');
-            run_json(j, b, i, &b->run[i][r]);
-            sk_json_close(j, '}');
-        }
-        sk_json_close(j, ']');
-    }
-    sk_json_close(j, '}');
-}
-
-/* The items of a wish that are of this shape become lanes; dense f16 is one of
- * them already. */
-static sk_status fill_lanes(command *c, const sk_wish *wish, sk_bench *b, sk_err *err)
-{
-    for (uint32_t i = 0; i < wish->n; i++) {
-        const sk_wish_item *item = &wish->item[i];
-        if (memcmp(&item->shape, &b->shape, sizeof b->shape) != 0) continue;
-        if (b->lanes == SK_BENCH_LANES)
-            return sk_fail(err, SPHKV_EINVAL, "more than %u mixes at once", SK_BENCH_LANES - 1);
-        sk_bench_lane *lane = &b->lane[b->lanes];
-        sk_status st = sk_bench_pick(c->set, &c->device, &item->spec, &b->shape, c->schedule, lane,
-                                     err);
-        if (st == SPHKV_EUNSUPPORTED) {
-            snprintf(lane->failed, sizeof lane->failed, "%.399s", err->message);
-            sk_text tiers = {0};
-            sk_mix_print(item->spec.tier, item->spec.ntiers, &tiers);
-            lane->tiers = tiers.s;
-            lane->schedule_text = sk_strdup("");
-            if (tiers.failed || !lane->schedule_text)
-                return sk_fail(err, SPHKV_ENOMEM, "no memory for a lane");
-        } else if (st != SPHKV_OK) {
-            return st;
-        }
-        lane->dense = strcmp(lane->tiers, DENSE) == 0;
-        if (lane->dense) b->dense = b->lanes;
-        if (strncmp(lane->how, "default", 7) == 0 && !c->schedule && !c->quiet)
-            fprintf(stderr, "sphkv-bench: %s: no winner in the database%s: its default schedule\n",
-                    lane->tiers, lane->how + 7);
-        b->lanes++;
-    }
+    lane->dense = strcmp(lane->tiers, DENSE) == 0;
+    if (lane->dense) b->dense = b->lanes;
+    if (strncmp(lane->how, "default", 7) == 0 && !c->schedule && !c->quiet)
+        fprintf(stderr, PROGRAM ": %s: no winner in the database%s: its default schedule\n",
+                lane->tiers, lane->how + 7);
+    b->lanes++;
     return SPHKV_OK;
 }
 
-static sk_status bench_shape(command *c, const sk_wish *wish, const sk_shape *shape, bool *stopped,
-                             sk_err *err)
+static bool is_dense(const command *c, const sk_wish_item *item)
+{
+    return strcmp(c->mixes.mix[item->mix], DENSE) == 0;
+}
+
+/* Items of this shape from *at on become lanes, as many as fit in places and in
+ * memory; dense f16 is always among them. *at: where the next group begins. */
+static sk_status fill_lanes(command *c, const sk_wish *wish, uint32_t *at, sk_bench *b, sk_err *err)
+{
+    const sk_wish_item *dense = NULL;
+    double left = sk_bench_memory_limit();
+    for (uint32_t i = 0; i < wish->n; i++)
+        if (is_dense(c, &wish->item[i]) &&
+            memcmp(&wish->item[i].shape, &b->shape, sizeof b->shape) == 0)
+            dense = &wish->item[i];
+    if (dense) left -= sk_bench_memory(&dense->spec, &b->shape, &c->device);
+    bool has_dense = false;
+    sk_status st = SPHKV_OK;
+    for (; *at < wish->n && st == SPHKV_OK; ++*at) {
+        const sk_wish_item *item = &wish->item[*at];
+        if (memcmp(&item->shape, &b->shape, sizeof b->shape) != 0) continue;
+        if (item != dense) {
+            const double need = sk_bench_memory(&item->spec, &b->shape, &c->device);
+            const bool full = b->lanes + (dense && !has_dense) == SK_BENCH_LANES;
+            if (full || (need > left && b->lanes > (has_dense ? 1u : 0u))) break;
+            left -= need;
+        }
+        has_dense = has_dense || item == dense;
+        st = add_lane(c, item, b, err);
+    }
+    if (st == SPHKV_OK && dense && !has_dense) st = add_lane(c, dense, b, err);
+    return st;
+}
+
+/* One group of lanes of a shape. */
+static sk_status bench_group(command *c, const sk_wish *wish, const sk_shape *shape, bool local,
+                             uint32_t *at, bool *stopped, sk_err *err)
 {
     sk_bench_lane lane[SK_BENCH_LANES];
     sk_bench *b = sk_calloc(1, sizeof *b);
@@ -249,20 +256,38 @@ static sk_status bench_shape(command *c, const sk_wish *wish, const sk_shape *sh
     b->rounds = c->effort->rounds;
     b->repeat = c->repeat;
     b->seed = c->seed;
-    if (!c->quiet)
-        fprintf(stderr, "context %u batch %u threads %u\n", shape->context, shape->batch,
-                shape->threads);
-    sk_status st = fill_lanes(c, wish, b, err);
+    sk_status st = fill_lanes(c, wish, at, b, err);
     if (st == SPHKV_OK) st = sk_bench_measure(b, c->stop, stopped, err);
-    if (st == SPHKV_OK) {
-        print_table(c, b);
-        for (uint32_t i = 0; i < b->lanes; i++) {
-            c->unverified = c->unverified || lane[i].failed[0];
-            lane_json(c, b, i);
-        }
+    if (st == SPHKV_OK) st = sk_report_add(&c->report, b, local, err);
+    for (uint32_t i = 0; i < SK_BENCH_LANES; i++) {
+        c->unverified = c->unverified || lane[i].failed[0];
+        sk_bench_lane_free(&lane[i]);
     }
-    for (uint32_t i = 0; i < SK_BENCH_LANES; i++) sk_bench_lane_free(&lane[i]);
     sk_free(b);
+    return st;
+}
+
+/* Whether items from `at` on, dense f16 aside, are of this shape. */
+static bool more_of(const command *c, const sk_wish *wish, uint32_t at, const sk_shape *shape)
+{
+    for (uint32_t i = at; i < wish->n; i++)
+        if (!is_dense(c, &wish->item[i]) &&
+            memcmp(&wish->item[i].shape, shape, sizeof *shape) == 0)
+            return true;
+    return false;
+}
+
+static sk_status bench_shape(command *c, const sk_wish *wish, uint32_t first, bool local,
+                             bool *stopped, sk_err *err)
+{
+    const sk_shape shape = wish->item[first].shape;
+    uint32_t at = first;
+    if (!c->quiet)
+        fprintf(stderr, "context %u batch %u threads %u%s\n", shape.context, shape.batch,
+                shape.threads, local ? ", layers that see a part" : "");
+    sk_status st = bench_group(c, wish, &shape, local, &at, stopped, err);
+    while (st == SPHKV_OK && more_of(c, wish, at, &shape))
+        st = bench_group(c, wish, &shape, local, &at, stopped, err);
     return st;
 }
 
@@ -283,22 +308,62 @@ static sk_status open_set(command *c, sk_err *err)
 }
 
 /* Every shape once, in the order they were asked for. */
-static sk_status bench_all(command *c, const sk_wish *wish, bool *stopped, sk_err *err)
+static sk_status bench_all(command *c, const sk_wish *wish, bool local, bool *stopped, sk_err *err)
 {
     sk_status st = SPHKV_OK;
-    sk_json_open(&c->json, NULL, '{');
-    sk_results_device_json(&c->json, &c->device);
-    sk_json_open(&c->json, "results", '[');
     for (uint32_t i = 0; i < wish->n && st == SPHKV_OK; i++) {
         bool done = false;
         for (uint32_t k = 0; k < i; k++)
             done = done || memcmp(&wish->item[k].shape, &wish->item[i].shape, sizeof(sk_shape)) == 0;
-        if (!done) st = bench_shape(c, wish, &wish->item[i].shape, stopped, err);
+        if (!done) st = bench_shape(c, wish, i, local, stopped, err);
     }
-    sk_json_close(&c->json, ']');
-    sk_json_close(&c->json, '}');
-    sk_text_append(&c->json.text, "\n", 1);
     return st;
+}
+
+/* The layers of a model that see a part of the context, for whole tokens. */
+static sk_status bench_local(command *c, bool *stopped, sk_err *err)
+{
+    sk_options o = c->options;
+    const sk_layers *l = &o.about.local;
+    const sk_mixes dense = {.n = 1, .mix = {(char[]){DENSE}}};
+    sk_mixes whole = c->mixes;
+    sk_wish wish = {0};
+    o.head_dim = l->head_dim, o.value_dim = l->value_dim;
+    o.kv_heads = l->kv_heads, o.heads_per_kv = o.about.heads / l->kv_heads;
+    o.context.n = 0;
+    for (uint32_t i = 0; i < c->options.context.n; i++) {
+        const uint32_t seen = c->options.context.v[i] < l->span ? c->options.context.v[i] : l->span;
+        bool known = false;
+        for (uint32_t k = 0; k < o.context.n; k++) known = known || o.context.v[k] == seen;
+        if (!known) o.context.v[o.context.n++] = seen;
+    }
+    if (!o.about.chunked) c->mixes = dense;
+    sk_status st = sk_wish_make(&o, &c->mixes, SK_FOR(SPHKV_ATTN_DECODE), &wish, err);
+    if (st == SPHKV_OK) st = bench_all(c, &wish, true, stopped, err);
+    c->mixes = whole;
+    sk_wish_free(&wish);
+    return st;
+}
+
+static int print(command *c)
+{
+    sk_text out = {0};
+    sk_json j = {0};
+    if (c->options.json) {
+        sk_json_open(&j, NULL, '{');
+        sk_results_device_json(&j, &c->device);
+        sk_report_json(&c->report, &j);
+        sk_json_close(&j, '}');
+        sk_text_append(&j.text, "\n", 1);
+        out = j.text;
+    } else if (c->markdown) {
+        sk_report_markdown(&c->report, &out);
+    } else {
+        sk_report_text(&c->report, &out);
+    }
+    int code = sk_command_print(PROGRAM, &out);
+    sk_text_free(&out);
+    return code;
 }
 
 static int run_all(command *c, sk_err *err)
@@ -309,15 +374,18 @@ static int run_all(command *c, sk_err *err)
     sk_status st = dense ? SPHKV_OK : sk_mixes_add(&c->mixes, DENSE, err);
     if (st == SPHKV_OK)
         st = sk_wish_make(&c->options, &c->mixes, SK_FOR(SPHKV_ATTN_DECODE), &wish, err);
+    if (st == SPHKV_OK && wish.skipped.s) fputs(wish.skipped.s, stderr);
     if (st == SPHKV_OK) st = open_set(c, err);
-    if (st == SPHKV_OK) st = bench_all(c, &wish, &stopped, err);
+    if (st == SPHKV_OK) st = bench_all(c, &wish, false, &stopped, err);
+    if (st == SPHKV_OK && c->report.model && c->report.model->full.n && c->report.model->local.n)
+        st = bench_local(c, &stopped, err);
     sk_wish_free(&wish);
     if (stopped) {
         sk_command_say(PROGRAM, "interrupted");
         return SK_EXIT_STOPPED;
     }
     if (st != SPHKV_OK) return sk_command_fail(PROGRAM, st, err);
-    int code = sk_command_print(PROGRAM, c->options.json ? &c->json.text : &c->table);
+    const int code = print(c);
     return c->unverified ? SK_EXIT_UNVERIFIED : code;
 }
 
@@ -332,9 +400,11 @@ int main(int argc, char **argv)
     if (st != SPHKV_OK) {
         code = sk_command_fail(PROGRAM, st, &err);
     } else if (c.help) {
-        sk_text_printf(&c.table, "%s%s\n%s\n%s", help_head, sk_options_spec_help,
+        sk_text out = {0};
+        sk_text_printf(&out, "%s%s\n%s\n%s", help_head, sk_options_spec_help,
                        sk_options_shape_help, help_tail);
-        code = sk_command_print(PROGRAM, &c.table);
+        code = sk_command_print(PROGRAM, &out);
+        sk_text_free(&out);
     } else if (c.options.list_models) {
         code = sk_options_list_models(&c.options, PROGRAM);
     } else {
@@ -345,7 +415,6 @@ int main(int argc, char **argv)
     }
     sk_db_set_close(c.set);
     sk_mixes_free(&c.mixes);
-    sk_text_free(&c.table);
-    sk_text_free(&c.json.text);
+    sk_report_free(&c.report);
     return code;
 }
