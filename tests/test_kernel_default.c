@@ -45,10 +45,13 @@ static sk_spec draw_spec(sk_rng *rng, bool small)
     return s;
 }
 
-/* What no kernel here does, whatever else a spec says; copies take all. */
+/* What no kernel here does, whatever else a spec says. Kernels that see pages
+ * from outside (copies, work lists) take all; without pages, rows are left. */
 static bool beyond_kernels(const sk_spec *s)
 {
-    if (s->kernel == SPHKV_PAGE_GATHER) return false;
+    const sk_kernel_row *row = sk_kernel_row_get(s->kernel);
+    if (row->mix == SPHKV_MIX_NONE) return s->dv % 16;
+    if (row->mix == SPHKV_MIX_ANY && row->reads == 0) return false;
     bool beyond = s->d % 16 || s->dv % 16 || s->page % 16;
     for (uint32_t t = 0; t < s->ntiers; t++) {
         const sk_tier *tier = &s->tier[t];
