@@ -75,6 +75,7 @@ typedef struct sk_rng {
 void sk_rng_seed(sk_rng *r, uint64_t seed);
 uint64_t sk_rng_u64(sk_rng *r);
 uint32_t sk_rng_below(sk_rng *r, uint32_t n); /* 0 .. n-1, n > 0 */
+void sk_rng_order(sk_rng *r, uint32_t *order, uint32_t n); /* 0 .. n-1, shuffled */
 double sk_rng_unit(sk_rng *r);                /* [0, 1) */
 double sk_rng_normal(sk_rng *r);
 

@@ -51,6 +51,17 @@ uint32_t sk_rng_below(sk_rng *r, uint32_t n)
     return (uint32_t)(product >> 32);
 }
 
+void sk_rng_order(sk_rng *r, uint32_t *order, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        order[i] = i;
+    for (uint32_t i = n; i > 1; i--) {
+        uint32_t j = sk_rng_below(r, i), x = order[i - 1];
+        order[i - 1] = order[j];
+        order[j] = x;
+    }
+}
+
 double sk_rng_unit(sk_rng *r) { return (double)(sk_rng_u64(r) >> 11) * 0x1p-53; }
 
 /* Natural logarithm of x in (0, 1], by + * / only: ln m = 2 atanh((m-1)/(m+1))

@@ -1,5 +1,5 @@
-/* layout.c - every offset inside a page and inside a packed codebook set; see
- * layout.h for the format. Reading a whole page back is layout_ref.c.
+/* layout.c - every offset inside a page; see layout.h for the format. Offsets
+ * inside a packed codebook set: layout_book.c; a whole page read back: layout_ref.c.
  *
  * 4-bit elements (ki4, vi4): element e is the low nibble of byte e/2 when e is
  * even, else the high one. Fields that kernels read by whole vectors (value
@@ -169,34 +169,4 @@ void sk_bits_put(uint8_t *base, uint32_t bit, uint32_t bits, uint32_t value)
         *to = (uint8_t)((*to & ~mask) | (value >> done << shift & mask));
         done += n;
     }
-}
-
-/* ---- codebook sets ------------------------------------------------------ */
-
-/* Every table starts at a cache line. */
-#define CODEBOOK_ALIGN 64u
-
-static uint32_t segment_codebook_bytes(const sk_spec *spec, const sk_segment *seg)
-{
-    uint32_t dims = seg->dims ? seg->dims : spec->d;
-    if (seg->kind != SK_KEY_CODED)
-        return 0;
-    return round_up(dims * (1u << seg->b) * 2, CODEBOOK_ALIGN);
-}
-
-uint32_t sk_codebook_tier_off(const sk_spec *spec, uint32_t tier_slot, uint32_t seg)
-{
-    uint32_t off = 0;
-    for (uint32_t t = 0; t <= tier_slot; t++) {
-        uint32_t end = t == tier_slot ? seg : spec->tier[t].nseg;
-        for (uint32_t s = 0; s < end; s++)
-            off += segment_codebook_bytes(spec, &spec->tier[t].seg[s]);
-    }
-    return off;
-}
-
-uint32_t sk_codebook_head_bytes(const sk_spec *spec)
-{
-    uint32_t last = spec->ntiers - 1;
-    return sk_codebook_tier_off(spec, last, spec->tier[last].nseg);
 }

@@ -75,16 +75,28 @@ uint32_t sk_layout_value_index(const sk_spec *spec, uint32_t value_kind,
 uint32_t sk_bits_get(const uint8_t *base, uint32_t bit, uint32_t bits);
 void sk_bits_put(uint8_t *base, uint32_t bit, uint32_t bits, uint32_t value);
 
-/* Packed codebook set, what kernels read: f16, per KV head, tier, coded
- * segment: [group][dim in group][code]: codewords transposed, so that lanes
- * are codes. Offsets in bytes, multiples of 16. */
+/* Packed codebook set, what kernels read, of one KV head: f16 tables per tier and
+ * coded segment, [group][dim in group][code]: codewords transposed, so that lanes
+ * are codes. Behind them, where the spec's book flags say so, the permutation (u32
+ * [D]: coded dimension i is dimension perm[i] of the model's key), then the mean (f32
+ * [D], in the model's order). Offsets in bytes, multiples of 64. */
 uint32_t sk_codebook_tier_off(const sk_spec *spec, uint32_t tier_slot, uint32_t seg);
+uint32_t sk_codebook_permutation_off(const sk_spec *spec); /* or SK_NO_FIELD */
+uint32_t sk_codebook_mean_off(const sk_spec *spec);        /* or SK_NO_FIELD */
 uint32_t sk_codebook_head_bytes(const sk_spec *spec); /* stride between KV heads; 0 = all dense */
 
+/* The first element that is out of range or stands there twice; d = there is none. */
+uint32_t sk_permutation_flaw(const uint32_t *permutation, uint32_t d);
+
+/* Dimensions dim .. dim+dims-1 of a key as coded tiers hold it, plain scalar:
+ * x[i] = k[perm[i]] - mean[perm[i]]. k: all D of them. */
+void sk_coded_key_ref(const sk_spec *spec, const uint8_t *head_codebook, const double *k,
+                      uint32_t dim, uint32_t dims, double *x);
+
 /* Decoded key and value rows of one page in double, plain scalar: the
- * reference every decoder is judged by. head_codebook: packed set of this KV
- * head, NULL when the tier is dense. k: [tokens][D], v: [tokens][Dv], either
- * may be NULL. */
+ * reference every decoder is judged by. Keys are the model's: mean added, the
+ * permutation undone. head_codebook: packed set of this KV head, NULL when the
+ * tier is dense. k: [tokens][D], v: [tokens][Dv], either may be NULL. */
 void sk_page_decode_ref(const sk_spec *spec, uint32_t tier_slot, const uint8_t *page,
                         uint32_t tokens, const uint8_t *head_codebook, double *k, double *v);
 

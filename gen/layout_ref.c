@@ -1,8 +1,8 @@
 /* layout_ref.c - one page back to dense rows in double, plain scalar code: the
  * reference that every decoder and every attention kernel is judged by. It
- * shares nothing with the kernels but the offsets of layout.c. Mean,
- * permutation and transform of a codebook set are not undone here, and keys
- * coded before RoPE come back unrotated: a page holds what was coded. */
+ * shares nothing with the kernels but the offsets of layout.c. Mean and
+ * permutation of a codebook set are undone here; keys coded before RoPE come back
+ * unrotated. */
 #include <math.h>
 #include <string.h>
 
@@ -41,17 +41,47 @@ static double get_radius(const sk_segment *seg, const sk_seg_layout *at, const u
     return code / top * get_f16(page + at->rscale_off, span);
 }
 
-/* Dimensions of a coded segment of one token; book: [group][dim][code] f16. */
-static void decode_coded(const sk_spec *spec, const sk_segment *seg, const sk_seg_layout *at,
-                         const uint8_t *page, const uint8_t *book, uint32_t token, double *k)
+/* Coded dimension i: dimension `from` of the key, less its mean. */
+typedef struct coded_dim {
+    uint32_t from;
+    double mean;
+} coded_dim;
+
+static coded_dim coded_dim_get(const sk_spec *spec, const uint8_t *books, uint32_t i)
 {
+    coded_dim dim = {.from = i};
+    if (spec->book & SPHKV_BOOK_PERMUTATION)
+        memcpy(&dim.from, books + sk_codebook_permutation_off(spec) + (size_t)i * 4, 4);
+    if (spec->book & SPHKV_BOOK_MEAN)
+        dim.mean = get_f32(books + sk_codebook_mean_off(spec), dim.from);
+    return dim;
+}
+
+void sk_coded_key_ref(const sk_spec *spec, const uint8_t *head_codebook, const double *k,
+                      uint32_t dim, uint32_t dims, double *x)
+{
+    for (uint32_t i = 0; i < dims; i++) {
+        coded_dim at = coded_dim_get(spec, head_codebook, dim + i);
+        x[i] = k[at.from] - at.mean;
+    }
+}
+
+/* The dimensions of coded segment s of one token into their places in the key. */
+static void decode_coded(const sk_spec *spec, uint32_t tier_slot, uint32_t s,
+                         const sk_seg_layout *at, const uint8_t *page, const uint8_t *books,
+                         uint32_t token, double *k)
+{
+    const sk_segment *seg = &spec->tier[tier_slot].seg[s];
+    const uint8_t *book = books + sk_codebook_tier_off(spec, tier_slot, s); /* [group][dim][code] */
     uint32_t codes = 1u << seg->b;
     for (uint32_t j = 0; j < at->groups; j++) {
         double r = get_radius(seg, at, page, spec->page, j * seg->g / at->span_dims, token);
         uint32_t bit = sk_layout_code_bit(spec, seg, j, token);
         uint32_t code = sk_bits_get(page + at->code_off, bit, seg->b);
-        for (uint32_t i = 0; i < seg->g; i++)
-            k[j * seg->g + i] = r * get_f16(book, (j * seg->g + i) * codes + code);
+        for (uint32_t i = j * seg->g; i < (j + 1) * seg->g; i++) {
+            coded_dim dim = coded_dim_get(spec, books, at->dim0 + i);
+            k[dim.from] = r * get_f16(book, i * codes + code) + dim.mean;
+        }
     }
 }
 
@@ -99,30 +129,18 @@ static double dense_value(const sk_spec *spec, uint32_t kind, const sk_page_layo
            get_f16(page + at->vmin_off, channel);
 }
 
-/* Dimensions dim .. of segment s of one token. */
-static void decode_segment(const sk_spec *spec, uint32_t tier_slot, uint32_t s,
-                           const sk_page_layout *at, const uint8_t *page, const uint8_t *books,
-                           uint32_t token, double *k)
+/* One token's whole key. */
+static void decode_key(const sk_spec *spec, uint32_t tier_slot, const sk_page_layout *at,
+                       const uint8_t *page, const uint8_t *books, uint32_t token, double *k)
 {
-    const sk_segment *seg = &spec->tier[tier_slot].seg[s];
-    if (seg->kind == SK_KEY_CODED) {
-        const uint8_t *book = books + sk_codebook_tier_off(spec, tier_slot, s);
-        decode_coded(spec, seg, &at->seg[s], page, book, token, k);
-        return;
+    for (uint32_t s = 0; s < at->nseg; s++) {
+        const sk_seg_layout *seg = &at->seg[s];
+        uint32_t kind = spec->tier[tier_slot].seg[s].kind;
+        if (kind == SK_KEY_CODED)
+            decode_coded(spec, tier_slot, s, seg, page, books, token, k);
+        for (uint32_t d = 0; d < seg->dims && kind != SK_KEY_CODED; d++)
+            k[seg->dim0 + d] = dense_key(spec, kind, seg, page, d, token);
     }
-    for (uint32_t d = 0; d < at->seg[s].dims; d++)
-        k[d] = dense_key(spec, seg->kind, &at->seg[s], page, d, token);
-}
-
-/* The values of a vk tier: the key's first Dv dimensions, segment by segment,
- * through a buffer that holds one segment at its largest. */
-static void values_of_key(const sk_spec *spec, uint32_t tier_slot, const sk_page_layout *at,
-                          const uint8_t *page, const uint8_t *books, uint32_t token, double *v)
-{
-    double row[1024]; /* the largest head, sk_spec_check */
-    for (uint32_t s = 0; s < at->nseg && at->seg[s].dim0 < spec->dv; s++)
-        decode_segment(spec, tier_slot, s, at, page, books, token, row + at->seg[s].dim0);
-    memcpy(v, row, spec->dv * sizeof *v);
 }
 
 void sk_page_decode_ref(const sk_spec *spec, uint32_t tier_slot, const uint8_t *page,
@@ -132,17 +150,15 @@ void sk_page_decode_ref(const sk_spec *spec, uint32_t tier_slot, const uint8_t *
     sk_page_layout at;
     sk_page_layout_get(spec, tier_slot, &at);
     for (uint32_t t = 0; t < tokens; t++) {
-        for (uint32_t s = 0; k && s < at.nseg; s++)
-            decode_segment(spec, tier_slot, s, &at, page, head_codebook, t,
-                           k + (size_t)t * spec->d + at.seg[s].dim0);
-        if (!v)
-            continue;
-        double *row = v + (size_t)t * spec->dv;
-        if (tier->value == SK_VAL_KEY) {
-            values_of_key(spec, tier_slot, &at, page, head_codebook, t, row);
-            continue;
+        double key[1024]; /* the largest head, sk_spec_check */
+        double *row = v ? v + (size_t)t * spec->dv : NULL;
+        if (k)
+            decode_key(spec, tier_slot, &at, page, head_codebook, t, k + (size_t)t * spec->d);
+        if (v && tier->value == SK_VAL_KEY) { /* the key's first Dv dimensions */
+            decode_key(spec, tier_slot, &at, page, head_codebook, t, key);
+            memcpy(row, key, spec->dv * sizeof *row);
         }
-        for (uint32_t c = 0; c < spec->dv; c++)
+        for (uint32_t c = 0; v && tier->value != SK_VAL_KEY && c < spec->dv; c++)
             row[c] = dense_value(spec, tier->value, &at, page, t, c);
     }
 }

@@ -1,5 +1,5 @@
-/* spec.c - the spec: what is compiled into a kernel, its checks, its text.
- * The tier grammar is in spec_tier.c.
+/* spec.c - the spec: what is compiled into a kernel, and its checks. Its text is in
+ * spec_text.c, the tier grammar in spec_tier.c.
  *
  * The text of a spec is a key of the database, so a spec has one form: both
  * ways in (public params, text) normalise. Fields that a kernel does not read
@@ -27,6 +27,8 @@ static const char *const dtype_names[] = {
     [SPHKV_F32] = "f32", [SPHKV_F16] = "f16", [SPHKV_BF16] = "bf16"};
 static const char *const accuracy_names[] = {
     [SPHKV_TIGHT] = "tight", [SPHKV_EXACT] = "exact", [SPHKV_FAST] = "fast"};
+
+static const char *const book_names[] = {"mean", "permutation"}; /* by bit of sk_spec.book */
 
 static const char *name_get(const char *const *names, size_t count, uint32_t i)
 {
@@ -80,6 +82,16 @@ bool sk_accuracy_parse(const char *name, uint32_t *accuracy)
 double sk_dtype_rounding(uint32_t dtype)
 {
     return dtype == SPHKV_F16 ? 0x1p-11 : dtype == SPHKV_BF16 ? 0x1p-8 : 0;
+}
+
+const char *sk_book_name(uint32_t bit) { return name_get(book_names, SK_COUNT(book_names), bit); }
+bool sk_book_parse(const char *name, uint32_t *flag)
+{
+    uint32_t bit;
+    bool known = name_find(book_names, SK_COUNT(book_names), name, &bit);
+    if (known)
+        *flag = 1u << bit;
+    return known;
 }
 
 double sk_accuracy_bound(uint32_t accuracy)
@@ -165,6 +177,22 @@ static sk_status check_mix(const sk_spec *spec, sk_err *err)
     return SPHKV_OK;
 }
 
+/* A permutation moves dimensions of a key among all that are coded; one that it
+ * moved into a dense segment would be lost. */
+static sk_status check_book(const sk_spec *spec, sk_err *err)
+{
+    if (spec->book >> SK_COUNT(book_names))
+        return sk_fail(err, SPHKV_EINVAL, "book flags %#x: there are mean (1) and permutation (2)",
+                       spec->book);
+    for (uint32_t i = 0; i < spec->ntiers && spec->book & SPHKV_BOOK_PERMUTATION; i++) {
+        const sk_tier *tier = &spec->tier[i];
+        for (uint32_t s = 0; s < tier->nseg && !sk_tier_is_dense(tier); s++)
+            if (tier->seg[s].kind != SK_KEY_CODED)
+                return tier_fail(tier, "a permutation asks for keys that are coded whole", err);
+    }
+    return SPHKV_OK;
+}
+
 static bool dim_ok(uint32_t d) { return d >= 8 && d <= 1024 && d % 8 == 0; }
 
 sk_status sk_spec_check(const sk_spec *spec, sk_err *err)
@@ -192,7 +220,8 @@ sk_status sk_spec_check(const sk_spec *spec, sk_err *err)
                        spec->q_dtype, spec->out_dtype, spec->in_dtype);
     if (!sk_accuracy_name(spec->accuracy))
         return sk_fail(err, SPHKV_EINVAL, "accuracy class %u is unknown", spec->accuracy);
-    return check_mix(spec, err);
+    sk_status st = check_mix(spec, err);
+    return st == SPHKV_OK ? check_book(spec, err) : st;
 }
 
 /* The one form of a spec: see the head of this file. */
@@ -214,8 +243,12 @@ static void spec_normalise(sk_spec *spec)
         spec->out_dtype = SPHKV_F32;
     if (!(reads & SPHKV_READS_IN))
         spec->in_dtype = SPHKV_F32;
+    if (!(reads & SPHKV_READS_BOOK))
+        spec->book = 0;
+    bool coded = false;
     for (uint32_t i = 0; i < spec->ntiers; i++) {
         sk_tier *tier = &spec->tier[i];
+        coded |= !sk_tier_is_dense(tier);
         if (tier->nseg == 1 && tier->seg[0].dims == spec->d)
             tier->seg[0].dims = 0;
         for (uint32_t s = 0; s < tier->nseg; s++) {
@@ -223,6 +256,17 @@ static void spec_normalise(sk_spec *spec)
             sk_segment_normalise(&tier->seg[s], dims);
         }
     }
+    if (!coded)
+        spec->book = 0;
+}
+
+sk_status sk_spec_finish(sk_spec *spec, sk_err *err)
+{
+    sk_status st = sk_spec_check(spec, err);
+    if (st != SPHKV_OK)
+        return st;
+    spec_normalise(spec);
+    return sk_spec_check(spec, err); /* two spellings of one tier */
 }
 
 /* ---- from the public struct --------------------------------------------- */
@@ -267,6 +311,7 @@ sk_status sk_spec_from_params(const sphkv_spec_params *params, sk_spec *out, sk_
     spec.out_dtype = p.out_dtype;
     spec.in_dtype = p.in_dtype;
     spec.accuracy = p.accuracy;
+    spec.book = p.book;
     const char *mix = p.tiers;
     if (!mix)
         mix = p.kernel < SK_COUNT(kernels) && kernels[p.kernel].mix == SPHKV_MIX_DENSE
@@ -274,130 +319,8 @@ sk_status sk_spec_from_params(const sphkv_spec_params *params, sk_spec *out, sk_
                   : DEFAULT_MIX;
     st = sk_mix_parse(mix, spec.tier, &spec.ntiers, err);
     if (st == SPHKV_OK)
-        st = sk_spec_check(&spec, err);
-    if (st != SPHKV_OK)
-        return st;
-    spec_normalise(&spec);
-    st = sk_spec_check(&spec, err); /* two spellings of one tier */
+        st = sk_spec_finish(&spec, err);
     if (st == SPHKV_OK)
         *out = spec;
     return st;
-}
-
-/* ---- text --------------------------------------------------------------- */
-
-void sk_spec_print(const sk_spec *spec, sk_text *out)
-{
-    const char *kernel = sk_kernel_name(spec->kernel);
-    const char *q = sk_dtype_name(spec->q_dtype), *o = sk_dtype_name(spec->out_dtype);
-    const char *in = sk_dtype_name(spec->in_dtype), *acc = sk_accuracy_name(spec->accuracy);
-    sk_text_printf(out, "%s d%u v%u h%u p%u l%u q%s o%s i%s %s ", kernel ? kernel : "?", spec->d,
-                   spec->dv, spec->heads_per_kv, spec->page, spec->layout, q ? q : "?", o ? o : "?",
-                   in ? in : "?", acc ? acc : "?");
-    sk_mix_print(spec->tier, spec->ntiers, out);
-}
-
-/* The field after `prefix`, strictly a number or a dtype. */
-static bool field_number(const char *field, char prefix, uint32_t *out)
-{
-    uint64_t v;
-    if (field[0] != prefix || !sk_parse_u64(field + 1, 0, 65535, &v))
-        return false;
-    *out = (uint32_t)v;
-    return true;
-}
-
-static bool field_dtype(const char *field, char prefix, uint32_t *out)
-{
-    return field[0] == prefix && sk_dtype_parse(field + 1, out);
-}
-
-/* Cuts a copy of the text into its fields, in place. */
-static bool split_fields(char *text, char *field[11])
-{
-    for (uint32_t i = 0; i < 11; i++) {
-        field[i] = text;
-        char *end = strchr(text, ' ');
-        if ((end == NULL) != (i == 10))
-            return false;
-        if (end) {
-            *end = '\0';
-            text = end + 1;
-        }
-    }
-    return true;
-}
-
-static sk_status parse_fields(char *field[11], sk_spec *spec, sk_err *err)
-{
-    uint32_t bad = 0;
-    if (!sk_kernel_parse(field[0], &spec->kernel))
-        bad = 0;
-    else if (!field_number(field[1], 'd', &spec->d))
-        bad = 1;
-    else if (!field_number(field[2], 'v', &spec->dv))
-        bad = 2;
-    else if (!field_number(field[3], 'h', &spec->heads_per_kv))
-        bad = 3;
-    else if (!field_number(field[4], 'p', &spec->page))
-        bad = 4;
-    else if (!field_number(field[5], 'l', &spec->layout))
-        bad = 5;
-    else if (!field_dtype(field[6], 'q', &spec->q_dtype))
-        bad = 6;
-    else if (!field_dtype(field[7], 'o', &spec->out_dtype))
-        bad = 7;
-    else if (!field_dtype(field[8], 'i', &spec->in_dtype))
-        bad = 8;
-    else if (!sk_accuracy_parse(field[9], &spec->accuracy))
-        bad = 9;
-    else
-        return sk_mix_parse(field[10], spec->tier, &spec->ntiers, err);
-    return sk_fail(err, SPHKV_EINVAL, "spec text: field %u, '%.60s', is wrong", bad + 1,
-                   field[bad]);
-}
-
-sk_status sk_spec_parse(const char *text, sk_spec *out, sk_err *err)
-{
-    char copy[512];
-    char *field[11];
-    sk_spec spec;
-    size_t len = text ? strlen(text) : 0;
-    memset(&spec, 0, sizeof spec);
-    if (len == 0 || len >= sizeof copy)
-        return sk_fail(err, SPHKV_EINVAL, "spec text: %zu characters", len);
-    memcpy(copy, text, len + 1);
-    if (!split_fields(copy, field))
-        return sk_fail(err, SPHKV_EINVAL,
-                       "spec text: 11 fields, as in 'attn_decode d128 v128 h4 p128 l1 qf32 of32 "
-                       "if32 tight good:vi8,kf16:vf16'");
-    sk_status st = parse_fields(field, &spec, err);
-    if (st == SPHKV_OK)
-        st = sk_spec_check(&spec, err);
-    if (st != SPHKV_OK)
-        return st;
-    spec_normalise(&spec);
-    st = sk_spec_check(&spec, err);
-    if (st == SPHKV_OK)
-        *out = spec;
-    return st;
-}
-
-void sk_spec_symbol(const sk_spec *spec, sk_text *out)
-{
-    const char *kernel = sk_kernel_name(spec->kernel);
-    size_t start = out->len;
-    sk_text_printf(out, "sk_%s_d%u", kernel ? kernel : "unknown", spec->d);
-    if (spec->dv != spec->d)
-        sk_text_printf(out, "_v%u", spec->dv);
-    sk_text_printf(out, "_h%u_p%u_", spec->heads_per_kv, spec->page);
-    sk_mix_print(spec->tier, spec->ntiers, out);
-    if (out->failed || !out->s)
-        return;
-    for (size_t i = start; i < out->len; i++) {
-        char c = out->s[i];
-        bool word = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-        if (!word)
-            out->s[i] = '_';
-    }
 }

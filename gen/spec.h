@@ -49,6 +49,7 @@ typedef struct sk_spec {
     uint32_t layout;        /* row of the layout table */
     uint32_t q_dtype, out_dtype, in_dtype; /* sphkv_dtype */
     uint32_t accuracy;      /* sphkv_accuracy */
+    uint32_t book;          /* SPHKV_BOOK_*; 0 where nothing is coded */
 } sk_spec;
 
 /* One tier, "good:vi8". Reasons for refusal name the offending part. */
@@ -70,7 +71,8 @@ sk_status sk_spec_check(const sk_spec *spec, sk_err *err);
 /* From the public struct (defaults filled in, checked). */
 sk_status sk_spec_from_params(const sphkv_spec_params *params, sk_spec *out, sk_err *err);
 /* Canonical one-line text, and its exact inverse. The text is the database
- * key: "attn_decode d128 v128 h4 p128 l1 qf32 of32 if32 tight good:vi8,kf16:vf16". */
+ * key: "attn_decode d128 v128 h4 p128 l1 qf32 of32 if32 tight good:vi8,kf16:vf16",
+ * behind it "mean" and "permutation" where the codebook set holds them. */
 void sk_spec_print(const sk_spec *spec, sk_text *out);
 sk_status sk_spec_parse(const char *text, sk_spec *out, sk_err *err);
 /* A C symbol that spells the spec: sk_attn_decode_d128_h4_p128_good_vi8;
@@ -92,6 +94,11 @@ const char *sk_accuracy_name(uint32_t accuracy); /* "tight" "exact" "fast" */
 bool sk_accuracy_parse(const char *name, uint32_t *accuracy);
 double sk_accuracy_bound(uint32_t accuracy); /* 1e-3, 1e-5, 5e-2 */
 double sk_dtype_rounding(uint32_t dtype); /* of a normal number, relative: 0, 2^-11, 2^-8 */
+
+/* "mean", "permutation": bit i of sk_spec.book, or NULL. */
+const char *sk_book_name(uint32_t bit);
+/* The bit of a name; false when there is none. */
+bool sk_book_parse(const char *name, uint32_t *flag);
 
 bool sk_segment_equal(const sk_segment *a, const sk_segment *b);
 bool sk_tier_equal(const sk_tier *a, const sk_tier *b);

@@ -11,6 +11,7 @@ static void coded_part_of(const sk_spec *spec, sk_spec *out)
 {
     memset(out, 0, sizeof *out);
     out->d = spec->d;
+    out->book = spec->book;
     for (uint32_t t = 0; t < spec->ntiers; t++) {
         if (sk_tier_is_dense(&spec->tier[t]))
             continue;
@@ -82,12 +83,26 @@ const uint8_t *sk_codebook_head(const sphkv_codebook *cb, uint32_t kv_head)
 
 const void *sphkv_codebook_data(const sphkv_codebook *cb, size_t *head_stride, size_t *bytes)
 {
-    bool give = cb && cb->packed && sk_codebook_is_plain(cb, NULL) == SPHKV_OK;
+    bool give = cb && cb->packed && sk_codebook_agrees(cb, NULL) == SPHKV_OK;
     if (head_stride)
         *head_stride = give ? cb->head_bytes : 0;
     if (bytes)
         *bytes = give ? (size_t)cb->head_bytes * cb->kv_heads : 0;
     return give ? cb->packed : NULL;
+}
+
+/* What a set holds against what a spec says of it. */
+static sk_status check_flags(uint32_t has, uint32_t says, sk_err *err)
+{
+    for (uint32_t bit = 0; sk_book_name(bit); bit++) {
+        if ((has ^ says) >> bit & 1)
+            return sk_fail(err, SPHKV_EINVAL,
+                           says >> bit & 1 ? "the spec asks for a %s, the codebook set has none"
+                                           : "the codebook set has a %s, which the spec (its "
+                                             "field book) does not ask for",
+                           sk_book_name(bit));
+    }
+    return SPHKV_OK;
 }
 
 sk_status sk_codebook_fits(const sphkv_codebook *cb, const sk_spec *spec, uint32_t kv_heads,
@@ -105,6 +120,9 @@ sk_status sk_codebook_fits(const sphkv_codebook *cb, const sk_spec *spec, uint32
     if (cb->kv_heads != kv_heads)
         return sk_fail(err, SPHKV_EINVAL, "the codebook set is for %u KV heads, not %u",
                        cb->kv_heads, kv_heads);
+    sk_status st = check_flags(cb->spec.book, want.book, err);
+    if (st != SPHKV_OK)
+        return st;
     bool same = cb->spec.ntiers == want.ntiers;
     for (uint32_t t = 0; same && t < want.ntiers; t++)
         same = sk_tier_equal(&cb->spec.tier[t], &want.tier[t]);
@@ -119,26 +137,52 @@ sk_status sk_codebook_fits(const sphkv_codebook *cb, const sk_spec *spec, uint32
         sk_text_printf(&needs, "%s", t ? "," : "");
         sk_key_print(&want.tier[t], &needs);
     }
-    sk_status st = sk_fail(err, SPHKV_EINVAL, "the codebook set is for the coded keys %s, not %s",
+    st = sk_fail(err, SPHKV_EINVAL, "the codebook set is for the coded keys %s, not %s",
                            has.s ? has.s : "(none)", needs.s ? needs.s : "?");
     sk_text_free(&has);
     sk_text_free(&needs);
     return st;
 }
 
-sk_status sk_codebook_is_plain(const sphkv_codebook *cb, sk_err *err)
+sk_status sk_codebook_agrees(const sphkv_codebook *cb, sk_err *err)
 {
-    const char *what = NULL;
-    if (cb && cb->mean)
-        what = "mean";
-    else if (cb && cb->permutation)
-        what = "permutation of dimensions";
-    else if (cb && cb->transform)
-        what = "transform";
-    if (!what)
-        return SPHKV_OK;
-    return sk_fail(err, SPHKV_EUNSUPPORTED,
-                   "the codebook set has a %s, which no kernel applies yet", what);
+    uint32_t has = (cb->mean ? SPHKV_BOOK_MEAN : 0u) |
+                   (cb->permutation ? SPHKV_BOOK_PERMUTATION : 0u);
+    if (cb->transform)
+        return sk_fail(err, SPHKV_EUNSUPPORTED,
+                       "the codebook set has a transform, which no kernel applies yet");
+    return cb->spec.ntiers ? check_flags(has, cb->spec.book, err) : SPHKV_OK;
+}
+
+/* ---- mean and permutation --------------------------------------------------- */
+
+sk_status sk_codebook_frame_make(sphkv_codebook *cb, sk_err *err)
+{
+    uint32_t d = cb->spec.d, flags = cb->spec.book;
+    if (flags & SPHKV_BOOK_MEAN)
+        cb->mean = sk_calloc((size_t)cb->kv_heads * d, sizeof *cb->mean);
+    if (flags & SPHKV_BOOK_PERMUTATION)
+        cb->permutation = sk_malloc(d * sizeof *cb->permutation);
+    if (!cb->mean != !(flags & SPHKV_BOOK_MEAN) ||
+        !cb->permutation != !(flags & SPHKV_BOOK_PERMUTATION))
+        return sk_fail(err, SPHKV_ENOMEM, "out of memory for a codebook set");
+    for (uint32_t i = 0; i < d && cb->permutation; i++)
+        cb->permutation[i] = i / 2 + i % 2 * (d / 2);
+    return SPHKV_OK;
+}
+
+void sk_codebook_frame_pack(sphkv_codebook *cb)
+{
+    uint32_t d = cb->spec.d, flags = cb->spec.book;
+    for (uint32_t h = 0; h < cb->kv_heads && cb->packed; h++) {
+        uint8_t *head = cb->packed + (size_t)cb->head_bytes * h;
+        if (flags & SPHKV_BOOK_PERMUTATION)
+            memcpy(head + sk_codebook_permutation_off(&cb->spec), cb->permutation,
+                   d * sizeof *cb->permutation);
+        if (flags & SPHKV_BOOK_MEAN)
+            memcpy(head + sk_codebook_mean_off(&cb->spec), cb->mean + (size_t)h * d,
+                   d * sizeof *cb->mean);
+    }
 }
 
 /* ---- places --------------------------------------------------------------- */

@@ -6,7 +6,8 @@
  * same coded keys in the same order (sk_codebook_fits).
  *
  * `packed` is what kernels read: per KV head, at a stride of head_bytes, the
- * tables at the offsets of layout.h, f16, [group][dim in group][code].
+ * tables at the offsets of layout.h, f16, [group][dim in group][code], and the
+ * permutation and the mean where the spec has them.
  *
  * In a file the codebooks stand under the text of their key, [kv_heads][groups]
  * [codes][dims], so a file serves every mix whose coded keys it holds. The same
@@ -20,12 +21,12 @@
 
 struct sphkv_codebook {
     uint32_t kv_heads;
-    sk_spec spec;                            /* d, ntiers, tier only: the coded tiers, in order */
+    sk_spec spec;                            /* d, book, and the coded tiers in order, only */
     uint32_t head_bytes;                     /* stride between KV heads in packed */
     char key[SK_MAX_TIERS][SK_CODEBOOK_KEY]; /* text of each tier's key */
     uint8_t *packed; /* 64-byte aligned, inside block; NULL when nothing is coded */
     void *block;
-    /* What a set may ask for beyond its codewords; NULL = not asked for. */
+    /* What a set may hold beside its codewords; NULL = does not. */
     float *mean;           /* [kv_heads][d], taken off before coding */
     uint32_t *permutation; /* [d]: coded dimension i is dimension permutation[i] */
     float *transform;      /* [d][d] rows, orthogonal, applied after the permutation */
@@ -36,7 +37,8 @@ struct sphkv_codebook {
 sk_status sk_codebook_new(const sk_spec *spec, uint32_t kv_heads, sphkv_codebook **out,
                           sk_err *err);
 
-/* sphkv_codebook_load, which also gives back a set that is not plain. */
+/* sphkv_codebook_load, which also gives back a set that does not agree with its
+ * spec: for tools that look at files. */
 sk_status sk_codebook_load(const char *path, const sk_spec *spec, uint32_t kv_heads,
                            sphkv_codebook **out, sk_err *err);
 
@@ -48,15 +50,21 @@ const uint8_t *sk_codebook_head(const sphkv_codebook *cb, uint32_t kv_head);
 sk_status sk_codebook_fits(const sphkv_codebook *cb, const sk_spec *spec, uint32_t kv_heads,
                            sk_err *err);
 
-/* Whether codewords are all there is to it. Kernels do not apply a mean, a
- * permutation or a transform yet, so sphkv_codebook_load refuses such a set and
- * sphkv_codebook_data gives nothing of it. */
-sk_status sk_codebook_is_plain(const sphkv_codebook *cb, sk_err *err);
+/* Whether the set holds the mean and the permutation that its spec names, and
+ * nothing that no kernel applies (a transform). sphkv_codebook_load refuses any
+ * other, and sphkv_codebook_data gives nothing of it. */
+sk_status sk_codebook_agrees(const sphkv_codebook *cb, sk_err *err);
 
 /* ---- for what makes, loads and saves sets --------------------------------- */
 
 /* Fills spec and key with the coded tiers of a checked spec. */
 sk_status sk_codebook_take_spec(sphkv_codebook *cb, const sk_spec *spec, sk_err *err);
+
+/* The mean (zeros) and the permutation (pairs of RoPE side by side: 2i is dimension
+ * i, 2i+1 dimension i + D/2) that the spec asks for; not packed yet. */
+sk_status sk_codebook_frame_make(sphkv_codebook *cb, sk_err *err);
+/* Mean and permutation into packed, as far as the spec has them. */
+void sk_codebook_frame_pack(sphkv_codebook *cb);
 
 /* One coded segment of a set, resolved. */
 typedef struct sk_codebook_part {

@@ -70,17 +70,6 @@ sk_status sk_codebook_base(const sk_codebook_part *part, uint64_t seed, float *b
     return st;
 }
 
-static void shuffle(sk_rng *rng, uint32_t *order, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++)
-        order[i] = i;
-    for (uint32_t i = n; i > 1; i--) {
-        uint32_t j = sk_rng_below(rng, i), x = order[i - 1];
-        order[i - 1] = order[j];
-        order[j] = x;
-    }
-}
-
 void sk_codebook_vary(const sk_codebook_part *part, const float *base, uint64_t seed, float *words)
 {
     uint32_t order[256], dim[32], g = part->g;
@@ -88,8 +77,8 @@ void sk_codebook_vary(const sk_codebook_part *part, const float *base, uint64_t 
     sk_rng rng;
     sk_rng_seed(&rng, seed);
     double turn = 2 * PI * sk_rng_unit(&rng);
-    shuffle(&rng, order, part->codes);
-    shuffle(&rng, dim, g);
+    sk_rng_order(&rng, order, part->codes);
+    sk_rng_order(&rng, dim, g);
     for (uint32_t i = 0; i < g; i++)
         sign[i] = sk_rng_below(&rng, 2) ? 1.0f : -1.0f;
     float co = (float)cos(turn), si = (float)sin(turn);
@@ -135,9 +124,12 @@ sphkv_status sphkv_codebook_default(const sphkv_spec_params *params, uint32_t kv
         st = sk_codebook_new(&spec, kv_heads, &cb, err);
     if (st != SPHKV_OK)
         return st;
+    st = sk_codebook_frame_make(cb, err);
     float *scratch = sk_malloc(2 * SK_CODEBOOK_WORDS_MAX * sizeof *scratch);
     if (!scratch)
         st = SPHKV_ENOMEM;
+    if (st == SPHKV_OK)
+        sk_codebook_frame_pack(cb);
     for (uint32_t i = 0; st == SPHKV_OK && sk_codebook_part_get(cb, i, &part); i++)
         st = fill_part(cb, &part, seed, scratch, scratch + SK_CODEBOOK_WORDS_MAX);
     sk_free(scratch);

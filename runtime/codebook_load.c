@@ -179,7 +179,6 @@ static sk_status load_mean(const sk_tensor *t, sphkv_codebook *cb, sk_err *err)
 static sk_status load_permutation(const sk_tensor *t, sphkv_codebook *cb, sk_err *err)
 {
     uint64_t d = cb->spec.d;
-    bool seen[1024] = {false};
     sk_status st = check_form(t, SK_TENSOR_I32, 1, &d, err);
     if (st != SPHKV_OK)
         return st;
@@ -187,13 +186,9 @@ static sk_status load_permutation(const sk_tensor *t, sphkv_codebook *cb, sk_err
     if (!cb->permutation)
         return sk_fail(err, SPHKV_ENOMEM, "out of memory");
     memcpy(cb->permutation, t->data, t->bytes);
-    for (uint32_t i = 0; i < d; i++) {
-        uint32_t to = cb->permutation[i];
-        if (to >= d || seen[to])
-            return sk_fail(err, SPHKV_EINVAL, "permutation: element %u is out of range or twice",
-                           i);
-        seen[to] = true;
-    }
+    uint32_t flaw = sk_permutation_flaw(cb->permutation, cb->spec.d);
+    if (flaw < d)
+        return sk_fail(err, SPHKV_EINVAL, "permutation: element %u is out of range or twice", flaw);
     return SPHKV_OK;
 }
 
@@ -263,6 +258,8 @@ static sk_status load_all(const sk_safetensors *f, sphkv_codebook *cb, sk_err *e
         st = load_tensor(&f->tensor[i], cb, err);
     for (uint32_t i = 0; st == SPHKV_OK && sk_codebook_part_get(cb, i, &part); i++)
         st = load_part(f, cb, &part, err);
+    if (st == SPHKV_OK && sk_codebook_agrees(cb, NULL) == SPHKV_OK)
+        sk_codebook_frame_pack(cb);
     return st;
 }
 
@@ -304,7 +301,7 @@ sphkv_status sphkv_codebook_load(const char *path, const sphkv_spec_params *para
         st = sk_codebook_load(path, &spec, kv_heads, &cb, err);
     if (st != SPHKV_OK)
         return st;
-    st = sk_codebook_is_plain(cb, &why);
+    st = sk_codebook_agrees(cb, &why);
     if (st == SPHKV_OK) {
         *out = cb;
         return SPHKV_OK;

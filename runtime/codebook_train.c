@@ -1,6 +1,7 @@
 /* codebook_train.c - codebooks from keys: k-means per KV head, tier and group.
  *
- * What is clustered is what will be coded: k_j / ||span||. Codewords are unit
+ * What is clustered is what will be coded: k_j / ||span||, of keys without their
+ * mean and with their dimensions permuted where the spec says so. Codewords are unit
  * vectors where span = group. Keys are taken as the tiers code them, so a mix
  * that codes some tiers before RoPE and some after has no one kind of keys and
  * is refused. More than TRAIN_ROWS rows are thinned out evenly: beyond that the
@@ -58,14 +59,42 @@ static sk_status check_rope(const sphkv_codebook *cb, sk_err *err)
     return SPHKV_OK;
 }
 
+/* Dimension `dim` of a key as it will be coded; kernels take the mean off in f32,
+ * which rounds less than codewords do. */
+static double coded(const trainer *t, uint32_t head, const float *row, uint32_t dim)
+{
+    const sphkv_codebook *cb = t->cb;
+    uint32_t from = cb->permutation ? cb->permutation[dim] : dim;
+    double mean = cb->mean ? (double)cb->mean[(size_t)head * cb->spec.d + from] : 0;
+    return (double)row[from] - mean;
+}
+
+/* The mean of all rows, per KV head. */
+static sk_status take_mean(trainer *t, sk_err *err)
+{
+    size_t n = (size_t)t->cb->kv_heads * t->cb->spec.d;
+    double *sum = sk_calloc(n, sizeof *sum);
+    if (!sum)
+        return sk_fail(err, SPHKV_ENOMEM, "out of memory training codebooks");
+    for (size_t row = 0; row < t->rows; row++)
+        for (size_t i = 0; i < n; i++)
+            sum[i] += (double)t->keys[row * n + i];
+    for (size_t i = 0; i < n; i++)
+        t->cb->mean[i] = (float)(sum[i] / (double)t->rows);
+    sk_free(sum);
+    return SPHKV_OK;
+}
+
 /* Lengths of the span at `dim` of all rows. */
 static void measure_spans(trainer *t, uint32_t head, uint32_t dim, uint32_t dims)
 {
     for (size_t i = 0; i < t->used; i++) {
-        const float *x = key_row(t, head, i) + dim;
+        const float *row = key_row(t, head, i);
         double square = 0;
-        for (uint32_t k = 0; k < dims; k++)
-            square += (double)x[k] * (double)x[k];
+        for (uint32_t k = 0; k < dims; k++) {
+            double x = coded(t, head, row, dim + k);
+            square += x * x;
+        }
         t->inverse[i] = square > 0 ? 1 / sqrt(square) : 0;
     }
 }
@@ -75,11 +104,11 @@ static size_t gather(trainer *t, uint32_t head, uint32_t dim, uint32_t g)
 {
     size_t n = 0;
     for (size_t i = 0; i < t->used; i++) {
-        const float *x = key_row(t, head, i) + dim;
+        const float *row = key_row(t, head, i);
         if (t->inverse[i] <= 0)
             continue;
         for (uint32_t k = 0; k < g; k++)
-            t->points[n * g + k] = (float)((double)x[k] * t->inverse[i]);
+            t->points[n * g + k] = (float)(coded(t, head, row, dim + k) * t->inverse[i]);
         n++;
     }
     return n;
@@ -144,11 +173,15 @@ sphkv_status sphkv_codebook_train(const sphkv_spec_params *params, uint32_t kv_h
         st = check_rope(cb, err);
     if (st == SPHKV_OK)
         st = check_keys(keys, rows, kv_heads, spec.d, err);
+    if (st == SPHKV_OK)
+        st = sk_codebook_frame_make(cb, err);
     if (st == SPHKV_OK) {
         trainer t = {.cb = cb, .keys = keys, .rows = rows, .seed = seed};
         t.used = rows < TRAIN_ROWS ? rows : TRAIN_ROWS;
-        st = train_all(&t);
-        if (st != SPHKV_OK)
+        if (cb->mean)
+            st = take_mean(&t, err);
+        sk_codebook_frame_pack(cb);
+        if (st == SPHKV_OK && (st = train_all(&t)) != SPHKV_OK)
             sk_fail(err, st, "out of memory training codebooks");
     }
     if (st == SPHKV_OK)

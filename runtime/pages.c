@@ -63,6 +63,16 @@ sphkv_status sphkv_page_read(const sphkv_spec_params *spec, uint32_t tier_slot, 
     if (needs_codebook(&s.tier[tier_slot], k != NULL) && !head_codebook)
         return sk_fail(err, SPHKV_EINVAL, "tier slot %u is coded: it needs its codebook",
                        tier_slot);
+    if (head_codebook && s.book & SPHKV_BOOK_PERMUTATION) {
+        uint32_t order[1024]; /* the largest head, sk_spec_check */
+        memcpy(order, (const uint8_t *)head_codebook + sk_codebook_permutation_off(&s),
+               s.d * sizeof *order);
+        uint32_t flaw = sk_permutation_flaw(order, s.d);
+        if (flaw < s.d)
+            return sk_fail(err, SPHKV_EINVAL,
+                           "head_codebook: element %u of its permutation is out of range or twice",
+                           flaw);
+    }
     sk_page_decode_ref(&s, tier_slot, page, tokens, head_codebook, k, v);
     return SPHKV_OK;
 }

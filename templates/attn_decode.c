@@ -200,13 +200,17 @@ static void dec_params(sk_dec *c, bool writes_tables)
     c->q_stride = sk_ir_param_u32(b, "q_head_bytes");
 }
 
-/* Constants and scratch common to decode and tables. Names serve the print. */
-static void dec_scratch(sk_dec *c, bool rows)
+/* Constants and scratch common to decode and tables. Names serve the print. tables:
+ * this entry makes tables; rows: some of them as rows. */
+static void dec_scratch(sk_dec *c, bool tables, bool rows)
 {
     sk_builder *b = c->b;
+    const uint32_t book = c->spec->book;
     c->zero = sk_ir_u32(b, 0);
     c->lane = sk_ir_lane(b);
-    c->qs = sk_ir_name(b, sk_ir_shared(b, c->h * c->d * 4), "qs");
+    c->qc = c->qs = sk_ir_name(b, sk_ir_shared(b, c->h * c->d * 4), "qs");
+    if (tables && book & SPHKV_BOOK_PERMUTATION)
+        c->qc = sk_ir_name(b, sk_ir_shared(b, c->h * c->d * 4), "qc");
     if (rows) c->qt = sk_ir_name(b, sk_ir_shared(b, c->hr * c->d * 4), "qt");
 }
 
@@ -219,7 +223,7 @@ static sk_status build_tables(const sk_spec *spec, const sk_schedule *sched, con
     dec_init(c, b, spec, sched);
     dec_params(c, true);
     const bool rows = uses_rows(spec, sched);
-    dec_scratch(c, rows);
+    dec_scratch(c, true, rows);
     sk_part_query(c, rows);
     for (uint32_t i = 0; i < spec->ntiers; i++) {
         if (sk_dec_form(spec, sched, i) == SK_FORM_DENSE) continue;
@@ -318,9 +322,10 @@ static sk_status build_decode(const sk_spec *spec, const sk_schedule *sched, con
     tables.ml = sk_ir_param_ptr(b, "page_ml", true);
     const bool fused = sched->v[SK_T_lut_build] == SK_LUT_FUSED;
     const bool rows = fused && uses_rows(spec, sched);
-    dec_scratch(c, rows);
+    dec_scratch(c, fused, rows);
     const bool query16 = uses_query16(spec, sched);
     if (query16) c->q16 = sk_ir_name(b, sk_ir_shared(b, sk_query16_bytes(c)), "q16");
+    if (spec->book & SPHKV_BOOK_MEAN) c->qm = sk_ir_name(b, sk_ir_shared(b, c->hr * 4), "qm");
     const uint32_t lut = fused ? sk_dec_lut_total(spec, sched) : 0;
     if (lut > 0) c->lut = sk_ir_name(b, sk_ir_shared(b, lut), "lut");
     c->off = sk_ir_name(b, sk_ir_shared(b, 8 * c->w * 4), "off");
@@ -330,6 +335,7 @@ static sk_status build_decode(const sk_spec *spec, const sk_schedule *sched, con
     c->stat = sk_ir_name(b, sk_ir_shared(b, c->h * 20), "stat");
     sk_part_query(c, rows);
     if (query16) sk_part_query16(c);
+    if (spec->book & SPHKV_BOOK_MEAN) sk_part_mean(c);
     decode_clear(c);
     decode_tiers(c, &tables);
     sk_part_finish(c, &to);

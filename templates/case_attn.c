@@ -56,8 +56,10 @@ static sk_status fill_pool(attn_fill *f, uint32_t tier, sk_err *err)
     f->pool[tier] = sk_malloc(f->pool_pages * page_bytes(f, tier));
     if (!f->pool[tier]) return sk_fail(err, SPHKV_ENOMEM, "no memory for a pool of pages");
     for (uint32_t i = 0; i < f->pool_pages; i++) {
+        const uint8_t *book = head_book(f, i % f->s->kv_heads);
         sk_case_rows_fill(spec, f->c->p.input, &f->rng, spec->page, NULL, 0, f->k, f->v);
-        sk_encode_page_ref(spec, tier, f->k, f->v, spec->page, head_book(f, i % f->s->kv_heads),
+        sk_case_mean_add(spec, book, spec->page, f->k);
+        sk_encode_page_ref(spec, tier, f->k, f->v, spec->page, book,
                            f->pool[tier] + i * page_bytes(f, tier));
     }
     return SPHKV_OK;
@@ -109,6 +111,7 @@ static sk_status fill_sub_page(attn_fill *f, const sk_case_page *page, uint32_t 
         peak = f->peak + ((size_t)page_seq(f, page) * f->s->kv_heads + kv_head) * spec->d;
     uint32_t row = page->count ? sk_rng_below(&f->rng, page->count) : 0;
     sk_case_rows_fill(spec, f->c->p.input, &f->rng, page->filled, peak, row, f->k, f->v);
+    sk_case_mean_add(spec, head_book(f, kv_head), page->filled, f->k);
     sk_encode_page_ref(spec, page->tier, f->k, f->v, page->filled, head_book(f, kv_head), to);
     if (f->c->p.input == SK_IN_EDGE) poison_slots(f, page, to);
     return SPHKV_OK;

@@ -28,6 +28,8 @@ static void fill_sources(sk_case *c, sk_rng *rng, double *k, double *v)
     uint32_t n = c->p.shape.batch;
     size_t bytes = (size_t)s->at[1].units * SPHKV_UNIT_BYTES;
     sphkv_encode_item *items = (sphkv_encode_item *)(void *)b[SK_BUF_LIST].data;
+    for (uint32_t h = 0; h < s->kv_heads && b[SK_BUF_BOOK].base; h++)
+        sk_case_book_fill(spec, rng, b[SK_BUF_BOOK].data + (size_t)h * s->book_stride);
     for (uint32_t i = 0; i < n; i++) {
         const sk_case_page *page = &s->page[i];
         uint8_t *to = b[SK_BUF_ARENA].data + (size_t)page->unit * SPHKV_UNIT_BYTES;
@@ -40,6 +42,9 @@ static void fill_sources(sk_case *c, sk_rng *rng, double *k, double *v)
             memcpy(to, b[SK_BUF_ARENA].data + (size_t)like->unit * SPHKV_UNIT_BYTES, bytes);
         } else {
             sk_case_rows_fill(spec, c->p.input, rng, page->filled, NULL, 0, k, v);
+            if (s->book_stride)
+                sk_case_mean_add(spec, b[SK_BUF_BOOK].data + (size_t)items[i].kv_head * s->book_stride,
+                                 page->filled, k);
             sk_encode_page_ref(spec, 1, k, v, page->filled, NULL, to);
         }
         c->read_bytes += (size_t)s->at[1].bytes * page->count / spec->page;
@@ -48,8 +53,6 @@ static void fill_sources(sk_case *c, sk_rng *rng, double *k, double *v)
     for (uint32_t i = 0; i < n; i++)
         memset(dst + (size_t)s->page[n + i].unit * SPHKV_UNIT_BYTES, SK_CASE_POISON,
                (size_t)s->at[0].units * SPHKV_UNIT_BYTES);
-    for (uint32_t h = 0; h < s->kv_heads && b[SK_BUF_BOOK].base; h++)
-        sk_case_book_fill(spec, rng, b[SK_BUF_BOOK].data + (size_t)h * s->book_stride);
     c->read_bytes += b[SK_BUF_BOOK].bytes;
     c->write_bytes = (size_t)n * s->at[0].bytes;
 }

@@ -120,10 +120,12 @@ sk_status sk_case_place(sk_case_page *page, size_t pages, const sk_page_layout *
  * unit vector that row `peak_row` follows (SK_IN_PEAKY), or NULL. */
 void sk_case_rows_fill(const sk_spec *spec, uint32_t input, sk_rng *rng, uint32_t count,
                        const double *peak, uint32_t peak_row, double *k, double *v);
+/* Adds the mean of the head to keys, where its set has one. */
+void sk_case_mean_add(const sk_spec *spec, const uint8_t *book, uint32_t count, double *k);
 /* A query row before it is scaled; `peak` as above, of length 1. */
 void sk_case_query_fill(const sk_spec *spec, uint32_t input, sk_rng *rng, const double *peak,
                         double *q);
-/* A seeded packed codebook of one KV head. */
+/* A seeded packed codebook set of one KV head. */
 void sk_case_book_fill(const sk_spec *spec, sk_rng *rng, uint8_t *book);
 double sk_case_norm(const double *x, uint32_t n);
 /* Stores and reads numbers of an sphkv_dtype. */

@@ -96,6 +96,17 @@ void sk_case_rows_fill(const sk_spec *spec, uint32_t input, sk_rng *rng, uint32_
             k[(size_t)peak_row * spec->d + i] = 4 * sqrt((double)spec->d) * peak[i];
 }
 
+/* Keys of the set become keys around the mean of their head: what is left when it
+ * is taken off is the input set again. */
+void sk_case_mean_add(const sk_spec *spec, const uint8_t *book, uint32_t count, double *k)
+{
+    uint32_t mean = sk_codebook_mean_off(spec);
+    if (mean == SK_NO_FIELD) return;
+    for (uint32_t t = 0; t < count; t++)
+        for (uint32_t i = 0; i < spec->d; i++)
+            k[(size_t)t * spec->d + i] += sk_case_get(book + mean, SPHKV_F32, i);
+}
+
 void sk_case_query_fill(const sk_spec *spec, uint32_t input, sk_rng *rng, const double *peak,
                         double *q)
 {
@@ -110,7 +121,7 @@ void sk_case_query_fill(const sk_spec *spec, uint32_t input, sk_rng *rng, const 
 /* Unit codewords where the span is the group; else free ones that make a span
  * of about norm 1 together. In every other group the last codeword is a twin of
  * the first, so that it shows who breaks ties wrongly. */
-void sk_case_book_fill(const sk_spec *spec, sk_rng *rng, uint8_t *book)
+static void fill_tables(const sk_spec *spec, sk_rng *rng, uint8_t *book)
 {
     double word[32]; /* the largest group */
     for (uint32_t tier = 0; tier < spec->ntiers; tier++) {
@@ -136,6 +147,22 @@ void sk_case_book_fill(const sk_spec *spec, sk_rng *rng, uint8_t *book)
             }
         }
     }
+}
+
+/* Each head has a permutation of its own here, so that it shows who reads another's.
+ * Means are half as large as keys, and exact in every dense format: a key can be one. */
+void sk_case_book_fill(const sk_spec *spec, sk_rng *rng, uint8_t *book)
+{
+    const uint32_t permutation = sk_codebook_permutation_off(spec);
+    const uint32_t mean = sk_codebook_mean_off(spec);
+    uint32_t order[1024]; /* the largest head, sk_spec_check */
+    fill_tables(spec, rng, book);
+    if (permutation != SK_NO_FIELD) {
+        sk_rng_order(rng, order, spec->d);
+        memcpy(book + permutation, order, spec->d * sizeof *order);
+    }
+    for (uint32_t i = 0; i < spec->d && mean != SK_NO_FIELD; i++)
+        sk_case_put(book + mean, SPHKV_F32, i, ldexp(rint(8 * sk_rng_normal(rng)), -4));
 }
 
 void sk_case_put(void *base, uint32_t dtype, size_t index, double x)

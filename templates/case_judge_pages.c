@@ -15,7 +15,7 @@ typedef struct encode_judge {
     const uint8_t *page;
     const uint8_t *book;   /* of its KV head */
     uint8_t *rest;         /* the page with all that was judged set to zero */
-    double *k, *v;         /* source rows */
+    double *k, *v;         /* source rows; k becomes what coded tiers hold */
     double *best, *word;   /* radii of a span; a decoded codeword */
     uint32_t item, count;
     double worst;          /* largest relative excess of a distance */
@@ -282,11 +282,27 @@ static void forget_exact(encode_judge *j, const uint8_t *model)
         j->rest[i] ^= model[i];
 }
 
+/* Coded segments of the source's keys with the mean off and dimensions permuted. */
+static void take_coded_keys(encode_judge *j)
+{
+    double key[1024]; /* the largest head, sk_spec_check */
+    for (uint32_t t = 0; t < j->count; t++) {
+        double *row = j->k + (size_t)t * j->spec->d;
+        memcpy(key, row, j->spec->d * sizeof *key);
+        for (uint32_t s = 0; s < j->at->nseg; s++)
+            if (j->spec->tier[0].seg[s].kind == SK_KEY_CODED)
+                sk_coded_key_ref(j->spec, j->book, key, j->at->seg[s].dim0, j->at->seg[s].dims,
+                                 row + j->at->seg[s].dim0);
+    }
+}
+
 static sk_status judge_page(encode_judge *j, const uint8_t *src, uint8_t *model, sk_err *err)
 {
     size_t bytes = (size_t)j->at->units * SPHKV_UNIT_BYTES;
     sk_page_decode_ref(j->spec, 1, src, j->count, NULL, j->k, j->v);
     memcpy(j->rest, j->page, bytes);
+    sk_encode_page_ref(j->spec, 0, j->k, j->v, j->count, j->book, model);
+    take_coded_keys(j);
     sk_status st = SPHKV_OK;
     for (uint32_t s = 0; s < j->at->nseg && st == SPHKV_OK; s++)
         if (j->at->seg[s].code_off != SK_NO_FIELD)
@@ -295,7 +311,6 @@ static sk_status judge_page(encode_judge *j, const uint8_t *src, uint8_t *model,
             st = judge_int_keys(j, s, err);
     if (st == SPHKV_OK) st = judge_values(j, err);
     if (st != SPHKV_OK) return st;
-    sk_encode_page_ref(j->spec, 0, j->k, j->v, j->count, j->book, model);
     forget_exact(j, model);
     for (size_t i = 0; i < bytes; i++)
         if (j->rest[i])

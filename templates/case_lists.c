@@ -106,11 +106,7 @@ sk_status sk_case_place(sk_case_page *page, size_t pages, const sk_page_layout *
     if (pages == 0) return SPHKV_OK;
     uint32_t *order = pages < UINT32_MAX ? sk_malloc(pages * sizeof *order) : NULL;
     if (!order) return sk_fail(err, SPHKV_ENOMEM, "no memory for the order of %zu pages", pages);
-    for (uint32_t i = 0; i < pages; i++) { /* inside out shuffle */
-        uint32_t j = sk_rng_below(rng, i + 1);
-        order[i] = order[j];
-        order[j] = i;
-    }
+    sk_rng_order(rng, order, (uint32_t)pages);
     for (uint32_t i = 0; i < pages && *units <= UINT32_MAX; i++) {
         sk_case_page *one = &page[order[i]];
         one->unit = (uint32_t)(*units - 1);

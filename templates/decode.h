@@ -1,6 +1,7 @@
 /* decode.h - the shared state of the parts that build the attention kernel:
  * where things lie in scratch, and the values every part needs. The parts are
  * IR-building functions, one file a part:
+ *   part_query.c    the query as dense and coded tiers want it
  *   part_tables.c   look-up tables of coded tiers (also the lut_build entry)
  *   part_logits.c   logits of one page into s[head][token]
  *   part_dense.c    the same for keys that are not coded; 16-bit queries
@@ -11,7 +12,9 @@
  *
  * Scratch of one block (f32 unless said otherwise), H = heads_per_kv:
  *   qs   [H][D]      q * scale * log2(e): all logits are in units of log2
- *   qt   [D][HR]     the same, transposed and padded (rows form)
+ *   qc   [H][D]      the same for coded tiers: permuted when the set says so, else qs
+ *   qt   [D][HR]     qc transposed and padded (rows form)
+ *   qm   [HR]        <q, mean> of the KV head in the same units, where there is one
  *   q16              16-bit queries: [H][D/2] pairs, then per head a unit and a
  *                    sum per block (part_dense.c)
  *   lut              tables of the tier at work; form by sk_lut_form
@@ -61,7 +64,7 @@ typedef struct sk_dec {
     uint32_t stat_m, stat_l, stat_alpha, stat_beta, stat_mass; /* byte offsets in stat */
     sk_val item, q, q_stride, arena, codebook, tables; /* parameters */
     sk_val scale;
-    sk_val qs, qt, q16, lut, off, rad, s, acc, stat;        /* scratch addresses */
+    sk_val qs, qc, qt, qm, q16, lut, off, rad, s, acc, stat; /* scratch addresses */
     sk_val zero, lane;         /* u32 0; lane index */
     sk_val ml_wanted, ml;      /* whether page statistics are; where this page's go */
 } sk_dec;
@@ -76,13 +79,17 @@ uint32_t sk_dec_lut_off(const sk_spec *spec, const sk_schedule *sched, uint32_t 
 uint32_t sk_dec_lut_total(const sk_spec *spec, const sk_schedule *sched);
 uint32_t sk_dec_row_run(uint32_t heads, uint32_t w);
 
-/* Fills qs (and qt when a tier uses rows) from q. */
+/* Fills qs and, where it is not qs, qc (and qt when a tier uses rows) from q. */
 void sk_part_query(sk_dec *c, bool rows);
 /* 16-bit queries from qs: q16, of sk_query16_bytes. */
 void sk_part_query16(sk_dec *c);
 uint32_t sk_query16_bytes(const sk_dec *c);
 /* Whether this tier's keys are multiplied by 16-bit queries. */
 bool sk_dec_query16(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
+/* Fills qm. */
+void sk_part_mean(sk_dec *c);
+/* The packed codebook set of the item's KV head. */
+sk_val sk_dec_book(sk_dec *c);
 /* Tables of a tier, to address `lut`. */
 void sk_part_tables(sk_dec *c, uint32_t tier_slot, sk_val lut);
 /* Logits of `count` tokens (rounded up to whole blocks) of one page. `next`:

@@ -35,7 +35,9 @@ static void load_codebook(sk_enc *c, uint32_t groups)
 
 /* ---- keys of a chunk ---------------------------------------------------- */
 
-/* Loads span p of T tokens into kn, zero beyond count; r[u] = norms. */
+/* Loads span p of T tokens into kn, as it is coded: with the mean off, in the order
+ * of the permutation; zero beyond count; r[u] = norms. A permutation that points
+ * beyond the head reads its last dimension. */
 static void load_span(sk_enc *c, const sk_seg_layout *lay, sk_val t0, sk_val span, sk_val *r)
 {
     sk_builder *b = c->b;
@@ -46,13 +48,22 @@ static void load_span(sk_enc *c, const sk_seg_layout *lay, sk_val t0, sk_val spa
     const sk_val first = sk_times(c, span, lay->span_dims);
     const sk_val i = sk_ir_for(b, c->zero, sk_u32(c, lay->span_dims), 1);
     const sk_val d = sk_op2(c, SK_OP_ADD, first, i);
+    const uint32_t mean = sk_codebook_mean_off(c->spec), order = sk_codebook_permutation_off(c->spec);
+    sk_val from = d;
+    if (order != SK_NO_FIELD) {
+        from = sk_ir_ldu(b, SK_LD_U32, c->book, sk_times(c, d, 4), order);
+        from = sk_opk(c, SK_OP_UMIN, from, c->spec->d - 1);
+    }
     for (uint32_t u = 0; u < nu; u++) {
         const sk_val t = sk_opk(c, SK_OP_ADD, t0, u * c->w);
         const sk_val group = sk_times(c, sk_opk(c, SK_OP_SHR, t, 4), c->spec->d);
-        const sk_val row = sk_times(c, sk_op2(c, SK_OP_ADD, group, d), 16 * es);
+        const sk_val row = sk_times(c, sk_op2(c, SK_OP_ADD, group, from), 16 * es);
         const sk_val col = sk_times(c, sk_opk(c, SK_OP_AND, t, 15), es);
         sk_val x = sk_ir_ldv(b, kind, c->src_page, sk_op2(c, SK_OP_ADD, row, col),
                              c->src.seg[0].key_off);
+        if (mean != SK_NO_FIELD)
+            x = sk_op2(c, SK_OP_FSUB, x,
+                       sk_ir_ldu(b, SK_LD_F32, c->book, sk_times(c, from, 4), mean));
         const sk_val used = sk_op2(c, SK_OP_ULT, sk_op2(c, SK_OP_ADD, t, c->lane), c->count);
         x = sk_pick(c, used, x, sk_ir_f32(b, 0.0f));
         sk_ir_stv(b, c->kn, sk_times(c, d, c->t * 4), u * c->w * 4, x);

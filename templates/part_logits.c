@@ -31,6 +31,21 @@ uint32_t sk_dec_token_block(const sk_spec *spec, const sk_schedule *sched, uint3
     return block;
 }
 
+/* What coded tiers end with: the sum of look-ups of head h times the radius of the
+ * whole head, r, or SK_NONE where radii are in the sum already; plus <q, mean>, in
+ * the same operation. */
+static void store_coded(sk_dec *c, uint32_t h, sk_val t0, uint32_t u, sk_val x, sk_val r)
+{
+    sk_builder *b = c->b;
+    if (c->spec->book & SPHKV_BOOK_MEAN) {
+        const sk_val mean = sk_ir_ldu(b, SK_LD_F32, c->qm, c->zero, h * 4);
+        x = r == SK_NONE ? sk_ir_2(b, SK_OP_FADD, x, mean) : sk_fma(c, x, r, mean);
+    } else if (r != SK_NONE) {
+        x = sk_ir_2(b, SK_OP_FMUL, x, r);
+    }
+    sk_store_logits(c, h, t0, u, x);
+}
+
 /* ---- rows in scratch ---------------------------------------------------- */
 
 /* Offsets of the runs of vector v: run r holds token r*n + v, so that radii
@@ -135,10 +150,8 @@ static void rows_chunk(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, 
         sk_val col[16];
         for (uint32_t v = 0; v < n; v++) col[v] = sk_ir_get(b, acc[v * nv + x]);
         transpose_runs(c, col, n);
-        for (uint32_t h = 0; h < n && x * n + h < c->h; h++) {
-            const sk_val y = r == SK_NONE ? col[h] : sk_ir_2(b, SK_OP_FMUL, col[h], r);
-            sk_store_logits(c, x * n + h, t0, 0, y);
-        }
+        for (uint32_t h = 0; h < n && x * n + h < c->h; h++)
+            store_coded(c, x * n + h, t0, 0, col[h], r);
     }
 }
 
@@ -195,11 +208,8 @@ static void perm_tile(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, s
     for (uint32_t u = 0; u < U; u++) {
         const sk_val one =
             lay->spans > 1 ? SK_NONE : sk_unpack_radii(c, seg, lay, page, c->zero, at[u]);
-        for (uint32_t h = 0; h < hn; h++) {
-            const sk_val x = sk_ir_get(b, acc[h][u]);
-            const sk_val y = one == SK_NONE ? x : sk_ir_2(b, SK_OP_FMUL, x, one);
-            sk_store_logits(c, h0 + h, t0, u, y);
-        }
+        for (uint32_t h = 0; h < hn; h++)
+            store_coded(c, h0 + h, t0, u, sk_ir_get(b, acc[h][u]), one);
     }
 }
 
@@ -259,8 +269,7 @@ static void logits_pair16(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *la
             const sk_val t = sk_add(c, t0, sk_k(c, k * 8));
             const sk_val r = sk_unpack_radii(c, seg, lay, page, c->zero, t);
             const sk_val x = sk_ir_1(b, SK_OP_I2F, sk_ir_get(b, sum[k]));
-            const sk_val y = sk_ir_2(b, SK_OP_FMUL, x, unit);
-            sk_store_logits(c, h, t0, k, sk_ir_2(b, SK_OP_FMUL, y, r));
+            store_coded(c, h, t0, k, sk_ir_2(b, SK_OP_FMUL, x, unit), r);
         }
     }
     sk_ir_end(b);

@@ -75,31 +75,6 @@ uint32_t sk_dec_lut_total(const sk_spec *spec, const sk_schedule *sched)
     return total;
 }
 
-static const sk_ld_kind q_kind[] = {SK_LD_F32, SK_LD_F16, SK_LD_BF16};
-
-/* Rows h >= H of qt are zeros: rows of the tables are padded to whole runs. */
-void sk_part_query(sk_dec *c, bool rows)
-{
-    sk_builder *b = c->b;
-    const sk_ld_kind kind = q_kind[c->spec->q_dtype];
-    sk_val q = sk_ir_ptr_add(b, c->q, sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_Q * 4), 1);
-    for (uint32_t h = 0; h < (rows ? c->hr : c->h); h++) {
-        const sk_val d0 = sk_ir_for(b, c->zero, sk_k(c, c->d), c->w);
-        sk_val x = sk_ir_f32(b, 0.0f);
-        if (h < c->h) {
-            x = sk_ir_ldv(b, kind, q, sk_mul(c, d0, sk_ld_bytes(kind)), 0);
-            x = sk_ir_2(b, SK_OP_FMUL, x, c->scale);
-            sk_ir_stv(b, c->qs, sk_mul(c, d0, 4), h * c->d * 4, x);
-        }
-        if (rows) {
-            const sk_val at = sk_mul(c, sk_add(c, d0, c->lane), c->hr * 4);
-            sk_ir_stg(b, c->qt, at, h * 4, x, SK_NONE);
-        }
-        sk_ir_end(b);
-        if (h + 1 < c->h) q = sk_ir_ptr_add(b, q, c->q_stride, 1);
-    }
-}
-
 /* One block of W codes of one group: the codewords' dimensions are spread over
  * the runs by shuffles, the heads come from qt as a row repeated in each run. */
 static void rows_block(sk_dec *c, const sk_segment *seg, sk_val cb, sk_val lut, sk_val j,
@@ -142,7 +117,7 @@ static void perm_tables(sk_dec *c, const sk_segment *seg, sk_val cb, sk_val lut)
                 const sk_val cw = sk_ir_ldv(b, SK_LD_F16, cb, cb0, (i * codes + x * c->w) * 2);
                 for (uint32_t h = 0; h < hn; h++) {
                     const sk_val q =
-                        sk_ir_ldu(b, SK_LD_F32, c->qs, q0, ((h0 + h) * c->d + i) * 4);
+                        sk_ir_ldu(b, SK_LD_F32, c->qc, q0, ((h0 + h) * c->d + i) * 4);
                     acc[h][x] = i == 0 ? sk_ir_2(b, SK_OP_FMUL, cw, q) : sk_fma(c, cw, q, acc[h][x]);
                 }
             }
@@ -219,10 +194,8 @@ void sk_part_tables(sk_dec *c, uint32_t tier_slot, sk_val lut)
 {
     sk_builder *b = c->b;
     const sk_segment *seg = sk_dec_seg(c->spec, tier_slot);
-    const uint32_t head_bytes = sk_codebook_head_bytes(c->spec);
-    const sk_val head = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_HEAD * 4);
-    sk_val cb = sk_ir_ptr_add(b, c->codebook, head, head_bytes);
-    cb = sk_ir_ptr_add(b, cb, sk_k(c, sk_codebook_tier_off(c->spec, tier_slot, 0)), 1);
+    const uint32_t off = sk_codebook_tier_off(c->spec, tier_slot, 0);
+    const sk_val cb = sk_ir_ptr_add(b, sk_dec_book(c), sk_k(c, off), 1);
     switch (sk_dec_form(c->spec, c->sched, tier_slot)) {
     case SK_FORM_DENSE: break;
     case SK_FORM_PERM: perm_tables(c, seg, cb, lut); break;

@@ -142,26 +142,30 @@ static void store_radii(const sk_spec *spec, const sk_segment *seg, const sk_seg
     }
 }
 
-/* k points at the segment's first dimension of token 0. */
+/* k: rows of the model's keys; books: the head's set, of which book is the table
+ * of this segment. */
 static void encode_span(const sk_spec *spec, const sk_segment *seg, const sk_seg_layout *at,
-                        uint32_t span, const double *k, uint32_t count, const uint8_t *book,
-                        uint8_t *page)
+                        uint32_t span, const double *k, uint32_t count, const uint8_t *books,
+                        const uint8_t *book, uint8_t *page)
 {
     span_sums s = {.kc = {0}};
     codewords w;
-    uint32_t dim = span * at->span_dims, per_span = at->span_dims / seg->g;
+    double x[1024]; /* the largest head, sk_spec_check */
+    uint32_t dim = at->dim0 + span * at->span_dims, per_span = at->span_dims / seg->g;
     for (uint32_t t = 0; t < count; t++) {
         double sum = 0;
+        sk_coded_key_ref(spec, books, k + (size_t)t * spec->d, dim, at->span_dims, x);
         for (uint32_t i = 0; i < at->span_dims; i++)
-            sum += k[(size_t)t * spec->d + dim + i] * k[(size_t)t * spec->d + dim + i];
+            sum += x[i] * x[i];
         s.r[t] = sqrt(sum);
     }
     for (uint32_t j = span * per_span; j < (span + 1) * per_span; j++) {
         read_codewords(seg, book, j, &w);
         for (uint32_t t = 0; t < count; t++) {
             double kc;
-            uint32_t code = choose_code(&w, k + (size_t)t * spec->d + j * seg->g, s.r[t],
-                                        per_span == 1, &kc);
+            sk_coded_key_ref(spec, books, k + (size_t)t * spec->d, at->dim0 + j * seg->g, seg->g,
+                             x);
+            uint32_t code = choose_code(&w, x, s.r[t], per_span == 1, &kc);
             s.kc[t] += kc;
             s.cc[t] += w.norm2[code];
             sk_bits_put(page + at->code_off, sk_layout_code_bit(spec, seg, j, t), seg->b, code);
@@ -277,15 +281,15 @@ void sk_encode_page_ref(const sk_spec *spec, uint32_t tier_slot, const double *k
     memset(page, 0, (size_t)at.units * SPHKV_UNIT_BYTES);
     for (uint32_t i = 0; i < at.nseg; i++) {
         const sk_segment *seg = &tier->seg[i];
-        const double *ks = k + at.seg[i].dim0;
         if (seg->kind != SK_KEY_CODED) {
             for (uint32_t t = 0; t < count; t++)
-                put_dense_key(spec, seg, &at.seg[i], ks + (size_t)t * spec->d, t, page);
+                put_dense_key(spec, seg, &at.seg[i], k + (size_t)t * spec->d + at.seg[i].dim0, t,
+                              page);
             continue;
         }
         const uint8_t *book = head_codebook + sk_codebook_tier_off(spec, tier_slot, i);
         for (uint32_t p = 0; p < at.seg[i].spans; p++)
-            encode_span(spec, seg, &at.seg[i], p, ks, count, book, page);
+            encode_span(spec, seg, &at.seg[i], p, k, count, head_codebook, book, page);
     }
     if (tier->value == SK_VAL_F8) put_f8_values(spec, &at, v, count, page);
     for (uint32_t c = 0; c < spec->dv; c++)

@@ -42,6 +42,7 @@ static sk_spec draw_spec(sk_rng *rng, bool small)
     }
     for (uint32_t t = 0; t < s.ntiers; t++)
         s.tier[t] = draw_tier(rng, &s, s.kernel != SPHKV_ATTN_DECODE && t + 1 == s.ntiers);
+    s.book = sk_random_book(rng, &s);
     return s;
 }
 

@@ -30,6 +30,7 @@ static bool draw_spec(sk_rng *rng, sk_spec *out)
     s.ntiers = s.kernel == SPHKV_KV_ENCODE ? 2 : 1 + sk_rng_below(rng, 3);
     for (uint32_t t = 0; t < s.ntiers; t++)
         s.tier[t] = sk_random_tier(rng, s.d, false);
+    s.book = sk_random_book(rng, &s);
     *out = s;
     return sk_spec_check(&s, NULL) == SPHKV_OK &&
            sk_kernel_get(s.kernel)->supported(&s, NULL) == SPHKV_OK;

@@ -103,6 +103,42 @@ static void test_code_span_all(void **state)
     sk_free(book);
 }
 
+/* What is coded is k[perm[i]] - mean[perm[i]]: the same page as a plain set gives for
+ * keys that are so already. A key that is the mean has no radius. */
+static void test_code_mean_and_permutation(void **state)
+{
+    (void)state;
+    static const char text[] = "attn_decode d8 v8 h1 p8 l0 qf32 of32 if32 tight g2b2r16sD:vf32";
+    static const uint32_t order[8] = {2, 7, 0, 1, 6, 3, 5, 4};
+    static const float mean[8] = {1, 2, 4, 8, 16, 32, 64, -128};
+    sk_spec plain = spec_of(text), spec = plain;
+    spec.book = SPHKV_BOOK_MEAN | SPHKV_BOOK_PERMUTATION;
+    uint8_t *book = axis_book(&spec, 0.5);
+    memcpy(book + sk_codebook_permutation_off(&spec), order, sizeof order);
+    memcpy(book + sk_codebook_mean_off(&spec), mean, sizeof mean);
+    const double coded[3][8] = {
+        {2, 0, 0, 2, -2, 0, 0, -2}, {0}, {3, 1, 3, -1, 3, 1, -3, 1}};
+    double k[3][8], v[3][8] = {{0}}, back[3][8];
+    for (uint32_t t = 0; t < 3; t++)
+        for (uint32_t i = 0; i < 8; i++)
+            k[t][order[i]] = coded[t][i] + (double)mean[order[i]];
+    sk_page_layout at;
+    uint8_t *want = page_alloc(&plain, 0, &at), *page = page_alloc(&spec, 0, &at);
+    sk_encode_page_ref(&plain, 0, &coded[0][0], &v[0][0], 3, book, want);
+    sk_encode_page_ref(&spec, 0, &k[0][0], &v[0][0], 3, book, page);
+    assert_memory_equal(page, want, (size_t)at.units * SPHKV_UNIT_BYTES);
+    assert_near(get_f16(page + at.seg[0].radius_off, 0), 4);
+    assert_near(get_f16(page + at.seg[0].radius_off, 1), 0);
+    sk_page_decode_ref(&spec, 0, page, 3, book, &back[0][0], NULL);
+    for (uint32_t i = 0; i < 8; i++) { /* codewords, and the mean, come back */
+        assert_near(back[0][i], k[0][i]);
+        assert_near(back[1][i], (double)mean[i]);
+    }
+    sk_free(want);
+    sk_free(page);
+    sk_free(book);
+}
+
 static void test_code_span_group(void **state)
 {
     (void)state;
@@ -324,6 +360,7 @@ static void test_attention_refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_code_mean_and_permutation),
         cmocka_unit_test(test_code_span_all),   cmocka_unit_test(test_code_span_group),
         cmocka_unit_test(test_values),          cmocka_unit_test(test_append),
         cmocka_unit_test(test_attention_lists), cmocka_unit_test(test_attention_shared),

@@ -253,12 +253,62 @@ static void test_segments(void **state)
     sk_free(f);
 }
 
+/* Keys come back as the model's: coded dimension i is dimension perm[i], and its mean
+ * is added; vk takes its values from there. */
+static void test_mean_and_permutation(void **state)
+{
+    (void)state;
+    fixture *f = sk_calloc(1, sizeof *f);
+    open_fixture(f, "g2b4r16sD:vk mean permutation", 8, 8, 0);
+    assert_int_equal(sk_codebook_permutation_off(&f->spec), 256); /* 8 * 16 halves */
+    assert_int_equal(sk_codebook_mean_off(&f->spec), 320);
+    assert_int_equal(sk_codebook_head_bytes(&f->spec), 384);
+    static const uint32_t order[8] = {2, 7, 0, 1, 6, 3, 5, 4};
+    static const float mean[8] = {1, 2, 4, 8, 16, 32, 64, -128};
+    memcpy(f->books + 256, order, sizeof order);
+    memcpy(f->books + 320, mean, sizeof mean);
+    ramp_books(f, 0, 8, 16);
+    put_f16(f->page + f->at.seg[0].radius_off, 1, 2);
+    f->page[f->at.seg[0].code_off] = 0x80; /* group 0, token 1 = 8 */
+    decode(f, 2);
+    for (uint32_t i = 0; i < 8; i++) {
+        double coded = 2 * (i + (i < 2 ? 0.5 : 0));
+        assert_true(f->k[8 + order[i]] == coded + (double)mean[order[i]]);
+        assert_true(f->v[8 + order[i]] == coded + (double)mean[order[i]]);
+        assert_true(f->k[i] == (double)mean[i]); /* radius 0 */
+    }
+    sk_free(f);
+}
+
+/* A dense segment beside a coded one, and a dense tier, have no mean. */
+static void test_mean_of_segments(void **state)
+{
+    (void)state;
+    fixture *f = sk_calloc(1, sizeof *f);
+    open_fixture(f, "8@g4b8r16s8+8@kf16:vf16,kf32:vf32 mean", 16, 16, 0);
+    float mean[16];
+    for (uint32_t i = 0; i < 16; i++)
+        mean[i] = (float)i - 20;
+    memcpy(f->books + sk_codebook_mean_off(&f->spec), mean, sizeof mean);
+    put_f16(f->page + f->at.seg[1].key_off, 5 * 16, 0.75); /* dimension 13, token 0 */
+    decode(f, 1);
+    for (uint32_t i = 0; i < 16; i++)
+        assert_true(f->k[i] == (i < 8 ? (double)mean[i] : i == 13 ? 0.75 : 0));
+    memset(f->page, 0, sizeof f->page);
+    sk_page_decode_ref(&f->spec, 1, f->page, 1, f->books, f->k, NULL);
+    for (uint32_t i = 0; i < 16; i++)
+        assert_true(f->k[i] == 0);
+    sk_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_coded_r8),   cmocka_unit_test(test_coded_r4_r16),
         cmocka_unit_test(test_dense_keys), cmocka_unit_test(test_dense_values),
         cmocka_unit_test(test_row_one),    cmocka_unit_test(test_segments),
+        cmocka_unit_test(test_mean_and_permutation),
+        cmocka_unit_test(test_mean_of_segments),
     };
     return cmocka_run_group_tests_name("spec_decode_ref", tests, NULL, NULL);
 }

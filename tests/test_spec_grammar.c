@@ -209,6 +209,10 @@ static void test_spec_text(void **state)
     spec.ntiers = 1;
     sk_spec_symbol(&spec, &symbol);
     assert_string_equal(symbol.s, "sk_attn_decode_d128_h4_p128_good_vi8");
+    sk_text_free(&symbol);
+    spec.book = SPHKV_BOOK_MEAN | SPHKV_BOOK_PERMUTATION;
+    sk_spec_symbol(&spec, &symbol);
+    assert_string_equal(symbol.s, "sk_attn_decode_d128_h4_p128_good_vi8_mean_permutation");
     sk_text_free(&text);
     sk_text_free(&symbol);
 
@@ -243,7 +247,14 @@ static void test_spec_text_refusals(void **state)
     } bad[] = {
         {"", "0 characters"},
         {"attn_decode", "11 fields"},
-        {"attn_decode d128 v128 h4 p128 l1 qf32 of32 if32 tight good:vi8 x", "11 fields"},
+        {"attn_decode d128 v128 h4 p128 l1 qf32 of32 if32 tight", "11 fields"},
+        {"attn_decode d128 v128 h4 p128 l1 qf32 of32 if32 tight good:vi8 x", "'x' behind the mix"},
+        {"attn_decode d128 v128 h4 p128 l1 qf32 of32 if32 tight good:vi8 ", "'' behind the mix"},
+        {"attn_decode d128 v128 h4 p128 l1 qf32 of32 if32 tight good:vi8 mean mean", "'mean'"},
+        {"attn_decode d128 v128 h4 p128 l1 qf32 of32 if32 tight good:vi8 permutation mean",
+         "in this order"},
+        {"attn_decode d128 v128 h4 p128 l1 qf32 of32 if32 tight 64@good+64@kf16:vi8 permutation",
+         "coded whole"},
         {"attn d128 v128 h4 p128 l1 qf32 of32 if32 tight good:vi8", "field 1"},
         {"attn_decode v128 v128 h4 p128 l1 qf32 of32 if32 tight good:vi8", "field 2"},
         {"attn_decode d v128 h4 p128 l1 qf32 of32 if32 tight good:vi8", "field 2"},
@@ -304,6 +315,13 @@ static void test_params(void **state)
     assert_params((sphkv_spec_params)WITH(128, .layout = 3), "layout row 2");
     assert_params((sphkv_spec_params)WITH(128, .q_dtype = 3), "dtypes 3");
     assert_params((sphkv_spec_params)WITH(128, .accuracy = 3), "accuracy class 3");
+    assert_params((sphkv_spec_params)WITH(128, .book = 3), NULL);
+    assert_params((sphkv_spec_params)WITH(128, .book = 4), "book flags 0x4");
+    assert_params((sphkv_spec_params)WITH(128, .book = 1, .tiers = "96@good+32@kf16:vi8"), NULL);
+    assert_params((sphkv_spec_params)WITH(128, .book = 2, .tiers = "96@good+32@kf16:vi8"),
+                  "coded whole");
+    assert_params((sphkv_spec_params)WITH(128, .book = 2, .tiers = "96@good+32@high:vi8,kf16:vf16"),
+                  NULL);
     assert_params((sphkv_spec_params)WITH(128, .tiers = "g3b4r8:vi8"),
                   "groups of 3 do not divide 128");
     assert_params((sphkv_spec_params)WITH(128, .tiers = "g4b4r8s48:vi8"),
@@ -342,6 +360,14 @@ static void test_params_normalised(void **state)
          "kv_encode d128 v128 h1 p128 l1 qf32 of32 if32 tight good:vi8,kf16:vf16"},
         {WITH(128, .in_dtype = 1, .layout = 1, .tiers = "128@g2b4r16s128:vi4"),
          "attn_decode d128 v128 h1 p128 l0 qf32 of32 if32 tight good:vi4"},
+        {WITH(128, .kernel = SPHKV_KV_APPEND, .book = 3),
+         "kv_append d128 v128 h1 p128 l1 qf32 of32 if32 tight kf16:vf16"},
+        {WITH(128, .tiers = "kf16:vf16", .book = 3),
+         "attn_decode d128 v128 h1 p128 l1 qf32 of32 if32 tight kf16:vf16"},
+        {WITH(128, .kernel = SPHKV_KV_ENCODE, .book = 1),
+         "kv_encode d128 v128 h1 p128 l1 qf32 of32 if32 tight good:vi8,kf16:vf16 mean"},
+        {WITH(128, .book = 3), "attn_decode d128 v128 h1 p128 l1 qf32 of32 if32 tight "
+                               "good:vi8,kf16:vf16 mean permutation"},
         {WITH(32, .tiers = "g32b3r8sD:vi4"),
          "attn_decode d32 v32 h1 p128 l1 qf32 of32 if32 tight low:vi4"},
     };

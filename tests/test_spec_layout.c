@@ -243,6 +243,16 @@ static void test_codebook_places(void **state)
                 uint32_t dims = seg->dims ? seg->dims : spec.d;
                 end = off + dims * (2u << seg->b);
             }
+        uint32_t field[] = {sk_codebook_permutation_off(&spec), sk_codebook_mean_off(&spec)};
+        uint32_t flag[] = {SPHKV_BOOK_PERMUTATION, SPHKV_BOOK_MEAN};
+        for (uint32_t f = 0; f < SK_COUNT(field); f++) {
+            assert_int_equal(field[f] == SK_NO_FIELD, !(spec.book & flag[f]));
+            if (field[f] == SK_NO_FIELD)
+                continue;
+            assert_int_equal(field[f] % 16, 0);
+            assert_true(field[f] >= end);
+            end = field[f] + spec.d * 4;
+        }
         assert_true(sk_codebook_head_bytes(&spec) >= end);
         assert_int_equal(sk_codebook_head_bytes(&spec) % 16, 0);
         assert_int_equal(sk_codebook_head_bytes(&spec) == 0, end == 0);

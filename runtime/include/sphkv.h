@@ -71,18 +71,20 @@ enum {
     SPHKV_READS_HEADS = 1, /* heads_per_kv */
     SPHKV_READS_Q = 2,     /* q_dtype */
     SPHKV_READS_OUT = 4,   /* out_dtype */
-    SPHKV_READS_IN = 8     /* in_dtype */
+    SPHKV_READS_IN = 8,    /* in_dtype */
+    SPHKV_READS_BOOK = 16  /* book: it reads codebooks */
 };
 
 /* Every kernel, a row each, in an order that never changes:
  * X(enumerator, name, its mix, what it reads). */
 #define SPHKV_KERNELS(X)                                                                   \
     /* lut_build + attention + merge, one pipeline */                                      \
-    X(ATTN_DECODE, attn_decode, ANY, SPHKV_READS_HEADS | SPHKV_READS_Q | SPHKV_READS_OUT)  \
+    X(ATTN_DECODE, attn_decode, ANY,                                                       \
+      SPHKV_READS_HEADS | SPHKV_READS_Q | SPHKV_READS_OUT | SPHKV_READS_BOOK)              \
     /* new rows into dense tail pages */                                                   \
     X(KV_APPEND, kv_append, DENSE, SPHKV_READS_IN)                                         \
     /* dense pages into pages of a coded tier */                                           \
-    X(KV_ENCODE, kv_encode, PAIR, 0)                                                       \
+    X(KV_ENCODE, kv_encode, PAIR, SPHKV_READS_BOOK)                                        \
     /* whole pages copied: defragment, offload, share */                                   \
     X(PAGE_GATHER, page_gather, ANY, 0)                                                    \
     /* attention over disjoint sets of tokens, ours or an engine's, joined */              \
@@ -128,7 +130,20 @@ typedef struct sphkv_spec_params {
     uint32_t q_dtype, out_dtype, in_dtype; /* sphkv_dtype: queries; output; rows of
                                               KV_APPEND */
     uint32_t accuracy;                     /* sphkv_accuracy */
+    uint32_t reserved;                     /* not read: was padding */
+    uint32_t book;                         /* SPHKV_BOOK_*: what the codebook set holds
+                                              beside its codewords */
+    uint32_t reserved1;
 } sphkv_spec_params;
+
+/* A codebook set may hold a mean per KV head and a permutation of dimensions, the
+ * same for all heads. Then coded tiers hold x[i] = k[perm[i]] - mean[perm[i]] instead
+ * of k, and logit(q, t) = scale * (<q[perm], x_hat(t)> + <q, mean>): dense tiers are
+ * not touched, and dense and coded tokens meet in one softmax. It is compiled in, so
+ * the spec says it; where nothing is coded, or a kernel reads no codebooks, it is
+ * ignored. A permutation asks for tiers that are coded whole or not at all. */
+#define SPHKV_BOOK_MEAN 1u
+#define SPHKV_BOOK_PERMUTATION 2u
 
 /* ---- pages (format version 1) ------------------------------------------ */
 
@@ -206,26 +221,31 @@ SPHKV_API sphkv_status sphkv_supported(const sphkv_context *ctx, const sphkv_spe
 typedef struct sphkv_codebook sphkv_codebook;
 
 /* Seeded data-free codebooks for the coded tiers of the mix: everything runs
- * with no training. Owned by the caller, freed with sphkv_codebook_free. */
+ * with no training. Owned by the caller, freed with sphkv_codebook_free. With the
+ * flags of the spec: a mean of zeros; the permutation that puts pairs of RoPE side by
+ * side, perm[2i] = i, perm[2i+1] = i + D/2, whatever the groups. */
 SPHKV_API sphkv_status sphkv_codebook_default(const sphkv_spec_params *spec, uint32_t kv_heads,
                                               uint64_t seed, sphkv_codebook **out,
                                               sphkv_error *err);
 /* k-means on keys [rows][kv_heads][head_dim] f32 (after RoPE), per KV head,
  * tier and group. Deterministic for a seed. Keys that are not finite are
- * refused; of more than 16384 rows, as many are taken evenly. */
+ * refused; of more than 16384 rows, as many are taken evenly. With the flags of the
+ * spec: the mean is that of all rows, per KV head, the permutation as in
+ * sphkv_codebook_default, and what is clustered is what will be coded. */
 SPHKV_API sphkv_status sphkv_codebook_train(const sphkv_spec_params *spec, uint32_t kv_heads,
                                             const float *keys, size_t rows, uint64_t seed,
                                             sphkv_codebook **out, sphkv_error *err);
-/* One safetensors file serves every mix whose coded keys it holds. A set with a
- * key mean, a permutation or a transform is refused: no kernel applies them yet. */
+/* One safetensors file serves every mix whose coded keys it holds. It must hold a
+ * mean and a permutation just where the spec says so (SPHKV_EINVAL); one with a
+ * transform is refused (SPHKV_EUNSUPPORTED): no kernel applies it yet. */
 SPHKV_API sphkv_status sphkv_codebook_load(const char *path, const sphkv_spec_params *spec,
                                            uint32_t kv_heads, sphkv_codebook **out,
                                            sphkv_error *err);
 SPHKV_API sphkv_status sphkv_codebook_save(const sphkv_codebook *cb, const char *path,
                                            sphkv_error *err);
 SPHKV_API void sphkv_codebook_free(sphkv_codebook *cb);
-/* The packed set that kernels read: f16, `head_stride` bytes per KV head, for
- * the tiers of the spec it was made for. Owned by the set; NULL, and 0 bytes, when
+/* The packed set that kernels read, `head_stride` bytes per KV head: f16 tables, and
+ * what the flags name, for the tiers of the spec it was made for. Owned by the set; NULL, and 0 bytes, when
  * nothing is coded. head_stride and bytes may be NULL. */
 SPHKV_API const void *sphkv_codebook_data(const sphkv_codebook *cb, size_t *head_stride,
                                           size_t *bytes);

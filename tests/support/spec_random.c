@@ -46,6 +46,16 @@ sk_tier sk_random_tier(sk_rng *rng, uint32_t d, bool key_values)
     return tier;
 }
 
+uint32_t sk_random_book(sk_rng *rng, const sk_spec *spec)
+{
+    bool coded = false;
+    for (uint32_t t = 0; t < spec->ntiers; t++)
+        coded |= !sk_tier_is_dense(&spec->tier[t]);
+    sk_spec with = *spec;
+    with.book = sk_rng_below(rng, 2) ? sk_rng_below(rng, 4) : 0;
+    return coded && sk_spec_check(&with, NULL) == SPHKV_OK ? with.book : 0;
+}
+
 sk_spec sk_random_spec(sk_rng *rng, bool small)
 {
     for (;;) {
@@ -64,6 +74,7 @@ sk_spec sk_random_spec(sk_rng *rng, bool small)
         spec.ntiers = 1 + sk_rng_below(rng, SK_MAX_TIERS);
         for (uint32_t t = 0; t < spec.ntiers; t++)
             spec.tier[t] = sk_random_tier(rng, spec.d, spec.dv <= spec.d);
+        spec.book = sk_random_book(rng, &spec);
         if (sk_spec_check(&spec, NULL) == SPHKV_OK)
             return spec;
     }
