@@ -74,6 +74,8 @@ sk_status sk_spec_from_params(const sphkv_spec_params *params, sk_spec *out, sk_
  * key: "attn_decode d128 v128 h4 p128 l1 qf32 of32 if32 tight good:vi8,kf16:vf16",
  * behind it "mean" and "permutation" where the codebook set holds them. */
 void sk_spec_print(const sk_spec *spec, sk_text *out);
+/* The end of that text: what people tell specs of a model apart by. */
+void sk_spec_mix_print(const sk_spec *spec, sk_text *out);
 sk_status sk_spec_parse(const char *text, sk_spec *out, sk_err *err);
 /* A C symbol that spells the spec: sk_attn_decode_d128_h4_p128_good_vi8;
  * characters outside [a-z0-9_] become _. Not unique across layouts. */

@@ -15,6 +15,12 @@ static void print_book(const sk_spec *spec, char before, sk_text *out)
             sk_text_printf(out, "%c%s", before, sk_book_name(i));
 }
 
+void sk_spec_mix_print(const sk_spec *spec, sk_text *out)
+{
+    sk_mix_print(spec->tier, spec->ntiers, out);
+    print_book(spec, ' ', out);
+}
+
 void sk_spec_print(const sk_spec *spec, sk_text *out)
 {
     const char *kernel = sk_kernel_name(spec->kernel);
@@ -23,8 +29,7 @@ void sk_spec_print(const sk_spec *spec, sk_text *out)
     sk_text_printf(out, "%s d%u v%u h%u p%u l%u q%s o%s i%s %s ", kernel ? kernel : "?", spec->d,
                    spec->dv, spec->heads_per_kv, spec->page, spec->layout, q ? q : "?", o ? o : "?",
                    in ? in : "?", acc ? acc : "?");
-    sk_mix_print(spec->tier, spec->ntiers, out);
-    print_book(spec, ' ', out);
+    sk_spec_mix_print(spec, out);
 }
 
 /* The field after `prefix`, strictly a number or a dtype. */

@@ -62,6 +62,8 @@ run $small --context 10 --steps 1 --threads 1
         --tiers high:vf16,good:vi8,kf16:vf16 --accuracy exact
     expect 0 'check: 5 steps.*ok' --head-dim 128 --heads 4 --kv-heads 4 --context 129 --steps 10 \
         --check 2 --page 64 --tiers lean:vi8,kf32:vf32
+    expect 0 'check: 9 steps.*ok' $small --context 200 --steps 9 --threads 2 --page 64 \
+        --tiers high:vf16,good:vi8,kf16:vf16 --book permutation,mean
     expect 0 'check: 2 steps.*ok' $small --context 0 --steps 2 # from nothing
     expect 0 'check: 2 steps.*ok' --model qwen3-8b --layers 1 --context 130 --steps 2
 
@@ -86,6 +88,7 @@ refuse 2 'known are' --model gpt-17
 refuse 2 'cannot share' --heads 6 --kv-heads 4
 refuse 2 'is no option' surprise
 refuse 2 'tight, exact, fast' --accuracy perfect
+refuse 2 'there are mean and permutation' --book mean,median
 refuse 2 'go with --weights' --text "$work/out"
 refuse 2 'more than 4 tiers' --tiers a,b,c,d,e
 refuse 2 'tier' --tiers ,

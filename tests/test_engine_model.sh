@@ -31,6 +31,11 @@ run() {
     "$loop" "$@" >"$work/out" 2>"$work/err" || code=$?
 }
 
+# "nats_per_byte" of mix $1 (1 = the first) in the JSON output.
+nats() {
+    sed -n 's/.*"nats_per_byte":[[:space:]]*\([-+.0-9e]*\),*$/\1/p' "$work/out" | sed -n "${1}p"
+}
+
 # "difference" of mix $1 (1 = the first) in the JSON output.
 difference() {
     sed -n 's/.*"difference":[[:space:]]*\([-+.0-9e]*\),*$/\1/p' "$work/out" | sed -n "${1}p"
@@ -68,6 +73,14 @@ within 1 -0.001 0.001
 within 2 -0.1 0.2
 within 3 0.0001 1
 within 4 "$(difference 3)" 5 # the coarsest costs most
+nats 4 >"$work/plain"
+
+# With the mean taken off the same tier costs less.
+run --weights "$data" --text "$text" --windows 2 --window 160 --page 32 --json --threads 2 \
+    --train-windows 8 --tiers low:vi8,kf16:vf16 --book mean
+[ "$code" -eq 0 ] || fail "exit $code"
+nats 1 | cat - "$work/plain" | awk '{ n[NR] = $1 } END { exit !(NR == 2 && n[1] < n[2]) }' ||
+    fail "$(nats 1) is not less than $(cat "$work/plain")"
 
 # Codebooks that were saved are the ones that were trained.
 run --weights "$data" --text "$text" --windows 1 --window 64 --page 16 --train-windows 4 --json \
@@ -77,6 +90,12 @@ grep nats_per_byte "$work/out" >"$work/trained"
 run --weights "$data" --text "$text" --windows 1 --window 64 --page 16 --codebooks "$work/books" \
     --json --tiers good:vi8,kf16:vf16
 grep nats_per_byte "$work/out" | cmp -s - "$work/trained" || fail 'loaded codebooks differ'
+
+# A file is for specs that ask for what it holds.
+run --weights "$data" --text "$text" --windows 1 --window 64 --page 16 --codebooks "$work/books" \
+    --tiers good:vi8,kf16:vf16 --book mean
+[ "$code" -eq 2 ] || fail "exit $code"
+grep -q 'asks for a mean, the codebook set has none' "$work/err" || fail 'a mean from nowhere'
 
 # ---- what is not there, damaged, or something else -------------------------------
 refuse 'No such file' --weights "$work/nowhere" --text "$text"

@@ -37,7 +37,7 @@ static void values_are_read_both_ways(void **state)
     sk_err err;
     sk_assert_ok(read_line("--head-dim=96 --heads 32 --kv-heads=8 --page 64 --layout 1 --dtype "
                            "f16,f32 --accuracy fast --tiers low:vi4 --context 1024,8192 --batch=1 "
-                           "--threads 1,2 --db x.db --json --value-dim 64",
+                           "--threads 1,2 --db x.db --json --value-dim 64 --book permutation,mean",
                            &o, &err),
                  &err);
     assert_true(o.head_dim == 96 && o.value_dim == 64 && o.heads == 32 && o.kv_heads == 8);
@@ -45,6 +45,7 @@ static void values_are_read_both_ways(void **state)
     assert_true(o.dtype[0] == SPHKV_F16 && o.dtype[1] == SPHKV_F32 && o.dtype[2] == SPHKV_F32);
     assert_true(o.accuracy == SPHKV_FAST && o.context.n == 2 && o.context.v[1] == 8192);
     assert_true(o.batch.n == 1 && o.threads.v[1] == 2);
+    assert_int_equal(o.book, SPHKV_BOOK_MEAN | SPHKV_BOOK_PERMUTATION);
     assert_string_equal(o.tiers, "low:vi4");
     assert_string_equal(o.db, "x.db");
 }
@@ -93,6 +94,8 @@ static void wrong_words_are_named(void **state)
         {"--head-dim 128 --dtype f32,f32,f32,f32", "three"},
         {"--head-dim 128 --layout 9", "'9'"},
         {"--head-dim 128 --accuracy great", "'great'"},
+        {"--head-dim 128 --book mode", "'mode' is not mean"},
+        {"--head-dim 128 --book mean,", "'mean,' is not mean"},
         {"--model no-such-model", "no-such-model"},
         {"--head-dim 128 stray", "stray"},
         {"--headdim 128", "foreign --headdim"},
@@ -139,7 +142,7 @@ static void check_specs(const sk_options *o, uint32_t kernel, const char *const 
         sk_text text = {0};
         assert_int_equal(spec[i].kernel, kernel);
         assert_int_equal(spec[i].d, 128);
-        sk_mix_print(spec[i].tier, spec[i].ntiers, &text);
+        sk_spec_mix_print(&spec[i], &text);
         assert_string_equal(text.s, mix[i]);
         sk_text_free(&text);
     }
@@ -155,6 +158,10 @@ static void a_mix_means_specs_of_every_kernel(void **state)
     check_specs(&o, SPHKV_KV_APPEND, (const char *[]){"kf16:vf16"}, 1);
     check_specs(&o, SPHKV_KV_ENCODE, (const char *[]){"good:vi8,kf16:vf16", "low:vi4,kf16:vf16"},
                 2);
+    sk_assert_ok(read_line("--head-dim 128 --book mean", &o, &err), &err);
+    check_specs(&o, SPHKV_ATTN_DECODE, (const char *[]){"good:vi8,kf16:vf16 mean"}, 1);
+    check_specs(&o, SPHKV_KV_APPEND, (const char *[]){"kf16:vf16"}, 1);
+    check_specs(&o, SPHKV_KV_ENCODE, (const char *[]){"good:vi8,kf16:vf16 mean"}, 1);
     sk_assert_ok(read_line("--head-dim 128", &o, &err), &err);
     check_specs(&o, SPHKV_ATTN_DECODE, (const char *[]){"good:vi8,kf16:vf16"}, 1);
     sk_assert_ok(read_line("--head-dim 128 --tiers good:vi8", &o, &err), &err);

@@ -234,7 +234,7 @@ sk_status sk_bench_pick(sk_db_set *set, const sk_device *device, const sk_spec *
         return st;
     }
     sk_schedule_print(spec->kernel, &out->schedule, &text);
-    sk_mix_print(spec->tier, spec->ntiers, &tiers);
+    sk_spec_mix_print(spec, &tiers);
     out->schedule_text = text.s;
     out->tiers = tiers.s;
     return text.failed || tiers.failed ? sk_fail(err, SPHKV_ENOMEM, "no memory for a lane")

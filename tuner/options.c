@@ -21,6 +21,8 @@ const char sk_options_spec_help[] =
     "  --kv-heads N         KV heads\n"
     "  --heads-per-kv N     query heads that share a KV head, instead of the two above\n"
     "  --tiers MIX          tiers a kernel can meet (default good:vi8,kf16:vf16)\n"
+    "  --book LIST          what codebook sets hold beside codewords: mean, permutation\n"
+    "                       (default neither)\n"
     "  --page N             tokens per page (default 128)\n"
     "  --layout auto|N      row of the layout table (default auto: what the device wants)\n"
     "  --accuracy CLASS     exact, tight (default) or fast\n"
@@ -183,6 +185,28 @@ static sk_status take_accuracy(sk_options *o, sk_args *a, sk_err *err)
     return st;
 }
 
+static sk_status take_book(sk_options *o, sk_args *a, sk_err *err)
+{
+    const char *text;
+    sk_status st = sk_args_value(a, &text, err);
+    if (st)
+        return st;
+    o->book = 0;
+    for (const char *at = text; at;) {
+        char name[16] = "";
+        const size_t len = strcspn(at, ",");
+        uint32_t flag;
+        if (len < sizeof name)
+            memcpy(name, at, len);
+        if (!sk_book_parse(name, &flag))
+            return sk_fail(err, SPHKV_EINVAL, "%s: '%.60s' is not mean, permutation or both",
+                           a->name, text);
+        o->book |= flag;
+        at = at[len] ? at + len + 1 : NULL;
+    }
+    return SPHKV_OK;
+}
+
 static sk_status take_layout(sk_options *o, sk_args *a, sk_err *err)
 {
     const char *text;
@@ -241,6 +265,8 @@ sk_status sk_options_take(sk_options *o, sk_args *a, bool *taken, sk_err *err)
         return take_accuracy(o, a, err);
     if (sk_args_is(a, "--layout"))
         return take_layout(o, a, err);
+    if (sk_args_is(a, "--book"))
+        return take_book(o, a, err);
     *taken = sk_args_is(a, "--json");
     o->json |= *taken;
     return SPHKV_OK;
@@ -317,6 +343,7 @@ static sk_status make_spec(const sk_options *o, uint32_t kernel, const char *tie
         .out_dtype = o->dtype[1],
         .in_dtype = o->dtype[2],
         .accuracy = o->accuracy,
+        .book = o->book,
     };
     return sk_spec_from_params(&params, out, err);
 }

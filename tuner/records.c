@@ -54,7 +54,7 @@ static const char *tiers_of(sk_arena *mem, const char *spec_text)
     sk_text mix = {0};
     if (sk_spec_parse(spec_text, &spec, NULL) != SPHKV_OK)
         return spec_text;
-    sk_mix_print(spec.tier, spec.ntiers, &mix);
+    sk_spec_mix_print(&spec, &mix);
     const char *tiers = mix.failed ? NULL : sk_arena_strdup(mem, mix.s);
     sk_text_free(&mix);
     return tiers ? tiers : spec_text;

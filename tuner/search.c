@@ -376,7 +376,7 @@ static sk_status explore(sk_search *s, sk_err *err)
 static sk_status describe(const sk_job *job, sk_result *out, sk_err *err)
 {
     sk_text mix = {0};
-    sk_mix_print(job->spec.tier, job->spec.ntiers, &mix);
+    sk_spec_mix_print(&job->spec, &mix);
     out->kernel = sk_kernel_name(job->spec.kernel);
     out->accuracy = sk_accuracy_name(job->spec.accuracy);
     out->shape = job->db_shape;

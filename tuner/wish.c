@@ -177,7 +177,7 @@ void sk_wish_print(const sk_wish_item *item, sk_text *out)
 {
     sk_db_shape shape = sk_pick_shape(&item->spec, &item->shape);
     sk_text_printf(out, "%s ", sk_kernel_name(item->spec.kernel));
-    sk_mix_print(item->spec.tier, item->spec.ntiers, out);
+    sk_spec_mix_print(&item->spec, out);
     if (shape.context) sk_text_printf(out, " context %u", shape.context);
     sk_text_printf(out, " batch %u threads %u", shape.batch, shape.threads);
 }

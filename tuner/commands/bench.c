@@ -191,7 +191,7 @@ static sk_status add_lane(command *c, const sk_wish_item *item, sk_bench *b, sk_
     if (st == SPHKV_EUNSUPPORTED) {
         snprintf(lane->failed, sizeof lane->failed, "%.399s", err->message);
         sk_text tiers = {0};
-        sk_mix_print(item->spec.tier, item->spec.ntiers, &tiers);
+        sk_spec_mix_print(&item->spec, &tiers);
         lane->tiers = tiers.s;
         lane->schedule_text = sk_strdup("");
         if (tiers.failed || !lane->schedule_text)

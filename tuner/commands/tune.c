@@ -252,7 +252,7 @@ static sk_status refuse(const sk_wish_item *item, const char *why, sk_result *ou
     sk_text spec = {0}, tiers = {0};
     memset(out, 0, sizeof *out);
     sk_spec_print(&item->spec, &spec);
-    sk_mix_print(item->spec.tier, item->spec.ntiers, &tiers);
+    sk_spec_mix_print(&item->spec, &tiers);
     out->kernel = sk_kernel_name(item->spec.kernel);
     out->shape = sk_pick_shape(&item->spec, &item->shape);
     out->accuracy = sk_accuracy_name(item->spec.accuracy);

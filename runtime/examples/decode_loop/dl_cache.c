@@ -16,7 +16,8 @@ static sphkv_spec_params spec_of(const dl_setup *s, uint32_t kernel, const char 
 {
     return (sphkv_spec_params){.size = sizeof(sphkv_spec_params), .kernel = kernel,
                                .head_dim = s->head_dim, .heads_per_kv = s->heads / s->kv_heads,
-                               .page_tokens = s->page, .tiers = tiers, .accuracy = s->accuracy};
+                               .page_tokens = s->page, .tiers = tiers, .accuracy = s->accuracy,
+                               .book = s->book};
 }
 
 /* Cuts the mix at its commas. What a tier may be, the library says. */

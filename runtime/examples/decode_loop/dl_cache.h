@@ -28,6 +28,7 @@ typedef struct dl_setup {
     uint32_t batch;        /* most sequences */
     uint32_t context;      /* most tokens per sequence */
     uint32_t accuracy;     /* sphkv_accuracy */
+    uint32_t book;         /* SPHKV_BOOK_*: what codebook sets hold beside codewords */
 } dl_setup;
 
 typedef struct dl_tier {

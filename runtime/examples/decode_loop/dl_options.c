@@ -49,7 +49,7 @@ int dl_exit_code(sphkv_status status)
 
 enum { OPT_FIRST = 256, MODEL, HEAD_DIM, HEADS, KV_HEADS, TIERS, LAYERS, CONTEXT, STEPS, BATCH,
        THREADS, PAGE, DB, ACCURACY, SEED, CHECK, NO_JIT, VERBOSE, JSON, SELFTEST, WEIGHTS, TEXT,
-       WINDOWS, WINDOW, CODEBOOKS, SAVE, TRAIN_TEXT, TRAIN_WINDOWS, REFERENCE, HELP };
+       WINDOWS, WINDOW, CODEBOOKS, SAVE, TRAIN_TEXT, TRAIN_WINDOWS, REFERENCE, BOOK, HELP };
 
 static const struct option names[] = {
     {"model", 1, 0, MODEL}, {"head-dim", 1, 0, HEAD_DIM}, {"heads", 1, 0, HEADS},
@@ -61,7 +61,7 @@ static const struct option names[] = {
     {"selftest", 0, 0, SELFTEST}, {"weights", 1, 0, WEIGHTS}, {"text", 1, 0, TEXT},
     {"windows", 1, 0, WINDOWS}, {"window", 1, 0, WINDOW}, {"codebooks", 1, 0, CODEBOOKS},
     {"save-codebooks", 1, 0, SAVE}, {"train-text", 1, 0, TRAIN_TEXT},
-    {"train-windows", 1, 0, TRAIN_WINDOWS}, {"reference", 1, 0, REFERENCE}, {"help", 0, 0, HELP},
+    {"train-windows", 1, 0, TRAIN_WINDOWS}, {"reference", 1, 0, REFERENCE}, {"book", 1, 0, BOOK}, {"help", 0, 0, HELP},
     {0, 0, 0, 0}};
 
 void dl_options_help(void)
@@ -82,6 +82,7 @@ void dl_options_help(void)
          "  --context N        tokens before the first step (2048)   --steps N (16)\n"
          "  --batch N          sequences (1)      --threads N (cores)      --page N (128)\n"
          "  --accuracy CLASS   tight, exact or fast (tight)          --seed N (1)\n"
+         "  --book LIST        codebook sets with: mean, permutation, or both (neither)\n"
          "  --check N          compare every N-th step, 0 = never (1)\n"
          "  --db FILE          database of kernels   --no-jit  never load a compiler\n"
          "  --selftest         prefill and token by token must give the same pages\n"
@@ -152,6 +153,21 @@ static sphkv_status read_number(int id, const char *name, const char *value, dl_
     return number(name, value, 0, UINT64_MAX, &o->seed, err);
 }
 
+static sphkv_status read_book(const char *value, dl_options *o, sphkv_error *err)
+{
+    static const char *const names[] = {"mean", "permutation"}; /* by bit of SPHKV_BOOK_* */
+    for (const char *at = value; at;) {
+        size_t n = strcspn(at, ","), bit = 0;
+        while (bit < DL_COUNT(names) && (strlen(names[bit]) != n || memcmp(at, names[bit], n) != 0))
+            bit++;
+        if (bit == DL_COUNT(names))
+            return dl_fail(err, SPHKV_EINVAL, "--book %.60s: there are mean and permutation", value);
+        o->setup.book |= 1u << bit;
+        at = at[n] ? at + n + 1 : NULL;
+    }
+    return SPHKV_OK;
+}
+
 static sphkv_status read_choice(int id, const char *value, dl_options *o, sphkv_error *err)
 {
     if (id == REFERENCE) {
@@ -183,6 +199,7 @@ static sphkv_status read_option(int id, const char *name, const char *value, dl_
     case CODEBOOKS: o->codebooks = value; return SPHKV_OK;
     case SAVE: o->save = value; return SPHKV_OK;
     case TRAIN_TEXT: o->train_text = value; return SPHKV_OK;
+    case BOOK: return read_book(value, o, err);
     case HELP: o->help = true; return SPHKV_OK;
     case ACCURACY:
     case REFERENCE: return read_choice(id, value, o, err);
