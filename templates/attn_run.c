@@ -61,6 +61,7 @@ static attn_pair pair_at(const sk_attn_run_state *r, uint32_t v)
 
 static uint32_t pair_list(const sk_attn_run_state *r, uint32_t v)
 {
+    if (!r->shared && r->kv_count == r->image->maxima.kv_heads) return v;
     const attn_pair p = pair_at(r, v);
     return sk_attn_list(r, p.seq, p.kv_head);
 }

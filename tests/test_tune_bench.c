@@ -84,6 +84,31 @@ static void whole_tokens(void **state)
     sk_free(text);
 }
 
+/* Calls on empty lists: a line for each number of threads, and something was timed. */
+static void bench_latency(void **state)
+{
+    tune_case *c = *state;
+    static const char *const bench[] = {"--latency", "--json", "--effort", "quick", "--threads", "1,2",
+                                        "--tiers", "good:vi8,kf16:vf16;kf16:vf16", TUNE_SMALL, NULL};
+    tune_case_expect(c, tune_case_run(c, BENCH_PROGRAM, bench), 0);
+    char *text = tune_case_read(c->out);
+    cJSON *root = cJSON_Parse(text);
+    const cJSON *results = cJSON_GetObjectItemCaseSensitive(root, "results"), *r;
+    uint32_t threads = 1;
+    assert_int_equal(cJSON_GetArraySize(results), 4);
+    cJSON_ArrayForEach(r, results) {
+        const double ns = cJSON_GetObjectItemCaseSensitive(r, "ns_per_call")->valuedouble;
+        const double best = cJSON_GetObjectItemCaseSensitive(r, "best_ns_per_call")->valuedouble;
+        if (!(best > 0 && best <= ns)) fail_msg("%s", text);
+        assert_true(cJSON_GetObjectItemCaseSensitive(r, "threads")->valuedouble == threads);
+        threads = 3 - threads;
+    }
+    cJSON_Delete(root);
+    sk_free(text);
+    static const char *const wrong[] = {"--latency", "--tiers", "sharp:vi8", TUNE_SMALL, NULL};
+    assert_int_not_equal(tune_case_run(c, BENCH_PROGRAM, wrong), 0);
+}
+
 /* Code of the winner runs with no compiler: that is what it is stored for. */
 static void engines_use_winners(void **state)
 {
@@ -120,6 +145,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TUNE_CASE(bench_uses_winners),
         TUNE_CASE(whole_tokens),
+        TUNE_CASE(bench_latency),
         TUNE_CASE(engines_use_winners),
     };
     const char *missing = tune_case_missing();

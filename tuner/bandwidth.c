@@ -8,7 +8,8 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
+
+#include "clock.h"
 
 #include "statistics.h"
 
@@ -90,23 +91,16 @@ static void sweep_part(void *user, uint32_t part, uint32_t parts)
     atomic_fetch_add_explicit(&s->sink, sum, memory_order_relaxed);
 }
 
-static double now_us(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
-}
-
 double sk_sweep_time(sk_sweep *s, sk_team *team)
 {
     size_t step = (s->bytes + ALIGN - 1) / ALIGN * ALIGN;
-    double t0 = now_us();
+    double t0 = sk_clock_us();
     for (uint32_t r = 0; r < s->reps; r++) {
         if (s->offset + s->bytes > s->size) s->offset = 0;
         sk_team_run(team, sweep_part, s);
         s->offset += step;
     }
-    return (now_us() - t0) / s->reps;
+    return (sk_clock_us() - t0) / s->reps;
 }
 
 void sk_sweep_choose(sk_sweep *s, sk_team *team)

@@ -4,20 +4,14 @@
 
 #include <stdatomic.h>
 #include <string.h>
-#include <time.h>
+
+#include "clock.h"
 
 #define SAMPLE_US 200.0  /* a sample lasts at least about this long */
 #define SETTLE_US 2e6    /* no warm-up lasts longer */
 #define REPS_MOST 4096u
 #define LANES_MOST 64u
 #define COLD_MOST ((size_t)2 << 30)
-
-static double now_us(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
-}
 
 size_t sk_measure_cold_bytes(uint32_t last_level_bytes)
 {
@@ -93,27 +87,27 @@ sk_status sk_lane_run(sk_lane *lane, sk_team *team, uint32_t copy, sk_err *err)
 
 sk_status sk_lane_time(sk_lane *lane, sk_team *team, double *us, sk_err *err)
 {
-    double t0 = now_us();
+    double t0 = sk_clock_us();
     for (uint32_t r = 0; r < lane->reps; r++) {
         uint32_t copy = *lane->cursor % lane->copies;
         *lane->cursor = copy + 1;
         sk_status st = sk_lane_run(lane, team, copy, err);
         if (st != SPHKV_OK) return st;
     }
-    *us = (now_us() - t0) / lane->reps;
+    *us = (sk_clock_us() - t0) / lane->reps;
     return SPHKV_OK;
 }
 
 sk_status sk_lane_settle(sk_lane *lane, sk_team *team, sk_err *err)
 {
-    double start = now_us(), best = 0;
+    double start = sk_clock_us(), best = 0;
     lane->reps = 1;
     for (uint32_t i = 0; i < lane->copies + 2; i++) {
         double us;
         sk_status st = sk_lane_time(lane, team, &us, err);
         if (st != SPHKV_OK) return st;
         if (i == 0 || us < best) best = us;
-        if (i >= 2 && now_us() - start > SETTLE_US) break;
+        if (i >= 2 && sk_clock_us() - start > SETTLE_US) break;
     }
     double reps = best > 0 ? SAMPLE_US / best + 1 : REPS_MOST;
     lane->reps = best >= SAMPLE_US ? 1 : reps > REPS_MOST ? REPS_MOST : (uint32_t)reps;

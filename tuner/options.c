@@ -326,12 +326,10 @@ void sk_options_note(const sk_options *o, const char *program)
 
 /* ---- specs --------------------------------------------------------------------------- */
 
-/* The spec of a kernel for one mix, given as text. */
-static sk_status make_spec(const sk_options *o, uint32_t kernel, const char *tiers, sk_spec *out,
-                           sk_err *err)
+sphkv_spec_params sk_options_params(const sk_options *o, uint32_t kernel, const char *tiers)
 {
-    const sphkv_spec_params params = {
-        .size = sizeof params,
+    return (sphkv_spec_params){
+        .size = sizeof(sphkv_spec_params),
         .kernel = kernel,
         .head_dim = o->head_dim,
         .value_dim = o->value_dim,
@@ -345,6 +343,13 @@ static sk_status make_spec(const sk_options *o, uint32_t kernel, const char *tie
         .accuracy = o->accuracy,
         .book = o->book,
     };
+}
+
+/* The spec of a kernel for one mix, given as text. */
+static sk_status make_spec(const sk_options *o, uint32_t kernel, const char *tiers, sk_spec *out,
+                           sk_err *err)
+{
+    const sphkv_spec_params params = sk_options_params(o, kernel, tiers);
     return sk_spec_from_params(&params, out, err);
 }
 

@@ -76,6 +76,8 @@ sk_status sk_options_finish(sk_options *o, sk_err *err);
 int sk_options_list_models(const sk_options *o, const char *program);
 void sk_options_note(const sk_options *o, const char *program);
 
+/* A spec as the library's callers give it; finished options, the mix as text. */
+sphkv_spec_params sk_options_params(const sk_options *o, uint32_t kernel, const char *tiers);
 /* The specs of a kernel for the mix: attn_decode has one; kv_append one for
  * each dense tier; kv_encode one for each coded tier, from the first dense
  * tier. n may become 0 (a mix without dense tiers has no tail). */

@@ -10,6 +10,7 @@
 #include "bench_report.h"
 #include "command.h"
 #include "install_path.h"
+#include "latency.h"
 #include "results.h"
 #include "wish.h"
 
@@ -26,6 +27,8 @@ static const char help_head[] =
     "\n";
 static const char help_tail[] =
     "the run:\n"
+    "  --latency            instead: ns per call of sphkv_run when all lists are empty,\n"
+    "                       from --threads threads at once, each with its own workspace\n"
     "  --schedule S         default, or k=v,... over the default, instead of winners\n"
     "  --effort WORD        quick, normal (default) or full: rounds of a run\n"
     "  --weights FORMAT     also the time of a whole token of --model: attention of all layers\n"
@@ -53,6 +56,7 @@ static const char help_tail[] =
     "  sphkv-bench --tiers 'good:vi8,kf16:vf16;lean:vi8,kf16:vf16' --json\n"
     "  sphkv-bench --tiers 'first-class;first-class:vf16,kf16:vf16' --threads 1,2 --markdown\n"
     "  sphkv-bench --model llama-3.1-8b --weights q8_0 --threads 2 --markdown\n"
+    "  sphkv-bench --latency --threads 1,2\n"
     "  sphkv-bench --head-dim 64 --heads 8 --kv-heads 2 --schedule w=8,lut=perm\n"
     "\n"
     "exit code: 0 done, 1 something has no verified result, 2 usage, 3 no compiler or\n"
@@ -64,7 +68,7 @@ typedef struct command {
     const char *schedule;
     const sk_effort *effort;
     uint32_t repeat, seed;
-    bool quiet, help, markdown;
+    bool quiet, help, markdown, latency;
     const char *weights; /* format; NULL: no whole tokens */
     double parameters;   /* as said; 0 = from the model */
     sk_device device;
@@ -114,7 +118,8 @@ static sk_status take_own(command *c, sk_args *a, bool *taken, sk_err *err)
     const struct {
         const char *name;
         bool *at;
-    } flags[] = {{"--markdown", &c->markdown}, {"--quiet", &c->quiet}, {"--help", &c->help}};
+    } flags[] = {{"--markdown", &c->markdown}, {"--quiet", &c->quiet}, {"--help", &c->help},
+                 {"--latency", &c->latency}};
     for (size_t i = 0; i < SK_COUNT(flags); i++)
         if (sk_args_is(a, flags[i].name)) {
             *flags[i].at = true;
@@ -366,6 +371,20 @@ static int print(command *c)
     return code;
 }
 
+static int run_latency(command *c, sk_err *err)
+{
+    const sk_latency ask = {&c->options, &c->mixes, &c->device, c->quiet ? NULL : PROGRAM,
+                            c->effort->rounds, c->stop};
+    sk_text out = {0};
+    sk_status st = sk_latency_measure(&ask, &out, err);
+    int code = *c->stop         ? SK_EXIT_STOPPED
+               : st != SPHKV_OK ? sk_command_fail(PROGRAM, st, err)
+                                : sk_command_print(PROGRAM, &out);
+    if (*c->stop) sk_command_say(PROGRAM, "interrupted");
+    sk_text_free(&out);
+    return code;
+}
+
 static int run_all(command *c, sk_err *err)
 {
     sk_wish wish = {0};
@@ -411,7 +430,7 @@ int main(int argc, char **argv)
         c.stop = sk_command_stop();
         sk_device_host(&c.device);
         if (!c.quiet) sk_options_note(&c.options, PROGRAM);
-        code = run_all(&c, &err);
+        code = c.latency ? run_latency(&c, &err) : run_all(&c, &err);
     }
     sk_db_set_close(c.set);
     sk_mixes_free(&c.mixes);
