@@ -1,7 +1,7 @@
 /* test_run_window.c - layers that see a part of the context, on kernels that know
  * of no windows: a sliding window as a ring of slots in dense pages, a chunk as a
- * list that begins at its first page. Both against plain attention in double over
- * exactly the tokens that the layer may see. */
+ * list that begins at its first page; and a learned sink by the LSE. All against
+ * plain attention in double over exactly the tokens that the layer may see. */
 #include "sk_test.h"
 
 #include <math.h>
@@ -78,8 +78,9 @@ static void put(layer *l, uint32_t t, uint32_t slot)
     sk_assert_ok(sphkv_run(l->append, &a, 0, 1), &err);
 }
 
-/* One step over `tokens` slots from page `first` on. */
-static void attend(layer *l, const float *q, uint32_t first, uint32_t tokens, float *out)
+/* One step over `tokens` slots from page `first` on; lse may be NULL. */
+static void attend(layer *l, const float *q, uint32_t first, uint32_t tokens, float *out,
+                   float *lse)
 {
     uint64_t refs[PAGES];
     uint32_t n = 0;
@@ -90,22 +91,25 @@ static void attend(layer *l, const float *q, uint32_t first, uint32_t tokens, fl
     const uint32_t indptr[2] = {0, n};
     const sphkv_attn_args a = {.size = sizeof a, .batch = 1, .q = q, .out = out, .arena = l->arena,
                                .arena_bytes = (size_t)PAGES * PAGE_BYTES,
-                               .table = {indptr, refs, 1, 1}, .workspace = l->work[1],
+                               .table = {indptr, refs, 1, 1}, .lse = lse, .workspace = l->work[1],
                                .workspace_bytes = l->work_bytes[1]};
     sk_assert_ok(sphkv_run(l->attn, &a, 0, 1), &err);
 }
 
-/* Plain attention over tokens from .. to - 1. */
-static void judge(const layer *l, const float *q, uint32_t from, uint32_t to, const float *out)
+/* Plain attention over tokens from .. to - 1, and a sink's logit per head beside
+ * them (minus infinity: none). */
+static void judge(const layer *l, const float *q, uint32_t from, uint32_t to, double sink,
+                  const float *out)
 {
     for (uint32_t h = 0; h < HEADS; h++) {
-        double w[STEPS], most = -INFINITY, sum = 0;
+        double w[STEPS], most = sink, sum;
         for (uint32_t t = from; t < to; t++) {
             w[t] = 0;
             for (uint32_t i = 0; i < D; i++) w[t] += (double)q[h * D + i] * l->k[t][i];
             w[t] /= sqrt(D);
             most = fmax(most, w[t]);
         }
+        sum = exp(sink - most);
         for (uint32_t t = from; t < to; t++) sum += w[t] = exp(w[t] - most);
         for (uint32_t i = 0; i < D; i++) {
             double want = 0;
@@ -129,8 +133,8 @@ static void window_is_a_ring(void **state)
         float q[HEADS * D], out[HEADS * D];
         for (uint32_t i = 0; i < HEADS * D; i++) q[i] = (float)sk_rng_normal(&rng);
         put(&l, t, t % WINDOW);
-        attend(&l, q, 0, t < WINDOW ? t + 1 : WINDOW, out);
-        judge(&l, q, t < WINDOW ? 0 : t + 1 - WINDOW, t + 1, out);
+        attend(&l, q, 0, t < WINDOW ? t + 1 : WINDOW, out, NULL);
+        judge(&l, q, t < WINDOW ? 0 : t + 1 - WINDOW, t + 1, -INFINITY, out);
     }
     layer_free(&l);
     sphkv_close(ctx);
@@ -148,9 +152,30 @@ static void chunk_is_a_list(void **state)
         const uint32_t from = t / CHUNK * CHUNK;
         for (uint32_t i = 0; i < HEADS * D; i++) q[i] = (float)sk_rng_normal(&rng);
         put(&l, t, t);
-        attend(&l, q, from / P, t + 1 - from, out);
-        judge(&l, q, from, t + 1, out);
+        attend(&l, q, from / P, t + 1 - from, out, NULL);
+        judge(&l, q, from, t + 1, -INFINITY, out);
     }
+    layer_free(&l);
+    sphkv_close(ctx);
+}
+
+/* A sink takes its share of the softmax and adds nothing. */
+static void sink_by_the_lse(void **state)
+{
+    sphkv_context *ctx = run_open(*state, 0);
+    sk_rng rng = sk_test_rng(14);
+    layer l;
+    layer_make(ctx, &l);
+    for (uint32_t t = 0; t < STEPS; t++) put(&l, t, t);
+    for (uint32_t n = 1; n <= STEPS; n += 37)
+        for (double sink = -20; sink <= 20; sink += 4) {
+            float q[HEADS * D], out[HEADS * D], lse[HEADS];
+            for (uint32_t i = 0; i < HEADS * D; i++) q[i] = (float)sk_rng_normal(&rng);
+            attend(&l, q, 0, n, out, lse);
+            for (uint32_t i = 0; i < HEADS * D; i++)
+                out[i] = (float)(out[i] / (1 + exp(sink - (double)lse[i / D])));
+            judge(&l, q, 0, n, sink, out);
+        }
     layer_free(&l);
     sphkv_close(ctx);
 }
@@ -160,6 +185,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(window_is_a_ring, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(chunk_is_a_list, run_place_make, run_place_free),
+        cmocka_unit_test_setup_teardown(sink_by_the_lse, run_place_make, run_place_free),
     };
     if (!run_has_compiler()) return sk_test_skip("there is no compiler");
     return cmocka_run_group_tests(tests, NULL, NULL);

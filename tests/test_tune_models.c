@@ -173,7 +173,7 @@ static void served_or_named(void **state)
         const char *name, *says; /* NULL: served */
     } row[] = {{"llama-3.1-8b", NULL}, {"gemma-3-27b", NULL},   {"llama-4-scout", NULL},
                {"mistral-7b-v0.1", NULL}, {"qwen3-next-80b-a3b", NULL},
-               {"gemma-2-9b", "soft-capped"}, {"gpt-oss-20b", "sinks"},
+               {"gpt-oss-20b", NULL}, {"gemma-2-9b", "soft-capped"},
                {"deepseek-v3", "latent"}, {"phi-3-small", "sparse"}, {"glm-4-32b", "24 query heads"}};
     for (size_t i = 0; i < SK_COUNT(row); i++) {
         sk_model m;
@@ -185,11 +185,12 @@ static void served_or_named(void **state)
         assert_string_equal(m.name, row[i].name);
     }
     sk_model m = {.name = "both", .heads = 8, .full = {1, 1, 8, 64, 64, 0},
-                  .needs = SK_NEED_SINK | SK_NEED_BIAS};
+                  .needs = SK_NEED_SOFTCAP | SK_NEED_SINK | SK_NEED_BIAS};
     sk_err err = {0};
     assert_int_equal(sk_model_served(&m, &err), SPHKV_EUNSUPPORTED);
-    assert_true(strstr(err.message, sk_need_text(SK_NEED_SINK)) &&
-                strstr(err.message, sk_need_text(SK_NEED_BIAS)));
+    assert_true(strstr(err.message, sk_need_text(SK_NEED_SOFTCAP)) &&
+                strstr(err.message, sk_need_text(SK_NEED_BIAS)) &&
+                !strstr(err.message, sk_need_text(SK_NEED_SINK)));
 }
 
 static void expect_note(const char *name, const char *kinds, const char *note)
@@ -215,6 +216,7 @@ static void notes_on_layers(void **state)
     expect_note("llama-3.1-8b", "full", NULL);
     expect_note("gemma-3-4b", "5 full, 29 window 1024", "29 of 34 layers see a window of 1024");
     expect_note("llama-4-scout", "12 full, 36 chunks 8192", "chunks of 8192");
+    expect_note("gpt-oss-20b", "12 full, 12 window 128", "exp(sink - lse)");
     expect_note("mistral-7b-v0.1", "32 window 4096", "ring of 4096 slots");
     expect_note("qwen3-next-80b-a3b", "12 full, 36 without a cache", NULL);
     expect_note("gemma-3n-e2b", "6 full, 24 window 512, 10 share keys", "24 of 30 layers");

@@ -50,7 +50,6 @@ static void tune_wrong(void **state)
         {{"--model", "gpt-unknown", NULL}, 2, "gpt-unknown"},
         {{"--model", "gemma-2-9b", NULL}, 1, "soft-capped"}, /* understood, but no kernel */
         {{"--model", "deepseek-v3", NULL}, 1, "latent attention"},
-        {{"--model", "gpt-oss-20b", NULL}, 1, "sinks"},
         {{"--model", "/nowhere/config.json", NULL}, 2, "/nowhere/config.json"},
         {{"--head-dim", "60", NULL}, 2, "60"},
         {{"--head-dim", "64", "--heads", "3", "--kv-heads", "2", NULL}, 2, "3 query heads"},

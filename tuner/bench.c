@@ -1,13 +1,12 @@
-/* bench.c - see bench.h. The worker's half is at the top, the parent's below. */
+/* bench.c - see bench.h: measuring. The worker's half is at the top, the parent's
+ * below; which kernel a lane runs is bench_pick.c's. */
 #include "bench.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "check.h"
 #include "jit.h"
-#include "pick.h"
 #include "ready.h"
 #include "worker.h"
 
@@ -158,97 +157,6 @@ static void serve(void *user, sk_desk *desk, const uint32_t request[SK_REQUEST_W
              st == SPHKV_OK ? "" : err.message);
 }
 
-/* ---- what runs ---------------------------------------------------------------- */
-
-typedef struct choice {
-    sk_bench_lane *lane;
-    const sk_device *device;
-    const sk_kernel *kernel;
-} choice;
-
-/* A record is used when it is valid here and of the generator of today. */
-static sk_status use_record(void *user, const sk_db_best_result *record, sk_err *err)
-{
-    choice *c = user;
-    sk_bench_lane *lane = c->lane;
-    sk_arena scratch = {0};
-    sk_code_ir ir;
-    sk_schedule s;
-    c->kernel->default_schedule(&lane->spec, &c->device->target, &s);
-    sk_status st = sk_schedule_parse(lane->spec.kernel, record->schedule, &s, err);
-    if (st == SPHKV_OK) st = c->kernel->valid(&lane->spec, &s, &c->device->target, err);
-    if (st == SPHKV_OK) st = sk_code_ir_build(&lane->spec, &s, &scratch, &ir, err);
-    if (st == SPHKV_OK && strcmp(ir.hash, record->ir_hash) != 0)
-        st = sk_fail(err, SPHKV_EDB, "stale: it is of another generator; tune again");
-    sk_arena_free(&scratch);
-    if (st == SPHKV_OK) lane->schedule = s;
-    return st;
-}
-
-static sk_status pick_stored(sk_db_set *set, const sk_device *device, const sk_shape *shape,
-                             sk_bench_lane *lane, sk_err *err)
-{
-    choice c = {lane, device, sk_kernel_get(lane->spec.kernel)};
-    sk_db_device record = sk_device_record(device);
-    sk_db_shape key = sk_pick_shape(&lane->spec, shape);
-    sk_db_best_result best;
-    sk_text spec = {0};
-    sk_spec_print(&lane->spec, &spec);
-    if (spec.failed) return sk_fail(err, SPHKV_ENOMEM, "no memory for a spec");
-    sk_status st = sk_db_best_use(set, &record, sk_kernel_name(lane->spec.kernel), spec.s, &key, 0, use_record, &c,
-                                  &lane->mem, &best, err);
-    sk_text_free(&spec);
-    if (st != SPHKV_OK) return st;
-    if (best.match == SK_MATCH_NONE) {
-        snprintf(lane->how, sizeof lane->how, "default%s%.140s", best.reason[0] ? "; " : "",
-                 best.reason);
-        return SPHKV_OK;
-    }
-    snprintf(lane->how, sizeof lane->how, "%s", sk_match_text(best.match));
-    lane->artifact = best.artifact;
-    return SPHKV_OK;
-}
-
-sk_status sk_bench_pick(sk_db_set *set, const sk_device *device, const sk_spec *spec,
-                        const sk_shape *shape, const char *schedule, sk_bench_lane *out,
-                        sk_err *err)
-{
-    sk_text text = {0}, tiers = {0};
-    const sk_kernel *kernel = sk_kernel_get(spec->kernel);
-    const sk_target *target = &device->target;
-    memset(out, 0, sizeof *out);
-    out->spec = *spec;
-    sk_status st = kernel->supported(spec, err);
-    if (st != SPHKV_OK) return st;
-    kernel->default_schedule(spec, target, &out->schedule);
-    snprintf(out->how, sizeof out->how, "default");
-    if (schedule && strcmp(schedule, "default") != 0) {
-        st = sk_schedule_parse(spec->kernel, schedule, &out->schedule, err);
-        if (st == SPHKV_OK) st = kernel->valid(spec, &out->schedule, target, err);
-        snprintf(out->how, sizeof out->how, "given");
-    } else if (!schedule && set) {
-        st = pick_stored(set, device, shape, out, err);
-    }
-    if (st != SPHKV_OK) {
-        sk_arena_free(&out->mem);
-        return st;
-    }
-    sk_schedule_print(spec->kernel, &out->schedule, &text);
-    sk_spec_mix_print(spec, &tiers);
-    out->schedule_text = text.s;
-    out->tiers = tiers.s;
-    return text.failed || tiers.failed ? sk_fail(err, SPHKV_ENOMEM, "no memory for a lane")
-                                       : SPHKV_OK;
-}
-
-void sk_bench_lane_free(sk_bench_lane *lane)
-{
-    sk_free(lane->tiers);
-    sk_free(lane->schedule_text);
-    sk_arena_free(&lane->mem);
-    memset(lane, 0, sizeof *lane);
-}
-
 /* ---- the parent ---------------------------------------------------------------- */
 
 typedef struct host {
@@ -323,22 +231,6 @@ static void take_run(host *h, uint32_t number)
         for (uint32_t k = 0; k < b->rounds; k++) ratio[k] = a->time[b->dense][k] / a->time[i][k];
         r->vs_dense = b->lane[b->dense].failed[0] ? 0 : sk_median(ratio, b->rounds);
     }
-}
-
-double sk_bench_memory(const sk_spec *spec, const sk_shape *shape, const sk_device *device)
-{
-    sk_cost cost;
-    const size_t cold = sk_measure_cold_bytes(device->facts.l3_bytes);
-    sk_kernel_get(spec->kernel)->cost(spec, shape, &cost);
-    const double bytes = cost.read_bytes + cost.write_bytes;
-    const double sweep = 2 * bytes > (double)cold ? 2 * bytes : (double)cold;
-    return bytes + (double)cold + sweep; /* copies: as many as make the cold bytes */
-}
-
-double sk_bench_memory_limit(void)
-{
-    const long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
-    return pages > 0 && size > 0 ? 0.6 * (double)pages * (double)size : (double)((size_t)4 << 30);
 }
 
 uint32_t sk_bench_best(const sk_bench *b, uint32_t lane)

@@ -47,7 +47,8 @@ typedef struct sk_bench {
 } sk_bench;
 
 /* schedule: NULL the database's best, else "default" or "k=v,..." over the
- * default. set may be NULL. SPHKV_EUNSUPPORTED and SPHKV_EINVAL say why not. */
+ * default. set may be NULL. A spec that no kernel does is a lane that failed.
+ * SPHKV_EINVAL: a given schedule is wrong. */
 sk_status sk_bench_pick(sk_db_set *set, const sk_device *device, const sk_spec *spec,
                         const sk_shape *shape, const char *schedule, sk_bench_lane *out,
                         sk_err *err);

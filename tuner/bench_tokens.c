@@ -116,6 +116,15 @@ static bool first_of_tiers(const sk_bench_report *p, uint32_t i)
     return true;
 }
 
+static void row_markdown(const sk_bench_report *p, const sk_bench_row *r, const uint32_t *threads,
+                         uint32_t n, sk_text *t)
+{
+    const char *tail = strstr(r->tiers, ",kf16:vf16");
+    const size_t len = tail && !tail[10] ? (size_t)(tail - r->tiers) : strlen(r->tiers);
+    sk_text_printf(t, "\n| `%.*s` | %.0f |", (int)len, r->tiers, r->bytes / r->token_heads);
+    for (uint32_t k = 0; k < n; k++) cells(find_threads(p, r, threads[k]), t);
+}
+
 static void table_markdown(const sk_bench_report *p, uint32_t first, sk_text *t)
 {
     const sk_bench_row *f = &p->row[first];
@@ -137,14 +146,10 @@ static void table_markdown(const sk_bench_report *p, uint32_t first, sk_text *t)
                        "f16 |", threads[k], threads[k] == 1 ? "" : "s");
     sk_text_printf(t, "\n|---|---|");
     for (uint32_t k = 0; k < n; k++) sk_text_printf(t, "---|---|---|---|");
-    for (uint32_t i = first; i < p->n; i++) {
-        const sk_bench_row *r = &p->row[i];
-        if (!same_table(r, f) || !first_of_tiers(p, i)) continue;
-        const char *tail = strstr(r->tiers, ",kf16:vf16");
-        const size_t len = tail && !tail[10] ? (size_t)(tail - r->tiers) : strlen(r->tiers);
-        sk_text_printf(t, "\n| `%.*s` | %.0f |", (int)len, r->tiers, r->bytes / r->token_heads);
-        for (uint32_t k = 0; k < n; k++) cells(find_threads(p, r, threads[k]), t);
-    }
+    for (uint32_t pass = 0; pass < 2; pass++) /* the yardstick first */
+        for (uint32_t i = first; i < p->n; i++)
+            if (same_table(&p->row[i], f) && first_of_tiers(p, i) && p->row[i].dense == (pass == 0))
+                row_markdown(p, &p->row[i], threads, n, t);
     sk_text_printf(t, "\n\n");
 }
 

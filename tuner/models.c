@@ -8,6 +8,7 @@
 
 #define CONFIG_LIMIT (1u << 20)
 #define SERVED_RING "kf16:vf16" /* rows of a ring are replaced one by one */
+#define SERVED_OUTSIDE ((uint32_t)SK_NEED_SINK)
 
 static const struct {
     sk_need need;
@@ -55,7 +56,7 @@ sk_status sk_model_served(const sk_model *m, sk_err *err)
     sk_text list = {0};
     sk_err why = {0};
     for (uint32_t i = 0; i < SK_NEEDS; i++)
-        if (m->needs & needs[i].need)
+        if (m->needs & (uint32_t)needs[i].need & ~SERVED_OUTSIDE)
             sk_text_printf(&list, "%s%s", list.len ? ", " : "", needs[i].text);
     if (list.len) {
         sk_status st = sk_fail(err, SPHKV_EUNSUPPORTED, "%.95s: no kernel does %s", m->name,
@@ -131,15 +132,21 @@ void sk_model_kinds(const sk_model *m, sk_text *out)
 
 void sk_model_note(const sk_model *m, sk_text *out)
 {
-    if (!m->local.n) return;
-    sk_text_printf(out, "%s: %u of %u layers ", m->name, m->local.n, m->full.n + m->local.n);
-    if (m->chunked)
-        sk_text_printf(out, "see chunks of %u tokens: exact by lists that begin at the chunk's "
-                       "first page", m->local.span);
-    else
-        sk_text_printf(out, "see a window of %u tokens: exact by a ring of %u slots in pages of "
+    const bool sinks = (m->needs & SK_NEED_SINK) != 0;
+    if (!m->local.n && !sinks) return;
+    sk_text_printf(out, "%s: ", m->name);
+    if (m->local.n)
+        sk_text_printf(out, "%u of %u layers see ", m->local.n, m->full.n + m->local.n);
+    if (m->local.n && m->chunked)
+        sk_text_printf(out, "chunks of %u tokens: exact by lists that begin at the chunk's first "
+                       "page", m->local.span);
+    else if (m->local.n)
+        sk_text_printf(out, "a window of %u tokens: exact by a ring of %u slots in pages of "
                        SERVED_RING "%s", m->local.span, m->local.span,
                        m->full.n ? "; tiers are for the others" : "; coded tiers help up to there");
+    if (sinks)
+        sk_text_printf(out, "%slearned sinks: exact by the LSE, out / (1 + exp(sink - lse))",
+                       m->local.n ? "; " : "");
 }
 
 static void print_table(sk_text *out)

@@ -14,13 +14,17 @@
  * - a sliding window of n tokens is a ring of n slots in dense pages, where the
  *   newest row takes the slot of the one that leaves (kv_append writes any
  *   slot). Dense: codes of a page cannot be replaced row by row;
- * - a chunk is a list that begins at the chunk's first page. */
+ * - a chunk is a list that begins at the chunk's first page.
+ * A learned sink beside the tokens is a partial of its own, output 0 and LSE the
+ * sink: with the LSE of attn_decode, out is multiplied by 1 / (1 + exp(sink - lse)),
+ * or attn_merge joins the two. */
 #ifndef SK_MODELS_H
 #define SK_MODELS_H
 
 #include "base.h"
 
-/* Variants of attention that some models need and no kernel has. */
+/* Variants of attention that some models need. No kernel has them; a sink is
+ * exact without. */
 typedef enum sk_need {
     SK_NEED_SOFTCAP = 1 << 0,    /* logits through tanh */
     SK_NEED_SINK = 1 << 1,       /* a learned logit beside the tokens */
@@ -31,7 +35,7 @@ typedef enum sk_need {
     SK_NEED_CROSS = 1 << 6,      /* a decoder that attends to an encoder's rows */
 } sk_need;
 #define SK_NEEDS 7u
-const char *sk_need_text(sk_need need); /* "logits that are soft-capped" */
+const char *sk_need_text(sk_need need); /* "soft-capped logits" */
 
 /* The layers of a model that attend alike. */
 typedef struct sk_layers {
@@ -79,7 +83,7 @@ sk_status sk_model_find(const char *name, sk_model *out, sk_err *err);
 sk_status sk_model_parse(const char *text, size_t bytes, const char *where, sk_model *out,
                          sk_err *err);
 
-/* OK, or SPHKV_EUNSUPPORTED with everything named that no kernel has. */
+/* OK, or SPHKV_EUNSUPPORTED with everything named that no kernel does. */
 sk_status sk_model_served(const sk_model *model, sk_err *err);
 
 /* What a tool tunes for: the layers that see everything, or else the others. */
@@ -87,8 +91,8 @@ const sk_layers *sk_model_main(const sk_model *model);
 
 /* "5 full, 29 window 1024, 3 without a cache". */
 void sk_model_kinds(const sk_model *model, sk_text *out);
-/* How the layers with a window or chunk are served, in one line without a
- * newline; nothing when there are none. */
+/* How windows, chunks and sinks are served, in one line without a newline;
+ * nothing when there are none. */
 void sk_model_note(const sk_model *model, sk_text *out);
 /* The table of known models, for --model list: for people, or as JSON. */
 void sk_models_print(bool json, sk_text *out);

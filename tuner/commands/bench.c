@@ -193,17 +193,7 @@ static sk_status add_lane(command *c, const sk_wish_item *item, sk_bench *b, sk_
     sk_bench_lane *lane = &b->lane[b->lanes];
     sk_status st = sk_bench_pick(c->set, &c->device, &item->spec, &b->shape, c->schedule, lane,
                                  err);
-    if (st == SPHKV_EUNSUPPORTED) {
-        snprintf(lane->failed, sizeof lane->failed, "%.399s", err->message);
-        sk_text tiers = {0};
-        sk_spec_mix_print(&item->spec, &tiers);
-        lane->tiers = tiers.s;
-        lane->schedule_text = sk_strdup("");
-        if (tiers.failed || !lane->schedule_text)
-            return sk_fail(err, SPHKV_ENOMEM, "no memory for a lane");
-    } else if (st != SPHKV_OK) {
-        return st;
-    }
+    if (st != SPHKV_OK) return st;
     lane->dense = strcmp(lane->tiers, DENSE) == 0;
     if (lane->dense) b->dense = b->lanes;
     if (strncmp(lane->how, "default", 7) == 0 && !c->schedule && !c->quiet)

@@ -1,0 +1,123 @@
+/* bench_pick.c - see bench.h: what a lane runs, and how much memory it needs. */
+#include "bench.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "pick.h"
+#include "ready.h"
+
+typedef struct choice {
+    sk_bench_lane *lane;
+    const sk_device *device;
+    const sk_kernel *kernel;
+} choice;
+
+/* A record is used when it is valid here and of the generator of today. */
+static sk_status use_record(void *user, const sk_db_best_result *record, sk_err *err)
+{
+    choice *c = user;
+    sk_bench_lane *lane = c->lane;
+    sk_arena scratch = {0};
+    sk_code_ir ir;
+    sk_schedule s;
+    c->kernel->default_schedule(&lane->spec, &c->device->target, &s);
+    sk_status st = sk_schedule_parse(lane->spec.kernel, record->schedule, &s, err);
+    if (st == SPHKV_OK) st = c->kernel->valid(&lane->spec, &s, &c->device->target, err);
+    if (st == SPHKV_OK) st = sk_code_ir_build(&lane->spec, &s, &scratch, &ir, err);
+    if (st == SPHKV_OK && strcmp(ir.hash, record->ir_hash) != 0)
+        st = sk_fail(err, SPHKV_EDB, "stale: it is of another generator; tune again");
+    sk_arena_free(&scratch);
+    if (st == SPHKV_OK) lane->schedule = s;
+    return st;
+}
+
+static sk_status pick_stored(sk_db_set *set, const sk_device *device, const sk_shape *shape,
+                             sk_bench_lane *lane, sk_err *err)
+{
+    choice c = {lane, device, sk_kernel_get(lane->spec.kernel)};
+    sk_db_device record = sk_device_record(device);
+    sk_db_shape key = sk_pick_shape(&lane->spec, shape);
+    sk_db_best_result best;
+    sk_text spec = {0};
+    sk_spec_print(&lane->spec, &spec);
+    if (spec.failed) return sk_fail(err, SPHKV_ENOMEM, "no memory for a spec");
+    sk_status st = sk_db_best_use(set, &record, sk_kernel_name(lane->spec.kernel), spec.s, &key, 0, use_record, &c,
+                                  &lane->mem, &best, err);
+    sk_text_free(&spec);
+    if (st != SPHKV_OK) return st;
+    if (best.match == SK_MATCH_NONE) {
+        snprintf(lane->how, sizeof lane->how, "default%s%.140s", best.reason[0] ? "; " : "",
+                 best.reason);
+        return SPHKV_OK;
+    }
+    snprintf(lane->how, sizeof lane->how, "%s", sk_match_text(best.match));
+    lane->artifact = best.artifact;
+    return SPHKV_OK;
+}
+
+static sk_status pick_schedule(sk_db_set *set, const sk_device *device, const sk_shape *shape,
+                               const char *schedule, sk_bench_lane *out, sk_err *err)
+{
+    const sk_kernel *kernel = sk_kernel_get(out->spec.kernel);
+    const sk_target *target = &device->target;
+    kernel->default_schedule(&out->spec, target, &out->schedule);
+    snprintf(out->how, sizeof out->how, "default");
+    if (!schedule && set) return pick_stored(set, device, shape, out, err);
+    if (!schedule || strcmp(schedule, "default") == 0) return SPHKV_OK;
+    snprintf(out->how, sizeof out->how, "given");
+    sk_status st = sk_schedule_parse(out->spec.kernel, schedule, &out->schedule, err);
+    return st == SPHKV_OK ? kernel->valid(&out->spec, &out->schedule, target, err) : st;
+}
+
+sk_status sk_bench_pick(sk_db_set *set, const sk_device *device, const sk_spec *spec,
+                        const sk_shape *shape, const char *schedule, sk_bench_lane *out,
+                        sk_err *err)
+{
+    sk_text text = {0}, tiers = {0};
+    sk_err why = {0};
+    memset(out, 0, sizeof *out);
+    out->spec = *spec;
+    sk_status st = sk_kernel_get(spec->kernel)->supported(spec, &why);
+    if (st == SPHKV_OK) {
+        st = pick_schedule(set, device, shape, schedule, out, err);
+        if (st != SPHKV_OK) {
+            sk_arena_free(&out->mem);
+            return st;
+        }
+        sk_schedule_print(spec->kernel, &out->schedule, &text);
+    } else {
+        snprintf(out->failed, sizeof out->failed, "%.399s", why.message);
+        sk_text_printf(&text, "none");
+    }
+    sk_spec_mix_print(spec, &tiers);
+    out->schedule_text = text.s;
+    out->tiers = tiers.s;
+    return text.failed || tiers.failed ? sk_fail(err, SPHKV_ENOMEM, "no memory for a lane")
+                                       : SPHKV_OK;
+}
+
+void sk_bench_lane_free(sk_bench_lane *lane)
+{
+    sk_free(lane->tiers);
+    sk_free(lane->schedule_text);
+    sk_arena_free(&lane->mem);
+    memset(lane, 0, sizeof *lane);
+}
+
+double sk_bench_memory(const sk_spec *spec, const sk_shape *shape, const sk_device *device)
+{
+    sk_cost cost;
+    const size_t cold = sk_measure_cold_bytes(device->facts.l3_bytes);
+    sk_kernel_get(spec->kernel)->cost(spec, shape, &cost);
+    const double bytes = cost.read_bytes + cost.write_bytes;
+    const double sweep = 2 * bytes > (double)cold ? 2 * bytes : (double)cold;
+    return bytes + (double)cold + sweep; /* copies: as many as make the cold bytes */
+}
+
+double sk_bench_memory_limit(void)
+{
+    const long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    return pages > 0 && size > 0 ? 0.6 * (double)pages * (double)size : (double)((size_t)4 << 30);
+}
