@@ -1,6 +1,5 @@
 /* test_run_memory.c - memory that runs out at every allocation of open and of
- * plan_create, and a run that never asks for any. Leaks are for the address
- * sanitizer to see. */
+ * plan_create. Leaks are for the address sanitizer to see. */
 #include "sk_test.h"
 
 #include "run_case.h"
@@ -83,27 +82,6 @@ static void compile_survives_failures(void **state)
     plan_fails_cleanly(*state, 3, 0, true, 29); /* a compile each: not every one */
 }
 
-static void run_never_allocates(void **state)
-{
-    run_place *p = *state;
-    sphkv_context *ctx = run_open(p, 0);
-    run_spec r;
-    for (uint32_t i = 0; (r = run_spec_get(i)).params.size; i++) {
-        sphkv_plan *plan = run_plan(ctx, &r);
-        sk_case c;
-        run_case_make(&r, SK_IN_EDGE, false, 3, &c);
-        run_call call = run_call_make(plan, &c);
-        (void)sk_alloc_fault(1, true); /* any would fail, and be counted */
-        run_parts(plan, &call, r.shape.threads);
-        assert_int_equal(sk_alloc_fault(0, false), 0);
-        run_judge(&c);
-        run_call_free(&call);
-        sk_case_free(&c);
-        sphkv_plan_destroy(plan);
-    }
-    sphkv_close(ctx);
-}
-
 int main(void)
 {
     const struct CMUnitTest no_compiler[] = {
@@ -115,7 +93,6 @@ int main(void)
                                         run_place_free),
         cmocka_unit_test_setup_teardown(compile_survives_failures, run_place_make,
                                         run_place_free),
-        cmocka_unit_test_setup_teardown(run_never_allocates, run_place_make, run_place_free),
     };
     int failed = cmocka_run_group_tests(no_compiler, NULL, NULL);
     if (failed || !run_has_compiler())
