@@ -300,6 +300,9 @@ sk_status sk_spec_from_params(const sphkv_spec_params *params, sk_spec *out, sk_
         return st;
     if (p.size % 8 != 0) /* would cut the pointer */
         return sk_fail(err, SPHKV_EINVAL, "sphkv_spec_params.size is %u: set it to sizeof", p.size);
+    if (p.reserved1)
+        return sk_fail(err, SPHKV_EINVAL, "sphkv_spec_params.reserved1 is %u: set it to 0",
+                       p.reserved1);
     memset(&spec, 0, sizeof spec);
     spec.kernel = p.kernel;
     spec.d = p.head_dim;

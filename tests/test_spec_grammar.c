@@ -317,6 +317,8 @@ static void test_params(void **state)
     assert_params((sphkv_spec_params)WITH(128, .accuracy = 3), "accuracy class 3");
     assert_params((sphkv_spec_params)WITH(128, .book = 3), NULL);
     assert_params((sphkv_spec_params)WITH(128, .book = 4), "book flags 0x4");
+    assert_params((sphkv_spec_params)WITH(128, .reserved1 = 1), "reserved1 is 1");
+    assert_params((sphkv_spec_params)WITH(128, .reserved = 1), NULL); /* once padding */
     assert_params((sphkv_spec_params)WITH(128, .book = 1, .tiers = "96@good+32@kf16:vi8"), NULL);
     assert_params((sphkv_spec_params)WITH(128, .book = 2, .tiers = "96@good+32@kf16:vi8"),
                   "coded whole");

@@ -133,7 +133,7 @@ typedef struct sphkv_spec_params {
     uint32_t reserved;                     /* not read: was padding */
     uint32_t book;                         /* SPHKV_BOOK_*: what the codebook set holds
                                               beside its codewords */
-    uint32_t reserved1;
+    uint32_t reserved1;                    /* 0 */
 } sphkv_spec_params;
 
 /* A codebook set may hold a mean per KV head and a permutation of dimensions, the
@@ -244,9 +244,9 @@ SPHKV_API sphkv_status sphkv_codebook_load(const char *path, const sphkv_spec_pa
 SPHKV_API sphkv_status sphkv_codebook_save(const sphkv_codebook *cb, const char *path,
                                            sphkv_error *err);
 SPHKV_API void sphkv_codebook_free(sphkv_codebook *cb);
-/* The packed set that kernels read, `head_stride` bytes per KV head: f16 tables, and
- * what the flags name, for the tiers of the spec it was made for. Owned by the set; NULL, and 0 bytes, when
- * nothing is coded. head_stride and bytes may be NULL. */
+/* The packed set that kernels read, `head_stride` bytes per KV head: f16 tables,
+ * and what the flags name, for the tiers of the spec it was made for. Owned by the
+ * set; NULL, and 0 bytes, when nothing is coded. head_stride and bytes may be NULL. */
 SPHKV_API const void *sphkv_codebook_data(const sphkv_codebook *cb, size_t *head_stride,
                                           size_t *bytes);
 
