@@ -48,104 +48,6 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
     return SPHKV_OK;
 }
 
-/* ---- schedules ---------------------------------------------------------- */
-
-/* 16-bit pairs for 4-bit codes with one radius; rows for the rest, unless so
- * few heads share them that a row is hardly a vector: then tables in registers,
- * where they fit. */
-static int32_t default_lut(const sk_spec *spec, const sk_schedule *s)
-{
-    sk_schedule pairs = *s, perm = *s;
-    bool any_perm = false;
-    pairs.v[SK_T_lut] = SK_LUT_PAIR16;
-    perm.v[SK_T_lut] = SK_LUT_PERM;
-    for (uint32_t i = 0; i < spec->ntiers; i++) {
-        if (sk_dec_form(spec, &pairs, i) == SK_FORM_PAIR16) return SK_LUT_PAIR16;
-        any_perm |= sk_dec_form(spec, &perm, i) == SK_FORM_PERM;
-    }
-    return any_perm && spec->heads_per_kv <= 2 ? SK_LUT_PERM : SK_LUT_ROWS;
-}
-
-static bool uses_query16(const sk_spec *spec, const sk_schedule *sched)
-{
-    for (uint32_t i = 0; i < spec->ntiers; i++)
-        if (sk_dec_query16(spec, sched, i)) return true;
-    return false;
-}
-
-static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
-                       sk_err *err)
-{
-    const uint32_t w = (uint32_t)s->v[SK_T_w], vch = (uint32_t)s->v[SK_T_vch];
-    bool form_used = s->v[SK_T_lut] == SK_LUT_ROWS, prob_used = s->v[SK_T_prob] == SK_PROB_F32;
-    bool query_used = s->v[SK_T_query] == SK_QUERY_F32, dense = false, coded = false;
-    if (w * 32 > target->vector_bits && w > 8)
-        return sk_fail(err, SPHKV_EINVAL, "w=%u: the target has %u-bit vectors", w,
-                       target->vector_bits);
-    if (vch < w) return sk_fail(err, SPHKV_EINVAL, "vch=%u is less than w=%u", vch, w);
-    if (spec->dv % vch != 0)
-        return sk_fail(err, SPHKV_EINVAL, "vch=%u does not divide %u channels", vch, spec->dv);
-    if (vch / w > 8) return sk_fail(err, SPHKV_EINVAL, "vch=%u is over 8 vectors of w=%u", vch, w);
-    for (uint32_t i = 0; i < spec->ntiers; i++) {
-        const sk_segment *seg = sk_dec_seg(spec, i);
-        const sk_lut_form form = sk_dec_form(spec, s, i);
-        form_used |= form == SK_FORM_PERM || form == SK_FORM_PAIR16;
-        prob_used |= sk_dec_prob16(spec, s, i);
-        query_used |= sk_dec_query16(spec, s, i);
-        dense |= form == SK_FORM_DENSE;
-        coded |= form != SK_FORM_DENSE;
-        if (form != SK_FORM_DENSE && 1u << seg->b < w)
-            return sk_fail(err, SPHKV_EINVAL, "w=%u: tier %u has only %u codewords", w, i,
-                           1u << seg->b);
-        const uint32_t block = sk_dec_token_block(spec, s, i);
-        if (spec->page % block != 0)
-            return sk_fail(err, SPHKV_EINVAL, "blocks of %u tokens do not divide pages of %u", block,
-                           spec->page);
-    }
-    /* a tunable that changes nothing would only repeat a candidate */
-    if (!form_used) return sk_fail(err, SPHKV_EINVAL, "lut form fits no tier of the mix");
-    if (!prob_used) return sk_fail(err, SPHKV_EINVAL, "prob=i16 fits no tier of the mix or class");
-    if (!query_used)
-        return sk_fail(err, SPHKV_EINVAL, "query=i16 fits no tier of the mix or class");
-    if (!dense && s->v[SK_T_ktok] != 1) return sk_fail(err, SPHKV_EINVAL, "ktok without dense keys");
-    if (s->v[SK_T_spread] != 10 && (!coded || s->v[SK_T_prefetch] == 0))
-        return sk_fail(err, SPHKV_EINVAL, "spread without coded keys or without prefetch");
-    if (!coded && s->v[SK_T_lut_build] != SK_LUT_FUSED)
-        return sk_fail(err, SPHKV_EINVAL, "lut_build=separate without coded keys");
-    return SPHKV_OK;
-}
-
-static void default_schedule(const sk_spec *spec, const sk_target *target, sk_schedule *out)
-{
-    memset(out, 0, sizeof *out);
-    uint32_t w = target->vector_bits >= 256 ? 8 : 4;
-    bool dense = false, dense_only = true;
-    for (uint32_t i = 0; i < spec->ntiers; i++) {
-        const sk_segment *seg = sk_dec_seg(spec, i);
-        dense |= seg->kind != SK_KEY_CODED;
-        dense_only &= seg->kind != SK_KEY_CODED;
-        while (seg->kind == SK_KEY_CODED && 1u << seg->b < w) w /= 2;
-    }
-    out->v[SK_T_w] = (int32_t)w;
-    out->v[SK_T_ktok] = dense ? 2 : 1;
-    out->v[SK_T_vch] = spec->heads_per_kv <= 8 ? 16 : 8;
-    out->v[SK_T_vtok] = 2;
-    out->v[SK_T_prefetch] = 1;
-    out->v[SK_T_spread] = dense_only ? 10 : 20;
-    out->v[SK_T_prob] = SK_PROB_I16;
-    out->v[SK_T_query] = SK_QUERY_I16;
-    bool prob = false, query = uses_query16(spec, out);
-    for (uint32_t i = 0; i < spec->ntiers; i++) prob |= sk_dec_prob16(spec, out, i);
-    if (!prob) out->v[SK_T_prob] = SK_PROB_F32;
-    if (!query) out->v[SK_T_query] = SK_QUERY_F32;
-    out->v[SK_T_lut] = default_lut(spec, out);
-    /* short pages take smaller blocks: 4-bit blocked codes exist from 64 on */
-    if (valid(spec, out, target, NULL) == SPHKV_OK) return;
-    out->v[SK_T_lut] = SK_LUT_ROWS;
-    out->v[SK_T_ktok] = 1;
-    out->v[SK_T_vtok] = 1;
-}
-
 /* ---- building ----------------------------------------------------------- */
 
 static void dec_init(sk_dec *c, sk_builder *b, const sk_spec *spec, const sk_schedule *sched)
@@ -323,7 +225,7 @@ static sk_status build_decode(const sk_spec *spec, const sk_schedule *sched, con
     const bool fused = sched->v[SK_T_lut_build] == SK_LUT_FUSED;
     const bool rows = fused && uses_rows(spec, sched);
     dec_scratch(c, fused, rows);
-    const bool query16 = uses_query16(spec, sched);
+    const bool query16 = sk_dec_uses_query16(spec, sched);
     if (query16) c->q16 = sk_ir_name(b, sk_ir_shared(b, sk_query16_bytes(c)), "q16");
     if (spec->book & SPHKV_BOOK_MEAN) c->qm = sk_ir_name(b, sk_ir_shared(b, c->hr * 4), "qm");
     const uint32_t lut = fused ? sk_dec_lut_total(spec, sched) : 0;
@@ -390,8 +292,8 @@ const sk_kernel sk_kernel_attn_decode = {
     .over_lists = true,
     .weight = 4, /* attention is where time goes */
     .supported = supported,
-    .default_schedule = default_schedule,
-    .valid = valid,
+    .default_schedule = sk_attn_default_schedule,
+    .valid = sk_attn_valid,
     .build = build,
     .prepare = sk_attn_prepare,
     .workspace = sk_attn_workspace,

@@ -133,6 +133,13 @@ typedef struct sk_dec_outputs {
 } sk_dec_outputs;
 void sk_part_finish(sk_dec *c, const sk_dec_outputs *to);
 
+bool sk_dec_uses_query16(const sk_spec *spec, const sk_schedule *sched); /* any tier */
+
+/* Schedules (attn_choice.c), see the contract in kernel.h. */
+sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
+                        sk_err *err);
+void sk_attn_default_schedule(const sk_spec *spec, const sk_target *target, sk_schedule *out);
+
 /* The merge entry: partials of one list into its output rows. */
 sk_status sk_build_merge(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena,
                          sk_program **out, sk_err *err);

@@ -2,8 +2,9 @@
  * s[head][token], lanes = tokens. logit = sum_p r_hat[p] * sum_{j in p}
  * LUT[j][code] (design, section 3); q already carries scale * log2(e).
  *
- * One function per form of coded keys; dense keys are part_dense.c. K is read once: every loop serves all heads (or a
- * tile of them, from cache) with what it has loaded. */
+ * One function per form of coded keys; dense keys are part_dense.c. K is read
+ * once: every loop serves all heads (or a tile of them, from cache) with what it
+ * has loaded. */
 #include "decode.h"
 
 #include "part_pair16.h"
@@ -157,22 +158,24 @@ static void rows_chunk(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, 
 
 /* ---- tables in registers ------------------------------------------------ */
 
-/* One or two permutations; tables of 2W entries select by the code's top bit. */
-static sk_val perm_lookup(sk_dec *c, sk_val low, sk_val high, sk_val code)
+enum { PERM_U = 2, PERM_TABLES = 4 }; /* token vectors at once; registers of a table */
+
+/* One permutation per register of the table, each replaced where the code is
+ * beyond it. in[i]: the code is below table i + 1. */
+static sk_val perm_lookup(sk_dec *c, const sk_val *table, uint32_t n, sk_val code, const sk_val *in)
 {
-    const sk_val x = sk_shuf(c, low, code);
-    if (high == SK_NONE) return x;
-    const sk_val in_low = sk_ir_2(c->b, SK_OP_ULT, code, sk_k(c, c->w));
-    return sk_sel(c, in_low, x, sk_shuf(c, high, code));
+    sk_val x = sk_shuf(c, table[0], code);
+    for (uint32_t i = 1; i < n; i++) x = sk_sel(c, in[i - 1], x, sk_shuf(c, table[i], code));
+    return x;
 }
 
 static void perm_tile(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
                       sk_val lut, sk_val t0, uint32_t h0, uint32_t hn, sk_val next)
 {
-    enum { U = 2 };
+    enum { U = PERM_U };
     sk_builder *b = c->b;
     const sk_segment *seg = sk_dec_seg(c->spec, tier_slot);
-    const uint32_t codes = 1u << seg->b;
+    const uint32_t codes = 1u << seg->b, n = codes / c->w;
     const sk_val field = sk_ir_ptr_add(b, page, sk_k(c, lay->code_off), 1);
     sk_unpack un[U];
     sk_val at[U], acc[4][U];
@@ -188,18 +191,21 @@ static void perm_tile(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, s
     const sk_val turn = sk_shr(c, t0, (uint32_t)__builtin_ctz(U * c->w));
     const sk_val step = sk_add(c, sk_mul(c, turn, lay->groups), j);
     if (h0 == 0) sk_prefetch_share(c, tier_slot, next, step, 0, 1);
-    sk_val code[U], r[U];
+    sk_val code[U], r[U], in[U][PERM_TABLES];
     for (uint32_t u = 0; u < U; u++) {
         code[u] = sk_unpack_codes(c, &un[u], seg, field, j);
         r[u] = lay->spans > 1 ? sk_unpack_radii(c, seg, lay, page, span, at[u]) : SK_NONE;
+        for (uint32_t i = 1; i < n; i++)
+            in[u][i - 1] = sk_ir_2(b, SK_OP_ULT, code[u], sk_k(c, i * c->w));
     }
     for (uint32_t h = 0; h < hn; h++) {
         const uint32_t disp = (h0 + h) * codes * 4;
-        const sk_val low = sk_ir_ldv(b, SK_LD_F32, lut, tab, disp);
-        const sk_val high =
-            codes > c->w ? sk_ir_ldv(b, SK_LD_F32, lut, tab, disp + c->w * 4) : SK_NONE;
+        sk_val table[PERM_TABLES];
+        for (uint32_t i = 0; i < n; i++)
+            table[i] = sk_ir_ldv(b, SK_LD_F32, lut, tab, disp + i * c->w * 4);
         for (uint32_t u = 0; u < U; u++) {
-            const sk_val x = perm_lookup(c, low, high, code[u]), old = sk_ir_get(b, acc[h][u]);
+            const sk_val x = perm_lookup(c, table, n, code[u], in[u]);
+            const sk_val old = sk_ir_get(b, acc[h][u]);
             sk_ir_set(b, acc[h][u],
                       r[u] == SK_NONE ? sk_ir_2(b, SK_OP_FADD, old, x) : sk_fma(c, x, r[u], old));
         }

@@ -4,8 +4,8 @@
  * Three forms, so that the look-up fits what the machine has:
  *   rows    [group][code][HR]  f32, the heads side by side: one load a code
  *           gives all heads. Any code width.
- *   perm    [group][head][code] f32: the table of a head is one or two vector
- *           registers, the look-up a permutation. 2^b <= 2W.
+ *   perm    [group][head][code] f32: the table of a head is one to four vector
+ *           registers, the look-up a permutation of each. 2^b <= 4W.
  *   pair16  [group][head] {16 low bytes twice, 16 high bytes twice}: 16-bit
  *           entries for byte shuffles, scaled so that sk_pair16_block groups
  *           add up without overflow; behind them the f32 tables they come from
@@ -34,7 +34,7 @@ sk_lut_form sk_dec_form(const sk_spec *spec, const sk_schedule *sched, uint32_t 
     const sk_segment *seg = sk_dec_seg(spec, tier_slot);
     const uint32_t w = (uint32_t)sched->v[SK_T_w];
     if (seg->kind != SK_KEY_CODED) return SK_FORM_DENSE;
-    if (sched->v[SK_T_lut] == SK_LUT_PERM && 1u << seg->b >= w && 1u << seg->b <= 2 * w)
+    if (sched->v[SK_T_lut] == SK_LUT_PERM && 1u << seg->b >= w && 1u << seg->b <= 4 * w)
         return SK_FORM_PERM;
     if (sched->v[SK_T_lut] == SK_LUT_PAIR16 && w == 8 && seg->span == SK_SPAN_ALL &&
         sk_layout_codes_blocked(spec, seg) && spec->accuracy != SPHKV_EXACT)
@@ -106,7 +106,7 @@ static void rows_block(sk_dec *c, const sk_segment *seg, sk_val cb, sk_val lut, 
 static void perm_tables(sk_dec *c, const sk_segment *seg, sk_val cb, sk_val lut)
 {
     sk_builder *b = c->b;
-    const uint32_t codes = 1u << seg->b, nc = codes / c->w, tile = nc > 1 ? 4 : 8;
+    const uint32_t codes = 1u << seg->b, nc = codes / c->w, tile = nc > 2 ? 2 : nc > 1 ? 4 : 8;
     for (uint32_t h0 = 0; h0 < c->h; h0 += tile) {
         const uint32_t hn = c->h - h0 < tile ? c->h - h0 : tile;
         const sk_val j = sk_ir_for(b, c->zero, sk_k(c, c->d / seg->g), 1);

@@ -1,7 +1,7 @@
-/* part_unpack.c - see part_unpack.h. Plain order: the words a vector's codes
- * lie in are loaded uniformly and shifted by lane; shifts of 32 and more give
- * zero, so straddling codes need no select. Blocked order: one vector load
- * holds the codes of 64 tokens, a shuffle and a shift pick W of them. */
+/* part_unpack.c - see part_unpack.h. Plain order: the word or the bytes a vector's
+ * codes lie in are loaded for all lanes alike, and shifted by lane. Blocked
+ * order: one vector load holds the codes of 64 tokens, a shuffle and a shift
+ * pick W of them. */
 #include "part_unpack.h"
 
 sk_unpack sk_unpack_begin(sk_dec *c, uint32_t tier_slot, sk_val t0)
@@ -30,27 +30,26 @@ sk_unpack sk_unpack_begin(sk_dec *c, uint32_t tier_slot, sk_val t0)
 static uint32_t gcd(uint32_t a, uint32_t b) { return b == 0 ? a : gcd(b, a % b); }
 
 /* Words are aligned, so the first number may start inside one; how far is
- * known up to a multiple, which bounds how many words can be touched. `row`:
- * a byte offset to add, a multiple of 4. */
+ * known up to a multiple, which bounds how many words can be touched: one is
+ * shifted as it is; of several, 16 bytes are loaded, and a byte look-up brings
+ * to each lane the two that its number lies in. What is read beyond the field
+ * is of the same page. `row`: a byte offset to add, a multiple of 4. */
 static sk_val unpack_row(sk_dec *c, sk_val field, sk_val row, sk_val bit, uint32_t bits)
 {
     sk_builder *b = c->b;
     if (bits == 8) return sk_ir_ldv(b, SK_LD_U8, field, sk_add(c, row, sk_shr(c, bit, 3)), 0);
     const uint32_t far = 32 - gcd(c->w * bits, 32);
     const sk_val word0 = sk_add(c, row, sk_shl(c, sk_shr(c, bit, 5), 2));
-    sk_val s = sk_mul(c, c->lane, bits);
+    sk_val s = sk_mul(c, c->lane, bits), x;
     if (far > 0) s = sk_add(c, s, sk_and(c, bit, 31));
-    sk_val all = SK_NONE;
-    for (uint32_t k = 0; k * 32 < c->w * bits + far; k++) {
-        const sk_val word = sk_ir_ldu(b, SK_LD_U32, field, word0, k * 4);
-        sk_val x = sk_ir_2(b, SK_OP_SHR, word, sk_ir_2(b, SK_OP_SUB, s, sk_k(c, k * 32)));
-        if (k > 0) {
-            const sk_val up = sk_ir_2(b, SK_OP_SUB, sk_k(c, k * 32), s);
-            x = sk_or(c, x, sk_ir_2(b, SK_OP_SHL, word, up));
-        }
-        all = all == SK_NONE ? x : sk_or(c, all, x);
+    if (c->w * bits + far <= 32) {
+        x = sk_ir_2(b, SK_OP_SHR, sk_ir_ldu(b, SK_LD_U32, field, word0, 0), s);
+    } else {
+        const sk_val all = sk_ir_ldrows(b, SK_LD_U32, field, word0, 0, 4);
+        const sk_val bytes = sk_add(c, sk_mul(c, sk_shr(c, s, 3), 0x0101), sk_k(c, 0x0100));
+        x = sk_ir_2(b, SK_OP_SHR, sk_ir_2(b, SK_OP_LUT16, all, bytes), sk_and(c, s, 7));
     }
-    return sk_and(c, all, (1u << bits) - 1);
+    return sk_and(c, x, (1u << bits) - 1);
 }
 
 /* Row j of a field of P numbers a row, from token t0 on. Rows of whole words

@@ -1,0 +1,118 @@
+/* attn_choice.c - schedules of attn_decode: which ones can run a spec on a target,
+ * and which one is taken when nothing has been measured. */
+#include <string.h>
+
+#include "decode.h"
+
+/* 16-bit pairs for 4-bit codes with one radius. Else tables in registers where
+ * one look-up has few heads to serve: a row that is hardly a vector costs as
+ * much as a permutation. Of 16 lanes up to 8 heads are few (Zen 4, 4 heads:
+ * mid:vi8 8.4 ns against 10.0 with rows, fine:vi8 37 against 42), of 8 lanes
+ * up to 2, and only tables of two registers. */
+static int32_t default_lut(const sk_spec *spec, const sk_schedule *s)
+{
+    sk_schedule pairs = *s, perm = *s;
+    const uint32_t w = (uint32_t)s->v[SK_T_w];
+    bool any_perm = false;
+    pairs.v[SK_T_lut] = SK_LUT_PAIR16;
+    perm.v[SK_T_lut] = SK_LUT_PERM;
+    for (uint32_t i = 0; i < spec->ntiers; i++) {
+        if (sk_dec_form(spec, &pairs, i) == SK_FORM_PAIR16) return SK_LUT_PAIR16;
+        if (sk_dec_form(spec, &perm, i) != SK_FORM_PERM) continue;
+        any_perm |= w == 16 || 1u << sk_dec_seg(spec, i)->b <= 2 * w;
+    }
+    return any_perm && spec->heads_per_kv <= (w == 16 ? 8 : 2) ? SK_LUT_PERM : SK_LUT_ROWS;
+}
+
+bool sk_dec_uses_query16(const sk_spec *spec, const sk_schedule *sched)
+{
+    for (uint32_t i = 0; i < spec->ntiers; i++)
+        if (sk_dec_query16(spec, sched, i)) return true;
+    return false;
+}
+
+sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
+                        sk_err *err)
+{
+    const uint32_t w = (uint32_t)s->v[SK_T_w], vch = (uint32_t)s->v[SK_T_vch];
+    bool form_used = s->v[SK_T_lut] == SK_LUT_ROWS, prob_used = s->v[SK_T_prob] == SK_PROB_F32;
+    bool query_used = s->v[SK_T_query] == SK_QUERY_F32, dense = false, coded = false;
+    if (w * 32 > target->vector_bits && w > 8)
+        return sk_fail(err, SPHKV_EINVAL, "w=%u: the target has %u-bit vectors", w,
+                       target->vector_bits);
+    if (vch < w) return sk_fail(err, SPHKV_EINVAL, "vch=%u is less than w=%u", vch, w);
+    if (spec->dv % vch != 0)
+        return sk_fail(err, SPHKV_EINVAL, "vch=%u does not divide %u channels", vch, spec->dv);
+    if (vch / w > 8) return sk_fail(err, SPHKV_EINVAL, "vch=%u is over 8 vectors of w=%u", vch, w);
+    for (uint32_t i = 0; i < spec->ntiers; i++) {
+        const sk_segment *seg = sk_dec_seg(spec, i);
+        const sk_lut_form form = sk_dec_form(spec, s, i);
+        form_used |= form == SK_FORM_PERM || form == SK_FORM_PAIR16;
+        prob_used |= sk_dec_prob16(spec, s, i);
+        query_used |= sk_dec_query16(spec, s, i);
+        dense |= form == SK_FORM_DENSE;
+        coded |= form != SK_FORM_DENSE;
+        if (form != SK_FORM_DENSE && 1u << seg->b < w)
+            return sk_fail(err, SPHKV_EINVAL, "w=%u: tier %u has only %u codewords", w, i,
+                           1u << seg->b);
+        const uint32_t block = sk_dec_token_block(spec, s, i);
+        if (spec->page % block != 0)
+            return sk_fail(err, SPHKV_EINVAL, "blocks of %u tokens do not divide pages of %u", block,
+                           spec->page);
+    }
+    /* a tunable that changes nothing would only repeat a candidate */
+    if (!form_used) return sk_fail(err, SPHKV_EINVAL, "lut form fits no tier of the mix");
+    if (!prob_used) return sk_fail(err, SPHKV_EINVAL, "prob=i16 fits no tier of the mix or class");
+    if (!query_used)
+        return sk_fail(err, SPHKV_EINVAL, "query=i16 fits no tier of the mix or class");
+    if (!dense && s->v[SK_T_ktok] != 1) return sk_fail(err, SPHKV_EINVAL, "ktok without dense keys");
+    if (s->v[SK_T_spread] != 10 && (!coded || s->v[SK_T_prefetch] == 0))
+        return sk_fail(err, SPHKV_EINVAL, "spread without coded keys or without prefetch");
+    if (!coded && s->v[SK_T_lut_build] != SK_LUT_FUSED)
+        return sk_fail(err, SPHKV_EINVAL, "lut_build=separate without coded keys");
+    return SPHKV_OK;
+}
+
+/* What is best of w lanes, then what fits short pages: they take smaller blocks,
+ * and 4-bit blocked codes exist from 64 tokens on. */
+static bool default_of_width(const sk_spec *spec, const sk_target *target, uint32_t w,
+                             sk_schedule *out)
+{
+    bool dense = false, dense_only = true, prob = false;
+    memset(out, 0, sizeof *out);
+    for (uint32_t i = 0; i < spec->ntiers; i++) {
+        const sk_segment *seg = sk_dec_seg(spec, i);
+        dense |= seg->kind != SK_KEY_CODED;
+        dense_only &= seg->kind != SK_KEY_CODED;
+    }
+    out->v[SK_T_w] = (int32_t)w;
+    out->v[SK_T_ktok] = dense ? 2 : 1;
+    out->v[SK_T_vch] = w == 16 || spec->heads_per_kv <= 8 ? 16 : 8;
+    out->v[SK_T_vtok] = 2;
+    out->v[SK_T_prefetch] = 1;
+    out->v[SK_T_spread] = dense_only ? 10 : 20;
+    out->v[SK_T_prob] = SK_PROB_I16;
+    out->v[SK_T_query] = SK_QUERY_I16;
+    for (uint32_t i = 0; i < spec->ntiers; i++) prob |= sk_dec_prob16(spec, out, i);
+    if (!prob) out->v[SK_T_prob] = SK_PROB_F32;
+    if (!sk_dec_uses_query16(spec, out)) out->v[SK_T_query] = SK_QUERY_F32;
+    out->v[SK_T_lut] = default_lut(spec, out);
+    if (sk_attn_valid(spec, out, target, NULL) == SPHKV_OK) return true;
+    out->v[SK_T_lut] = SK_LUT_ROWS;
+    out->v[SK_T_ktok] = 1;
+    out->v[SK_T_vtok] = 1;
+    return sk_attn_valid(spec, out, target, NULL) == SPHKV_OK;
+}
+
+/* The widest vectors there are; but 16-bit pairs, which are of 8 lanes, are
+ * better than any form of 16 (Zen 4: good:vi8 15.5 ns against 18.6). */
+void sk_attn_default_schedule(const sk_spec *spec, const sk_target *target, sk_schedule *out)
+{
+    const bool pairs = target->vector_bits >= 256 &&
+                       default_of_width(spec, target, 8, out) &&
+                       out->v[SK_T_lut] == SK_LUT_PAIR16;
+    if (pairs) return;
+    for (uint32_t w = target->vector_bits >= 512 ? 16 : target->vector_bits >= 256 ? 8 : 4; w >= 4;
+         w /= 2)
+        if (default_of_width(spec, target, w, out)) return;
+}
