@@ -109,6 +109,9 @@ static void token_rows_with_local_layers(void **state)
         assert_true(near(k.time.attention_us, 3 * 2000 + 5 * (chunked ? 200 : 700)));
         assert_true(near(k.dense.attention_us, 3 * 6000 + 5 * 700));
         assert_false(sk_report_token(&p, &p.row[2], &k)); /* local rows have none of their own */
+        m.full.n = 0; /* a model with nothing but windows or chunks */
+        assert_true(sk_report_token(&p, &p.row[0], &k));
+        assert_true(near(k.time.attention_us, 5 * (chunked ? 200 : 700)));
         sk_report_free(&p);
     }
 }

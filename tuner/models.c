@@ -143,7 +143,7 @@ void sk_model_note(const sk_model *m, sk_text *out)
     else if (m->local.n)
         sk_text_printf(out, "a window of %u tokens: exact by a ring of %u slots in pages of "
                        SERVED_RING "%s", m->local.span, m->local.span,
-                       m->full.n ? "; tiers are for the others" : "; coded tiers help up to there");
+                       m->full.n ? "; tiers are for the others" : "");
     if (sinks)
         sk_text_printf(out, "%slearned sinks: exact by the LSE, out / (1 + exp(sink - lse))",
                        m->local.n ? "; " : "");

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bench_report.h"
+#include "bench_wish.h"
 #include "command.h"
 #include "install_path.h"
 #include "latency.h"
@@ -15,7 +15,7 @@
 #include "wish.h"
 
 #define PROGRAM "sphkv-bench"
-#define DENSE "kf16:vf16"
+#define DENSE SK_BENCH_DENSE
 
 static const char help_head[] =
     "sphkv-bench - measures kernels of attention side by side\n"
@@ -33,8 +33,8 @@ static const char help_tail[] =
     "  --effort WORD        quick, normal (default) or full: rounds of a run\n"
     "  --weights FORMAT     also the time of a whole token of --model: attention of all layers\n"
     "                       and one reading of the weights at the sweep's bandwidth. f16 q8_0\n"
-    "                       q6_k q5_k q4_k ... or bits per weight; contexts are 8192,32768,\n"
-    "                       131072 then, unless said\n"
+    "                       q6_k q5_k q4_k ... or bits per weight; contexts of 8192, 32768\n"
+    "                       and 131072 then, unless said, as far as the model goes\n"
     "  --parameters N       how many weights a step reads, instead of the model's own sizes\n"
     "  --markdown           tables in Markdown: a row for each tier, columns for each number\n"
     "                       of threads\n"
@@ -73,7 +73,6 @@ typedef struct command {
     double parameters;   /* as said; 0 = from the model */
     sk_device device;
     sk_db_set *set;
-    bool unverified;
     sk_bench_report report;
     const volatile int *stop; /* set by a signal */
 } command;
@@ -157,6 +156,18 @@ static sk_status set_whole_token(command *c, sk_err *err)
     return SPHKV_OK;
 }
 
+/* Unless said: 8K, and for whole tokens what else the model was made for of 32K
+ * and 128K. */
+static void set_contexts(command *c)
+{
+    static const uint32_t longer[] = {32768, 131072};
+    if (c->options.context.n) return;
+    set_default(&c->options.context, 8192);
+    for (size_t i = 0; i < SK_COUNT(longer) && c->weights; i++)
+        if (longer[i] <= c->options.about.max_context)
+            c->options.context.v[c->options.context.n++] = longer[i];
+}
+
 static sk_status read_options(command *c, int argc, char **argv, sk_err *err)
 {
     sk_args a;
@@ -172,9 +183,6 @@ static sk_status read_options(command *c, int argc, char **argv, sk_err *err)
     }
     if (st != SPHKV_OK || c->options.list_models) return st;
     if (!c->options.model && !c->options.head_dim) c->options.model = "llama-3.1-8b";
-    if (c->weights && c->options.context.n == 0)
-        c->options.context = (sk_list){3, {8192, 32768, 131072}};
-    set_default(&c->options.context, 8192);
     set_default(&c->options.batch, 1);
     set_default(&c->options.threads, 1);
     for (uint32_t i = 0; i < c->options.threads.n; i++)
@@ -182,107 +190,8 @@ static sk_status read_options(command *c, int argc, char **argv, sk_err *err)
             return sk_fail(err, SPHKV_EINVAL, "--threads: at most %u", SK_TEAM_MOST);
     if (c->mixes.n == 0) st = sk_mixes_add(&c->mixes, "good:vi8,kf16:vf16", err);
     if (st == SPHKV_OK) st = sk_options_finish(&c->options, err);
-    return st == SPHKV_OK ? set_whole_token(c, err) : st;
-}
-
-/* ---- one shape ------------------------------------------------------------------ */
-
-/* The kernel of an item, or why there is none; how it was found is said. */
-static sk_status add_lane(command *c, const sk_wish_item *item, sk_bench *b, sk_err *err)
-{
-    sk_bench_lane *lane = &b->lane[b->lanes];
-    sk_status st = sk_bench_pick(c->set, &c->device, &item->spec, &b->shape, c->schedule, lane,
-                                 err);
-    if (st != SPHKV_OK) return st;
-    lane->dense = strcmp(lane->tiers, DENSE) == 0;
-    if (lane->dense) b->dense = b->lanes;
-    if (strncmp(lane->how, "default", 7) == 0 && !c->schedule && !c->quiet)
-        fprintf(stderr, PROGRAM ": %s: no winner in the database%s: its default schedule\n",
-                lane->tiers, lane->how + 7);
-    b->lanes++;
-    return SPHKV_OK;
-}
-
-static bool is_dense(const command *c, const sk_wish_item *item)
-{
-    return strcmp(c->mixes.mix[item->mix], DENSE) == 0;
-}
-
-/* Items of this shape from *at on become lanes, as many as fit in places and in
- * memory; dense f16 is always among them. *at: where the next group begins. */
-static sk_status fill_lanes(command *c, const sk_wish *wish, uint32_t *at, sk_bench *b, sk_err *err)
-{
-    const sk_wish_item *dense = NULL;
-    double left = sk_bench_memory_limit();
-    for (uint32_t i = 0; i < wish->n; i++)
-        if (is_dense(c, &wish->item[i]) &&
-            memcmp(&wish->item[i].shape, &b->shape, sizeof b->shape) == 0)
-            dense = &wish->item[i];
-    if (dense) left -= sk_bench_memory(&dense->spec, &b->shape, &c->device);
-    bool has_dense = false;
-    sk_status st = SPHKV_OK;
-    for (; *at < wish->n && st == SPHKV_OK; ++*at) {
-        const sk_wish_item *item = &wish->item[*at];
-        if (memcmp(&item->shape, &b->shape, sizeof b->shape) != 0) continue;
-        if (item != dense) {
-            const double need = sk_bench_memory(&item->spec, &b->shape, &c->device);
-            const bool full = b->lanes + (dense && !has_dense) == SK_BENCH_LANES;
-            if (full || (need > left && b->lanes > (has_dense ? 1u : 0u))) break;
-            left -= need;
-        }
-        has_dense = has_dense || item == dense;
-        st = add_lane(c, item, b, err);
-    }
-    if (st == SPHKV_OK && dense && !has_dense) st = add_lane(c, dense, b, err);
-    return st;
-}
-
-/* One group of lanes of a shape. */
-static sk_status bench_group(command *c, const sk_wish *wish, const sk_shape *shape, bool local,
-                             uint32_t *at, bool *stopped, sk_err *err)
-{
-    sk_bench_lane lane[SK_BENCH_LANES];
-    sk_bench *b = sk_calloc(1, sizeof *b);
-    if (!b) return sk_fail(err, SPHKV_ENOMEM, "no memory for a bench");
-    memset(lane, 0, sizeof lane);
-    b->shape = *shape;
-    b->lane = lane;
-    b->device = &c->device;
-    b->rounds = c->effort->rounds;
-    b->repeat = c->repeat;
-    b->seed = c->seed;
-    sk_status st = fill_lanes(c, wish, at, b, err);
-    if (st == SPHKV_OK) st = sk_bench_measure(b, c->stop, stopped, err);
-    if (st == SPHKV_OK) st = sk_report_add(&c->report, b, local, err);
-    for (uint32_t i = 0; i < SK_BENCH_LANES; i++) {
-        c->unverified = c->unverified || lane[i].failed[0];
-        sk_bench_lane_free(&lane[i]);
-    }
-    sk_free(b);
-    return st;
-}
-
-/* Whether items from `at` on, dense f16 aside, are of this shape. */
-static bool more_of(const command *c, const sk_wish *wish, uint32_t at, const sk_shape *shape)
-{
-    for (uint32_t i = at; i < wish->n; i++)
-        if (!is_dense(c, &wish->item[i]) &&
-            memcmp(&wish->item[i].shape, shape, sizeof *shape) == 0)
-            return true;
-    return false;
-}
-
-static sk_status bench_shape(command *c, const sk_wish *wish, uint32_t first, bool local,
-                             bool *stopped, sk_err *err)
-{
-    const sk_shape shape = wish->item[first].shape;
-    uint32_t at = first;
-    if (!c->quiet)
-        fprintf(stderr, "context %u batch %u threads %u%s\n", shape.context, shape.batch,
-                shape.threads, local ? ", layers that see a part" : "");
-    sk_status st = bench_group(c, wish, &shape, local, &at, stopped, err);
-    while (st == SPHKV_OK && more_of(c, wish, at, &shape))
-        st = bench_group(c, wish, &shape, local, &at, stopped, err);
+    if (st == SPHKV_OK) st = set_whole_token(c, err);
+    set_contexts(c);
     return st;
 }
 
@@ -300,44 +209,6 @@ static sk_status open_set(command *c, sk_err *err)
                        c->set->warning[0] ? c->set->warning : c->options.db);
     if (c->set->warning[0]) sk_command_say(PROGRAM, c->set->warning);
     return SPHKV_OK;
-}
-
-/* Every shape once, in the order they were asked for. */
-static sk_status bench_all(command *c, const sk_wish *wish, bool local, bool *stopped, sk_err *err)
-{
-    sk_status st = SPHKV_OK;
-    for (uint32_t i = 0; i < wish->n && st == SPHKV_OK; i++) {
-        bool done = false;
-        for (uint32_t k = 0; k < i; k++)
-            done = done || memcmp(&wish->item[k].shape, &wish->item[i].shape, sizeof(sk_shape)) == 0;
-        if (!done) st = bench_shape(c, wish, i, local, stopped, err);
-    }
-    return st;
-}
-
-/* The layers of a model that see a part of the context, for whole tokens. */
-static sk_status bench_local(command *c, bool *stopped, sk_err *err)
-{
-    sk_options o = c->options;
-    const sk_layers *l = &o.about.local;
-    const sk_mixes dense = {.n = 1, .mix = {(char[]){DENSE}}};
-    sk_mixes whole = c->mixes;
-    sk_wish wish = {0};
-    o.head_dim = l->head_dim, o.value_dim = l->value_dim;
-    o.kv_heads = l->kv_heads, o.heads_per_kv = o.about.heads / l->kv_heads;
-    o.context.n = 0;
-    for (uint32_t i = 0; i < c->options.context.n; i++) {
-        const uint32_t seen = c->options.context.v[i] < l->span ? c->options.context.v[i] : l->span;
-        bool known = false;
-        for (uint32_t k = 0; k < o.context.n; k++) known = known || o.context.v[k] == seen;
-        if (!known) o.context.v[o.context.n++] = seen;
-    }
-    if (!o.about.chunked) c->mixes = dense;
-    sk_status st = sk_wish_make(&o, &c->mixes, SK_FOR(SPHKV_ATTN_DECODE), &wish, err);
-    if (st == SPHKV_OK) st = bench_all(c, &wish, true, stopped, err);
-    c->mixes = whole;
-    sk_wish_free(&wish);
-    return st;
 }
 
 static int print(command *c)
@@ -385,9 +256,11 @@ static int run_all(command *c, sk_err *err)
         st = sk_wish_make(&c->options, &c->mixes, SK_FOR(SPHKV_ATTN_DECODE), &wish, err);
     if (st == SPHKV_OK && wish.skipped.s) fputs(wish.skipped.s, stderr);
     if (st == SPHKV_OK) st = open_set(c, err);
-    if (st == SPHKV_OK) st = bench_all(c, &wish, false, &stopped, err);
-    if (st == SPHKV_OK && c->report.model && c->report.model->full.n && c->report.model->local.n)
-        st = bench_local(c, &stopped, err);
+    const sk_bench_ask ask = {c->set, &c->device, c->schedule, c->effort->rounds, c->repeat,
+                              c->seed, c->quiet ? NULL : PROGRAM, c->stop};
+    if (st == SPHKV_OK) st = sk_bench_wish(&ask, &wish, false, &c->report, &stopped, err);
+    if (st == SPHKV_OK && c->report.model && c->report.model->local.n)
+        st = sk_bench_local(&ask, &c->options, &c->mixes, &c->report, &stopped, err);
     sk_wish_free(&wish);
     if (stopped) {
         sk_command_say(PROGRAM, "interrupted");
@@ -395,7 +268,9 @@ static int run_all(command *c, sk_err *err)
     }
     if (st != SPHKV_OK) return sk_command_fail(PROGRAM, st, err);
     const int code = print(c);
-    return c->unverified ? SK_EXIT_UNVERIFIED : code;
+    for (uint32_t i = 0; i < c->report.n; i++)
+        if (c->report.row[i].failed[0]) return SK_EXIT_UNVERIFIED;
+    return code;
 }
 
 int main(int argc, char **argv)
