@@ -20,7 +20,7 @@ static const kernel_row rows[] = {
     {A "d64 v64 h5 p64 l1" T "good:vi8,kf16:vf16" MEAN PERM, "lut=rows,lut_build=separate", 0},
     {A "d64 v64 h2 p64 l1" T "mid:vi8,kf16:vf16" MEAN PERM, "lut=perm,lut_build=separate", 0},
     {A "d64 v64 h9 p64 l1" T "high:vi8,kf16:vf16" MEAN PERM, "", 0},
-    {A "d64 v64 h6 p32 l0" T "high:vf16,kbf16:vf16" MEAN PERM, "w=4", 0},
+    {A "d64 v64 h6 p32 l0" T "high:vf16,kbf16:vf16" MEAN PERM, "w=4", 128},
     {A "d64 v64 h2 p64 l1" T "mid:vi8,kf16:vf16" MEAN PERM, "w=16,lut=perm", 512},
     {A "d64 v64 h3 p64 l1" T "good:vi8,kf16:vf16" MEAN PERM, "w=16,lut=rows", 512},
     {A "d64 v64 h3 p32 l1" T "good:vi8,lean:vi8,low:vi8,kbf16:vf16" MEAN PERM, "", 0},
