@@ -45,6 +45,19 @@ static char *read_only_uri(const char *path, bool immutable)
     return text.s;
 }
 
+/* Some builds of SQLite take "file:..." for a URI even when they are not asked to,
+ * and with it whatever options a name may hold: here it is a file like others. */
+static char *plain_name(const char *path)
+{
+    sk_text text = {0};
+    sk_text_printf(&text, "%s%s", strncmp(path, "file:", 5) == 0 ? "./" : "", path);
+    if (text.failed) {
+        sk_text_free(&text);
+        return NULL;
+    }
+    return text.s;
+}
+
 static sk_status connect(sk_db *db, uint32_t flags, sk_err *err)
 {
     int how = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
@@ -56,9 +69,13 @@ static sk_status connect(sk_db *db, uint32_t flags, sk_err *err)
         rc = sqlite3_open_v2(uri, &db->handle, how | SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, NULL);
         sk_free(uri);
     } else {
+        char *name = plain_name(db->path);
+        if (!name)
+            return sk_fail(err, SPHKV_ENOMEM, "out of memory");
         if (flags & SK_DB_CREATE)
             how |= SQLITE_OPEN_CREATE;
-        rc = sqlite3_open_v2(db->path, &db->handle, how | SQLITE_OPEN_READWRITE, NULL);
+        rc = sqlite3_open_v2(name, &db->handle, how | SQLITE_OPEN_READWRITE, NULL);
+        sk_free(name);
     }
     if (rc != SQLITE_OK)
         return sk_db_fail(db, rc, err, "opening it");

@@ -4,6 +4,7 @@
  * Network file systems are refused for writing, since their locks are not to
  * be trusted; the message names the way out. */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,7 @@ sk_status sk_db_default_path(char **path, sk_err *err)
         sk_text_printf(&text, "%s", chosen);
     else if (cache && cache[0] == '/') /* the XDG rule: relative ones are ignored */
         sk_text_printf(&text, "%s/sphkv/kernels.db", cache);
-    else if (home && *home)
+    else if (home && home[0] == '/')
         sk_text_printf(&text, "%s/.cache/sphkv/kernels.db", home);
     else
         return sk_fail(err, SPHKV_ENOTFOUND,
@@ -77,6 +78,9 @@ static int make_folders(char *folder)
 
 sk_status sk_db_place_prepare(const char *path, bool create, sk_err *err)
 {
+    if (strlen(path) >= PATH_MAX - 16) /* SQLite adds "-journal" */
+        return sk_fail(err, SPHKV_EIO, "%.40s...: a path of %zu bytes is too long", path,
+                       strlen(path));
     const char *slash = strrchr(path, '/');
     char *folder = sk_strdup(slash ? path : ".");
     if (!folder)

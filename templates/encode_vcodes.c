@@ -1,7 +1,10 @@
 /* encode_vcodes.c - values of a dense page as codes: vi8 (symmetric, one f16
  * scale per page and channel), vi4 (a scale and a minimum) and vf8 (e4m3fn, one
  * scale per page). A first sweep finds the scales as they are stored, a second
- * one the codes against those. */
+ * one the codes against those. Largest and smallest values are found with the new
+ * one first: a NaN then counts for nothing, and its token alone suffers. */
+#include <math.h>
+
 #include "encode.h"
 
 /* The code of the largest value. */
@@ -36,7 +39,7 @@ static void int8_scales(sk_enc *c, sk_val c0, sk_val *inv)
     const sk_val e = element(c, c0, t);
     for (uint32_t x = 0; x < n; x++) {
         const sk_val v = sk_ir_1(b, SK_OP_FABS, sk_encode_load_values(c, e, t, x));
-        sk_ir_set(b, most[x], sk_op2(c, SK_OP_FMAX, sk_ir_get(b, most[x]), v));
+        sk_ir_set(b, most[x], sk_op2(c, SK_OP_FMAX, v, sk_ir_get(b, most[x])));
     }
     sk_ir_end(b);
     for (uint32_t x = 0; x < n; x++) {
@@ -107,22 +110,22 @@ static void int4_scales(sk_enc *c, sk_val c0, sk_val *inv, sk_val *least)
     const uint32_t n = 16 / c->w;
     sk_val low[4], high[4];
     for (uint32_t x = 0; x < n; x++) {
-        const sk_val first = sk_encode_load_values(c, element(c, c0, c->zero), c->zero, x);
-        low[x] = sk_ir_var(b, SK_LANE, first);
-        high[x] = sk_ir_var(b, SK_LANE, first);
+        low[x] = sk_ir_var(b, SK_LANE, f32(c, INFINITY));
+        high[x] = sk_ir_var(b, SK_LANE, f32(c, -INFINITY));
     }
-    const sk_val t = sk_ir_for(b, sk_u32(c, 1), c->count, 1);
+    const sk_val t = sk_ir_for(b, c->zero, c->count, 1);
     const sk_val e = element(c, c0, t);
     for (uint32_t x = 0; x < n; x++) {
         const sk_val v = sk_encode_load_values(c, e, t, x);
-        sk_ir_set(b, low[x], sk_op2(c, SK_OP_FMIN, sk_ir_get(b, low[x]), v));
-        sk_ir_set(b, high[x], sk_op2(c, SK_OP_FMAX, sk_ir_get(b, high[x]), v));
+        sk_ir_set(b, low[x], sk_op2(c, SK_OP_FMIN, v, sk_ir_get(b, low[x])));
+        sk_ir_set(b, high[x], sk_op2(c, SK_OP_FMAX, v, sk_ir_get(b, high[x])));
     }
     sk_ir_end(b);
     const sk_val at = sk_times(c, c0, 4);
     for (uint32_t x = 0; x < n; x++) {
-        const sk_val lo = sk_ir_get(b, low[x]);
-        const sk_val range = sk_op2(c, SK_OP_FSUB, sk_ir_get(b, high[x]), lo);
+        const sk_val hi = sk_ir_get(b, high[x]), any = sk_op2(c, SK_OP_FLE, sk_ir_get(b, low[x]), hi);
+        const sk_val lo = sk_pick(c, any, sk_ir_get(b, low[x]), f32(c, 0.0f));
+        const sk_val range = sk_op2(c, SK_OP_FSUB, sk_pick(c, any, hi, f32(c, 0.0f)), lo);
         sk_val bits;
         inv[x] = sk_encode_scale(c, range, I4_TOP, &bits);
         sk_ir_stv(b, c->vs, at, x * c->w * 4, bits);
@@ -177,7 +180,7 @@ static sk_val float8_scale(sk_enc *c)
     const sk_val t = sk_ir_for(b, c->zero, c->count, 1);
     for (uint32_t x = 0; x < 16 / c->w; x++) {
         const sk_val v = sk_ir_1(b, SK_OP_FABS, sk_encode_load_values(c, element(c, c0, t), t, x));
-        sk_ir_set(b, most, sk_op2(c, SK_OP_FMAX, sk_ir_get(b, most), v));
+        sk_ir_set(b, most, sk_op2(c, SK_OP_FMAX, v, sk_ir_get(b, most)));
     }
     sk_ir_end(b);
     sk_ir_end(b);

@@ -16,7 +16,9 @@ void sk_command_begin(void)
             int null = open("/dev/null", O_RDONLY); /* takes the lowest number: fd */
             if (null > fd) close(null);
         }
-    (void)sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+    (void)sigaction(SIGPIPE, &ignore, NULL);
+    (void)sigaction(SIGXFSZ, &ignore, NULL);
 }
 
 static volatile int stop_asked;

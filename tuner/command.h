@@ -22,7 +22,8 @@ enum {
 
 /* First of all in main: 0, 1 and 2 are open from here on (a closed one on
  * /dev/null, so that no file of ours gets its number; writing to it fails), and
- * SIGPIPE is an error of the write that meets it. */
+ * a reader that went away (SIGPIPE) or a file that may not grow (SIGXFSZ) is an
+ * error of the write that meets it. */
 void sk_command_begin(void);
 /* From here on SIGINT, SIGTERM and SIGHUP set the flag that is returned, and
  * nothing else; SIGHUP stays ignored where it is. */

@@ -55,19 +55,20 @@ int main(int argc, char **argv)
 {
     dl_options o;
     sphkv_error err = {0};
+    dl_begin();
     sphkv_status st = dl_options_read(argc, argv, &o, &err);
+    cJSON *json = st == SPHKV_OK && o.json && !o.help ? cJSON_CreateObject() : NULL;
     if (st == SPHKV_OK && o.help) {
         dl_options_help();
-        return 0;
-    }
-    cJSON *json = st == SPHKV_OK && o.json ? cJSON_CreateObject() : NULL;
-    if (st == SPHKV_OK) {
+    } else if (st == SPHKV_OK) {
         st = run(&o, json, &err);
         if (st == SPHKV_OK || st == SPHKV_EVERIFY)
             tell_libraries(json);
     }
     if (json && finish_json(json, st, &err) != 0 && st == SPHKV_OK)
         st = dl_fail(&err, SPHKV_ENOMEM, "out of memory for the result");
+    if (st == SPHKV_OK)
+        st = dl_written(&err);
     if (st != SPHKV_OK)
         fprintf(stderr, "decode_loop: %s\n", err.message);
     return dl_exit_code(st);

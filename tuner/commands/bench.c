@@ -118,7 +118,7 @@ static sk_status take_own(command *c, sk_args *a, bool *taken, sk_err *err)
         const char *name;
         bool *at;
     } flags[] = {{"--markdown", &c->markdown}, {"--quiet", &c->quiet}, {"--help", &c->help},
-                 {"--latency", &c->latency}};
+                 {"-h", &c->help},        {"--latency", &c->latency}};
     for (size_t i = 0; i < SK_COUNT(flags); i++)
         if (sk_args_is(a, flags[i].name)) {
             *flags[i].at = true;

@@ -140,7 +140,8 @@ static sk_status take_own(tune *t, sk_args *a, bool *taken, sk_err *err)
     } flags[] = {{"--fresh", &t->fresh},
                  {"--dry-run", &t->dry_run},
                  {"--quiet", &t->quiet},
-                 {"--help", &t->help}};
+                 {"--help", &t->help},
+                 {"-h", &t->help}};
     for (size_t i = 0; i < SK_COUNT(flags); i++)
         if (sk_args_is(a, flags[i].name)) {
             *flags[i].at = true;

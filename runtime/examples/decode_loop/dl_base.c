@@ -3,13 +3,16 @@
 #include "dl_base.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 sphkv_status dl_fail(sphkv_error *err, sphkv_status status, const char *format, ...)
 {
@@ -20,7 +23,31 @@ sphkv_status dl_fail(sphkv_error *err, sphkv_status status, const char *format, 
     va_start(args, format);
     vsnprintf(err->message, sizeof err->message, format, args);
     va_end(args);
+    for (char *p = err->message; *p; p++)
+        if ((unsigned char)*p < ' ' || *p == 127)
+            *p = '?'; /* names and options may hold anything; a message is one line */
     return status;
+}
+
+void dl_begin(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0) { /* no file of ours shall get its number */
+            int null = open("/dev/null", O_RDONLY);
+            if (null > fd)
+                close(null);
+        }
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+}
+
+sphkv_status dl_written(sphkv_error *err)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return SPHKV_OK;
+    return dl_fail(err, SPHKV_EINTERNAL, "the result cannot be written: %s",
+                   errno ? strerror(errno) : "an earlier part was lost");
 }
 
 /* ---- memory ------------------------------------------------------------- */

@@ -20,6 +20,12 @@
 sphkv_status dl_fail(sphkv_error *err, sphkv_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* First of all: 0, 1 and 2 are open, and what cannot be written is an error of
+ * the write, not the end of the process. */
+void dl_begin(void);
+/* Last of all: whether everything that was printed has arrived. */
+sphkv_status dl_written(sphkv_error *err);
+
 /* Zeroed memory for `count` things, freed with free(); false and an error when
  * there is none. The place is left alone when an earlier call of a row failed,
  * so a row of allocations needs one check at its end. */

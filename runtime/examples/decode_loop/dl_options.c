@@ -96,8 +96,8 @@ void dl_options_help(void)
          "  --train-windows N  (8)   --train-text FILE  train on windows of this instead\n"
          "  --reference double also runs the model in double with dense attention\n"
          "\n"
-         "Exit: 0 done, 2 bad usage or input, 3 no kernel and no compiler, 4 database,\n"
-         "5 a check failed.");
+         "Exit: 0 done, 1 out of memory or nothing could be written, 2 bad usage or input,\n"
+         "3 no kernel and no compiler, 4 database, 5 a check failed.");
 }
 
 static sphkv_status number(const char *name, const char *text, uint64_t least, uint64_t most,
