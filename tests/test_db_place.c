@@ -123,7 +123,7 @@ static void long_names_say_so(void **state)
     sk_err err = {0};
     sk_db *db;
     memset(name, 'a', sizeof name - 1);
-    for (size_t length = PATH_MAX + 99; length > PATH_MAX - 20; length -= 29) {
+    for (size_t length = PATH_MAX + 99; length >= PATH_MAX - 16; length -= 23) {
         name[length] = '\0';
         assert_int_equal(sk_db_open(name, SK_DB_CREATE, &db, &err), SPHKV_EIO);
         name[length] = 'a';

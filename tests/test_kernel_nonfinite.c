@@ -191,21 +191,20 @@ static void attn_decode(void **state)
 
 /* ---- kv_append -------------------------------------------------------------------- */
 
-/* Decoded rows of a page before and after: all but token `except` the same. */
+/* Decoded rows of a page before and after: the first `tokens`, all but `except`,
+ * are the same. */
 static void expect_other_tokens(const trial *t, const uint8_t *before, const uint8_t *after,
-                                uint32_t tier, uint32_t except, bool values, const uint8_t *book)
+                                uint32_t tier, uint32_t tokens, uint32_t except, const uint8_t *book)
 {
     const sk_spec *s = &t->built.spec;
     static double k[2][64 * 64], v[2][64 * 64];
     assert_true(s->page <= 64 && s->d <= 64 && s->dv <= 64);
     sk_page_decode_ref(s, tier, before, s->page, book, k[0], v[0]);
     sk_page_decode_ref(s, tier, after, s->page, book, k[1], v[1]);
-    for (uint32_t i = 0; i < s->page; i++) {
+    for (uint32_t i = 0; i < tokens; i++) {
         if (i == except) continue;
         assert_memory_equal(k[0] + (size_t)i * s->d, k[1] + (size_t)i * s->d, s->d * sizeof **k);
-        if (values)
-            assert_memory_equal(v[0] + (size_t)i * s->dv, v[1] + (size_t)i * s->dv,
-                                s->dv * sizeof **v);
+        assert_memory_equal(v[0] + (size_t)i * s->dv, v[1] + (size_t)i * s->dv, s->dv * sizeof **v);
     }
 }
 
@@ -241,7 +240,7 @@ static void append_one(trial *t)
     size_t bytes;
     const uint8_t *now = sk_case_result(&t->c, 0, &bytes);
     const size_t from = (size_t)item->unit * SPHKV_UNIT_BYTES;
-    expect_other_tokens(t, t->clean + from, now + from, 0, item->slot + nth, true, NULL);
+    expect_other_tokens(t, t->clean + from, now + from, 0, s->page, item->slot + nth, NULL);
     restore(t, rows + at * es, saved, es);
 }
 
@@ -275,6 +274,19 @@ static void expect_finite(const trial *t, const uint8_t *page, const uint8_t *bo
     for (uint32_t i = 0; i < s->page * s->dv; i++) assert_true(isfinite(v[i]));
 }
 
+/* A token that no scale of its page is made for: keys of 0, values of a neighbour. */
+static void make_quiet(const trial *t, const sphkv_encode_item *item, uint32_t token)
+{
+    const sk_spec *s = &t->built.spec;
+    uint32_t dtype;
+    for (uint32_t i = 0; i < s->d; i++)
+        sk_case_put(source_element(t, item, false, token, i, &dtype), dtype, 0, 0);
+    for (uint32_t i = 0; i < s->dv; i++) {
+        const uint8_t *from = source_element(t, item, true, (token + 1) % item->count, i, &dtype);
+        memmove(source_element(t, item, true, token, i, &dtype), from, sk_case_dtype_bytes(dtype));
+    }
+}
+
 static void encode_one(trial *t)
 {
     const sphkv_encode_args *a = sk_case_args(&t->c, 0);
@@ -284,23 +296,31 @@ static void encode_one(trial *t)
     if (item->count == 0 || (value && dense_values)) return; /* floats stay what they are */
     const uint32_t token = sk_rng_below(&t->rng, item->count);
     const double x = bad_number[sk_rng_below(&t->rng, SK_COUNT(bad_number))];
+    const size_t size = (size_t)sk_case_state_of(&t->c)->at[1].units * SPHKV_UNIT_BYTES;
+    const size_t page = (size_t)sk_case_state_of(&t->c)->at[0].units * SPHKV_UNIT_BYTES;
+    uint8_t *source = (uint8_t *)(uintptr_t)a->src_arena + (size_t)item->src_unit * SPHKV_UNIT_BYTES;
+    size_t bytes;
+    sk_case_poison(&t->c, 0);
+    const uint8_t *now =
+        sk_case_result(&t->c, 0, &bytes) + (size_t)item->dst_unit * SPHKV_UNIT_BYTES;
+    uint8_t *saved = copy_of(source, size), *quiet;
+    make_quiet(t, item, token);
+    run_it(t);
+    quiet = copy_of(now, page);
     uint32_t dtype;
     uint8_t *at = source_element(t, item, value, token,
-                                 sk_rng_below(&t->rng, value ? s->dv : s->d), &dtype), saved[4];
-    const size_t es = sk_case_dtype_bytes(dtype);
-    sk_case_poison(&t->c, 0);
-    memcpy(saved, at, es);
+                                 sk_rng_below(&t->rng, value ? s->dv : s->d), &dtype);
     sk_case_put(at, dtype, 0, x);
     run_it(t);
-    restore(t, at, saved, es);
+    restore(t, source, saved, size);
     expect_other_pages(t, item->dst_unit, 0);
-    size_t bytes;
-    const uint8_t *book = (const uint8_t *)a->codebook + (size_t)item->kv_head * sk_codebook_head_bytes(s);
-    const size_t from = (size_t)item->dst_unit * SPHKV_UNIT_BYTES;
-    const uint8_t *now = sk_case_result(&t->c, 0, &bytes) + from;
+    const uint8_t *book =
+        (const uint8_t *)a->codebook + (size_t)item->kv_head * sk_codebook_head_bytes(s);
     expect_finite(t, now, book);
     if (isnan(x)) /* an infinity stretches the scales of its page, a NaN does nothing */
-        expect_other_tokens(t, t->clean + from, now, 0, token, true, book);
+        expect_other_tokens(t, quiet, now, 0, item->count, token, book);
+    sk_free(saved);
+    sk_free(quiet);
 }
 
 static void items(kernel_lab *lab, const char *const *specs, size_t n, void (*one)(trial *))
