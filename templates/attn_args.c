@@ -2,7 +2,6 @@
  * checks all of them, since no part may write before all know that they are
  * right and nothing is handed between parts. */
 #include <math.h>
-#include <string.h>
 
 #include "attn_run.h"
 #include "page_table.h"
@@ -89,7 +88,7 @@ static void complete(sk_attn_run_state *r)
 {
     const sk_spec *spec = &r->image->spec;
     sphkv_attn_args *a = &r->a;
-    if (a->scale == 0) a->scale = 1.0f / sqrtf((float)spec->d);
+    if (a->scale == 0) a->scale = r->space->scale;
     if (a->q_stride_head == 0) a->q_stride_head = spec->d;
     if (a->q_stride_seq == 0) a->q_stride_seq = r->heads * spec->d;
     if (a->out_stride_head == 0) a->out_stride_head = spec->dv;
@@ -99,7 +98,6 @@ static void complete(sk_attn_run_state *r)
 
 sk_status sk_attn_read(sk_attn_run_state *r, const sk_image *image, const void *args, sk_err *err)
 {
-    memset(r, 0, sizeof *r);
     sk_status st = sk_args_copy(&r->a, sizeof r->a, args, err);
     if (st != SPHKV_OK) return st;
     r->image = image;

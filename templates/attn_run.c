@@ -38,6 +38,7 @@ void sk_attn_prepare(sk_image *image)
     a->job_bytes = align64((SK_JOB_SLOTS + 2 * (size_t)parts) * 4);
     a->part_bytes = a->job + a->job_bytes;
     a->total = a->scratch + parts * a->part_bytes;
+    a->scale = 1.0f / sqrtf((float)spec->d);
 }
 
 size_t sk_attn_workspace(const sk_image *image)

@@ -12,11 +12,13 @@
 #include "decode.h"
 
 /* Workspace: counter (64 bytes) | partials [2 * parts] | per part: scratch of
- * the entries | tables (lut_build = separate) | merge job. Kept in image->own. */
+ * the entries | tables (lut_build = separate) | merge job. What a plan knows, kept in
+ * image->own. */
 typedef struct sk_attn_space {
     size_t partials, scratch, tables, job; /* offsets; scratch.. per part */
     size_t partial_bytes, scratch_bytes, tables_bytes, job_bytes, part_bytes;
     size_t total;
+    float scale; /* of logits when the caller says none */
 } sk_attn_space;
 
 /* Arguments with defaults filled in, and what follows from them. */
