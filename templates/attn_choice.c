@@ -78,7 +78,7 @@ sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_targ
 static bool default_of_width(const sk_spec *spec, const sk_target *target, uint32_t w,
                              sk_schedule *out)
 {
-    bool dense = false, dense_only = true, prob = false;
+    bool dense = false, dense_only = true;
     memset(out, 0, sizeof *out);
     for (uint32_t i = 0; i < spec->ntiers; i++) {
         const sk_segment *seg = sk_dec_seg(spec, i);
@@ -93,8 +93,7 @@ static bool default_of_width(const sk_spec *spec, const sk_target *target, uint3
     out->v[SK_T_spread] = dense_only ? 10 : 20;
     out->v[SK_T_prob] = SK_PROB_I16;
     out->v[SK_T_query] = SK_QUERY_I16;
-    for (uint32_t i = 0; i < spec->ntiers; i++) prob |= sk_dec_prob16(spec, out, i);
-    if (!prob) out->v[SK_T_prob] = SK_PROB_F32;
+    if (!sk_dec_uses_prob16(spec, out)) out->v[SK_T_prob] = SK_PROB_F32;
     if (!sk_dec_uses_query16(spec, out)) out->v[SK_T_query] = SK_QUERY_F32;
     out->v[SK_T_lut] = default_lut(spec, out);
     if (sk_attn_valid(spec, out, target, NULL) == SPHKV_OK) return true;

@@ -69,6 +69,8 @@ static void dec_init(sk_dec *c, sk_builder *b, const sk_spec *spec, const sk_sch
     c->stat_alpha = c->h * 8;
     c->stat_beta = c->h * 12;
     c->stat_mass = c->h * 16;
+    c->stat_scale = c->h * 20;
+    c->stat_sinks = c->h * 24;
 }
 
 static bool uses_rows(const sk_spec *spec, const sk_schedule *sched)
@@ -233,8 +235,10 @@ static sk_status build_decode(const sk_spec *spec, const sk_schedule *sched, con
     c->off = sk_ir_name(b, sk_ir_shared(b, 8 * c->w * 4), "off");
     c->rad = sk_ir_name(b, sk_ir_shared(b, most_spans(spec) * 4), "rad");
     c->s = sk_ir_name(b, sk_ir_shared(b, c->h * c->tp * 4), "s");
+    if (sk_dec_uses_prob16(spec, sched))
+        c->pairs = sk_ir_name(b, sk_ir_shared(b, c->h * c->tp * 2), "pairs");
     c->acc = sk_ir_name(b, sk_ir_shared(b, c->h * c->cp * 4), "acc");
-    c->stat = sk_ir_name(b, sk_ir_shared(b, c->h * 20), "stat");
+    c->stat = sk_ir_name(b, sk_ir_shared(b, c->h * 28), "stat");
     sk_part_query(c, rows);
     if (query16) sk_part_query16(c);
     if (spec->book & SPHKV_BOOK_MEAN) sk_part_mean(c);

@@ -15,6 +15,7 @@ typedef enum sk_input {
     SK_IN_PEAKY,      /* one key dominates */
     SK_IN_CANCEL,     /* values and logits that cancel */
     SK_IN_EXTREME,    /* radii over the whole f16 range that stays finite */
+    SK_IN_SINK,       /* a few keys take 0.9 to 0.9999 of the weight, their values are near zero */
     SK_IN_EDGE,       /* S1 with empty and one-token lists, partly filled pages */
     SK_INPUT_COUNT
 } sk_input;

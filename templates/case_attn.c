@@ -110,6 +110,7 @@ static sk_status fill_sub_page(attn_fill *f, const sk_case_page *page, uint32_t 
     if (f->peak && peaked)
         peak = f->peak + ((size_t)page_seq(f, page) * f->s->kv_heads + kv_head) * spec->d;
     uint32_t row = page->count ? sk_rng_below(&f->rng, page->count) : 0;
+    if (!peaked) row = spec->page;
     sk_case_rows_fill(spec, f->c->p.input, &f->rng, page->filled, peak, row, f->k, f->v);
     sk_case_mean_add(spec, head_book(f, kv_head), page->filled, f->k);
     sk_encode_page_ref(spec, page->tier, f->k, f->v, page->filled, head_book(f, kv_head), to);
@@ -170,34 +171,59 @@ static void add_page_stats(attn_fill *f, const sk_case_page *page, uint32_t kv_h
         }
 }
 
-/* SK_IN_EXTREME: queries lean towards the longest key of their list, or away
- * from it. One that is nearly orthogonal to all long keys has logits that are
- * nothing but cancellation, which no bound on logits can account for. */
-static void lean_queries(attn_fill *f, size_t at, size_t end, size_t step, uint32_t kv_head)
+/* The longest key of some pages of a list, into f->v (rows of values are free
+ * here); its length is returned, 0 of none. */
+static double longest_key(attn_fill *f, size_t at, size_t end, size_t step, uint32_t kv_head,
+                          uint32_t *tokens)
 {
     const sk_spec *spec = &f->c->p.spec;
-    double *longest = f->v, most = 0; /* rows of values are free here */
+    double most = 0;
+    *tokens = 0;
     for (size_t i = at; i < end; i += step) {
         decode_keys(f, &f->s->page[i], kv_head);
+        *tokens += f->s->page[i].count;
         for (uint32_t t = 0; t < f->s->page[i].count; t++) {
             const double *k = f->k + (size_t)t * spec->d;
             double length = sk_case_norm(k, spec->d);
             if (length <= most) continue;
             most = length;
-            memcpy(longest, k, spec->d * sizeof *longest);
+            memcpy(f->v, k, spec->d * sizeof *f->v);
         }
     }
+    return most;
+}
+
+/* Queries lean towards the longest key of their list. SK_IN_EXTREME: or away
+ * from it; one that is nearly orthogonal to all long keys has logits that are
+ * nothing but cancellation, which no bound on logits can account for.
+ * SK_IN_SINK: as far as gives that key its share of the weight among others
+ * whose logits deviate by about 1. */
+static void lean_queries(attn_fill *f, size_t at, size_t end, size_t step, uint32_t kv_head,
+                         double scale)
+{
+    static const double share[] = {0.99, 0.9, 0.999, 0.9999};
+    const sk_spec *spec = &f->c->p.spec;
+    uint32_t tokens;
+    double most = longest_key(f, at, end, step, kv_head, &tokens);
     for (uint32_t h = 0; h < spec->heads_per_kv && most > 0; h++) {
         double *q = f->q + (size_t)h * spec->d, length = sk_case_norm(q, spec->d);
-        double lean = (h % 2 ? -6 : 6) / sqrt((double)spec->d) / most;
+        double lean = (h % 2 ? -6 : 6) / sqrt((double)spec->d) / most, w = share[(h + kv_head) % 4];
+        if (f->c->p.input == SK_IN_SINK) {
+            double dot = 0, want = log(w / (1 - w)) + log(tokens) + 0.5;
+            for (uint32_t i = 0; i < spec->d; i++)
+                dot += q[i] * f->v[i];
+            lean = (want / scale - dot) / (most * most);
+            length = 1;
+        }
         for (uint32_t i = 0; i < spec->d; i++)
-            q[i] = q[i] / length + lean * longest[i];
+            q[i] = q[i] / length + lean * f->v[i];
     }
 }
 
 /* What a query row is multiplied by. */
 static double query_factor(const attn_fill *f, const logit_stats *s, uint32_t row, double nominal)
 {
+    if (f->c->p.input == SK_IN_SINK) return 1;
     double want = f->c->p.input == SK_IN_CANCEL ? 2 : 1 + 3 * (row % 7) / 6.0, have = nominal;
     if (f->c->p.input == SK_IN_PEAKY || f->c->p.input == SK_IN_EXTREME) {
         want = f->c->p.input == SK_IN_EXTREME ? 32 : row % 2 ? 12 : 40; /* others count, or not */
@@ -236,7 +262,8 @@ static void fill_queries(attn_fill *f)
                                f->q + (size_t)h * spec->d);
         sk_case_list_range(f->s, p->lists_per_seq == 1 ? seq : n, &at, &end);
         size_t most = p->quick_fill ? 2 : 64, step = (end - at) / most + 1;
-        if (p->input == SK_IN_EXTREME) lean_queries(f, at, end, step, kv_head);
+        if (p->input == SK_IN_EXTREME || p->input == SK_IN_SINK)
+            lean_queries(f, at, end, step, kv_head, scale);
         for (size_t i = at; i < end; i += step)
             add_page_stats(f, &f->s->page[i], kv_head, scale, stats);
         for (uint32_t h = 0; h < hpk; h++) {

@@ -117,7 +117,8 @@ sk_status sk_case_place(sk_case_page *page, size_t pages, const sk_page_layout *
 /* ---- numbers (case_input.c) ---------------------------------------------- */
 
 /* K and V rows of a page of an input set: k [count][D], v [count][Dv]. peak: a
- * unit vector that row `peak_row` follows (SK_IN_PEAKY), or NULL. */
+ * unit vector that row `peak_row` follows (SK_IN_PEAKY), or NULL; sinks begin at
+ * that row, too (SK_IN_SINK), none when it is not below count. */
 void sk_case_rows_fill(const sk_spec *spec, uint32_t input, sk_rng *rng, uint32_t count,
                        const double *peak, uint32_t peak_row, double *k, double *v);
 /* Adds the mean of the head to keys, where its set has one. */

@@ -9,7 +9,7 @@
 
 static const char *const input_names[SK_INPUT_COUNT] = {
     [SK_IN_S1] = "S1",           [SK_IN_PEAKY] = "peaky", [SK_IN_CANCEL] = "cancel",
-    [SK_IN_EXTREME] = "extreme", [SK_IN_EDGE] = "edge",
+    [SK_IN_EXTREME] = "extreme", [SK_IN_SINK] = "sink",   [SK_IN_EDGE] = "edge",
 };
 
 const char *sk_input_name(uint32_t input)
@@ -78,6 +78,23 @@ static void fill_extreme(const sk_spec *spec, sk_rng *rng, uint32_t count, doubl
     }
 }
 
+/* Up to three keys from row `first` on, four times as long as the others and
+ * nearly the same, with next to no values. */
+static void put_sinks(const sk_spec *spec, sk_rng *rng, uint32_t first, uint32_t count, double *k,
+                      double *v)
+{
+    uint32_t end = first + 1 + sk_rng_below(rng, 3);
+    double *sink = k + (size_t)first * spec->d;
+    for (uint32_t t = first; t < end && t < count; t++)
+        for (uint32_t c = 0; c < spec->dv; c++)
+            v[(size_t)t * spec->dv + c] *= 1e-3;
+    for (uint32_t i = 0; i < spec->d; i++)
+        sink[i] *= 4;
+    for (uint32_t t = first + 1; t < end && t < count; t++)
+        for (uint32_t i = 0; i < spec->d; i++)
+            k[(size_t)t * spec->d + i] = (1 - 0.04 * (t - first)) * sink[i];
+}
+
 void sk_case_rows_fill(const sk_spec *spec, uint32_t input, sk_rng *rng, uint32_t count,
                        const double *peak, uint32_t peak_row, double *k, double *v)
 {
@@ -91,6 +108,7 @@ void sk_case_rows_fill(const sk_spec *spec, uint32_t input, sk_rng *rng, uint32_
     }
     fill_normal(rng, count * spec->d, k);
     fill_normal(rng, count * spec->dv, v);
+    if (input == SK_IN_SINK && peak_row < count) put_sinks(spec, rng, peak_row, count, k, v);
     if (input == SK_IN_PEAKY && peak && peak_row < count)
         for (uint32_t i = 0; i < spec->d; i++)
             k[(size_t)peak_row * spec->d + i] = 4 * sqrt((double)spec->d) * peak[i];

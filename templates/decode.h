@@ -6,6 +6,7 @@
  *   part_logits.c   logits of one page into s[head][token]
  *   part_dense.c    the same for keys that are not coded; 16-bit queries
  *   part_softmax.c  page softmax: probabilities, factors, running (m, l)
+ *   part_sinks.c    heads of a page for which 16-bit probabilities are too coarse
  *   part_value.c    probabilities times values into acc[head][channel]
  *   part_prefetch.c the lines of a later page, spread over logits and values
  *   part_out.c      rows of the output in its dtype (attn_finish.c: the end of an item)
@@ -23,7 +24,8 @@
  *   rad  [spans]     what a radius code of the page is multiplied by
  *   s    [H][Tp]     logits, then probabilities (f32, or i16 pairs)
  *   acc  [H][Cp]     unnormalised output
- *   stat [5][H]      m, l, alpha, beta, mass (part_softmax.c) */
+ *   pairs [H][Tp/2]  16-bit probabilities (prob = i16)
+ *   stat [7][H]      m, l, alpha, beta, mass, scale, sinks (part_softmax.c) */
 #ifndef SK_DECODE_H
 #define SK_DECODE_H
 
@@ -61,10 +63,11 @@ typedef struct sk_dec {
     uint32_t h, w, d, dv, p;   /* heads_per_kv, lanes, dims, tokens of a page */
     uint32_t tp, cp;           /* P and Dv rounded up to 16 */
     uint32_t run, hr;          /* rows form: run length n, row length in words */
-    uint32_t stat_m, stat_l, stat_alpha, stat_beta, stat_mass; /* byte offsets in stat */
+    uint32_t stat_m, stat_l, stat_alpha, stat_beta, stat_mass, stat_scale,
+        stat_sinks; /* byte offsets in stat */
     sk_val item, q, q_stride, arena, codebook, tables; /* parameters */
     sk_val scale;
-    sk_val qs, qc, qt, qm, q16, lut, off, rad, s, acc, stat; /* scratch addresses */
+    sk_val qs, qc, qt, qm, q16, lut, off, rad, s, pairs, acc, stat; /* scratch addresses */
     sk_val zero, lane;         /* u32 0; lane index */
     sk_val ml_wanted, ml;      /* whether page statistics are; where this page's go */
 } sk_dec;
@@ -98,6 +101,10 @@ void sk_part_logits(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk
                     sk_val next);
 void sk_part_logits_dense(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
                           sk_val limit, sk_val next);
+#define SK_PROB16_ONE 32767 /* a 16-bit probability of 1 */
+/* Between a page's sums and the factors: heads that 16 bits are too coarse for
+ * are split (part_sinks.c). */
+void sk_part_sinks(sk_dec *c, sk_val count, sk_val limit);
 void sk_part_softmax(sk_dec *c, uint32_t tier_slot, sk_val count);
 /* The statistics of a page without tokens. */
 void sk_part_empty_page(sk_dec *c);
@@ -119,6 +126,7 @@ uint32_t sk_prefetch_values_from(const sk_dec *c, uint32_t tier_slot);
 bool sk_dec_value_pairs(const sk_spec *spec, uint32_t tier_slot);
 /* Whether this tier's probabilities are 16-bit integers. */
 bool sk_dec_prob16(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
+bool sk_dec_uses_prob16(const sk_spec *spec, const sk_schedule *sched); /* any tier's */
 /* Token vectors handled together by the logits of this tier: s is written, and
  * softmax and values may read, in blocks of W times this. */
 uint32_t sk_dec_token_block(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);

@@ -13,7 +13,6 @@
 
 #include <math.h>
 
-#define PROB16_ONE 32767.0f
 #define LN_2 0.69314718f
 
 bool sk_dec_value_pairs(const sk_spec *spec, uint32_t tier_slot)
@@ -26,6 +25,13 @@ bool sk_dec_prob16(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_
 {
     return sched->v[SK_T_prob] == SK_PROB_I16 && sk_dec_value_pairs(spec, tier_slot) &&
            spec->accuracy != SPHKV_EXACT;
+}
+
+bool sk_dec_uses_prob16(const sk_spec *spec, const sk_schedule *sched)
+{
+    for (uint32_t i = 0; i < spec->ntiers; i++)
+        if (sk_dec_prob16(spec, sched, i)) return true;
+    return false;
 }
 
 static sk_val load_logits(sk_dec *c, sk_val t0, uint32_t h, uint32_t u, sk_val count, bool full)
@@ -83,7 +89,7 @@ static void page_exp(sk_dec *c, uint32_t h0, uint32_t hn, const sk_val *m, sk_va
     sk_val sum[HEAD_TILE], base[HEAD_TILE];
     for (uint32_t h = 0; h < hn; h++) {
         sum[h] = sk_ir_var(b, SK_LANE, i16 ? sk_k(c, 0) : sk_ir_f32(b, 0.0f));
-        base[h] = i16 ? sk_ir_2(b, SK_OP_FSUB, m[h], sk_ir_f32(b, log2f(PROB16_ONE))) : m[h];
+        base[h] = i16 ? sk_ir_2(b, SK_OP_FSUB, m[h], sk_ir_f32(b, log2f(SK_PROB16_ONE))) : m[h];
     }
     const sk_val t0 = sk_ir_for(b, c->zero, limit, unroll * c->w);
     for (uint32_t h = 0; h < hn; h++) {
@@ -94,7 +100,7 @@ static void page_exp(sk_dec *c, uint32_t h0, uint32_t hn, const sk_val *m, sk_va
             sk_ir_set(b, sum[h], sk_ir_2(b, plus, sk_ir_get(b, sum[h]), p[u]));
         }
         if (i16)
-            sk_ir_stv(b, c->s, sk_mul(c, t0, 2), row, sk_ir_2(b, SK_OP_PACK16, p[0], p[1]));
+            sk_ir_stv(b, c->pairs, sk_mul(c, t0, 2), row / 2, sk_ir_2(b, SK_OP_PACK16, p[0], p[1]));
         else
             sk_ir_stv(b, c->s, sk_mul(c, t0, 4), row, p[0]);
     }
@@ -107,12 +113,13 @@ static void page_exp(sk_dec *c, uint32_t h0, uint32_t hn, const sk_val *m, sk_va
         }
         const sk_val total = sk_ir_1(b, SK_OP_I2F, sk_ir_1(b, SK_OP_RED_UADD, all));
         sk_ir_stu(b, c->stat, c->zero, c->stat_mass + (h0 + h) * 4, total);
-        l[h] = sk_ir_2(b, SK_OP_FMUL, total, sk_ir_f32(b, 1.0f / PROB16_ONE));
+        l[h] = sk_ir_2(b, SK_OP_FMUL, total, sk_ir_f32(b, 1.0f / SK_PROB16_ONE));
     }
 }
 
 /* alpha, beta and the running pair of one head. beta carries 1/32767 when
- * the probabilities are integers, so that values need one factor only. */
+ * the probabilities are integers, and their scale, so that values need one factor
+ * only; what sinks are multiplied by is beta itself, or 0 of none. */
 static void update(sk_dec *c, uint32_t h, sk_val m_page, sk_val l_page, bool i16)
 {
     sk_builder *b = c->b;
@@ -122,21 +129,28 @@ static void update(sk_dec *c, uint32_t h, sk_val m_page, sk_val l_page, bool i16
     const sk_val alpha = sk_ir_exp2(b, sk_ir_2(b, SK_OP_FSUB, m_old, m), false);
     sk_val beta = sk_ir_exp2(b, sk_ir_2(b, SK_OP_FSUB, m_page, m), false);
     const sk_val l = sk_fma(c, l_old, alpha, sk_ir_2(b, SK_OP_FMUL, l_page, beta));
-    if (i16) beta = sk_ir_2(b, SK_OP_FMUL, beta, sk_ir_f32(b, 1.0f / PROB16_ONE));
+    if (i16) {
+        const uint32_t at = c->stat_sinks + h * 4;
+        const sk_val sinks = sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, at);
+        const sk_val scale = sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, c->stat_scale + h * 4);
+        sk_ir_stu(b, c->stat, c->zero, at, sk_ir_2(b, SK_OP_FMUL, sinks, beta));
+        beta = sk_ir_2(b, SK_OP_FMUL, beta, sk_ir_f32(b, 1.0f / SK_PROB16_ONE));
+        beta = sk_ir_2(b, SK_OP_FMUL, beta, scale);
+    }
     sk_ir_stu(b, c->stat, c->zero, c->stat_m + h * 4, m);
     sk_ir_stu(b, c->stat, c->zero, c->stat_l + h * 4, l);
     sk_ir_stu(b, c->stat, c->zero, c->stat_alpha + h * 4, alpha);
     sk_ir_stu(b, c->stat, c->zero, c->stat_beta + h * 4, beta);
 }
 
-/* The pairs of the heads h0 .. h0+hn-1 of the page at work. */
-static void page_statistics(sk_dec *c, uint32_t h0, uint32_t hn, const sk_val *m, const sk_val *l)
+/* The pairs of the page at work. */
+static void page_statistics(sk_dec *c, const sk_val *m, const sk_val *l)
 {
     sk_builder *b = c->b;
     sk_ir_if(b, c->ml_wanted);
-    for (uint32_t h = 0; h < hn; h++) {
-        sk_ir_stu(b, c->ml, c->zero, (h0 + h) * 8, sk_ir_2(b, SK_OP_FMUL, m[h], sk_ir_f32(b, LN_2)));
-        sk_ir_stu(b, c->ml, c->zero, (h0 + h) * 8 + 4, l[h]);
+    for (uint32_t h = 0; h < c->h; h++) {
+        sk_ir_stu(b, c->ml, c->zero, h * 8, sk_ir_2(b, SK_OP_FMUL, m[h], sk_ir_f32(b, LN_2)));
+        sk_ir_stu(b, c->ml, c->zero, h * 8 + 4, l[h]);
     }
     sk_ir_end(b);
 }
@@ -148,7 +162,7 @@ void sk_part_empty_page(sk_dec *c)
         m[h] = sk_ir_f32(c->b, -INFINITY);
         l[h] = sk_ir_f32(c->b, 0.0f);
     }
-    page_statistics(c, 0, c->h, m, l);
+    page_statistics(c, m, l);
 }
 
 sk_val sk_part_lse(sk_dec *c, sk_val m, sk_val l)
@@ -159,15 +173,19 @@ sk_val sk_part_lse(sk_dec *c, sk_val m, sk_val l)
                   sk_ir_2(b, SK_OP_FMUL, log2_sum, sk_ir_f32(b, LN_2)), sk_ir_f32(b, -INFINITY));
 }
 
+/* m and l of the page, kept where the factors of each head will be. */
 static void softmax_heads(sk_dec *c, sk_val limit, sk_val count, bool full, bool i16)
 {
+    sk_builder *b = c->b;
     for (uint32_t h0 = 0; h0 < c->h; h0 += HEAD_TILE) {
         const uint32_t hn = c->h - h0 < HEAD_TILE ? c->h - h0 : HEAD_TILE;
         sk_val m[HEAD_TILE], l[HEAD_TILE];
         page_max(c, h0, hn, limit, count, full, m);
         page_exp(c, h0, hn, m, limit, count, full, i16, l);
-        page_statistics(c, h0, hn, m, l);
-        for (uint32_t h = 0; h < hn; h++) update(c, h0 + h, m[h], l[h], i16);
+        for (uint32_t h = 0; h < hn; h++) {
+            sk_ir_stu(b, c->stat, c->zero, c->stat_alpha + (h0 + h) * 4, m[h]);
+            sk_ir_stu(b, c->stat, c->zero, c->stat_beta + (h0 + h) * 4, l[h]);
+        }
     }
 }
 
@@ -176,10 +194,19 @@ void sk_part_softmax(sk_dec *c, uint32_t tier_slot, sk_val count)
     sk_builder *b = c->b;
     const bool i16 = sk_dec_prob16(c->spec, c->sched, tier_slot);
     const uint32_t block = sk_dec_token_block(c->spec, c->sched, tier_slot);
+    const sk_val limit = sk_round_up(c, count, block);
+    sk_val m[SPHKV_MAX_HEADS_PER_KV], l[SPHKV_MAX_HEADS_PER_KV];
     /* a full page needs no masks */
     sk_ir_if(b, sk_ir_2(b, SK_OP_EQ, count, sk_k(c, c->p)));
     softmax_heads(c, sk_k(c, c->p), count, true, i16);
     sk_ir_else(b);
-    softmax_heads(c, sk_round_up(c, count, block), count, false, i16);
+    softmax_heads(c, limit, count, false, i16);
     sk_ir_end(b);
+    if (i16) sk_part_sinks(c, count, limit);
+    for (uint32_t h = 0; h < c->h; h++) {
+        m[h] = sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, c->stat_alpha + h * 4);
+        l[h] = sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, c->stat_beta + h * 4);
+    }
+    page_statistics(c, m, l);
+    for (uint32_t h = 0; h < c->h; h++) update(c, h, m[h], l[h], i16);
 }

@@ -16,6 +16,7 @@ typedef struct value_form {
     uint32_t value;    /* sk_value_kind */
     sk_ld_kind kind;   /* of a load of W channels; vi4: of words */
     bool pairs, i16;
+    bool sinks;        /* adds tokens of one head, in f32, to what the page gave so far */
     uint32_t step;     /* bytes from a token (pair) to the next */
     uint32_t nv;       /* vectors per block of channels */
     uint32_t es;       /* bytes per channel of a token (pair); vi4: 0 */
@@ -132,7 +133,7 @@ static void value_token(sk_dec *c, const value_form *f, sk_val v0, sk_val off, s
     for (uint32_t h = 0; h < hn; h++) {
         const uint32_t row = (h0 + h) * c->tp * 4;
         if (f->i16) {
-            const sk_val p = sk_ir_ldu(b, SK_LD_U32, c->s, poff, row + i * 4);
+            const sk_val p = sk_ir_ldu(b, SK_LD_U32, c->pairs, poff, row / 2 + i * 4);
             for (uint32_t x = 0; x < f->nv; x++)
                 sk_ir_set(b, acc[h][x],
                           sk_ir_3(b, SK_OP_DOT2, sk_ir_get(b, acc[h][x]), lo[x], p));
@@ -194,12 +195,12 @@ static void value_fold(sk_dec *c, const value_form *f, sk_val c0, uint32_t h0, u
         for (uint32_t h = 0; h < hn; h++) {
             const sk_val alpha =
                 sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, c->stat_alpha + (h0 + h) * 4);
-            const sk_val beta =
-                sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, c->stat_beta + (h0 + h) * 4);
+            const uint32_t factor = f->sinks ? c->stat_sinks : c->stat_beta;
+            const sk_val beta = sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, factor + (h0 + h) * 4);
             const uint32_t disp = ((h0 + h) * c->cp + x * c->w) * 4;
             const sk_val sum = value_sum(c, f, x, h0 + h, acc[h][x]);
             const sk_val old = sk_ir_ldv(b, SK_LD_F32, c->acc, at, disp);
-            const sk_val kept = sk_ir_2(b, SK_OP_FMUL, old, alpha);
+            const sk_val kept = f->sinks ? old : sk_ir_2(b, SK_OP_FMUL, old, alpha);
             sk_ir_stv(b, c->acc, at, disp, sk_fma(c, sum, beta, kept));
         }
 }
@@ -226,11 +227,11 @@ static void value_steps(sk_dec *c, const value_form *f, const value_place *at, s
 }
 
 static void value_tile(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
-                       value_form *f, sk_val steps, sk_val next, uint32_t h0, uint32_t hn)
+                       value_form *f, sk_val lo, sk_val steps, sk_val next, uint32_t h0, uint32_t hn)
 {
     sk_builder *b = c->b;
     const uint32_t vch = (uint32_t)c->sched->v[SK_T_vch];
-    const uint32_t vtok = (uint32_t)c->sched->v[SK_T_vtok];
+    const uint32_t vtok = f->sinks ? 1 : (uint32_t)c->sched->v[SK_T_vtok];
     const uint32_t tokens = f->pairs ? c->tp / 2 : c->tp;
     const sk_val v0 = sk_ir_ptr_add(b, page, sk_k(c, lay->value_off), 1);
     const sk_val c0 = sk_ir_for(b, c->zero, sk_k(c, c->cp), vch);
@@ -243,9 +244,35 @@ static void value_tile(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay,
                                 sk_mul(c, sk_and(c, c0, 15), f->es));
     const value_place at = {v0, h0 > 0 ? SK_NONE : next, c0, block, tier_slot, tokens};
     const sk_val bulk = f->pairs || vtok == 1 ? steps : sk_and(c, steps, ~(vtok - 1));
-    value_steps(c, f, &at, c->zero, bulk, vtok, h0, hn, acc);
+    value_steps(c, f, &at, lo, bulk, vtok, h0, hn, acc);
     if (bulk != steps) value_steps(c, f, &at, bulk, steps, 1, h0, hn, acc);
     value_fold(c, f, c0, h0, hn, acc);
+    sk_ir_end(b);
+}
+
+/* Tokens whose probabilities are in f32 in the midst of integers (part_sinks.c):
+ * few, head by head and pair by pair. */
+static void value_sinks(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
+                        value_form f, sk_val steps)
+{
+    sk_builder *b = c->b;
+    sk_dec one = *c;
+    const sk_val h = sk_ir_for(b, c->zero, sk_k(c, c->h), 1), none = sk_ir_f32(b, 0.0f);
+    one.stat = sk_ir_ptr_add(b, c->stat, h, 4);
+    const sk_val factor = sk_ir_ldu(b, SK_LD_F32, one.stat, c->zero, c->stat_sinks);
+    sk_ir_if(b, sk_ir_2(b, SK_OP_FLT, none, factor));
+    one.s = sk_ir_ptr_add(b, c->s, h, c->tp * 4);
+    one.acc = sk_ir_ptr_add(b, c->acc, h, c->cp * 4);
+    f.i16 = false;
+    f.sinks = true;
+    const sk_val i = sk_ir_for(b, c->zero, steps, 1), at = sk_mul(c, i, 8);
+    const sk_val p0 = sk_ir_ldu(b, SK_LD_F32, one.s, at, 0);
+    const sk_val p1 = sk_ir_ldu(b, SK_LD_F32, one.s, at, 4);
+    sk_ir_if(b, sk_ir_2(b, SK_OP_FLT, none, sk_ir_2(b, SK_OP_FADD, p0, p1)));
+    value_tile(&one, tier_slot, lay, page, &f, i, sk_add(c, i, sk_k(c, 1)), SK_NONE, 0, 1);
+    sk_ir_end(b);
+    sk_ir_end(b);
+    sk_ir_end(b);
     sk_ir_end(b);
 }
 
@@ -264,5 +291,7 @@ void sk_part_values(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk
     if (tile == 0) tile = 1;
     const uint32_t tiles = (c->h + tile - 1) / tile, even = (c->h + tiles - 1) / tiles;
     for (uint32_t h = 0; h < c->h; h += even)
-        value_tile(c, tier_slot, &lay, page, &f, steps, next, h, c->h - h < even ? c->h - h : even);
+        value_tile(c, tier_slot, &lay, page, &f, c->zero, steps, next, h,
+                   c->h - h < even ? c->h - h : even);
+    if (f.i16) value_sinks(c, tier_slot, &lay, page, f, steps);
 }
