@@ -109,6 +109,25 @@ static void bench_latency(void **state)
     assert_int_not_equal(tune_case_run(c, BENCH_PROGRAM, wrong), 0);
 }
 
+/* A schedule that fits the mix that was asked for, and not dense f16 beside it. */
+static void bench_takes_schedules(void **state)
+{
+    tune_case *c = *state;
+    static const char *const bench[] = {"--schedule", "w=8,lut=perm", "--effort", "quick",
+                                        "--repeat", "1", TUNE_SMALL, NULL};
+    sk_db *db;
+    sk_err err = {0};
+    sk_assert_ok(sk_db_open(c->db, SK_DB_CREATE, &db, &err), &err);
+    sk_db_close(db);
+    tune_case_expect(c, tune_case_run(c, BENCH_PROGRAM, bench), 0);
+    char *text = tune_case_read(c->out);
+    assert_non_null(strstr(text, "lut=perm"));
+    assert_non_null(strstr(text, "(given)"));
+    assert_non_null(strstr(text, "(default)"));
+    sk_free(text);
+    tune_case_all_gone(c);
+}
+
 /* Code of the winner runs with no compiler: that is what it is stored for. */
 static void engines_use_winners(void **state)
 {
@@ -144,6 +163,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TUNE_CASE(bench_uses_winners),
+        TUNE_CASE(bench_takes_schedules),
         TUNE_CASE(whole_tokens),
         TUNE_CASE(bench_latency),
         TUNE_CASE(engines_use_winners),

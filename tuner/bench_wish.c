@@ -27,6 +27,8 @@ static sk_status add_lane(const sk_bench_ask *ask, const sk_wish_item *item, sk_
     sk_bench_lane *lane = &b->lane[b->lanes];
     sk_status st = sk_bench_pick(ask->set, ask->device, &item->spec, &b->shape, ask->schedule,
                                  lane, err);
+    if (st == SPHKV_EINVAL && ask->yardstick && is_dense(item))
+        st = sk_bench_pick(ask->set, ask->device, &item->spec, &b->shape, "default", lane, err);
     if (st != SPHKV_OK) return st;
     lane->dense = strcmp(lane->tiers, SK_BENCH_DENSE) == 0;
     if (lane->dense) b->dense = b->lanes;

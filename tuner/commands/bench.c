@@ -257,7 +257,7 @@ static int run_all(command *c, sk_err *err)
     if (st == SPHKV_OK && wish.skipped.s) fputs(wish.skipped.s, stderr);
     if (st == SPHKV_OK) st = open_set(c, err);
     const sk_bench_ask ask = {c->set, &c->device, c->schedule, c->effort->rounds, c->repeat,
-                              c->seed, c->quiet ? NULL : PROGRAM, c->stop};
+                              c->seed, c->quiet ? NULL : PROGRAM, c->stop, !dense};
     if (st == SPHKV_OK) st = sk_bench_wish(&ask, &wish, false, &c->report, &stopped, err);
     if (st == SPHKV_OK && c->report.model && c->report.model->local.n)
         st = sk_bench_local(&ask, &c->options, &c->mixes, &c->report, &stopped, err);
