@@ -229,6 +229,31 @@ static void packed_ops_are_one_instruction(void **state)
     expect(&f, "znver4", "vpdpwssd|zmm", "vpmaddwd");
 }
 
+/* ki8 and ki4 keys of part_dense.c: a transposition of bytes, or bytes spread and
+ * shifted, before the product. */
+static void integer_keys_are_unpacked_in_few_instructions(void **state)
+{
+    (void)state;
+    frame f;
+    sk_builder *b = &f.b;
+    begin(&f, 16);
+    const sk_val two = sk_ir_2k(b, SK_OP_AND, sk_ir_lane(b), 3);
+    const sk_val from = sk_ir_2(b, SK_OP_ADD, sk_ir_2k(b, SK_OP_SHL, two, 2),
+                                sk_ir_2k(b, SK_OP_SHR, sk_ir_lane(b), 2));
+    const sk_val order = sk_ir_2k(b, SK_OP_ADD, sk_ir_2k(b, SK_OP_MUL, two, 0x01010101u),
+                                  0x0c040800u);
+    const sk_val row = sk_ir_2(b, SK_OP_SHUFFLE, words(&f, 0), from);
+    keep(&f, sk_ir_2(b, SK_OP_LUT16, row, order));
+    expect(&f, "znver4", "vpermb|zmm", "vpshufb|vpermd");
+    begin(&f, 8);
+    const sk_val quad = sk_ir_2k(b, SK_OP_MUL, sk_ir_2k(b, SK_OP_SHR, sk_ir_lane(b), 2), 0x02020202u);
+    const sk_val all = sk_ir_ldrows(b, SK_LD_U32, f.in, f.n, 0, 4);
+    const sk_val pairs = sk_ir_2(b, SK_OP_LUT16, all, sk_ir_2k(b, SK_OP_ADD, quad, 0x09080100u));
+    const sk_val by = sk_ir_2k(b, SK_OP_SHL, sk_ir_2k(b, SK_OP_AND, sk_ir_lane(b), 3), 2);
+    keep(&f, sk_ir_2k(b, SK_OP_AND, sk_ir_2(b, SK_OP_SHR, pairs, by), 0x000f000fu));
+    expect(&f, "znver3", "vpshufb|vpsrlvd|vpand", "vpinsr|vpextr|call");
+}
+
 /* ---- across lanes, shifts, conversions --------------------------------------------------- */
 
 static void shuffles_are_permutes(void **state)
@@ -298,6 +323,7 @@ int main(void)
         cmocka_unit_test(gathers_with_lane_offsets_are_scalar),
         cmocka_unit_test(byte_lookups_are_one_instruction),
         cmocka_unit_test(packed_ops_are_one_instruction),
+        cmocka_unit_test(integer_keys_are_unpacked_in_few_instructions),
         cmocka_unit_test(shuffles_are_permutes),
         cmocka_unit_test(shifts_need_no_select),
         cmocka_unit_test(min_max_and_conversions_are_one_instruction),
