@@ -4,13 +4,12 @@
  * as documented: an exit code, one line, no process left, a sound database with
  * all that was in it before, and a run after it that succeeds.
  *
- * SQLite's own allocations are thousands, and each write can fail in three ways:
- * of those a seed takes a share. SK_TEST_INJECT=all tries everything. */
+ * There are hundreds of those, of SQLite's own allocations thousands, and each costs
+ * two runs: so a seed takes a share. SK_TEST_INJECT=NAME tries everything of that test. */
 #include "tune_case.h"
 
 #include <sys/mman.h>
 
-#include "db_impl.h"
 #include "inject.h"
 
 /* Two trials of the smallest kernel; the database holds another one already. */
@@ -27,8 +26,15 @@ typedef struct inject_case {
     char (*hash)[65];   /* its trials */
     size_t trials;
     sk_rng rng;
-    bool all;
 } inject_case;
+
+/* Whether fault `at` of the running test is tried: the first few always. */
+static bool tried(inject_case *t, const char *test, uint64_t at, uint32_t share)
+{
+    const char *whole = getenv("SK_TEST_INJECT");
+    bool chance = sk_rng_below(&t->rng, share) == 0;
+    return chance || at <= 2 || (whole && strcmp(whole, test) == 0);
+}
 
 static void set_fault(inject_case *t, sk_inject_kind kind, uint64_t at, sk_inject_how how)
 {
@@ -81,7 +87,6 @@ static void make_before(inject_case *t)
 static int setup(void **state)
 {
     inject_case *t = sk_calloc(1, sizeof *t);
-    const char *all = getenv("SK_TEST_INJECT");
     tune_case_setup((void **)&t->c);
     char *path = sk_test_path(t->c->dir, "inject");
     const sk_inject none = {0};
@@ -94,7 +99,6 @@ static int setup(void **state)
     setenv(SK_INJECT_VARIABLE, path, 1);
     sk_free(path);
     t->rng = sk_test_rng(5);
-    t->all = all && strcmp(all, "all") == 0;
     make_before(t);
     *state = t;
     return 0;
@@ -113,18 +117,6 @@ static int teardown(void **state)
 }
 
 /* ---- what must hold afterwards -------------------------------------------------- */
-
-static void expect_integrity(const char *path)
-{
-    sqlite3 *raw;
-    sqlite3_stmt *stmt;
-    assert_int_equal(sqlite3_open(path, &raw), SQLITE_OK);
-    assert_int_equal(sqlite3_prepare_v2(raw, "PRAGMA integrity_check", -1, &stmt, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
-    assert_string_equal((const char *)sqlite3_column_text(stmt, 0), "ok");
-    sqlite3_finalize(stmt);
-    sqlite3_close(raw);
-}
 
 static void expect_kept(inject_case *t)
 {
@@ -153,7 +145,7 @@ static void expect_end(inject_case *t, uint64_t at, int code)
 static void expect_afterwards(inject_case *t, uint64_t at)
 {
     tune_case_all_gone(t->c);
-    expect_integrity(t->c->db);
+    tune_case_sound(t->c);
     expect_kept(t);
     int code = tune_case_run(t->c, TUNE_HOOKED, run_words);
     if (code != 0) print_error("after fault %llu:\n", (unsigned long long)at);
@@ -162,14 +154,13 @@ static void expect_afterwards(inject_case *t, uint64_t at)
 }
 
 /* Faults 1, 2, 3 ... until one is not reached; `share` of them by chance. */
-static void fail_each(inject_case *t, sk_inject_kind kind, uint32_t share)
+static void fail_each(inject_case *t, const char *test, sk_inject_kind kind, uint32_t share)
 {
-    uint64_t tried = 0, at = 1;
+    uint64_t done = 0, at = 1;
     for (;; at++) {
         int code;
         sk_inject_how how = sk_rng_below(&t->rng, 2) ? SK_INJECT_FULL : SK_INJECT_IOERR;
-        /* the first ones always: they meet the opening */
-        if (!t->all && at > 3 && sk_rng_below(&t->rng, share) != 0) continue;
+        if (!tried(t, test, at, share)) continue;
         put_before(t);
         if (!run_with(t, kind, at, how, &code)) {
             tune_case_expect(t->c, code, 0);
@@ -177,26 +168,26 @@ static void fail_each(inject_case *t, sk_inject_kind kind, uint32_t share)
         }
         expect_end(t, at, code);
         expect_afterwards(t, at);
-        tried++;
+        done++;
     }
-    print_message("%llu of about %llu faults tried\n", (unsigned long long)tried,
+    print_message("%llu of about %llu faults tried\n", (unsigned long long)done,
                   (unsigned long long)at);
-    assert_true(tried > 3);
+    assert_true(done > 3);
 }
 
 static void allocations(void **state)
 {
-    fail_each(*state, SK_INJECT_ALLOC, 12);
+    fail_each(*state, __func__, SK_INJECT_ALLOC, 12);
 }
 
 static void allocations_of_sqlite(void **state)
 {
-    fail_each(*state, SK_INJECT_SQL_ALLOC, 500);
+    fail_each(*state, __func__, SK_INJECT_SQL_ALLOC, 500);
 }
 
 static void writes(void **state)
 {
-    fail_each(*state, SK_INJECT_WRITE, 10);
+    fail_each(*state, __func__, SK_INJECT_WRITE, 10);
 }
 
 /* The end of the process in the midst of a write, which is half done. */
@@ -205,7 +196,7 @@ static void killed_in_writes(void **state)
     inject_case *t = *state;
     for (uint64_t at = 1;; at++) {
         int code;
-        if (!t->all && at > 2 && sk_rng_below(&t->rng, 16) != 0) continue;
+        if (!tried(t, __func__, at, 16)) continue;
         put_before(t);
         if (!run_with(t, SK_INJECT_WRITE, at, SK_INJECT_KILL, &code)) break;
         assert_int_equal(code, 1000 + SIGKILL);
@@ -220,7 +211,7 @@ static void writes_of_creation(void **state)
     for (uint64_t at = 1; at <= 40; at++) {
         int code;
         bool killed = sk_rng_below(&t->rng, 2);
-        if (!t->all && sk_rng_below(&t->rng, 8) != 0) continue;
+        if (!tried(t, __func__, at, 8)) continue;
         put_before(t);
         assert_int_equal(unlink(t->c->db), 0);
         assert_true(run_with(t, SK_INJECT_WRITE, at, killed ? SK_INJECT_KILL : SK_INJECT_FULL,
@@ -230,7 +221,7 @@ static void writes_of_creation(void **state)
         else
             expect_end(t, at, code);
         tune_case_all_gone(t->c);
-        expect_integrity(t->c->db);
+        tune_case_sound(t->c);
         tune_case_expect(t->c, tune_case_run(t->c, TUNE_HOOKED, run_words), 0);
     }
 }

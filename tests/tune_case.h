@@ -11,12 +11,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "db.h"
+#include "db_impl.h"
 #include "sk_test.h"
 
 #define TUNE_PROGRAM SK_BUILD_DIR "/bin/sphkv-tune"
 #define TUNE_HOOKED SK_BUILD_DIR "/hooked/bin/sphkv-tune" /* faults on demand */
 #define BENCH_PROGRAM SK_BUILD_DIR "/bin/sphkv-bench"
+#define DB_PROGRAM SK_BUILD_DIR "/bin/sphkv-db"
 #define TUNE_ARGS 40
 
 /* A small attention: 2 query heads on one KV head of 64 dimensions. */
@@ -24,6 +25,11 @@
 
 /* A few small kernels that compile fast. */
 #define TUNE_ENCODE "--kernels", "kv_encode", "--quiet", "--effort", "quick", TUNE_SMALL
+
+/* One trial of the smallest kernel. */
+#define TUNE_TINY "--kernels", "kv_append", "--quiet", "--effort", "quick", "--trials", "1", \
+    "--head-dim", "16", "--heads", "1", "--kv-heads", "1", "--page", "16", "--context", "16", \
+    "--tiers", "kf16:vf16"
 
 #define TUNE_CASE(name) \
     cmocka_unit_test_setup_teardown(name, tune_case_setup, tune_case_teardown)
@@ -56,15 +62,20 @@ static inline int tune_case_teardown(void **state)
     return 0;
 }
 
-/* Starts a program with --db and --quiet behind the given words (NULL-ended). */
-static inline pid_t tune_case_start(const tune_case *c, const char *program,
-                                    const char *const *words)
+/* Starts a program with the given words (NULL-ended), and --db behind them when
+ * with_db. prepare, when there is one, runs before the program and in its process,
+ * with stdout and stderr in place. */
+static inline pid_t tune_case_start_in(const tune_case *c, const char *program,
+                                       const char *const *words, bool with_db,
+                                       void (*prepare)(void *), void *user)
 {
     char *argv[TUNE_ARGS] = {(char *)(uintptr_t)program};
     int n = 1;
     for (; words[n - 1] && n < TUNE_ARGS - 4; n++) argv[n] = (char *)(uintptr_t)words[n - 1];
-    argv[n++] = (char *)(uintptr_t) "--db";
-    argv[n++] = c->db;
+    if (with_db) {
+        argv[n++] = (char *)(uintptr_t) "--db";
+        argv[n++] = c->db;
+    }
     argv[n] = NULL;
     fflush(NULL);
     pid_t pid = fork();
@@ -72,8 +83,17 @@ static inline pid_t tune_case_start(const tune_case *c, const char *program,
     int out = open(c->out, O_WRONLY | O_CREAT | O_TRUNC, 0666);
     int err = open(c->err, O_WRONLY | O_CREAT | O_TRUNC, 0666);
     if (dup2(out, 1) < 0 || dup2(err, 2) < 0) _exit(99);
+    close(out);
+    close(err);
+    if (prepare) prepare(user);
     execv(program, argv);
     _exit(98);
+}
+
+static inline pid_t tune_case_start(const tune_case *c, const char *program,
+                                    const char *const *words)
+{
+    return tune_case_start_in(c, program, words, true, NULL, NULL);
 }
 
 /* The exit code, or 1000 + the signal. */
@@ -105,6 +125,34 @@ static inline void tune_case_expect(const tune_case *c, int got, int want)
     if (got == want) return;
     char *said = tune_case_read(c->err);
     fail_msg("exit code %d, not %d: %s", got, want, said);
+}
+
+/* The last line, or one_line: the only one, of what a program said holds `says`,
+ * and there are no control characters in it. */
+static inline void tune_case_said(const tune_case *c, const char *says, bool one_line)
+{
+    char *err = tune_case_read(c->err);
+    size_t line = 0, n = strlen(err);
+    assert_true(n > 1 && err[n - 1] == '\n');
+    for (size_t i = 0; i + 1 < n; i++)
+        if (err[i] == '\n') line = i + 1;
+    if (!strstr(err + line, says) || (one_line && line))
+        fail_msg("'%s' is not the last%s line of: %s", says, one_line ? " and only" : "", err);
+    assert_null(strchr(err, '\033'));
+    sk_free(err);
+}
+
+/* The database is sound, to its last page. */
+static inline void tune_case_sound(const tune_case *c)
+{
+    sqlite3 *raw;
+    sqlite3_stmt *stmt;
+    assert_int_equal(sqlite3_open(c->db, &raw), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(raw, "PRAGMA integrity_check", -1, &stmt, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+    assert_string_equal((const char *)sqlite3_column_text(stmt, 0), "ok");
+    sqlite3_finalize(stmt);
+    sqlite3_close(raw);
 }
 
 /* Processes whose command line names this case's folder, the caller's own and
