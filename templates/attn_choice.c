@@ -94,7 +94,9 @@ static bool default_of_width(const sk_spec *spec, const sk_target *target, uint3
     out->v[SK_T_prob] = SK_PROB_I16;
     out->v[SK_T_query] = SK_QUERY_I16;
     if (!sk_dec_uses_prob16(spec, out)) out->v[SK_T_prob] = SK_PROB_F32;
-    if (!sk_dec_uses_query16(spec, out)) out->v[SK_T_query] = SK_QUERY_F32;
+    /* a product and its sum in one instruction; in two, floats are as good */
+    if (!(target->features & SK_CPU_VNNI) || !sk_dec_uses_query16(spec, out))
+        out->v[SK_T_query] = SK_QUERY_F32;
     out->v[SK_T_lut] = default_lut(spec, out);
     if (sk_attn_valid(spec, out, target, NULL) == SPHKV_OK) return true;
     out->v[SK_T_lut] = SK_LUT_ROWS;
