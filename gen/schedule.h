@@ -12,7 +12,7 @@
  * stored as the number itself for numeric lists, as the index for names. */
 #define SK_TUNABLES(X)                                                                            \
     X(w, SK_FOR_ALL, "4|8|16", "lanes of a warp (vector width in 32-bit words)")                  \
-    X(lut, SK_FOR(SPHKV_ATTN_DECODE), "rows|perm|pair16",                                         \
+    X(lut, SK_FOR(SPHKV_ATTN_DECODE) | SK_FOR(SPHKV_PAGE_DECODE), "rows|perm|pair16",                                         \
       "look-up of coded keys: f32 rows in scratch, f32 tables in registers, 16-bit byte-pair "    \
       "tables; tiers a form does not fit use rows")                                               \
     X(lut_build, SK_FOR(SPHKV_ATTN_DECODE), "fused|separate",                                     \
@@ -22,14 +22,15 @@
     X(vch, SK_FOR(SPHKV_ATTN_DECODE), "8|16|32", "channels per block of the value product")      \
     X(vtok, SK_FOR(SPHKV_ATTN_DECODE), "1|2|4|8", "tokens (pairs) unrolled in the value product") \
     X(prob, SK_FOR(SPHKV_ATTN_DECODE), "f32|i16", "probabilities in the product with vi8 and vi4 values") \
-    X(prefetch, SK_FOR(SPHKV_ATTN_DECODE) | SK_FOR(SPHKV_PAGE_GATHER), "0|1|2|4",                 \
+    X(prefetch, SK_FOR(SPHKV_ATTN_DECODE) | SK_FOR(SPHKV_PAGE_GATHER) | SK_FOR(SPHKV_PAGE_DECODE), "0|1|2|4",                \
       "pages ahead that are prefetched; 0 = none")                                                \
     X(spread, SK_FOR(SPHKV_ATTN_DECODE), "10|20|30|40|50",                                        \
       "percent of a page's lines that are prefetched during the logits of coded keys; the rest "  \
       "during the value product")                                                                 \
     X(etok, SK_FOR(SPHKV_KV_ENCODE), "1|2|4", "token vectors coded at once")                           \
     X(streams, SK_FOR(SPHKV_PAGE_GATHER), "1|2|4|8", "shares of a page copied side by side")      \
-    X(store, SK_FOR(SPHKV_PAGE_GATHER), "plain|past", "stores through the caches, or past them")
+    X(store, SK_FOR(SPHKV_PAGE_GATHER) | SK_FOR(SPHKV_PAGE_DECODE), "plain|past",                 \
+      "stores through the caches, or past them")
 
 typedef enum sk_tunable {
 #define SK_X(name, kernels, values, doc) SK_T_##name,

@@ -221,7 +221,7 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
 {
     sk_builder builder, *b = &builder;
     plan_ir plan = {.b = b, .spec = spec, .w = (uint32_t)sched->v[SK_T_w]}, *c = &plan;
-    const sk_status st = sk_rows_begin(b, spec, sched, arena, err);
+    const sk_status st = sk_rows_begin(b, spec, sched, arena, "", err);
     if (st != SPHKV_OK) return st;
     c->indptr = sk_ir_param_ptr(b, "indptr", false);
     c->refs = sk_ir_param_ptr(b, "refs", false);

@@ -47,6 +47,7 @@ typedef struct sk_case {
         sphkv_append_args *append;
         sphkv_encode_args *encode;
         sphkv_gather_args *gather;
+        sphkv_decode_args *decode;
     } args;
     size_t args_size;       /* sizeof of the args struct */
     void *internal;         /* buffers, owned by the case */

@@ -132,6 +132,14 @@ bool sk_case_check_items(const sk_spec *spec, uint32_t i, sk_case_params *params
     return true;
 }
 
+uint32_t sk_case_item_tier(const sk_case_params *p, uint32_t i)
+{
+    const uint32_t mask = p->tier_mask ? p->tier_mask : (1u << p->spec.ntiers) - 1;
+    uint32_t tier = i % p->spec.ntiers;
+    while (!(mask >> tier & 1)) tier = (tier + 1) % p->spec.ntiers;
+    return tier;
+}
+
 double sk_case_bound_exact(const sk_spec *spec)
 {
     (void)spec;

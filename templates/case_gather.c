@@ -7,14 +7,6 @@
 
 #include "case_impl.h"
 
-static uint32_t tier_of_item(const sk_case_params *p, uint32_t i)
-{
-    const uint32_t mask = p->tier_mask ? p->tier_mask : (1u << p->spec.ntiers) - 1;
-    uint32_t tier = i % p->spec.ntiers;
-    while (!(mask >> tier & 1)) tier = (tier + 1) % p->spec.ntiers;
-    return tier;
-}
-
 static void fill_noise(sk_case_buffer *b, sk_rng *rng)
 {
     for (size_t i = 0; i < b->bytes; i += 8) {
@@ -54,7 +46,7 @@ static sk_status gather_make(sk_case *c, sk_err *err)
     s->pages = 2 * (size_t)n;
     s->page = sk_calloc(s->pages, sizeof *s->page);
     if (!s->page) return sk_fail(err, SPHKV_ENOMEM, "no memory for pages");
-    for (uint32_t i = 0; i < n; i++) s->page[i].tier = s->page[n + i].tier = tier_of_item(&c->p, i);
+    for (uint32_t i = 0; i < n; i++) s->page[i].tier = s->page[n + i].tier = sk_case_item_tier(&c->p, i);
     sk_status st =
         sk_case_place(s->page, one_arena ? s->pages : n, s->at, subs, &rng, &src, err);
     if (st == SPHKV_OK && !one_arena)

@@ -86,6 +86,8 @@ typedef struct sk_case_kind {
     size_t (*outputs)(const sk_spec *spec, const sk_shape *shape);
     void (*output)(const sk_case *c, uint32_t copy, float *to);
 } sk_case_kind;
+/* Tiers of items in turns, those of the mask. */
+uint32_t sk_case_item_tier(const sk_case_params *params, uint32_t i);
 double sk_case_bound_exact(const sk_spec *spec); /* of kernels that are right to the bit: 1 */
 const sk_case_kind *sk_case_kind_of(uint32_t kernel);
 

@@ -120,7 +120,7 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
 {
     sk_builder builder, *b = &builder;
     append c = {.b = b, .spec = spec, .w = (uint32_t)sched->v[SK_T_w]};
-    const sk_status st = sk_rows_begin(b, spec, sched, arena, err);
+    const sk_status st = sk_rows_begin(b, spec, sched, arena, "", err);
     if (st != SPHKV_OK) return st;
     sk_page_layout_get(spec, 0, &c.lay);
     const uint32_t in = sk_ld_bytes(sk_rows_input_kind(spec->in_dtype));

@@ -96,7 +96,7 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
 {
     sk_builder builder, *b = &builder;
     sk_enc enc = {.b = b, .spec = spec, .seg = &spec->tier[0].seg[0]}, *c = &enc;
-    const sk_status st = sk_rows_begin(b, spec, sched, arena, err);
+    const sk_status st = sk_rows_begin(b, spec, sched, arena, "", err);
     if (st != SPHKV_OK) return st;
     c->w = (uint32_t)sched->v[SK_T_w];
     c->t = c->w * (uint32_t)sched->v[SK_T_etok];

@@ -111,7 +111,7 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
 {
     sk_builder builder, *b = &builder;
     gather gathering = {.b = b, .spec = spec, .sched = sched}, *c = &gathering;
-    const sk_status st = sk_rows_begin(b, spec, sched, arena, err);
+    const sk_status st = sk_rows_begin(b, spec, sched, arena, "", err);
     if (st != SPHKV_OK) return st;
     c->w = (uint32_t)sched->v[SK_T_w];
     c->items = sk_ir_param_ptr(b, "items", false);

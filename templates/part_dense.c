@@ -10,7 +10,7 @@
  * unsigned where that is cheaper, and the excess, bias times the sum of the
  * block's queries, is where a sum begins. A unit per block, not per head: in
  * models a few dimensions of a query are far larger than the rest. */
-#include "decode.h"
+#include "part_dense.h"
 
 static sk_ld_kind float_kind(uint32_t key_kind)
 {
@@ -85,16 +85,6 @@ void sk_part_query16(sk_dec *c)
 
 /* ---- keys of a block of tokens ------------------------------------------ */
 
-/* What the loops know of a tier's keys. Offsets are values. */
-typedef struct dense_keys {
-    uint32_t tier_slot, kind;
-    uint32_t nu;          /* vectors of tokens */
-    const sk_seg_layout *lay;
-    sk_val page, keys;    /* addresses */
-    sk_val t0;
-    sk_val column;        /* t0 % 16, or SK_NONE where it is always 0 */
-} dense_keys;
-
 /* Elements (not bytes) between the first dimension of t0 and vector u. */
 static uint32_t element_of(const sk_dec *c, uint32_t u, uint32_t dim)
 {
@@ -103,28 +93,29 @@ static uint32_t element_of(const sk_dec *c, uint32_t u, uint32_t dim)
 }
 
 /* Tokens of vector u inside their 16, a lane each. */
-static sk_val columns(sk_dec *c, const dense_keys *k, uint32_t u)
+static sk_val columns(sk_dec *c, const sk_dense_keys *k, uint32_t u)
 {
     const sk_val t = sk_add(c, c->lane, sk_k(c, u * c->w % 16));
     return k->column == SK_NONE ? t : sk_add(c, t, k->column);
 }
 
 /* Byte offset of dimension d0 of the 16 tokens that t0 is of. */
-static sk_val row_of(sk_dec *c, const dense_keys *k, sk_val d0, uint32_t bytes_per_dim)
+static sk_val row_of(sk_dec *c, const sk_dense_keys *k, sk_val d0, uint32_t bytes_per_dim)
 {
     const sk_val group = sk_mul(c, sk_shr(c, k->t0, 4), c->d);
     return sk_mul(c, sk_add(c, group, d0), bytes_per_dim);
 }
 
-static sk_val scales_of(sk_dec *c, const dense_keys *k, sk_val d0, uint32_t u)
+sk_val sk_dense_scales(sk_dec *c, const sk_dense_keys *k, sk_val d0, uint32_t u)
 {
+    if (!has_scales(k->kind)) return SK_NONE;
     const sk_val row = sk_mul(c, sk_shr(c, d0, 5), c->p);
     const sk_val at = sk_mul(c, sk_add(c, row, k->t0), 2);
     return sk_ir_ldv(c->b, SK_LD_F16, k->page, at, k->lay->kscale_off + u * c->w * 2);
 }
 
 /* The nibbles of W tokens of dimension d0 + i: a word holds 8 of them. */
-static sk_val nibbles(sk_dec *c, const dense_keys *k, sk_val d0, uint32_t i, uint32_t u)
+static sk_val nibbles(sk_dec *c, const sk_dense_keys *k, sk_val d0, uint32_t i, uint32_t u)
 {
     const uint32_t disp = (u * c->w / 16 * c->d + i) * 8;
     const sk_val t = columns(c, k, u);
@@ -141,9 +132,8 @@ static sk_val nibbles(sk_dec *c, const dense_keys *k, sk_val d0, uint32_t i, uin
     return sk_and(c, sk_ir_2(c->b, SK_OP_SHR, word, by), 15);
 }
 
-/* Dimension d0 + i of vector u as floats. scale: for ki8 and ki4. */
-static sk_val key_floats(sk_dec *c, const dense_keys *k, sk_val d0, uint32_t i, uint32_t u,
-                         sk_val scale)
+sk_val sk_dense_floats(sk_dec *c, const sk_dense_keys *k, sk_val d0, uint32_t i, uint32_t u,
+                       sk_val scale)
 {
     sk_builder *b = c->b;
     if (k->kind == SK_KEY_I4) {
@@ -159,10 +149,20 @@ static sk_val key_floats(sk_dec *c, const dense_keys *k, sk_val d0, uint32_t i, 
     return sk_ir_2(b, SK_OP_FMUL, sk_ir_1(b, SK_OP_I2F, x), scale);
 }
 
+sk_dense_keys sk_dense_begin(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
+                             uint32_t nu, sk_val t0)
+{
+    sk_dense_keys k = {.tier_slot = tier_slot, .nu = nu, .lay = lay, .page = page, .t0 = t0};
+    k.kind = sk_dec_seg(c->spec, tier_slot)->kind;
+    k.keys = sk_ir_ptr_add(c->b, page, sk_k(c, lay->key_off), 1);
+    k.column = nu * c->w % 16 == 0 ? SK_NONE : sk_and(c, t0, 15);
+    return k;
+}
+
 /* ---- the product, as floats --------------------------------------------- */
 
 /* Step of the loops over one full page, for the prefetch. */
-static sk_val turn_of(sk_dec *c, const dense_keys *k, sk_val d0)
+static sk_val turn_of(sk_dec *c, const sk_dense_keys *k, sk_val d0)
 {
     const uint32_t unroll = sk_dense_unroll(c->spec, c->sched, k->tier_slot);
     const uint32_t block = k->nu * c->w;
@@ -176,7 +176,7 @@ typedef struct head_tile {
     sk_val acc[SPHKV_MAX_HEADS_PER_KV][4]; /* variables */
 } head_tile;
 
-static void float_block(sk_dec *c, const dense_keys *k, sk_val next, const head_tile *tile)
+static void float_block(sk_dec *c, const sk_dense_keys *k, sk_val next, const head_tile *tile)
 {
     sk_builder *b = c->b;
     const uint32_t unroll = sk_dense_unroll(c->spec, c->sched, k->tier_slot);
@@ -184,10 +184,10 @@ static void float_block(sk_dec *c, const dense_keys *k, sk_val next, const head_
     const sk_val qoff = sk_mul(c, d0, 4), turn = turn_of(c, k, d0);
     sk_val scale[4];
     for (uint32_t u = 0; u < k->nu; u++)
-        scale[u] = has_scales(k->kind) ? scales_of(c, k, d0, u) : SK_NONE;
+        scale[u] = sk_dense_scales(c, k, d0, u);
     for (uint32_t i = 0; i < unroll; i++) {
         sk_val x[4];
-        for (uint32_t u = 0; u < k->nu; u++) x[u] = key_floats(c, k, d0, i, u, scale[u]);
+        for (uint32_t u = 0; u < k->nu; u++) x[u] = sk_dense_floats(c, k, d0, i, u, scale[u]);
         if (tile->h0 == 0) sk_prefetch_share(c, k->tier_slot, next, turn, i, unroll);
         for (uint32_t h = 0; h < tile->n; h++) {
             const uint32_t row = (tile->h0 + h) * c->d + i;
@@ -204,7 +204,7 @@ static void float_block(sk_dec *c, const dense_keys *k, sk_val next, const head_
 /* ---- the product, as integers ------------------------------------------- */
 
 /* Two pairs of dimensions, d0 + i .. d0 + i + 3, of vector u. */
-static void key_pairs(sk_dec *c, const dense_keys *k, sk_val d0, uint32_t i, uint32_t u,
+static void key_pairs(sk_dec *c, const sk_dense_keys *k, sk_val d0, uint32_t i, uint32_t u,
                       sk_val *pair)
 {
     sk_builder *b = c->b;
@@ -249,7 +249,7 @@ static uint32_t key_bias(const sk_dec *c, uint32_t kind)
     return kind == SK_KEY_I4 ? 8 : c->w == 16 ? 128 : 0;
 }
 
-static void integer_block(sk_dec *c, const dense_keys *k, sk_val next, const head_tile *tile)
+static void integer_block(sk_dec *c, const sk_dense_keys *k, sk_val next, const head_tile *tile)
 {
     sk_builder *b = c->b;
     const uint32_t dims = block_dims(c->spec);
@@ -275,7 +275,7 @@ static void integer_block(sk_dec *c, const dense_keys *k, sk_val next, const hea
             }
     }
     for (uint32_t u = 0; u < k->nu; u++) {
-        const sk_val scale = scales_of(c, k, d0, u);
+        const sk_val scale = sk_dense_scales(c, k, d0, u);
         for (uint32_t h = 0; h < tile->n; h++) {
             const sk_val unit = sk_ir_ldu(b, SK_LD_F32, c->q16, block, unit_at(c, tile->h0 + h, 0));
             const sk_val x = sk_ir_1(b, SK_OP_I2F, sum[h][u]), acc = tile->acc[h][u];
@@ -288,7 +288,7 @@ static void integer_block(sk_dec *c, const dense_keys *k, sk_val next, const hea
 
 /* ---- a page -------------------------------------------------------------- */
 
-static void dense_tile(sk_dec *c, const dense_keys *k, sk_val next, uint32_t h0, uint32_t hn)
+static void dense_tile(sk_dec *c, const sk_dense_keys *k, sk_val next, uint32_t h0, uint32_t hn)
 {
     sk_builder *b = c->b;
     head_tile tile = {.h0 = h0, .n = hn};
@@ -310,11 +310,8 @@ void sk_part_logits_dense(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *la
     sk_builder *b = c->b;
     const uint32_t nu = (uint32_t)c->sched->v[SK_T_ktok];
     const uint32_t tile = nu >= 4 ? 3 : nu == 2 ? 6 : 8;
-    dense_keys k = {.tier_slot = tier_slot, .nu = nu, .lay = lay, .page = page};
-    k.kind = sk_dec_seg(c->spec, tier_slot)->kind;
-    k.keys = sk_ir_ptr_add(b, page, sk_k(c, lay->key_off), 1);
-    k.t0 = sk_ir_for(b, c->zero, limit, nu * c->w);
-    k.column = nu * c->w % 16 == 0 ? SK_NONE : sk_and(c, k.t0, 15);
+    const sk_val t0 = sk_ir_for(b, c->zero, limit, nu * c->w);
+    const sk_dense_keys k = sk_dense_begin(c, tier_slot, lay, page, nu, t0);
     const uint32_t tiles = (c->h + tile - 1) / tile, even = (c->h + tiles - 1) / tiles;
     for (uint32_t h = 0; h < c->h; h += even)
         dense_tile(c, &k, next, h, c->h - h < even ? c->h - h : even);

@@ -71,23 +71,6 @@ static sk_val run_offsets(sk_dec *c, uint32_t group, uint32_t v)
     return off;
 }
 
-/* n vectors of (token run, head) lanes become n vectors of W tokens, one a
- * head, lane = token: index bits of vector and lane are exchanged one by one. */
-static void transpose_runs(sk_dec *c, sk_val *x, uint32_t n)
-{
-    sk_builder *b = c->b;
-    for (uint32_t bit = 1; bit < n; bit *= 2) {
-        const sk_val other = sk_ir_2(b, SK_OP_XOR, c->lane, sk_k(c, bit));
-        const sk_val low = sk_ir_2(b, SK_OP_EQ, sk_and(c, c->lane, bit), c->zero);
-        for (uint32_t v = 0; v < n; v++) {
-            if (v & bit) continue;
-            const sk_val even = x[v], odd = x[v | bit];
-            x[v] = sk_sel(c, low, even, sk_shuf(c, odd, other));
-            x[v | bit] = sk_sel(c, low, sk_shuf(c, even, other), odd);
-        }
-    }
-}
-
 /* Adds group j0 + i to the sums of W tokens. r: radii of these tokens when
  * each group (or several spans) has its own, else SK_NONE. */
 static void rows_group(sk_dec *c, sk_val tab, uint32_t i, uint32_t codes, sk_val r, const sk_val *acc)
@@ -150,7 +133,7 @@ static void rows_chunk(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, 
     for (uint32_t x = 0; x < nv; x++) {
         sk_val col[16];
         for (uint32_t v = 0; v < n; v++) col[v] = sk_ir_get(b, acc[v * nv + x]);
-        transpose_runs(c, col, n);
+        sk_transpose(c, col, n);
         for (uint32_t h = 0; h < n && x * n + h < c->h; h++)
             store_coded(c, x * n + h, t0, 0, col[h], r);
     }

@@ -95,3 +95,19 @@ sk_val sk_unpack_radii(sk_dec *c, const sk_segment *seg, const sk_seg_layout *la
     const sk_val unit = sk_ir_ldu(b, SK_LD_F32, c->rad, sk_mul(c, span, 4), 0);
     return sk_ir_2(b, SK_OP_FMUL, sk_ir_1(b, SK_OP_I2F, code), unit);
 }
+
+/* Index bits of vector and lane are exchanged one by one. */
+void sk_transpose(sk_dec *c, sk_val *x, uint32_t n)
+{
+    sk_builder *b = c->b;
+    for (uint32_t bit = 1; bit < n; bit *= 2) {
+        const sk_val other = sk_ir_2(b, SK_OP_XOR, c->lane, sk_k(c, bit));
+        const sk_val low = sk_ir_2(b, SK_OP_EQ, sk_and(c, c->lane, bit), c->zero);
+        for (uint32_t v = 0; v < n; v++) {
+            if (v & bit) continue;
+            const sk_val even = x[v], odd = x[v | bit];
+            x[v] = sk_sel(c, low, even, sk_shuf(c, odd, other));
+            x[v | bit] = sk_sel(c, low, sk_shuf(c, even, other), odd);
+        }
+    }
+}

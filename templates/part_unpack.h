@@ -24,5 +24,8 @@ void sk_unpack_radius_scales(sk_dec *c, const sk_segment *seg, const sk_seg_layo
 /* Radii of span p (a value) for tokens t0 .. t0+W-1, as f32. */
 sk_val sk_unpack_radii(sk_dec *c, const sk_segment *seg, const sk_seg_layout *lay, sk_val page,
                        sk_val span, sk_val t0);
+/* n vectors whose lanes are (run, i mod n) become n vectors, one for each i: lane
+ * (run, v) of vector i is what lane (run, i) of vector v was. n = W transposes. */
+void sk_transpose(sk_dec *c, sk_val *x, uint32_t n);
 
 #endif

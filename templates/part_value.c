@@ -10,28 +10,13 @@
  * are 0..15 from the channel's minimum on: with integers the minimum enters once
  * per page, times the sum of the probabilities; floats are rebuilt token by
  * token, for where codes and minimum cancel a sum of f32 would keep too little. */
-#include "decode.h"
+#include "part_value.h"
 
-typedef struct value_form {
-    uint32_t value;    /* sk_value_kind */
-    sk_ld_kind kind;   /* of a load of W channels; vi4: of words */
-    bool pairs, i16;
-    bool sinks;        /* adds tokens of one head, in f32, to what the page gave so far */
-    uint32_t step;     /* bytes from a token (pair) to the next */
-    uint32_t nv;       /* vectors per block of channels */
-    uint32_t es;       /* bytes per channel of a token (pair); vi4: 0 */
-    /* of the block of channels at work, a vector each */
-    sk_val pick[8];    /* vi4: indices of the look-up */
-    sk_val nibble;     /* vi4: its mask */
-    sk_val scale[8], least[8]; /* vi8, vi4, vf8; vi4 */
-} value_form;
-
-static value_form value_form_of(const sk_dec *c, uint32_t tier_slot)
+sk_value_form sk_value_form_of(const sk_dec *c, uint32_t tier_slot, uint32_t channels, bool i16)
 {
     const uint32_t kind = c->spec->tier[tier_slot].value;
-    value_form f = {.value = kind, .kind = SK_LD_F32};
+    sk_value_form f = {.value = kind, .kind = SK_LD_F32, .i16 = i16};
     f.pairs = sk_dec_value_pairs(c->spec, tier_slot);
-    f.i16 = sk_dec_prob16(c->spec, c->sched, tier_slot);
     if (kind == SK_VAL_F16) f.kind = SK_LD_F16;
     if (kind == SK_VAL_BF16) f.kind = SK_LD_BF16;
     if (kind == SK_VAL_I8) f.kind = f.pairs ? SK_LD_S8X2 : SK_LD_S8;
@@ -39,20 +24,19 @@ static value_form value_form_of(const sk_dec *c, uint32_t tier_slot)
     if (kind == SK_VAL_I4) f.kind = SK_LD_U32;
     f.es = kind == SK_VAL_I4 ? 0 : f.pairs ? 2 : sk_ld_bytes(f.kind);
     f.step = kind == SK_VAL_I4 ? 16 : 16 * f.es;
-    f.nv = (uint32_t)c->sched->v[SK_T_vch] / c->w;
+    f.nv = channels / c->w;
     return f;
 }
 
 /* Place of vector x of a channel block, relative to the block. */
-static uint32_t vector_disp(const sk_dec *c, const value_form *f, uint32_t x)
+static uint32_t vector_disp(const sk_dec *c, const sk_value_form *f, uint32_t x)
 {
     const uint32_t ch = x * c->w, tokens = f->pairs ? c->tp / 2 : c->tp;
     return ch / 16 * tokens * f->step + ch % 16 * f->es;
 }
 
-/* What belongs to the channels from c0 on. */
-static void value_channels(sk_dec *c, value_form *f, const sk_page_layout *lay, sk_val page,
-                           sk_val c0)
+void sk_value_channels(sk_dec *c, sk_value_form *f, const sk_page_layout *lay, sk_val page,
+                       sk_val c0)
 {
     sk_builder *b = c->b;
     const bool four = f->value == SK_VAL_I4;
@@ -74,8 +58,15 @@ static void value_channels(sk_dec *c, value_form *f, const sk_page_layout *lay, 
     f->nibble = sk_sel(c, odd, sk_k(c, 0x00f000f0u), sk_k(c, 0x000f000fu));
 }
 
+sk_val sk_value_block(sk_dec *c, const sk_value_form *f, sk_val c0)
+{
+    const uint32_t tokens = f->pairs ? c->tp / 2 : c->tp;
+    return sk_add(c, sk_mul(c, sk_shr(c, c0, 4), tokens * f->step),
+                  sk_mul(c, sk_and(c, c0, 15), f->es));
+}
+
 /* A 16-bit pair as two floats, in *lo and *hi. */
-static void split_pair(sk_dec *c, const value_form *f, uint32_t x, sk_val *lo, sk_val *hi)
+static void split_pair(sk_dec *c, const sk_value_form *f, uint32_t x, sk_val *lo, sk_val *hi)
 {
     sk_builder *b = c->b;
     if (f->value == SK_VAL_I8) {
@@ -98,9 +89,8 @@ static sk_val float8(sk_dec *c, sk_val x)
     return sk_ir_2(b, SK_OP_FMUL, sk_ir_1(b, SK_OP_FLOAT, bits), sk_ir_f32(b, 0x1p120f));
 }
 
-/* Values of token (pair) i of a step: lo, and hi of a pair that is split. */
-static void value_load(sk_dec *c, const value_form *f, sk_val v0, sk_val off, uint32_t i, sk_val *lo,
-                       sk_val *hi)
+void sk_value_load(sk_dec *c, const sk_value_form *f, sk_val v0, sk_val off, uint32_t i, sk_val *lo,
+                   sk_val *hi)
 {
     sk_builder *b = c->b;
     sk_val both = SK_NONE;
@@ -124,12 +114,12 @@ static void value_load(sk_dec *c, const value_form *f, sk_val v0, sk_val off, ui
 }
 
 /* One token, or a pair, for a tile of heads. */
-static void value_token(sk_dec *c, const value_form *f, sk_val v0, sk_val off, sk_val poff,
+static void value_token(sk_dec *c, const sk_value_form *f, sk_val v0, sk_val off, sk_val poff,
                         uint32_t i, uint32_t h0, uint32_t hn, sk_val acc[][8])
 {
     sk_builder *b = c->b;
     sk_val lo[8], hi[8];
-    value_load(c, f, v0, off, i, lo, hi);
+    sk_value_load(c, f, v0, off, i, lo, hi);
     for (uint32_t h = 0; h < hn; h++) {
         const uint32_t row = (h0 + h) * c->tp * 4;
         if (f->i16) {
@@ -172,7 +162,7 @@ static void value_prefetch(sk_dec *c, uint32_t tier_slot, sk_val next, sk_val c0
 }
 
 /* The block's sum of one head in the units of its values. */
-static sk_val value_sum(sk_dec *c, const value_form *f, uint32_t x, uint32_t h, sk_val acc)
+static sk_val value_sum(sk_dec *c, const sk_value_form *f, uint32_t x, uint32_t h, sk_val acc)
 {
     sk_builder *b = c->b;
     sk_val sum = sk_ir_get(b, acc);
@@ -186,7 +176,7 @@ static sk_val value_sum(sk_dec *c, const value_form *f, uint32_t x, uint32_t h, 
 }
 
 /* Adds the block's sums to acc, with the page's factors. */
-static void value_fold(sk_dec *c, const value_form *f, sk_val c0, uint32_t h0, uint32_t hn,
+static void value_fold(sk_dec *c, const sk_value_form *f, sk_val c0, uint32_t h0, uint32_t hn,
                        sk_val acc[][8])
 {
     sk_builder *b = c->b;
@@ -214,7 +204,7 @@ typedef struct value_place {
 
 /* Steps lo .. hi-1 of one block of channels, `unroll` at once. The rest of an
  * unrolled loop (unroll 1) prefetches nothing. */
-static void value_steps(sk_dec *c, const value_form *f, const value_place *at, sk_val lo, sk_val hi,
+static void value_steps(sk_dec *c, const sk_value_form *f, const value_place *at, sk_val lo, sk_val hi,
                         uint32_t unroll, uint32_t h0, uint32_t hn, sk_val acc[][8])
 {
     const sk_val t0 = sk_ir_for(c->b, lo, hi, unroll);
@@ -227,7 +217,7 @@ static void value_steps(sk_dec *c, const value_form *f, const value_place *at, s
 }
 
 static void value_tile(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
-                       value_form *f, sk_val lo, sk_val steps, sk_val next, uint32_t h0, uint32_t hn)
+                       sk_value_form *f, sk_val lo, sk_val steps, sk_val next, uint32_t h0, uint32_t hn)
 {
     sk_builder *b = c->b;
     const uint32_t vch = (uint32_t)c->sched->v[SK_T_vch];
@@ -236,12 +226,11 @@ static void value_tile(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay,
     const sk_val v0 = sk_ir_ptr_add(b, page, sk_k(c, lay->value_off), 1);
     const sk_val c0 = sk_ir_for(b, c->zero, sk_k(c, c->cp), vch);
     sk_val acc[SPHKV_MAX_HEADS_PER_KV][8];
-    value_channels(c, f, lay, page, c0);
+    sk_value_channels(c, f, lay, page, c0);
     for (uint32_t h = 0; h < hn; h++)
         for (uint32_t x = 0; x < f->nv; x++)
             acc[h][x] = sk_ir_var(b, SK_LANE, f->i16 ? sk_k(c, 0) : sk_ir_f32(b, 0.0f));
-    const sk_val block = sk_add(c, sk_mul(c, sk_shr(c, c0, 4), tokens * f->step),
-                                sk_mul(c, sk_and(c, c0, 15), f->es));
+    const sk_val block = sk_value_block(c, f, c0);
     const value_place at = {v0, h0 > 0 ? SK_NONE : next, c0, block, tier_slot, tokens};
     const sk_val bulk = f->pairs || vtok == 1 ? steps : sk_and(c, steps, ~(vtok - 1));
     value_steps(c, f, &at, lo, bulk, vtok, h0, hn, acc);
@@ -253,7 +242,7 @@ static void value_tile(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay,
 /* Tokens whose probabilities are in f32 in the midst of integers (part_sinks.c):
  * few, head by head and pair by pair. */
 static void value_sinks(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
-                        value_form f, sk_val steps)
+                        sk_value_form f, sk_val steps)
 {
     sk_builder *b = c->b;
     sk_dec one = *c;
@@ -280,7 +269,8 @@ void sk_part_values(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk
 {
     sk_page_layout lay;
     sk_page_layout_get(c->spec, tier_slot, &lay);
-    value_form f = value_form_of(c, tier_slot);
+    sk_value_form f = sk_value_form_of(c, tier_slot, (uint32_t)c->sched->v[SK_T_vch],
+                                       sk_dec_prob16(c->spec, c->sched, tier_slot));
     const uint32_t vtok = (uint32_t)c->sched->v[SK_T_vtok];
     /* an integer times a probability of 0 is 0 whatever the slot holds; a float
      * that nobody wrote may be NaN, so those end at the last token */

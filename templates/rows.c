@@ -80,10 +80,11 @@ sk_val sk_rows_pack4(sk_builder *b, const sk_val x[8])
 }
 
 sk_status sk_rows_begin(sk_builder *b, const sk_spec *spec, const sk_schedule *sched,
-                        sk_arena *arena, sk_err *err)
+                        sk_arena *arena, const char *entry, sk_err *err)
 {
     sk_text symbol = {0};
     sk_spec_symbol(spec, &symbol);
+    if (*entry) sk_text_printf(&symbol, "_%s", entry);
     const bool ok = !symbol.failed;
     if (ok) sk_ir_begin(b, arena, symbol.s, (uint32_t)sched->v[SK_T_w], 1);
     sk_text_free(&symbol);

@@ -20,9 +20,10 @@ sk_val sk_rows_pack8(sk_builder *b, const sk_val x[4]);
  * nibbles in order. */
 sk_val sk_rows_pack4(sk_builder *b, const sk_val x[8]);
 
-/* Begins the one program of a kernel: symbol, W. */
+/* Begins a program of a kernel: symbol, W. `entry` tells it from others of the
+ * kernel; "" for the first. */
 sk_status sk_rows_begin(sk_builder *b, const sk_spec *spec, const sk_schedule *sched,
-                        sk_arena *arena, sk_err *err);
+                        sk_arena *arena, const char *entry, sk_err *err);
 /* W by default, and whether the target has vectors as wide as the schedule asks. */
 int32_t sk_rows_default_width(const sk_target *target);
 sk_status sk_rows_width(const sk_schedule *sched, const sk_target *target, sk_err *err);

@@ -40,6 +40,7 @@ static sk_spec draw_spec(sk_rng *rng, bool small)
         s.accuracy = sk_rng_below(rng, 3);
         s.out_dtype = sk_rng_below(rng, 3);
     }
+    if (s.kernel == SPHKV_PAGE_DECODE) s.out_dtype = sk_rng_below(rng, 3);
     for (uint32_t t = 0; t < s.ntiers; t++)
         s.tier[t] = draw_tier(rng, &s, s.kernel != SPHKV_ATTN_DECODE && t + 1 == s.ntiers);
     s.book = sk_random_book(rng, &s);

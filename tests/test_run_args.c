@@ -17,6 +17,7 @@ typedef struct bench {
     sphkv_append_item *rows;
     sphkv_encode_item *pages;
     sphkv_gather_item *moves;
+    sphkv_decode_item *read;
     uint8_t *before;       /* outputs and workspace as they should stay */
     size_t out_bytes;
 } bench;
@@ -60,6 +61,10 @@ static void copy_tables(bench *b)
         sphkv_gather_args *a = &b->good.args.gather;
         b->out_bytes = a->dst_arena_bytes;
         b->moves = copy_items(a->items, a->items_count, sizeof *a->items, (const void **)&a->items);
+    } else if (b->spec.params.kernel == SPHKV_PAGE_DECODE) {
+        sphkv_decode_args *a = &b->good.args.decode;
+        (void)sk_case_result(&b->c, 0, &b->out_bytes);
+        b->read = copy_items(a->items, a->items_count, sizeof *a->items, (const void **)&a->items);
     } else {
         sphkv_encode_args *a = &b->good.args.encode;
         b->out_bytes = a->dst_arena_bytes;
@@ -90,6 +95,7 @@ static void bench_free(bench *b)
     free(b->rows);
     free(b->pages);
     free(b->moves);
+    free(b->read);
     free(b->before);
     run_call_free(&b->good);
     sk_case_free(&b->c);
@@ -328,6 +334,43 @@ static void gather_args(void **state)
     sphkv_close(ctx);
 }
 
+static void decode_args(void **state)
+{
+    run_place *p = *state;
+    sphkv_context *ctx = run_open(p, 0);
+    bench b;
+    const run_spec r = run_spec_get(6);
+    bench_make(&b, ctx, &r);
+    sphkv_decode_args *a = &b.bad.args.decode;
+    REFUSED(a->items = NULL);
+    REFUSED(a->items_count++);
+    REFUSED((a->k = NULL, a->v = NULL));
+    REFUSED(a->k = (char *)a->k + 2);
+    REFUSED(a->v = (char *)a->v + 1);
+    REFUSED(a->k_stride_row++);
+    REFUSED(a->v_stride_head++);
+    REFUSED(a->v_stride_row = 0xfffffffeu);
+    REFUSED(a->rows = 0);
+    REFUSED(a->arena = NULL);
+    REFUSED(a->arena = (const char *)a->arena + 64);
+    REFUSED(a->arena_bytes = SPHKV_UNIT_BYTES);
+    REFUSED(a->codebook = NULL);
+    REFUSED(a->codebook_bytes--);
+    REFUSED(a->workspace = NULL);
+    REFUSED(a->workspace_bytes--);
+    sphkv_decode_item *item = &b.read[b.good.args.decode.items_count - 1];
+    REFUSED_AT(item->unit, a->arena_bytes / SPHKV_UNIT_BYTES);
+    REFUSED_AT(item->unit, 0xffffffffu);
+    REFUSED_AT(item->tier_slot, 2);
+    REFUSED_AT(item->count, b.spec.params.page_tokens + 1);
+    REFUSED_AT(item->count, 0xffffffffu);
+    REFUSED_AT(item->row, a->rows + 1);
+    REFUSED_AT(item->row, 0xffffffffu);
+    REFUSED_AT(item->kv_head, b.spec.shape.kv_heads);
+    bench_free(&b);
+    sphkv_close(ctx);
+}
+
 /* ---- planning ------------------------------------------------------------------ */
 
 static void plan_refuses(sphkv_context *ctx, const sphkv_spec_params *spec,
@@ -392,6 +435,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(append_args, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(encode_args, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(gather_args, run_place_make, run_place_free),
+        cmocka_unit_test_setup_teardown(decode_args, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(plan_args, run_place_make, run_place_free),
     };
     if (!run_has_compiler())

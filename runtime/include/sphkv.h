@@ -90,7 +90,9 @@ enum {
     /* attention over disjoint sets of tokens, ours or an engine's, joined */              \
     X(ATTN_MERGE, attn_merge, NONE, SPHKV_READS_HEADS | SPHKV_READS_IN | SPHKV_READS_OUT)  \
     /* the work list of attn_decode: which pages each part takes */                        \
-    X(ATTN_SCHEDULE, attn_schedule, ANY, 0)
+    X(ATTN_SCHEDULE, attn_schedule, ANY, 0)                                                \
+    /* pages to dense rows of keys and values */                                           \
+    X(PAGE_DECODE, page_decode, ANY, SPHKV_READS_OUT | SPHKV_READS_BOOK)
 
 /* SPHKV_ATTN_DECODE = 0, SPHKV_KV_APPEND, SPHKV_KV_ENCODE ... */
 typedef enum sphkv_kernel {
@@ -389,6 +391,39 @@ typedef struct sphkv_encode_args {
     void *workspace;
     size_t workspace_bytes;
 } sphkv_encode_args;
+
+/* Tokens 0 .. count-1 of one page (sub-page) of one KV head, which become rows row
+ * .. row+count-1. */
+typedef struct sphkv_decode_item {
+    uint32_t unit;
+    uint32_t tier_slot;
+    uint32_t count;
+    uint32_t row;
+    uint32_t kv_head;
+    uint32_t reserved;
+} sphkv_decode_item;
+
+/* page_decode: pages of any tiers of the mix to dense rows in the spec's out_dtype:
+ * k [rows][kv_heads][D], v [rows][kv_heads][Dv], either may be NULL. Keys are the
+ * model's: codeword times radius, the mean added, the permutation undone. Rows that
+ * no item names are left alone; that no two items name the same row of a KV head is
+ * the caller's promise. 16-bit rows begin at multiples of 4 bytes. */
+typedef struct sphkv_decode_args {
+    uint32_t size;
+    uint32_t items_count;
+    const sphkv_decode_item *items;
+    void *k, *v;
+    uint32_t k_stride_row, k_stride_head; /* elements; 0 = contiguous */
+    uint32_t v_stride_row, v_stride_head;
+    uint32_t rows; /* that k and v have: items stay inside */
+    uint32_t reserved;
+    const void *arena;
+    size_t arena_bytes;
+    const void *codebook; /* as in attn_args; NULL when the mix is dense, or k is */
+    size_t codebook_bytes;
+    void *workspace;
+    size_t workspace_bytes;
+} sphkv_decode_args;
 
 /* One page, with all its sub-pages where lists are shared, that is copied. */
 typedef struct sphkv_gather_item {

@@ -1,0 +1,61 @@
+/* decode_rows.h - the shared state of the parts that build page_decode:
+ *   page_decode.c   items, values, the host side
+ *   decode_keys.c   keys of one page to rows, lanes = tokens
+ *   decode_words.c  coded keys by whole codewords, lanes = dimensions
+ *
+ * Scratch of one block:
+ *   book   [D * 2^b]  f32 codewords of the tier and KV head at work: as in the
+ *                     packed set, or as decode_words.c has them
+ *   offs   [W][W]     where the codewords of W tokens are, by group of a step
+ *   radii  [W][W]     their radii
+ *   where  [D]        u32: the coded dimension that a dimension of the model's key is
+ *   rad    [spans]    what a radius code of the page is multiplied by */
+#ifndef SK_DECODE_ROWS_H
+#define SK_DECODE_ROWS_H
+
+#include "part_unpack.h"
+#include "part_value.h"
+
+typedef struct sk_unrow {
+    sk_dec dec;          /* the words and parts of attn_decode; no query in it */
+    uint32_t es;         /* bytes of an output element */
+    bool past;           /* stores go past the caches: rows begin at whole vectors */
+    uint32_t step;       /* dimensions or channels that are written at once */
+    sk_val rows, stride; /* of the item at work: first row, elements to the next */
+    sk_val book, where, offs, radii; /* scratch addresses */
+    sk_val held;         /* variable: 1 + the (tier, KV head) that scratch holds */
+} sk_unrow;
+
+/* W words of a row: what a step has of it, `at` bytes in. */
+static inline void sk_unrow_store(sk_unrow *c, sk_val row, sk_val at, sk_val x)
+{
+    (c->past ? sk_ir_stn : sk_ir_stv)(c->dec.b, row, at, 0, x);
+}
+
+/* W tokens of a coded tier. */
+typedef struct sk_unrow_keys_at {
+    uint32_t tier_slot;
+    const sk_segment *seg;
+    const sk_seg_layout *lay;
+    sk_val page, field, set, t0;
+    sk_unpack un;
+    sk_val code, radius; /* lanes = tokens: of the group at work */
+} sk_unrow_keys_at;
+
+/* Whether a tier's keys are decoded by whole codewords. */
+bool sk_unrow_by_words(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
+/* Whether they are looked up in registers. */
+bool sk_unrow_in_registers(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
+/* The tier's codewords of a set into `book`. */
+void sk_unrow_load_words(sk_unrow *c, uint32_t tier_slot, sk_val set);
+/* Rows of W tokens; count: SK_NONE where all of them are rows. */
+void sk_unrow_words(sk_unrow *c, const sk_unrow_keys_at *k, sk_val count, sk_val next);
+/* Lines of the page `next`, even over the steps of a full page. */
+void sk_unrow_prefetch(sk_unrow *c, uint32_t tier_slot, sk_val next, sk_val t0, sk_val d0);
+
+void sk_unrow_scratch(sk_unrow *c);
+/* Keys of `count` tokens of a page. `next`: the page to prefetch, or SK_NONE. */
+void sk_unrow_keys(sk_unrow *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
+                   sk_val count, sk_val head, sk_val next);
+
+#endif

@@ -1,0 +1,410 @@
+/* page_decode.c - pages of any mix to dense rows of keys and values: for an
+ * engine's own attention, for checks, for leaving. Applies to keys of one
+ * segment, coded after RoPE or not coded, and to values of their own.
+ *
+ * A block is a run of items, ordered by tier and KV head, so that what is built
+ * from a codebook is built once a head. Keys: lanes are tokens, as pages have
+ * them; W dimensions of W tokens (16-bit outputs: 2W, packed in pairs) become
+ * rows by a transposition in registers (decode_keys.c), or codewords are taken
+ * whole (decode_words.c). Values: lanes are channels already. */
+#include <string.h>
+
+#include "decode_rows.h"
+#include "items.h"
+#include "rows.h"
+
+static sk_status supported(const sk_spec *spec, sk_err *err)
+{
+    const sk_status st = sk_rows_supported(spec, "page_decode", err);
+    for (uint32_t i = 0; st == SPHKV_OK && i < spec->ntiers; i++)
+        if (spec->tier[i].value == SK_VAL_KEY)
+            return sk_fail(err, SPHKV_EUNSUPPORTED, "page_decode: tier %u: values from keys (vk)", i);
+    return st;
+}
+
+/* Dimensions and channels that are written at once. */
+static uint32_t step_of(const sk_spec *spec, uint32_t w)
+{
+    return spec->out_dtype == SPHKV_F32 ? w : 2 * w;
+}
+
+static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
+                       sk_err *err)
+{
+    const uint32_t w = (uint32_t)s->v[SK_T_w], step = step_of(spec, w);
+    const sk_status st = sk_rows_width(s, target, err);
+    bool changed = s->v[SK_T_lut] == SK_LUT_ROWS;
+    sk_schedule rows = *s;
+    rows.v[SK_T_lut] = SK_LUT_ROWS;
+    for (uint32_t i = 0; i < spec->ntiers; i++)
+        changed |= sk_unrow_by_words(spec, &rows, i) && sk_unrow_in_registers(spec, s, i);
+    if (st == SPHKV_OK && s->v[SK_T_lut] == SK_LUT_PAIR16)
+        return sk_fail(err, SPHKV_EINVAL, "lut=pair16: not for page_decode");
+    if (st == SPHKV_OK && !changed) /* would only repeat a candidate */
+        return sk_fail(err, SPHKV_EINVAL, "lut=perm fits no tier of the mix");
+    if (st == SPHKV_OK && (spec->d % step != 0 || spec->dv % step != 0))
+        return sk_fail(err, SPHKV_EINVAL, "w=%u: head dims %u/%u are not multiples of %u", w, spec->d,
+                       spec->dv, step);
+    return st;
+}
+
+static void default_schedule(const sk_spec *spec, const sk_target *target, sk_schedule *out)
+{
+    memset(out, 0, sizeof *out);
+    out->v[SK_T_w] = sk_rows_default_width(target);
+    out->v[SK_T_prefetch] = 1;
+    out->v[SK_T_store] = SK_STORE_PAST;
+    out->v[SK_T_lut] = SK_LUT_PERM; /* short codewords: loads of few lanes are slower */
+    for (uint32_t i = 0; i < spec->ntiers; i++)
+        if (sk_dec_seg(spec, i)->g < 8 && sk_unrow_in_registers(spec, out, i) &&
+            valid(spec, out, target, NULL) == SPHKV_OK)
+            return;
+    out->v[SK_T_lut] = SK_LUT_ROWS;
+}
+
+/* ---- building ------------------------------------------------------------- */
+
+/* Words of an item. */
+enum { ITEM_UNIT, ITEM_TIER, ITEM_COUNT, ITEM_ROW, ITEM_HEAD, ITEM_WORDS };
+
+static sk_val item_word(sk_unrow *c, sk_val item, uint32_t word)
+{
+    return sk_ir_ldu(c->dec.b, SK_LD_U32, item, c->dec.zero, word * 4);
+}
+
+/* Where the rows of an item begin. */
+static sk_val rows_at(sk_unrow *c, sk_val data, const sk_val f[ITEM_WORDS], sk_val stride_row,
+                      sk_val stride_head)
+{
+    sk_builder *b = c->dec.b;
+    const sk_val head = sk_ir_2(b, SK_OP_MUL, f[ITEM_HEAD], stride_head);
+    const sk_val row = sk_ir_2(b, SK_OP_MUL, f[ITEM_ROW], stride_row);
+    return sk_ir_ptr_add(b, sk_ir_ptr_add(b, data, head, c->es), row, c->es);
+}
+
+/* The values of one token, or of a pair whose second is token t + 1. */
+static void put_values(sk_unrow *c, sk_value_form *f, const sk_page_layout *lay, sk_val page,
+                       sk_val t, sk_val count)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const sk_val row = sk_ir_ptr_add(b, c->rows, sk_ir_2(b, SK_OP_MUL, t, c->stride), c->es);
+    const sk_val next = sk_ir_ptr_add(b, row, c->stride, c->es);
+    const sk_val v0 = sk_ir_ptr_add(b, page, sk_k(d, lay->value_off), 1);
+    const sk_val second = sk_ir_2(b, SK_OP_ULT, sk_add(d, t, sk_k(d, 1)), count);
+    const sk_val c0 = sk_ir_for(b, d->zero, sk_k(d, d->dv), c->step);
+    sk_val half[2][8];
+    sk_value_channels(d, f, lay, page, c0);
+    const sk_val steps = f->pairs ? sk_shr(d, t, 1) : t;
+    const sk_val off = sk_add(d, sk_value_block(d, f, c0), sk_mul(d, steps, f->step));
+    sk_value_load(d, f, v0, off, 0, half[0], half[1]);
+    const bool scaled = f->value == SK_VAL_I8 || f->value == SK_VAL_F8;
+    for (uint32_t k = 0; k < (f->pairs ? 2u : 1u); k++) {
+        for (uint32_t x = 0; scaled && x < f->nv; x++)
+            half[k][x] = sk_ir_2(b, SK_OP_FMUL, half[k][x], f->scale[x]);
+        sk_val words = half[k][0];
+        if (c->es == 2)
+            words = sk_rows_pack16(b, sk_rows_input_kind(d->spec->out_dtype), d->w, half[k][0],
+                                   half[k][1]);
+        if (k == 1) sk_ir_if(b, second);
+        sk_unrow_store(c, k ? next : row, sk_mul(d, c0, c->es), words);
+        if (k == 1) sk_ir_end(b);
+    }
+    sk_ir_end(b);
+}
+
+static void decode_values(sk_unrow *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
+                          sk_val count)
+{
+    sk_dec *d = &c->dec;
+    sk_value_form f = sk_value_form_of(d, tier_slot, c->step, false);
+    const sk_val t = sk_ir_for(d->b, d->zero, count, f.pairs ? 2 : 1);
+    put_values(c, &f, lay, page, t, count);
+    sk_ir_end(d->b);
+}
+
+/* The parameters of rows of keys (0) and values (1). */
+typedef struct row_params {
+    sk_val data, wanted, stride_row, stride_head;
+} row_params;
+
+static void decode_item(sk_unrow *c, uint32_t tier_slot, const sk_val f[ITEM_WORDS],
+                        const row_params rows[2], sk_val next)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    sk_page_layout lay;
+    sk_page_layout_get(d->spec, tier_slot, &lay);
+    const sk_val page = sk_ir_ptr_add(b, d->arena, f[ITEM_UNIT], SPHKV_UNIT_BYTES);
+    for (uint32_t k = 0; k < 2; k++) {
+        sk_ir_if(b, sk_ir_2(b, SK_OP_NE, rows[k].wanted, d->zero));
+        c->rows = rows_at(c, rows[k].data, f, rows[k].stride_row, rows[k].stride_head);
+        c->stride = rows[k].stride_row;
+        if (k == 0)
+            sk_unrow_keys(c, tier_slot, &lay, page, f[ITEM_COUNT], f[ITEM_HEAD], next);
+        else
+            decode_values(c, tier_slot, &lay, page, f[ITEM_COUNT]);
+        sk_ir_end(b);
+    }
+}
+
+static row_params row_params_of(sk_builder *b, const char *data, const char *wanted,
+                                const char *stride_row, const char *stride_head)
+{
+    row_params r;
+    r.data = sk_ir_param_ptr(b, data, true);
+    r.wanted = sk_ir_param_u32(b, wanted);
+    r.stride_row = sk_ir_param_u32(b, stride_row);
+    r.stride_head = sk_ir_param_u32(b, stride_head);
+    return r;
+}
+
+static void init(sk_unrow *c, sk_builder *b, const sk_spec *spec, const sk_schedule *sched)
+{
+    memset(c, 0, sizeof *c);
+    sk_dec *d = &c->dec;
+    d->b = b;
+    d->spec = spec;
+    d->sched = sched;
+    d->w = (uint32_t)sched->v[SK_T_w];
+    d->d = spec->d;
+    d->dv = spec->dv;
+    d->p = spec->page;
+    d->tp = (spec->page + 15) / 16 * 16;
+    d->cp = (spec->dv + 15) / 16 * 16;
+    c->es = spec->out_dtype == SPHKV_F32 ? 4 : 2;
+    c->step = step_of(spec, d->w);
+}
+
+/* Item i of the order, and the page of a later one. */
+static sk_val item_at(sk_unrow *c, sk_val items, sk_val order, sk_val i)
+{
+    sk_builder *b = c->dec.b;
+    const sk_val at = sk_ir_ldu(b, SK_LD_U32, sk_ir_ptr_add(b, order, i, 4), c->dec.zero, 0);
+    return sk_ir_ptr_add(b, items, at, sizeof(sphkv_decode_item));
+}
+
+static sk_status build_entry(const sk_spec *spec, const sk_schedule *sched, bool past,
+                             sk_arena *arena, sk_program **out, sk_err *err)
+{
+    sk_builder builder, *b = &builder;
+    sk_unrow unrow, *c = &unrow;
+    sk_dec *d = &c->dec;
+    const sk_status st = sk_rows_begin(b, spec, sched, arena, past ? "past" : "", err);
+    if (st != SPHKV_OK) return st;
+    init(c, b, spec, sched);
+    c->past = past;
+    const sk_val items = sk_ir_param_ptr(b, "items", false);
+    const sk_val order = sk_ir_param_ptr(b, "order", false);
+    d->arena = sk_ir_param_ptr(b, "arena", false);
+    d->codebook = sk_ir_param_ptr(b, "codebook", false);
+    const row_params rows[2] = {
+        row_params_of(b, "k", "k_wanted", "k_row_stride", "k_head_stride"),
+        row_params_of(b, "v", "v_wanted", "v_row_stride", "v_head_stride")};
+    const sk_val first = sk_ir_param_u32(b, "first"), end = sk_ir_param_u32(b, "end");
+    d->zero = sk_ir_u32(b, 0);
+    d->lane = sk_ir_lane(b);
+    sk_unrow_scratch(c);
+    const uint32_t ahead = (uint32_t)sched->v[SK_T_prefetch];
+    const sk_val i = sk_ir_for(b, first, end, 1);
+    const sk_val item = item_at(c, items, order, i);
+    sk_val f[ITEM_WORDS], next = SK_NONE;
+    for (uint32_t k = 0; k < ITEM_WORDS; k++) f[k] = item_word(c, item, k);
+    if (ahead > 0) {
+        const sk_val last = sk_ir_2(b, SK_OP_SUB, end, sk_k(d, 1));
+        const sk_val j = sk_ir_2(b, SK_OP_UMIN, sk_add(d, i, sk_k(d, ahead)), last);
+        const sk_val far = item_word(c, item_at(c, items, order, j), ITEM_UNIT);
+        next = sk_ir_ptr_add(b, d->arena, far, SPHKV_UNIT_BYTES);
+    }
+    for (uint32_t k = 0; k < spec->ntiers; k++) {
+        sk_ir_if(b, sk_ir_2k(b, SK_OP_EQ, f[ITEM_TIER], k));
+        decode_item(c, k, f, rows, next);
+        sk_ir_end(b);
+    }
+    sk_ir_end(b);
+    return sk_ir_finish(b, out, err);
+}
+
+/* One entry for any rows, and one that stores past the caches. */
+enum { ENTRY_PLAIN, ENTRY_PAST };
+
+static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena, sk_build *out,
+                       sk_err *err)
+{
+    memset(out, 0, sizeof *out);
+    out->n = sched->v[SK_T_store] == SK_STORE_PAST ? 2 : 1;
+    sk_status st = SPHKV_OK;
+    for (uint32_t i = 0; st == SPHKV_OK && i < out->n; i++)
+        st = build_entry(spec, sched, i == ENTRY_PAST, arena, &out->program[i], err);
+    return st;
+}
+
+/* ---- host side ------------------------------------------------------------ */
+
+static uint32_t heads_of(const sk_image *image) { return image->maxima.kv_heads; }
+
+static size_t groups_of(const sk_image *image)
+{
+    return (size_t)image->spec.ntiers * heads_of(image);
+}
+
+/* Per part: scratch, the order of the items, and where each (tier, KV head) of
+ * it begins. */
+static size_t part_bytes(const sk_image *image)
+{
+    const size_t words = image->maxima.batch + groups_of(image);
+    return sk_items_scratch(image) + ((words * 4 + 63) & ~(size_t)63);
+}
+
+static size_t workspace(const sk_image *image) { return image->maxima.parts * part_bytes(image); }
+
+/* One run: arguments, and the rows they describe. */
+typedef struct decode_run {
+    const sk_image *image;
+    sphkv_decode_args a;
+    sk_rows k, v;
+} decode_run;
+
+static sk_status check_items(const decode_run *r, sk_err *err)
+{
+    uint32_t units[SK_MAX_TIERS];
+    for (uint32_t i = 0; i < r->image->spec.ntiers; i++) {
+        sk_page_layout lay;
+        sk_page_layout_get(&r->image->spec, i, &lay);
+        units[i] = lay.units;
+    }
+    for (uint32_t i = 0; i < r->a.items_count; i++) {
+        const sphkv_decode_item *it = &r->a.items[i];
+        if (it->tier_slot >= r->image->spec.ntiers)
+            return sk_fail(err, SPHKV_EINVAL, "items[%u]: tier slot %u of a mix of %u", i,
+                           it->tier_slot, r->image->spec.ntiers);
+        sk_status st = sk_items_tokens(r->image, i, 0, it->count, err);
+        if (st == SPHKV_OK) st = sk_items_head(r->image, i, it->kv_head, err);
+        if (st == SPHKV_OK)
+            st = sk_items_page(i, "page", it->unit, units[it->tier_slot], r->a.arena_bytes, err);
+        if (st != SPHKV_OK) return st;
+        if (it->count > r->a.rows || it->row > r->a.rows - it->count)
+            return sk_fail(err, SPHKV_EINVAL, "items[%u]: rows %u+%u of %u", i, it->row, it->count,
+                           r->a.rows);
+    }
+    return SPHKV_OK;
+}
+
+/* Rows that are wanted; 16-bit ones begin at 4 bytes, for words are stored. */
+static sk_status check_rows(const decode_run *r, sk_rows *rows, sk_err *err)
+{
+    if (rows->data == NULL) return SPHKV_OK;
+    const sk_status st = sk_items_rows(r->image, rows, err);
+    if (st != SPHKV_OK) return st;
+    if (rows->dtype != SPHKV_F32 && ((uintptr_t)rows->data % 4 != 0 || rows->stride_row % 2 != 0 ||
+                                     rows->stride_head % 2 != 0))
+        return sk_fail(err, SPHKV_EINVAL,
+                       "16-bit rows of k and v begin at multiples of 4 bytes: even strides");
+    return sk_items_reach(r->image, rows, r->a.rows, err);
+}
+
+static sk_status decode_args(decode_run *r, const void *args, sk_err *err)
+{
+    sphkv_decode_args *a = &r->a;
+    const sk_spec *spec = &r->image->spec;
+    sk_status st = sk_args_copy(a, sizeof *a, args, err);
+    if (st == SPHKV_OK) st = sk_items_count(r->image, a->items_count, err);
+    if (st != SPHKV_OK || a->items_count == 0) return st;
+    if (!a->items || !a->arena || (!a->k && !a->v))
+        return sk_fail(err, SPHKV_EINVAL, "items, arena, or k and v are NULL");
+    r->k = (sk_rows){a->k, a->k_stride_row, a->k_stride_head, spec->d, spec->out_dtype};
+    r->v = (sk_rows){a->v, a->v_stride_row, a->v_stride_head, spec->dv, spec->out_dtype};
+    st = sk_items_aligned(a->arena, err);
+    if (st == SPHKV_OK) st = check_rows(r, &r->k, err);
+    if (st == SPHKV_OK) st = check_rows(r, &r->v, err);
+    if (st == SPHKV_OK && a->k) st = sk_items_books(r->image, a->codebook, a->codebook_bytes, err);
+    if (st == SPHKV_OK) st = sk_items_workspace(r->image, a->workspace, a->workspace_bytes, err);
+    return st == SPHKV_OK ? check_items(r, err) : st;
+}
+
+/* Items by tier, then KV head, else as they came; into order[items]. */
+static void order_items(const decode_run *r, uint32_t *order, uint32_t *start)
+{
+    const uint32_t n = r->a.items_count, heads = heads_of(r->image);
+    const size_t groups = groups_of(r->image);
+    uint32_t sum = 0;
+    memset(start, 0, groups * sizeof *start);
+    for (uint32_t i = 0; i < n; i++)
+        start[(size_t)r->a.items[i].tier_slot * heads + r->a.items[i].kv_head]++;
+    for (size_t g = 0; g < groups; g++) {
+        const uint32_t here = start[g];
+        start[g] = sum;
+        sum += here;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        order[start[(size_t)r->a.items[i].tier_slot * heads + r->a.items[i].kv_head]++] = i;
+}
+
+/* Whether every piece of a row begins where a store past the caches may. */
+static bool whole_vectors(const decode_run *r, const sk_rows *rows)
+{
+    const size_t align = 4 * (size_t)r->image->schedule.v[SK_T_w];
+    const size_t es = rows->dtype == SPHKV_F32 ? 4 : 2;
+    return (uintptr_t)rows->data % align == 0 && rows->stride_row * es % align == 0 &&
+           rows->stride_head * es % align == 0;
+}
+
+static void call_rows(sk_call *call, const decode_run *r, const sk_rows *rows)
+{
+    sk_call_ptr(call, rows->data,
+                rows->data ? sk_items_extent(r->image, rows, r->a.rows) : 0);
+    sk_call_u32(call, rows->data != NULL);
+    sk_call_u32(call, rows->stride_row);
+    sk_call_u32(call, rows->stride_head);
+}
+
+static sk_status run(const sk_image *image, const void *args, uint32_t part, uint32_t parts,
+                     sk_err *err)
+{
+    decode_run r = {.image = image};
+    sk_status st = sk_items_part(image, part, parts, err);
+    if (st == SPHKV_OK) st = decode_args(&r, args, err);
+    const uint32_t n = r.a.items_count;
+    const uint32_t first = (uint32_t)((uint64_t)n * part / parts);
+    const uint32_t end = (uint32_t)((uint64_t)n * (part + 1) / parts);
+    if (st != SPHKV_OK || first == end) return st;
+    uint8_t *mine = (uint8_t *)r.a.workspace + part * part_bytes(image);
+    uint32_t *order = (uint32_t *)(void *)(mine + sk_items_scratch(image));
+    order_items(&r, order, order + image->maxima.batch);
+    sk_call call = {.shared = mine};
+    sk_call_ptr(&call, r.a.items, n * sizeof *r.a.items);
+    sk_call_ptr(&call, order, n * sizeof *order);
+    sk_call_ptr(&call, r.a.arena, r.a.arena_bytes);
+    sk_call_ptr(&call, r.a.codebook, r.a.codebook_bytes);
+    call_rows(&call, &r, &r.k);
+    call_rows(&call, &r, &r.v);
+    sk_call_u32(&call, first);
+    sk_call_u32(&call, end);
+    const bool past = image->nentry > 1 && whole_vectors(&r, &r.k) && whole_vectors(&r, &r.v);
+    return sk_image_call(image, past ? ENTRY_PAST : ENTRY_PLAIN, &call, 0, err);
+}
+
+static void cost(const sk_spec *spec, const sk_shape *shape, sk_cost *out)
+{
+    sk_page_layout lay;
+    sk_page_layout_get(spec, 0, &lay);
+    memset(out, 0, sizeof *out);
+    out->token_heads = (double)shape->batch * spec->page;
+    out->read_bytes = (double)shape->batch * lay.bytes +
+                      (double)shape->kv_heads * sk_codebook_head_bytes(spec);
+    out->write_bytes = out->token_heads * (spec->d + spec->dv) * (spec->out_dtype == SPHKV_F32 ? 4 : 2);
+}
+
+const sk_kernel sk_kernel_page_decode = {
+    .args_size = sizeof(sphkv_decode_args),
+    .workspace_at = offsetof(sphkv_decode_args, workspace),
+    .weight = 1,
+    .supported = supported,
+    .default_schedule = default_schedule,
+    .valid = valid,
+    .build = build,
+    .workspace = workspace,
+    .run = run,
+    .cost = cost,
+    .shape = sk_items_prefill,
+};

@@ -1,0 +1,33 @@
+/* part_value.h - values of a page as vectors of channels, every format: what the
+ * value product and page_decode load them by. */
+#ifndef SK_PART_VALUE_H
+#define SK_PART_VALUE_H
+
+#include "decode.h"
+
+typedef struct sk_value_form {
+    uint32_t value;    /* sk_value_kind */
+    sk_ld_kind kind;   /* of a load of W channels; vi4: of words */
+    bool pairs, i16;
+    bool sinks;        /* adds tokens of one head, in f32, to what the page gave so far */
+    uint32_t step;     /* bytes from a token (pair) to the next */
+    uint32_t nv;       /* vectors per block of channels */
+    uint32_t es;       /* bytes per channel of a token (pair); vi4: 0 */
+    /* of the block of channels at work, a vector each */
+    sk_val pick[8];    /* vi4: indices of the look-up */
+    sk_val nibble;     /* vi4: its mask */
+    sk_val scale[8], least[8]; /* vi8, vi4, vf8; vi4 */
+} sk_value_form;
+
+/* With blocks of `channels` of them; i16: pairs stay integers. */
+sk_value_form sk_value_form_of(const sk_dec *c, uint32_t tier_slot, uint32_t channels, bool i16);
+/* What belongs to the channels from c0 on, and where their block begins. */
+void sk_value_channels(sk_dec *c, sk_value_form *f, const sk_page_layout *lay, sk_val page,
+                       sk_val c0);
+sk_val sk_value_block(sk_dec *c, const sk_value_form *f, sk_val c0);
+/* Values of token (pair) i of a step at byte `off` of v0: lo, and hi of a pair that
+ * is split. vi8 and vf8 want their scale still. */
+void sk_value_load(sk_dec *c, const sk_value_form *f, sk_val v0, sk_val off, uint32_t i, sk_val *lo,
+                   sk_val *hi);
+
+#endif
