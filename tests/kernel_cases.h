@@ -67,25 +67,38 @@ static inline sk_target kernel_target(const kernel_lab *lab, uint32_t vector_bit
     return target;
 }
 
-/* Builds, and compiles when the schedule is for this machine. */
+/* Builds, and compiles for `target` when that and the schedule run here. */
+static inline sk_status kernel_make(const kernel_lab *lab, const sk_spec *spec,
+                                    const sk_schedule *schedule, const sk_target *target,
+                                    kernel_built *out, sk_err *err)
+{
+    sk_db_artifact artifact;
+    memset(out, 0, sizeof *out);
+    out->spec = *spec;
+    out->schedule = *schedule;
+    sk_status st = sk_code_ir_build(spec, schedule, &out->mem, &out->ir, err);
+    if (st != SPHKV_OK || !lab->api || !sk_cpu_target_runs(target, &lab->host) ||
+        sk_kernel_get(spec->kernel)->valid(spec, schedule, &lab->host, NULL) != SPHKV_OK)
+        return st;
+    st = sk_code_compile(&out->ir, target, lab->api, &out->mem, &artifact, err);
+    if (st == SPHKV_OK) st = sk_code_load(&artifact, &out->ir, &lab->host, &out->code, err);
+    return st;
+}
+
 static inline void kernel_build(kernel_lab *lab, const kernel_row *row, kernel_built *out)
 {
     sk_err err = {0};
-    sk_target target = kernel_target(lab, row->vector_bits);
-    memset(out, 0, sizeof *out);
-    sk_assert_ok(sk_spec_parse(row->spec, &out->spec, &err), &err);
-    const sk_kernel *kernel = sk_kernel_get(out->spec.kernel);
+    sk_spec spec;
+    sk_schedule schedule;
+    const sk_target target = kernel_target(lab, row->vector_bits);
+    sk_assert_ok(sk_spec_parse(row->spec, &spec, &err), &err);
+    const sk_kernel *kernel = sk_kernel_get(spec.kernel);
     assert_non_null(kernel);
-    sk_assert_ok(kernel->supported(&out->spec, &err), &err);
-    kernel->default_schedule(&out->spec, &target, &out->schedule);
-    sk_assert_ok(sk_schedule_parse(out->spec.kernel, row->schedule, &out->schedule, &err), &err);
-    sk_assert_ok(kernel->valid(&out->spec, &out->schedule, &target, &err), &err);
-    sk_assert_ok(sk_code_ir_build(&out->spec, &out->schedule, &out->mem, &out->ir, &err), &err);
-    if (!lab->api || kernel->valid(&out->spec, &out->schedule, &lab->host, NULL) != SPHKV_OK)
-        return;
-    sk_db_artifact artifact;
-    sk_assert_ok(sk_code_compile(&out->ir, &lab->host, lab->api, &out->mem, &artifact, &err), &err);
-    sk_assert_ok(sk_code_load(&artifact, &out->ir, &lab->host, &out->code, &err), &err);
+    sk_assert_ok(kernel->supported(&spec, &err), &err);
+    kernel->default_schedule(&spec, &target, &schedule);
+    sk_assert_ok(sk_schedule_parse(spec.kernel, row->schedule, &schedule, &err), &err);
+    sk_assert_ok(kernel->valid(&spec, &schedule, &target, &err), &err);
+    sk_assert_ok(kernel_make(lab, &spec, &schedule, &lab->host, out, &err), &err);
 }
 
 static inline void kernel_built_free(kernel_built *b)
@@ -140,21 +153,22 @@ static inline sk_status kernel_run(const sk_image *image, const void *args, uint
 
 /* ---- one case, both ways -------------------------------------------------------- */
 
-static inline void kernel_run_case(const kernel_built *b, bool compiled, sk_case *c, uint32_t parts)
+static inline sk_status kernel_run_case(const kernel_built *b, bool compiled, sk_case *c,
+                                        uint32_t parts, sk_err *err)
 {
     sphkv_maxima maxima;
     sk_image image;
-    sk_err err = {0};
+    sk_err why = {0};
     double error = 0, bound = 0;
     sk_case_maxima(c, parts, &maxima);
     kernel_image(b, compiled, &maxima, &image);
     sk_case_poison(c, 0);
-    sk_status st = kernel_run(&image, sk_case_args(c, 0), parts, &err);
-    if (st == SPHKV_OK) st = sk_case_judge(c, 0, &error, &bound, &err);
-    if (st != SPHKV_OK)
-        fail_msg("%s, input %s, %s, %u parts: %s", compiled ? "compiled" : "interpreted",
-                 sk_input_name(c->p.input),
-                 c->p.lists_per_seq == 1 ? "shared lists" : "lists per head", parts, err.message);
+    sk_status st = kernel_run(&image, sk_case_args(c, 0), parts, &why);
+    if (st == SPHKV_OK) st = sk_case_judge(c, 0, &error, &bound, &why);
+    if (st == SPHKV_OK) return st;
+    return sk_fail(err, st, "%s, input %s, %s, %u parts: %.300s",
+                   compiled ? "compiled" : "interpreted", sk_input_name(c->p.input),
+                   c->p.lists_per_seq == 1 ? "shared lists" : "lists per head", parts, why.message);
 }
 
 /* ||a - b|| over ||b||. */
@@ -180,7 +194,8 @@ static inline bool kernel_is_exact(const kernel_built *b)
 /* Interpreter and machine code agree: bit for bit where all ops are exact;
  * attention has exp2, and 16-bit probabilities that a last bit of it can flip.
  * Looser where outputs cancel on purpose: there the judgement stands alone. */
-static inline void kernel_compare(const kernel_built *b, sk_case *c, uint32_t parts)
+static inline sk_status kernel_compare(const kernel_built *b, sk_case *c, uint32_t parts,
+                                       sk_err *err)
 {
     size_t n = 0, bytes = 0;
     bool exact = kernel_is_exact(b), outputs = sk_case_outputs(&c->p.spec, &c->p.shape) > 0;
@@ -190,28 +205,36 @@ static inline void kernel_compare(const kernel_built *b, sk_case *c, uint32_t pa
     void *interpreted = sk_malloc(bytes);
     assert_non_null(interpreted);
     memcpy(interpreted, now, bytes);
-    kernel_run_case(b, true, c, parts);
-    if (exact && !outputs)
-        assert_memory_equal(interpreted, sk_case_result(c, 0, &bytes), bytes);
-    else if (outputs && (c->p.input == SK_IN_S1 || c->p.input == SK_IN_EDGE)) {
+    sk_status st = kernel_run_case(b, true, c, parts, err);
+    if (st == SPHKV_OK && exact && !outputs &&
+        memcmp(interpreted, sk_case_result(c, 0, &bytes), bytes) != 0)
+        st = sk_fail(err, SPHKV_EVERIFY, "input %s: interpreter and machine code write other bytes",
+                     sk_input_name(c->p.input));
+    else if (st == SPHKV_OK && outputs &&
+             (c->p.input == SK_IN_S1 || c->p.input == SK_IN_EDGE)) {
         double diff = kernel_difference(sk_case_output(c, 0, &n), interpreted, n);
         /* exp2 of class fast is free to 1e-4 of sum p|v|, of which an output is a
          * part; and what is nearly equal may be rounded apart */
         double near = b->spec.accuracy == SPHKV_FAST ? 1e-3 : 1e-4;
         near += 2 * sk_dtype_rounding(b->spec.out_dtype);
-        if (!(diff <= near)) fail_msg("interpreter and machine code differ by %.3g", diff);
+        if (!(diff <= near))
+            st = sk_fail(err, SPHKV_EVERIFY, "input %s: interpreter and machine code differ by %.3g",
+                         sk_input_name(c->p.input), diff);
     }
     sk_free(interpreted);
+    return st;
 }
 
-static inline void kernel_case_both(const kernel_built *b, const sk_case_params *p, uint32_t parts)
+static inline sk_status kernel_case_both(const kernel_built *b, const sk_case_params *p,
+                                         uint32_t parts, sk_err *err)
 {
     sk_case c;
-    sk_err err = {0};
-    sk_assert_ok(sk_case_make(p, &c, &err), &err);
-    kernel_run_case(b, false, &c, parts);
-    if (b->code) kernel_compare(b, &c, parts);
+    sk_status st = sk_case_make(p, &c, err);
+    if (st != SPHKV_OK) return st;
+    st = kernel_run_case(b, false, &c, parts, err);
+    if (st == SPHKV_OK && b->code) st = kernel_compare(b, &c, parts, err);
     sk_case_free(&c);
+    return st;
 }
 
 static inline sk_case_params kernel_params(const kernel_built *b, sk_input input, bool shared,
@@ -236,9 +259,9 @@ static inline void kernel_row_run(kernel_lab *lab, const kernel_row *row, bool w
     sk_err err = {0};
     kernel_build(lab, row, &b);
     sk_case_params p = kernel_params(&b, SK_IN_S1, false, lab->seed);
-    kernel_case_both(&b, &p, 1);
+    sk_assert_ok(kernel_case_both(&b, &p, 1, &err), &err);
     p = kernel_params(&b, SK_IN_EDGE, true, lab->seed + 1);
-    kernel_case_both(&b, &p, KERNEL_PARTS);
+    sk_assert_ok(kernel_case_both(&b, &p, KERNEL_PARTS, &err), &err);
     if (b.code && whole) {
         const sphkv_maxima maxima = {.size = sizeof maxima, .batch = 1, .kv_heads = 1,
                                      .pages_per_list = 1, .parts = 1};

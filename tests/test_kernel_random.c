@@ -1,96 +1,182 @@
-/* test_kernel_random.c - specs and schedules by chance: whatever `supported` and
- * `valid` say yes to must build, run and be right. The tables of the other
- * test_kernel_ programs hold what somebody thought of; this holds the rest. */
+/* test_kernel_random.c - specs, schedules, shapes and inputs by chance: whatever
+ * `supported` and `valid` say yes to must build, run and be right, by the
+ * double reference, interpreted and compiled, and both the same. The tables of
+ * the other test_kernel_ programs hold what somebody thought of; this holds the
+ * rest, and says what it met.
+ *
+ * Case c (a number) is of spec c / EACH and repeats alone: from those numbers
+ * follows everything, also for which CPU it is compiled. */
 #include "sk_test.h"
+
+#include <stdlib.h>
 
 #include "kernel_cases.h"
 #include "spec_random.h"
 
-#define SPECS 24u
-#define TRIES 2000u
+#define CASES 2000u
+#define EACH 10u /* cases of a spec */
+#define FAILURES_MOST 20u
+#define DIMS 256u
 
-static uint32_t one_of(sk_rng *rng, const uint32_t *from, uint32_t n)
+typedef struct run {
+    kernel_lab *lab;
+    sk_target target[4];
+    uint32_t targets, compiled[4], interpreted; /* specs */
+    sk_seen seen;
+    uint64_t *hash; /* of the specs that were met */
+    uint32_t hashes, cases, failures;
+} run;
+
+/* This CPU twice as often as lesser ones; a wider one is interpreted only. */
+static void find_targets(run *r)
 {
-    return from[sk_rng_below(rng, n)];
+    static const char *const names[] = {"host", "host", "x86-64", "x86-64-v3"};
+    sk_err err = {0};
+    for (uint32_t i = 0; i < SK_COUNT(names); i++) {
+        sk_assert_ok(sk_cpu_target_named(names[i], &r->target[i], &err), &err);
+        if (i == 1 && r->target[i].vector_bits < 512) r->target[i].vector_bits = 512;
+    }
+    r->targets = SK_COUNT(names);
 }
 
-/* A spec that its kernel supports, or false after one try. */
-static bool draw_spec(sk_rng *rng, sk_spec *out)
+static void say_failure(run *r, uint64_t number, const kernel_built *b, const sk_err *err)
 {
-    static const uint32_t dims[] = {16, 32, 48, 64, 80, 96}, pages[] = {16, 32, 48, 64, 80, 128};
-    static const uint32_t heads[] = {1, 2, 3, 4, 6, 9};
-    sk_spec s = {.kernel = sk_rng_below(rng, 4) == 0 ? SPHKV_KV_ENCODE : SPHKV_ATTN_DECODE};
-    s.d = one_of(rng, dims, SK_COUNT(dims));
-    s.dv = sk_rng_below(rng, 3) ? s.d : one_of(rng, dims, SK_COUNT(dims));
-    s.page = one_of(rng, pages, SK_COUNT(pages));
-    s.heads_per_kv = s.kernel == SPHKV_ATTN_DECODE ? one_of(rng, heads, SK_COUNT(heads)) : 1;
-    s.layout = sk_rng_below(rng, SK_LAYOUT_ROWS);
-    s.out_dtype = s.kernel == SPHKV_ATTN_DECODE ? sk_rng_below(rng, 3) : SPHKV_F32;
-    s.accuracy = s.kernel == SPHKV_ATTN_DECODE ? sk_rng_below(rng, 3) : SPHKV_TIGHT;
-    s.ntiers = s.kernel == SPHKV_KV_ENCODE ? 2 : 1 + sk_rng_below(rng, 3);
-    for (uint32_t t = 0; t < s.ntiers; t++)
-        s.tier[t] = sk_random_tier(rng, s.d, false);
-    s.book = sk_random_book(rng, &s);
-    *out = s;
-    return sk_spec_check(&s, NULL) == SPHKV_OK &&
-           sk_kernel_get(s.kernel)->supported(&s, NULL) == SPHKV_OK;
+    sk_text text = {0};
+    sk_spec_print(&b->spec, &text);
+    sk_text_printf(&text, " ");
+    sk_schedule_print(b->spec.kernel, &b->schedule, &text);
+    print_error("%s\n    %s\n    %s\n", sk_test_repeat(number), text.s ? text.s : "", err->message);
+    sk_text_free(&text);
+    r->failures++;
 }
 
-/* Some valid schedule: the default, with as many tunables drawn as stay valid. */
-static void draw_schedule(sk_rng *rng, const sk_spec *spec, const sk_target *target,
-                          sk_schedule *out)
+static void remember_spec(run *r, const sk_spec *spec, const sk_schedule *schedule)
 {
-    const sk_kernel *kernel = sk_kernel_get(spec->kernel);
-    kernel->default_schedule(spec, target, out);
-    for (uint32_t n = 0; n < 24; n++) {
-        sk_schedule s = *out;
-        uint32_t t = sk_rng_below(rng, SK_TUNABLE_COUNT);
-        if (!(sk_tunable_get(t)->kernels & SK_FOR(spec->kernel))) continue;
-        s.v[t] = sk_tunable_value(t, sk_rng_below(rng, sk_tunable_count(t)));
-        if (kernel->valid(spec, &s, target, NULL) == SPHKV_OK) *out = s;
+    sk_text text = {0};
+    uint64_t h = 0xcbf29ce484222325u;
+    sk_spec_print(spec, &text);
+    for (size_t i = 0; i < text.len; i++)
+        h = (h ^ (uint8_t)text.s[i]) * 0x100000001b3u;
+    sk_text_free(&text);
+    sk_seen_spec(&r->seen, spec, schedule);
+    r->hash[r->hashes++] = h;
+}
+
+/* Instructions of all programs of a kernel. */
+static uint32_t kernel_length(const sk_spec *spec, const sk_schedule *schedule)
+{
+    sk_arena mem = {0};
+    sk_build build;
+    uint32_t n = 0;
+    if (sk_kernel_get(spec->kernel)->build(spec, schedule, &mem, &build, NULL) == SPHKV_OK)
+        for (uint32_t i = 0; i < build.n; i++)
+            n += build.program[i]->ninstr;
+    sk_arena_free(&mem);
+    return n;
+}
+
+/* Spec and schedule of a number. Compiling takes longer than linear, and with
+ * no conversion of halves in the CPU much longer: most kernels are short. */
+static void draw(uint64_t number, const sk_target *target, sk_spec *spec, sk_schedule *schedule)
+{
+    const uint32_t usual = target->features & SK_CPU_AVX2 ? 2500 : 1000;
+    uint32_t most = number % 10 == 7 ? 3 * usual : usual;
+    for (uint64_t seed = number;; seed += (uint64_t)1 << 40, most += most / 8) {
+        sk_random_sample(seed, (uint32_t)number, target, DIMS, spec, schedule);
+        if (kernel_length(spec, schedule) <= most) return;
     }
 }
 
-static void run_drawn(kernel_lab *lab, sk_rng *rng, const sk_spec *spec)
+/* What an engine does with a kernel before its first use. */
+static sk_status whole_check(const kernel_built *b, uint64_t seed, sk_err *err)
 {
-    static const uint32_t widths[] = {128, 256, 256, 512};
-    const uint32_t bits = one_of(rng, widths, SK_COUNT(widths));
-    sk_target target = kernel_target(lab, bits);
+    const sphkv_maxima maxima = {.size = sizeof maxima, .batch = 1, .kv_heads = 1,
+                                 .pages_per_list = 1, .parts = 1};
+    sk_image image;
+    kernel_image(b, true, &maxima, &image);
+    return sk_image_check(&image, seed, NULL, err);
+}
+
+/* Cases from .. to, all of one spec. */
+static void run_spec(run *r, uint64_t from, uint64_t to)
+{
+    const uint64_t number = from / EACH;
+    const uint32_t which = (uint32_t)(number / 3 % r->targets);
+    const sk_target *target = &r->target[which];
+    sk_spec spec;
     sk_schedule schedule;
-    sk_text spec_text = {0}, text = {0};
     kernel_built b;
-    draw_schedule(rng, spec, &target, &schedule);
-    sk_spec_print(spec, &spec_text);
-    sk_schedule_print(spec->kernel, &schedule, &text);
-    assert_false(spec_text.failed || text.failed);
-    const kernel_row row = {spec_text.s, text.s, bits};
-    print_message("%s %s\n", spec_text.s, text.s);
-    kernel_build(lab, &row, &b);
-    for (uint32_t n = 0; n < 2; n++) {
-        sk_case_params p =
-            kernel_params(&b, n ? (sk_input)sk_rng_below(rng, SK_INPUT_COUNT) : SK_IN_S1,
-                          sk_rng_below(rng, 2), sk_rng_u64(rng));
-        kernel_case_both(&b, &p, 1 + sk_rng_below(rng, KERNEL_PARTS));
+    sk_err err = {0};
+    (void)sk_test_repeat(from);
+    draw(number, target, &spec, &schedule);
+    remember_spec(r, &spec, &schedule);
+    sk_status st = kernel_make(r->lab, &spec, &schedule, target, &b, &err);
+    *(b.code ? &r->compiled[which] : &r->interpreted) += 1;
+    for (uint64_t c = from; c < to && st == SPHKV_OK; c++) {
+        sk_rng rng;
+        sk_rng_seed(&rng, ~c);
+        (void)sk_test_repeat(c);
+        const sk_case_params p = sk_random_case(&rng, &spec);
+        sk_err why = {0};
+        sk_seen_case(&r->seen, &p);
+        if (kernel_case_both(&b, &p, 1 + sk_rng_below(&rng, 4), &why) != SPHKV_OK)
+            say_failure(r, c, &b, &why);
+        r->cases++;
     }
+    if (st == SPHKV_OK && b.code && number % 16 == 5) st = whole_check(&b, number, &err);
+    if (st != SPHKV_OK) say_failure(r, from, &b, &err);
     kernel_built_free(&b);
-    sk_text_free(&spec_text);
+}
+
+static int by_value(const void *a, const void *b)
+{
+    uint64_t x, y;
+    memcpy(&x, a, sizeof x);
+    memcpy(&y, b, sizeof y);
+    return (x > y) - (x < y);
+}
+
+static uint32_t different(run *r)
+{
+    uint32_t n = 0;
+    qsort(r->hash, r->hashes, sizeof *r->hash, by_value);
+    for (uint32_t i = 0; i < r->hashes; i++)
+        n += i == 0 || r->hash[i] != r->hash[i - 1];
+    return n;
+}
+
+static void say_all(run *r, uint32_t specs)
+{
+    sk_text text = {0};
+    sk_seen_print(&r->seen, &text);
+    print_message("%u cases, %u different specs, %u failures\n", r->cases, specs, r->failures);
+    for (uint32_t i = 0; i < r->targets; i++)
+        print_message("compiled for %s: %u; ", r->target[i].cpu, r->compiled[i]);
+    print_message("interpreted only: %u\n", r->interpreted);
+    fputs(text.s ? text.s : "", stdout); /* cmocka cuts what is long */
     sk_text_free(&text);
 }
 
 static void test_random(void **state)
 {
-    kernel_lab *lab = *state;
-    sk_rng rng;
-    uint32_t done = 0, tries = 0;
-    sk_rng_seed(&rng, lab->seed);
-    for (; done < SPECS && tries < TRIES; tries++) {
-        sk_spec spec;
-        if (!draw_spec(&rng, &spec)) continue;
-        run_drawn(lab, &rng, &spec);
-        done++;
+    run r = {.lab = *state};
+    const uint64_t seed = r.lab->seed, end = seed + sk_test_cases(CASES);
+    uint32_t first, step;
+    sk_test_shard(&first, &step);
+    find_targets(&r);
+    r.hash = sk_calloc((end - seed) / EACH + 2, sizeof *r.hash);
+    assert_non_null(r.hash);
+    for (uint64_t c = seed, next; c < end && r.failures < FAILURES_MOST; c = next) {
+        next = (c / EACH + 1) * EACH < end ? (c / EACH + 1) * EACH : end;
+        if (c / EACH % step == first) run_spec(&r, c, next);
     }
-    print_message("%u specs of %u drawn\n", done, tries);
-    assert_true(done == SPECS);
+    const uint32_t specs = different(&r);
+    const char *missing = sk_seen_missing(&r.seen);
+    say_all(&r, specs);
+    sk_free(r.hash);
+    assert_int_equal(r.failures, 0);
+    if (r.cases >= CASES && missing) fail_msg("not met: %s", missing);
+    assert_true(specs >= r.cases / 20);
 }
 
 int main(void)

@@ -24,11 +24,12 @@ static const kernel_row rows[] = {
 static void test_row(const kernel_row *row, kernel_lab *lab)
 {
     kernel_built b;
+    sk_err err = {0};
     kernel_build(lab, row, &b);
     for (uint32_t n = 0; n < 4; n++) {
         sk_case_params p = kernel_params(&b, SK_IN_SINK, n % 2, lab->seed + n);
         p.uneven = n > 1;
-        kernel_case_both(&b, &p, 1 + n % KERNEL_PARTS);
+        sk_assert_ok(kernel_case_both(&b, &p, 1 + n % KERNEL_PARTS, &err), &err);
     }
     kernel_built_free(&b);
 }

@@ -1,14 +1,14 @@
 /* spec_random.c - see spec_random.h. Candidates are drawn freely and kept when
- * the checks take them; the text round trip brings them to canonical form, so a
- * test of that round trip draws its own. */
+ * the checks take them. */
 #include "spec_random.h"
 
 #include <string.h>
 
-static sk_segment random_segment(sk_rng *rng, uint32_t dims)
+static const uint8_t radius_bits[] = {4, 8, 16};
+
+static sk_segment random_segment(sk_rng *rng, uint32_t dims, uint32_t kind)
 {
-    static const uint8_t radius_bits[] = {4, 8, 16};
-    sk_segment seg = {.kind = (uint8_t)(sk_rng_below(rng, 3) ? 0 : sk_rng_below(rng, 6))};
+    sk_segment seg = {.kind = (uint8_t)kind};
     seg.pre_rope = sk_rng_below(rng, 4) == 0;
     if (seg.kind != SK_KEY_CODED)
         return seg;
@@ -39,7 +39,8 @@ sk_tier sk_random_tier(sk_rng *rng, uint32_t d, bool key_values)
     for (uint32_t i = 0; i < tier.nseg; i++) {
         uint32_t after = tier.nseg - 1u - i;
         uint32_t dims = after ? 8 * (1 + sk_rng_below(rng, left / 8 - after)) : left;
-        tier.seg[i] = random_segment(rng, dims);
+        uint32_t kind = sk_rng_below(rng, 3) ? SK_KEY_CODED : sk_rng_below(rng, SK_KEY_I4 + 1);
+        tier.seg[i] = random_segment(rng, dims, kind);
         tier.seg[i].dims = (uint16_t)(tier.nseg == 1 ? 0 : dims);
         left -= dims;
     }
@@ -78,4 +79,228 @@ sk_spec sk_random_spec(sk_rng *rng, bool small)
         if (sk_spec_check(&spec, NULL) == SPHKV_OK)
             return spec;
     }
+}
+
+/* ---- specs of kernels --------------------------------------------------------------- */
+
+/* What goes round. The m-th spec of a kernel has it in its first tier. */
+typedef struct theme {
+    uint32_t kernel, m, value, b, rb;
+    sk_key_kind key;
+} theme;
+
+static theme theme_of(uint32_t n)
+{
+    static const uint8_t keys[] = {SK_KEY_CODED, SK_KEY_CODED, SK_KEY_CODED,
+                                   SK_KEY_CODED, SK_KEY_F32,   SK_KEY_F16,
+                                   SK_KEY_BF16,  SK_KEY_I8,    SK_KEY_I4};
+    const uint32_t at = n % SK_RANDOM_ROUND, kernels = SPHKV_KERNEL_COUNT;
+    theme t = {.kernel = at < kernels ? at : SPHKV_ATTN_DECODE, .m = n / SK_RANDOM_ROUND};
+    if (t.kernel == SPHKV_ATTN_DECODE) /* once, and then as often as all others */
+        t.m = kernels * t.m + (at ? at - kernels + 1 : 0);
+    const bool dense = sk_kernel_row_get(t.kernel)->mix == SPHKV_MIX_DENSE;
+    const uint32_t k = dense ? 4 + t.m % 3 : t.m % SK_COUNT(keys);
+    const uint32_t coded = t.m / (uint32_t)SK_COUNT(keys) * 4 + k;
+    t.key = (sk_key_kind)keys[k];
+    t.value = t.m % (SK_VAL_KEY + 1);
+    t.b = 2 + coded % 7;
+    t.rb = radius_bits[coded % 3];
+    return t;
+}
+
+static uint32_t one_of(sk_rng *rng, const uint32_t *from, size_t n)
+{
+    return from[sk_rng_below(rng, (uint32_t)n)];
+}
+
+/* Multiples of 16 (at times of 8), small ones more often. */
+static uint32_t draw_dim(sk_rng *rng, uint32_t most)
+{
+    const uint32_t some[] = {64, 128, most}, top = one_of(rng, some, SK_COUNT(some));
+    return 16 * (1 + sk_rng_below(rng, (top < most ? top : most) / 16)) -
+           (sk_rng_below(rng, 32) ? 0 : 8);
+}
+
+static uint32_t draw_page(sk_rng *rng)
+{
+    static const uint32_t usual[] = {16, 32, 64, 64, 128};
+    if (sk_rng_below(rng, 2)) return one_of(rng, usual, SK_COUNT(usual));
+    return 16 * (1 + sk_rng_below(rng, 16)) - (sk_rng_below(rng, 32) ? 0 : 8);
+}
+
+/* A coded key, as often by a name as by chance. */
+static sk_segment draw_coded(sk_rng *rng, uint32_t d)
+{
+    static const char *const names[] = {"high:vf16", "mid:vf16",  "low:vf16",  "lean:vf16",
+                                        "good:vf16", "good:vf16", "fine:vf16", "turbo:vf16"};
+    sk_tier named; /* of a value that is not looked at */
+    if (sk_rng_below(rng, 2) &&
+        sk_tier_parse(names[sk_rng_below(rng, SK_COUNT(names))], &named, NULL) == SPHKV_OK)
+        return named.seg[0];
+    return random_segment(rng, d, SK_KEY_CODED);
+}
+
+static sk_tier draw_tier(sk_rng *rng, const sk_spec *spec, bool dense)
+{
+    sk_tier tier;
+    if (sk_rng_below(rng, 24) == 0) return sk_random_tier(rng, spec->d, spec->dv <= spec->d);
+    memset(&tier, 0, sizeof tier);
+    tier.nseg = 1;
+    const uint32_t kind = dense || sk_rng_below(rng, 3) == 0
+                              ? SK_KEY_F32 + sk_rng_below(rng, dense ? 3 : 5)
+                              : SK_KEY_CODED;
+    tier.seg[0] = (sk_segment){.kind = (uint8_t)kind};
+    if (kind == SK_KEY_CODED) tier.seg[0] = draw_coded(rng, spec->d);
+    tier.value = (uint8_t)sk_rng_below(rng, dense ? SK_VAL_BF16 + 1 : SK_VAL_KEY);
+    tier.seg[0].pre_rope = sk_rng_below(rng, 24) == 0;
+    return tier;
+}
+
+static void draw_themed(sk_rng *rng, const theme *t, const sk_spec *spec, sk_tier *tier)
+{
+    tier->nseg = 1;
+    tier->seg[0] = (sk_segment){.kind = (uint8_t)t->key};
+    tier->value = (uint8_t)t->value;
+    if (t->key != SK_KEY_CODED) return;
+    tier->seg[0] = draw_coded(rng, spec->d);
+    tier->seg[0].b = (uint8_t)t->b;
+    if (sk_rng_below(rng, 2)) tier->seg[0].rb = (uint8_t)t->rb;
+}
+
+static void draw_mix(sk_rng *rng, const theme *t, sk_spec *s)
+{
+    const uint32_t mix = sk_kernel_row_get(s->kernel)->mix;
+    s->ntiers = mix == SPHKV_MIX_DENSE  ? 1
+                : mix == SPHKV_MIX_PAIR ? 2
+                                        : 1 + sk_rng_below(rng, SK_MAX_TIERS);
+    for (uint32_t i = 0; i < s->ntiers; i++)
+        s->tier[i] = draw_tier(rng, s, mix != SPHKV_MIX_ANY && i + 1 == s->ntiers);
+    if (t) draw_themed(rng, t, s, &s->tier[0]);
+}
+
+/* Through its text, which drops what the kernel does not read. */
+static bool canonical(sk_spec *spec)
+{
+    sk_text text = {0};
+    sk_spec_print(spec, &text);
+    const bool ok = !text.failed && sk_spec_parse(text.s, spec, NULL) == SPHKV_OK;
+    sk_text_free(&text);
+    return ok;
+}
+
+static sk_spec draw_kernel_spec(sk_rng *rng, const theme *t, bool themed, uint32_t dims)
+{
+    for (;;) {
+        sk_spec s;
+        memset(&s, 0, sizeof s);
+        s.kernel = t->kernel;
+        s.d = draw_dim(rng, dims);
+        s.dv = sk_rng_below(rng, 2) ? s.d : draw_dim(rng, dims);
+        s.page = draw_page(rng);
+        s.heads_per_kv = 1 + sk_rng_below(rng, sk_rng_below(rng, 2) ? 4 : SPHKV_MAX_HEADS_PER_KV);
+        s.layout = sk_rng_below(rng, SK_LAYOUT_ROWS);
+        s.q_dtype = sk_rng_below(rng, 3);
+        s.out_dtype = sk_rng_below(rng, 3);
+        s.in_dtype = sk_rng_below(rng, 3);
+        s.accuracy = sk_rng_below(rng, 3);
+        draw_mix(rng, themed ? t : NULL, &s);
+        s.book = sk_random_book(rng, &s);
+        if (sk_spec_check(&s, NULL) == SPHKV_OK && canonical(&s)) return s;
+    }
+}
+
+sk_spec sk_random_kernel_spec(sk_rng *rng, uint32_t n, uint32_t dims)
+{
+    const theme t = theme_of(n);
+    return draw_kernel_spec(rng, &t, sk_rng_below(rng, 4) != 0, dims);
+}
+
+/* ---- schedules ------------------------------------------------------------------------ */
+
+static bool has_tunable(uint32_t kernel, uint32_t t)
+{
+    return (sk_tunable_get(t)->kernels & SK_FOR(kernel)) != 0;
+}
+
+/* The m-th of all values of all tunables of a kernel; all have one, w at least. */
+static int32_t themed_value(uint32_t kernel, uint32_t m, uint32_t *tunable)
+{
+    uint32_t all = 0, t = 0;
+    for (uint32_t i = 0; i < SK_TUNABLE_COUNT; i++)
+        all += has_tunable(kernel, i) ? sk_tunable_count(i) : 0;
+    for (m %= all; !has_tunable(kernel, t) || m >= sk_tunable_count(t); t++)
+        m -= has_tunable(kernel, t) ? sk_tunable_count(t) : 0;
+    *tunable = t;
+    return sk_tunable_value(t, m);
+}
+
+bool sk_random_schedule(sk_rng *rng, uint32_t n, const sk_spec *spec, const sk_target *target,
+                        sk_schedule *out)
+{
+    const sk_kernel *kernel = sk_kernel_get(spec->kernel);
+    uint32_t fixed;
+    const int32_t value = themed_value(spec->kernel, theme_of(n).m, &fixed);
+    kernel->default_schedule(spec, target, out);
+    for (uint32_t k = 0; k < 24; k++) {
+        sk_schedule s = *out;
+        const uint32_t t = k % 4 ? sk_rng_below(rng, SK_TUNABLE_COUNT) : fixed;
+        if (!has_tunable(spec->kernel, t)) continue;
+        s.v[t] = t == fixed ? value : sk_tunable_value(t, sk_rng_below(rng, sk_tunable_count(t)));
+        if (kernel->valid(spec, &s, target, NULL) == SPHKV_OK) *out = s;
+    }
+    return out->v[fixed] == value;
+}
+
+void sk_random_sample(uint64_t seed, uint32_t n, const sk_target *target, uint32_t dims,
+                      sk_spec *spec, sk_schedule *schedule)
+{
+    const theme t = theme_of(n);
+    sk_rng rng;
+    sk_rng_seed(&rng, seed);
+    for (uint32_t tries = 0;; tries++) {
+        *spec = draw_kernel_spec(&rng, &t, tries < 400, dims);
+        if (sk_kernel_get(spec->kernel)->supported(spec, NULL) == SPHKV_OK &&
+            (sk_random_schedule(&rng, n, spec, target, schedule) || tries >= 200))
+            return;
+    }
+}
+
+/* ---- cases ------------------------------------------------------------------------------ */
+
+#define CASE_WORK 2.5e5 /* multiply-adds */
+
+/* A smaller shape, or false. */
+static bool shrink(const sk_kernel *kernel, sk_shape *shape)
+{
+    if (shape->batch > 1)
+        shape->batch--;
+    else if (kernel->over_lists && shape->context > 16)
+        shape->context /= 2;
+    else if (kernel->over_lists && shape->kv_heads > 1)
+        shape->kv_heads--;
+    else
+        return false;
+    return true;
+}
+
+sk_case_params sk_random_case(sk_rng *rng, const sk_spec *spec)
+{
+    const sk_kernel *kernel = sk_kernel_get(spec->kernel);
+    const bool lists = kernel->over_lists;
+    sk_case_params p = {.spec = *spec, .copies = 1};
+    sk_cost cost;
+    p.input = (sk_input)sk_rng_below(rng, SK_INPUT_COUNT);
+    p.shape.kv_heads = 1 + sk_rng_below(rng, 3);
+    p.shape.batch = 1 + sk_rng_below(rng, lists ? 4 : 6);
+    p.shape.context = lists ? sk_rng_below(rng, (2 * spec->ntiers + 1) * spec->page) : spec->page;
+    p.shape.threads = 1;
+    do
+        kernel->cost(spec, &p.shape, &cost);
+    while (cost.operations > CASE_WORK && shrink(kernel, &p.shape));
+    p.lists_per_seq = !lists || sk_rng_below(rng, 2) ? 1 : p.shape.kv_heads;
+    p.uneven = sk_rng_below(rng, 4) != 0;
+    p.seed = sk_rng_u64(rng);
+    if (lists && spec->ntiers > 1 && sk_rng_below(rng, 3) == 0)
+        p.tier_mask = 1 + sk_rng_below(rng, (1u << spec->ntiers) - 1);
+    return p;
 }
