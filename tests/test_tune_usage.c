@@ -11,14 +11,17 @@ typedef struct wrong {
     const char *says; /* a part of the line */
 } wrong;
 
-static void expect_all(tune_case *c, const char *program, const wrong *list, size_t n)
+static void expect_all(tune_case *c, const char *program, const wrong *list, size_t n,
+                       bool with_db)
 {
     for (size_t i = 0; i < n; i++) {
-        tune_case_expect(c, tune_case_run(c, program, list[i].words), list[i].code);
+        pid_t pid = tune_case_start_in(c, program, list[i].words, with_db, NULL, NULL);
+        tune_case_expect(c, tune_case_wait(pid), list[i].code);
         char *out = tune_case_read(c->out), *err = tune_case_read(c->err);
         if (!strstr(err, list[i].says)) fail_msg("%s: said %s", list[i].words[0], err);
         assert_string_equal(out, "");
         assert_ptr_equal(strchr(err, '\n'), err + strlen(err) - 1); /* one line */
+        assert_null(strchr(err, '\033'));
         sk_free(out);
         sk_free(err);
     }
@@ -61,7 +64,7 @@ static void tune_wrong(void **state)
         {{"--report", "x.html", NULL}, 2, "--report is not built yet"},
         {{"--fresh=yes", NULL}, 2, "--fresh"},
     };
-    expect_all(*state, TUNE_PROGRAM, list, SK_COUNT(list));
+    expect_all(*state, TUNE_PROGRAM, list, SK_COUNT(list), true);
 }
 
 static void bench_wrong(void **state)
@@ -84,7 +87,36 @@ static void bench_wrong(void **state)
         {{"--tiers", "first-class,kf16:vf16", NULL}, 2, "first-class"},
         {{"--quiet", TUNE_SMALL, NULL}, 4, "kernels.db"}, /* named, and not there */
     };
-    expect_all(*state, BENCH_PROGRAM, list, SK_COUNT(list));
+    expect_all(*state, BENCH_PROGRAM, list, SK_COUNT(list), true);
+}
+
+/* Every option that takes a number, in every program, with what is none or none of
+ * those; and without a value at all. */
+static void numbers(void **state)
+{
+    static const char *const bad[] = {"-1", "-0", "+1", "1x", " 1", "1 ", "0x10", "1e400", "", "nan",
+                                      "99999999999999999999999", "1\n", "\033[31m1"};
+    static const struct {
+        const char *program, *option[14];
+    } list[] = {
+        {TUNE_PROGRAM,
+         {"--head-dim", "--value-dim", "--heads", "--kv-heads", "--heads-per-kv", "--page",
+          "--layout", "--context", "--batch", "--threads", "--trials", "--seed"}},
+        {BENCH_PROGRAM,
+         {"--head-dim", "--page", "--layout", "--context", "--batch", "--threads", "--repeat",
+          "--seed"}},
+        {SK_BUILD_DIR "/bin/sphkv-gen", {"--head-dim", "--heads-per-kv", "--page", "--context"}},
+        {SK_BUILD_DIR "/bin/decode_loop",
+         {"--head-dim", "--heads", "--kv-heads", "--layers", "--context", "--steps", "--batch",
+          "--threads", "--page", "--seed", "--check", "--windows", "--window"}},
+    };
+    for (size_t i = 0; i < SK_COUNT(list); i++)
+        for (size_t k = 0; k < SK_COUNT(list[i].option) && list[i].option[k]; k++)
+            for (size_t n = 0; n <= SK_COUNT(bad); n++) {
+                const wrong one = {{list[i].option[k], n < SK_COUNT(bad) ? bad[n] : NULL},
+                                   2, list[i].option[k]};
+                expect_all(*state, list[i].program, &one, 1, n < SK_COUNT(bad));
+            }
 }
 
 static void bad_database(void **state)
@@ -162,6 +194,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TUNE_CASE(tune_wrong),       TUNE_CASE(bench_wrong),     TUNE_CASE(bad_database),
+        TUNE_CASE(numbers),
         TUNE_CASE(help_and_dry_run), TUNE_CASE(skipped_kernels),
         TUNE_CASE(model_list),
     };
