@@ -133,13 +133,16 @@ static sk_status check_header(sk_db *db, const sk_migrations *migrations, bool *
 {
     int64_t id = 0, version = 0, objects = 0;
     /* One transaction: another process may be creating the file. */
-    sqlite3_exec(db->handle, "BEGIN", NULL, NULL, NULL);
-    sk_status st = sk_db_pragma_int(db, "PRAGMA application_id", &id, err);
+    int rc = sqlite3_exec(db->handle, "BEGIN", NULL, NULL, NULL);
+    sk_status st = rc == SQLITE_OK ? sk_db_pragma_int(db, "PRAGMA application_id", &id, err)
+                                   : sk_db_fail(db, rc, err, "reading its header");
     if (st == SPHKV_OK)
         st = sk_db_pragma_int(db, "PRAGMA user_version", &version, err);
     if (st == SPHKV_OK)
         st = sk_db_pragma_int(db, "SELECT count(*) FROM sqlite_schema", &objects, err);
-    sqlite3_exec(db->handle, "COMMIT", NULL, NULL, NULL);
+    rc = sqlite3_exec(db->handle, "COMMIT", NULL, NULL, NULL);
+    if (st == SPHKV_OK && rc != SQLITE_OK)
+        st = sk_db_fail(db, rc, err, "reading its header");
     if (st != SPHKV_OK)
         return st;
     *fresh = id == 0 && version == 0 && objects == 0;
