@@ -2,8 +2,8 @@
  *
  * case.c owns life and death of a case, case_buffer.c its memory, case_input.c
  * the numbers, case_check.c runs a whole image. What differs from kernel to
- * kernel is an sk_case_kind: case_attn.c, case_append.c, case_encode.c build
- * inputs, case_judge*.c judge outputs. */
+ * kernel is an sk_case_kind, in case_KERNEL.c: inputs, and the judgement of outputs
+ * (of the large ones in case_judge*.c). */
 #ifndef SK_CASE_IMPL_H
 #define SK_CASE_IMPL_H
 

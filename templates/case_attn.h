@@ -1,0 +1,42 @@
+/* case_attn.h - what the files of an attention case share while it is filled:
+ * case_attn.c puts it together, case_attn_pages.c codes its pages,
+ * case_attn_queries.c scales queries against them. */
+#ifndef SK_CASE_ATTN_H
+#define SK_CASE_ATTN_H
+
+#include "case_impl.h"
+
+/* What filling needs beside the case. */
+typedef struct sk_attn_fill {
+    sk_case *c;
+    sk_case_state *s;
+    sk_rng rng;
+    uint8_t *arena, *book;
+    double *k, *v;      /* rows of one page */
+    double *q;          /* queries of one KV head */
+    double *peak;       /* SK_IN_PEAKY: [sequence][KV head][D] of length 1 */
+    uint8_t *pool[SK_MAX_TIERS]; /* quick_fill: pages coded for KV head i % kv_heads */
+    uint32_t pool_pages;
+} sk_attn_fill;
+
+static inline uint32_t sk_attn_page_seq(const sk_attn_fill *f, const sk_case_page *page)
+{
+    return page->list / f->c->p.lists_per_seq;
+}
+
+static inline size_t sk_attn_page_bytes(const sk_attn_fill *f, uint32_t tier)
+{
+    return (size_t)f->s->at[tier].units * SPHKV_UNIT_BYTES;
+}
+
+static inline const uint8_t *sk_attn_head_book(const sk_attn_fill *f, uint32_t kv_head)
+{
+    return f->book ? f->book + (size_t)kv_head * f->s->book_stride : NULL;
+}
+
+/* Codes every page of every list; counts what a run reads of them. */
+sk_status sk_attn_fill_pages(sk_attn_fill *f, sk_err *err);
+/* All queries, scaled so that logits are what the input set says. */
+void sk_attn_fill_queries(sk_attn_fill *f);
+
+#endif

@@ -1,0 +1,146 @@
+/* case_attn_queries.c - the queries of an attention case, scaled against the keys
+ * as they were coded: what a tier forgets also narrows its logits. */
+#include <math.h>
+#include <string.h>
+
+#include "case_attn.h"
+
+/* Logits of the queries of one KV head over some pages of its list. */
+typedef struct logit_stats {
+    double n, sum, sum2, most;
+} logit_stats;
+
+/* Keys of a page as they were coded, into f->k. */
+static void decode_keys(sk_attn_fill *f, const sk_case_page *page, uint32_t kv_head)
+{
+    size_t sub = f->c->p.lists_per_seq == 1 ? kv_head * sk_attn_page_bytes(f, page->tier) : 0;
+    sk_page_decode_ref(&f->c->p.spec, page->tier,
+                       f->arena + (size_t)page->unit * SPHKV_UNIT_BYTES + sub, page->count,
+                       sk_attn_head_book(f, kv_head), f->k, NULL);
+}
+
+static void add_page_stats(sk_attn_fill *f, const sk_case_page *page, uint32_t kv_head, double scale,
+                           logit_stats *stats)
+{
+    const sk_spec *spec = &f->c->p.spec;
+    decode_keys(f, page, kv_head);
+    for (uint32_t h = 0; h < spec->heads_per_kv; h++)
+        for (uint32_t t = 0; t < page->count; t++) {
+            double dot = 0;
+            for (uint32_t i = 0; i < spec->d; i++)
+                dot += f->q[(size_t)h * spec->d + i] * f->k[(size_t)t * spec->d + i];
+            dot *= scale;
+            stats[h].n++;
+            stats[h].sum += dot;
+            stats[h].sum2 += dot * dot;
+            stats[h].most = fmax(stats[h].most, fabs(dot));
+        }
+}
+
+/* The longest key of some pages of a list, into f->v (rows of values are free
+ * here); its length is returned, 0 of none. */
+static double longest_key(sk_attn_fill *f, size_t at, size_t end, size_t step, uint32_t kv_head,
+                          uint32_t *tokens)
+{
+    const sk_spec *spec = &f->c->p.spec;
+    double most = 0;
+    *tokens = 0;
+    for (size_t i = at; i < end; i += step) {
+        decode_keys(f, &f->s->page[i], kv_head);
+        *tokens += f->s->page[i].count;
+        for (uint32_t t = 0; t < f->s->page[i].count; t++) {
+            const double *k = f->k + (size_t)t * spec->d;
+            double length = sk_case_norm(k, spec->d);
+            if (length <= most) continue;
+            most = length;
+            memcpy(f->v, k, spec->d * sizeof *f->v);
+        }
+    }
+    return most;
+}
+
+/* Queries lean towards the longest key of their list. SK_IN_EXTREME: or away
+ * from it; one that is nearly orthogonal to all long keys has logits that are
+ * nothing but cancellation, which no bound on logits can account for.
+ * SK_IN_SINK: as far as gives that key its share of the weight among others
+ * whose logits deviate by about 1. */
+static void lean_queries(sk_attn_fill *f, size_t at, size_t end, size_t step, uint32_t kv_head,
+                         double scale)
+{
+    static const double share[] = {0.99, 0.9, 0.999, 0.9999};
+    const sk_spec *spec = &f->c->p.spec;
+    uint32_t tokens;
+    double most = longest_key(f, at, end, step, kv_head, &tokens);
+    for (uint32_t h = 0; h < spec->heads_per_kv && most > 0; h++) {
+        double *q = f->q + (size_t)h * spec->d, length = sk_case_norm(q, spec->d);
+        double lean = (h % 2 ? -6 : 6) / sqrt((double)spec->d) / most, w = share[(h + kv_head) % 4];
+        if (f->c->p.input == SK_IN_SINK) {
+            double dot = 0, want = log(w / (1 - w)) + log(tokens) + 0.5;
+            for (uint32_t i = 0; i < spec->d; i++)
+                dot += q[i] * f->v[i];
+            lean = (want / scale - dot) / (most * most);
+            length = 1;
+        }
+        for (uint32_t i = 0; i < spec->d; i++)
+            q[i] = q[i] / length + lean * f->v[i];
+    }
+}
+
+/* What a query row is multiplied by. */
+static double query_factor(const sk_attn_fill *f, const logit_stats *s, uint32_t row, double nominal)
+{
+    if (f->c->p.input == SK_IN_SINK) return 1;
+    double want = f->c->p.input == SK_IN_CANCEL ? 2 : 1 + 3 * (row % 7) / 6.0, have = nominal;
+    if (f->c->p.input == SK_IN_PEAKY || f->c->p.input == SK_IN_EXTREME) {
+        want = f->c->p.input == SK_IN_EXTREME ? 32 : row % 2 ? 12 : 40; /* others count, or not */
+        have = s->most;
+    } else if (s->n >= 8) {
+        double mean = s->sum / s->n;
+        have = sqrt(fmax(0, s->sum2 / s->n - mean * mean));
+    }
+    return have > 0 ? want / have : 1;
+}
+
+/* The factor as far as the queries' dtype holds the product: keys of a tiny
+ * radius ask for more than f16 has. */
+static double held_factor(const sk_spec *spec, const double *q, double factor)
+{
+    double most = 0, top = spec->q_dtype == SPHKV_F16 ? 60000 : 1e30;
+    for (uint32_t i = 0; i < spec->d; i++)
+        most = fmax(most, fabs(q[i]));
+    return most * factor > top ? top / most : factor;
+}
+
+void sk_attn_fill_queries(sk_attn_fill *f)
+{
+    const sk_case_params *p = &f->c->p;
+    const sk_spec *spec = &p->spec;
+    const sphkv_attn_args *a = &f->c->args.attn[0];
+    uint32_t kvh = f->s->kv_heads, hpk = spec->heads_per_kv;
+    double scale = a->scale != 0 ? (double)a->scale : 1 / sqrt((double)spec->d);
+    size_t at = 0, end = 0;
+    for (uint32_t n = 0; n < p->shape.batch * kvh; n++) {
+        uint32_t seq = n / kvh, kv_head = n % kvh;
+        logit_stats stats[SPHKV_MAX_HEADS_PER_KV] = {0};
+        for (uint32_t h = 0; h < hpk; h++)
+            sk_case_query_fill(spec, p->input, &f->rng,
+                               f->peak ? f->peak + (size_t)n * spec->d : NULL,
+                               f->q + (size_t)h * spec->d);
+        sk_case_list_range(f->s, p->lists_per_seq == 1 ? seq : n, &at, &end);
+        size_t most = p->quick_fill ? 2 : 64, step = (end - at) / most + 1;
+        if (p->input == SK_IN_EXTREME || p->input == SK_IN_SINK)
+            lean_queries(f, at, end, step, kv_head, scale);
+        for (size_t i = at; i < end; i += step)
+            add_page_stats(f, &f->s->page[i], kv_head, scale, stats);
+        for (uint32_t h = 0; h < hpk; h++) {
+            const double *q = f->q + (size_t)h * spec->d;
+            uint32_t row = seq * f->s->heads + kv_head * hpk + h;
+            double factor = query_factor(f, &stats[h], row, scale * sqrt((double)spec->d));
+            factor = held_factor(spec, q, factor);
+            size_t to =
+                (size_t)seq * a->q_stride_seq + (size_t)(kv_head * hpk + h) * a->q_stride_head;
+            for (uint32_t i = 0; i < spec->d; i++)
+                sk_case_put(f->s->copy[0].buf[SK_BUF_Q].data, spec->q_dtype, to + i, factor * q[i]);
+        }
+    }
+}
