@@ -128,6 +128,40 @@ static void bench_takes_schedules(void **state)
     tune_case_all_gone(c);
 }
 
+/* Winners of kernels that move pages, each beside itself on dense f16. */
+static void bench_of_pages(void **state)
+{
+    tune_case *c = *state;
+    static const char *const tune[] = {"--kernels", "page_gather", "--quiet", "--effort", "quick",
+                                       "--trials", "2", TUNE_SMALL, NULL};
+    static const char *const bench[] = {"--kernels", "page_decode,page_gather", "--json", "--effort",
+                                        "quick", "--repeat", "1", "--tiers", "good:vi8,kf16:vf16",
+                                        TUNE_SMALL, NULL};
+    uint32_t seen = 0;
+    tune_case_expect(c, tune_case_run(c, TUNE_PROGRAM, tune), 0);
+    tune_case_expect(c, tune_case_run(c, BENCH_PROGRAM, bench), 0);
+    char *text = tune_case_read(c->out);
+    cJSON *root = cJSON_Parse(text);
+    const cJSON *results = cJSON_GetObjectItemCaseSensitive(root, "results"), *r;
+    assert_int_equal(cJSON_GetArraySize(results), 4);
+    cJSON_ArrayForEach(r, results) {
+        const char *kernel = cJSON_GetObjectItemCaseSensitive(r, "kernel")->valuestring;
+        const char *tiers = cJSON_GetObjectItemCaseSensitive(r, "tiers")->valuestring;
+        const char *match = cJSON_GetObjectItemCaseSensitive(r, "match")->valuestring;
+        const bool gather = strcmp(kernel, "page_gather") == 0;
+        if (!gather) assert_string_equal(kernel, "page_decode");
+        const bool tuned = gather && strcmp(tiers, "kf16:vf16") != 0;
+        if (strcmp(match, tuned ? "exact" : "default") != 0)
+            fail_msg("%s %s: %s", kernel, tiers, match);
+        assert_true(number_of(r, "roofline") > 0 && number_of(r, "vs_dense_f16") > 0);
+        seen += gather;
+    }
+    assert_int_equal(seen, 2);
+    cJSON_Delete(root);
+    sk_free(text);
+    tune_case_all_gone(c);
+}
+
 /* Code of the winner runs with no compiler: that is what it is stored for. */
 static void engines_use_winners(void **state)
 {
@@ -164,6 +198,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TUNE_CASE(bench_uses_winners),
         TUNE_CASE(bench_takes_schedules),
+        TUNE_CASE(bench_of_pages),
         TUNE_CASE(whole_tokens),
         TUNE_CASE(bench_latency),
         TUNE_CASE(engines_use_winners),

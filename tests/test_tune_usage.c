@@ -84,6 +84,9 @@ static void bench_wrong(void **state)
         {{"--parameters", "8e9", NULL}, 2, "--weights"},
         {{"--weights", "q8_0", "--parameters", "-1", NULL}, 2, "--parameters"},
         {{"--tiers", "first-class:vi99", NULL}, 2, "vi99"},
+        {{"--kernels", "page_turn", NULL}, 2, "page_turn"},
+        {{"--kernels", "page_decode,kv_append", NULL}, 2, "kv_append"},
+        {{"--kernels", "page_gather", "--markdown", NULL}, 2, "--markdown"},
         {{"--tiers", "first-class,kf16:vf16", NULL}, 2, "first-class"},
         {{"--quiet", TUNE_SMALL, NULL}, 4, "kernels.db"}, /* named, and not there */
     };

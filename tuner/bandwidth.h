@@ -24,6 +24,8 @@ typedef struct sk_sweep {
 
 /* cold: bytes that surely fall out of the last-level cache. */
 sk_status sk_sweep_make(size_t bytes, size_t cold, bool copy, sk_sweep *out, sk_err *err);
+/* Whether the sweep beside a kernel copies: where it writes as much as matters. */
+static inline bool sk_sweep_copies(double read, double write) { return write > read / 4; }
 void sk_sweep_free(sk_sweep *sweep); /* a zeroed one is fine */
 
 /* Sets reps and streams by trying them on this team. */

@@ -112,7 +112,8 @@ static sk_status prepare(field *f, sk_desk *desk, uint32_t i, sk_err *err)
     sk_desk_enter(desk, SK_PHASE_MEASURE, i);
     if (st == SPHKV_OK) st = sk_lane_settle(&s->lane, f->team, err);
     if (st == SPHKV_OK)
-        st = sk_sweep_make((size_t)(s->read + s->write), f->cold, false, &s->sweep, err);
+        st = sk_sweep_make((size_t)(s->read + s->write), f->cold, sk_sweep_copies(s->read, s->write),
+                           &s->sweep, err);
     if (st == SPHKV_OK) sk_sweep_choose(&s->sweep, f->team);
     f->answer->bytes = s->read + s->write;
     s->ready = st == SPHKV_OK;
@@ -268,7 +269,9 @@ sk_status sk_bench_measure(sk_bench *b, const volatile int *stop, bool *stopped,
     }
     f->bench = b;
     f->answer = h.answer;
-    b->token_heads = (double)b->shape.context * b->shape.kv_heads * b->shape.batch;
+    sk_cost cost;
+    sk_kernel_get(b->lane[0].spec.kernel)->cost(&b->lane[0].spec, &b->shape, &cost);
+    b->token_heads = cost.token_heads;
     sk_status st = sk_worker_init(&h.worker, serve, f, &h.limits, err);
     if (st == SPHKV_OK) st = measure_all(&h, err);
     sk_worker_free(&h.worker);

@@ -17,6 +17,7 @@ static sk_status add_row(sk_bench_report *p, const sk_bench *b, uint32_t lane, b
     }
     sk_bench_row *r = &p->row[p->n];
     *r = (sk_bench_row){.shape = b->shape,
+                        .kernel = l->spec.kernel,
                         .d = l->spec.d,
                         .heads_per_kv = l->spec.heads_per_kv,
                         .page = l->spec.page,
@@ -61,8 +62,8 @@ void sk_report_free(sk_bench_report *p)
 
 static void group_text(const sk_bench_row *r, sk_text *t)
 {
-    sk_text_printf(t, "attn_decode d%u heads %u/%u page %u context %u batch %u threads %u %s%s\n",
-                   r->d, r->heads_per_kv * r->shape.kv_heads, r->shape.kv_heads, r->page,
+    sk_text_printf(t, "%s d%u heads %u/%u page %u context %u batch %u threads %u %s%s\n",
+                   sk_kernel_name(r->kernel), r->d, r->heads_per_kv * r->shape.kv_heads, r->shape.kv_heads, r->page,
                    r->shape.context, r->shape.batch, r->shape.threads,
                    sk_accuracy_name(r->accuracy), r->local ? ", layers that see a part" : "");
     sk_text_printf(t, "%10s %9s %9s %7s %9s %7s %8s  %s\n", "median us", "ns/tok-hd", "B/tok-hd",
@@ -135,7 +136,7 @@ static void run_json(sk_json *j, const sk_bench_row *row, const sk_bench_run *r)
 static void row_json(const sk_bench_row *r, sk_json *j)
 {
     sk_json_open(j, NULL, '{');
-    sk_json_text(j, "kernel", "attn_decode");
+    sk_json_text(j, "kernel", sk_kernel_name(r->kernel));
     sk_json_text(j, "tiers", r->tiers);
     sk_json_u64(j, "head_dim", r->d);
     sk_json_u64(j, "heads", r->shape.kv_heads * r->heads_per_kv);

@@ -18,7 +18,7 @@ typedef struct sk_bench_row {
     char *tiers, *schedule;    /* own memory */
     char how[160], failed[400];
     sk_shape shape;
-    uint32_t d, heads_per_kv, page, accuracy;
+    uint32_t kernel, d, heads_per_kv, page, accuracy;
     uint32_t group;            /* rows of a group took turns */
     bool local, dense;         /* local: layers that see a part; dense: the yardstick */
     double bytes, token_heads, error;

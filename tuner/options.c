@@ -94,6 +94,25 @@ sk_status sk_args_u32(sk_args *a, uint32_t lo, uint32_t hi, uint32_t *out, sk_er
     return SPHKV_OK;
 }
 
+sk_status sk_args_kernels(sk_args *a, uint32_t *mask, sk_err *err)
+{
+    const char *text;
+    sk_status st = sk_args_value(a, &text, err);
+    *mask = 0;
+    for (const char *p = text; st == SPHKV_OK && p;) {
+        char name[32] = "";
+        uint32_t kernel;
+        size_t len = strcspn(p, ",");
+        if (len < sizeof name) memcpy(name, p, len);
+        if (!sk_kernel_parse(name, &kernel))
+            return sk_fail(err, SPHKV_EINVAL,
+                           "--kernels: '%.60s' is none of" SK_KERNEL_NAMES, p);
+        *mask |= SK_FOR(kernel);
+        p = p[len] ? p + len + 1 : NULL;
+    }
+    return st;
+}
+
 sk_status sk_args_f64(sk_args *a, double lo, double hi, double *out, sk_err *err)
 {
     const char *text;

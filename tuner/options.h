@@ -13,6 +13,7 @@
 #define SK_OPTIONS_H
 
 #include "models.h"
+#include "schedule.h"
 #include "spec.h"
 
 typedef struct sk_args {
@@ -33,6 +34,10 @@ bool sk_args_is(const sk_args *a, const char *option);
 /* The value of the current option; SPHKV_EINVAL when there is none. */
 sk_status sk_args_value(sk_args *a, const char **value, sk_err *err);
 sk_status sk_args_u32(sk_args *a, uint32_t lo, uint32_t hi, uint32_t *out, sk_err *err);
+/* A list of kernels as a mask of SK_FOR; all their names, each after a blank. */
+sk_status sk_args_kernels(sk_args *a, uint32_t *mask, sk_err *err);
+#define SK_KERNEL_NAME(id, name, mix, reads) " " #name
+#define SK_KERNEL_NAMES SPHKV_KERNELS(SK_KERNEL_NAME)
 sk_status sk_args_f64(sk_args *a, double lo, double hi, double *out, sk_err *err);
 /* "90", "90s", "15m", "2h" in seconds. */
 sk_status sk_args_seconds(sk_args *a, double *out, sk_err *err);

@@ -258,7 +258,7 @@ static sk_status make_sweep(sk_job *job, sk_err *err)
     sk_rig *rig = job->rig;
     double read = job->read_bytes, write = job->write_bytes;
     if (rig->sweep_made) return SPHKV_OK;
-    sk_status st = sk_sweep_make((size_t)(read + write), job->cold, write > read / 4, &rig->sweep,
+    sk_status st = sk_sweep_make((size_t)(read + write), job->cold, sk_sweep_copies(read, write), &rig->sweep,
                                  err);
     if (st != SPHKV_OK) return st;
     rig->sweep_made = true;

@@ -29,6 +29,9 @@ static const char help_tail[] =
     "the run:\n"
     "  --latency            instead: ns per call of sphkv_run when all lists are empty,\n"
     "                       from --threads threads at once, each with its own workspace\n"
+    "  --kernels LIST       kernels that take any mix (default attn_decode); page_gather and\n"
+    "                       page_decode move the pages of a prefill of up to 2048 tokens,\n"
+    "                       their sweep copies\n"
     "  --schedule S         default, or k=v,... over the default, instead of winners\n"
     "  --effort WORD        quick, normal (default) or full: rounds of a run\n"
     "  --weights FORMAT     also the time of a whole token of --model: attention of all layers\n"
@@ -57,6 +60,7 @@ static const char help_tail[] =
     "  sphkv-bench --tiers 'first-class;first-class:vf16,kf16:vf16' --threads 1,2 --markdown\n"
     "  sphkv-bench --model llama-3.1-8b --weights q8_0 --threads 2 --markdown\n"
     "  sphkv-bench --latency --threads 1,2\n"
+    "  sphkv-bench --kernels page_gather,page_decode --tiers first-class\n"
     "  sphkv-bench --head-dim 64 --heads 8 --kv-heads 2 --schedule w=8,lut=perm\n"
     "\n"
     "exit code: 0 done, 1 something has no verified result, 2 usage, 3 no compiler or\n"
@@ -67,6 +71,7 @@ typedef struct command {
     sk_mixes mixes;
     const char *schedule;
     const sk_effort *effort;
+    uint32_t kernels; /* mask of SK_FOR */
     uint32_t repeat, seed;
     bool quiet, help, markdown, latency;
     const char *weights; /* format; NULL: no whole tokens */
@@ -111,6 +116,7 @@ static sk_status take_own(command *c, sk_args *a, bool *taken, sk_err *err)
     *taken = true;
     for (size_t i = 0; i < SK_COUNT(words); i++)
         if (sk_args_is(a, words[i])) return take_word(c, a, err);
+    if (sk_args_is(a, "--kernels")) return sk_args_kernels(a, &c->kernels, err);
     if (sk_args_is(a, "--repeat")) return sk_args_u32(a, 1, SK_BENCH_RUNS, &c->repeat, err);
     if (sk_args_is(a, "--seed")) return sk_args_u32(a, 0, UINT32_MAX, &c->seed, err);
     if (sk_args_is(a, "--parameters")) return sk_args_f64(a, 1e6, 1e14, &c->parameters, err);
@@ -156,6 +162,20 @@ static sk_status set_whole_token(command *c, sk_err *err)
     return SPHKV_OK;
 }
 
+/* --kernels: side by side stand mixes, so a kernel must take any. */
+static sk_status check_kernels(const command *c, sk_err *err)
+{
+    for (uint32_t i = 0; i < SPHKV_KERNEL_COUNT; i++)
+        if (c->kernels & SK_FOR(i) &&
+            (sk_kernel_row_get(i)->mix != SPHKV_MIX_ANY || i == SPHKV_ATTN_SCHEDULE))
+            return sk_fail(err, SPHKV_EINVAL, "--kernels: %s has no tiers to compare",
+                           sk_kernel_name(i));
+    if (c->kernels != SK_FOR(SPHKV_ATTN_DECODE) && (c->weights || c->markdown || c->latency))
+        return sk_fail(err, SPHKV_EINVAL,
+                       "--weights, --markdown and --latency are of attn_decode alone");
+    return SPHKV_OK;
+}
+
 /* Unless said: 8K, and for whole tokens what else the model was made for of 32K
  * and 128K. */
 static void set_contexts(command *c)
@@ -191,6 +211,7 @@ static sk_status read_options(command *c, int argc, char **argv, sk_err *err)
     if (c->mixes.n == 0) st = sk_mixes_add(&c->mixes, "good:vi8,kf16:vf16", err);
     if (st == SPHKV_OK) st = sk_options_finish(&c->options, err);
     if (st == SPHKV_OK) st = set_whole_token(c, err);
+    if (st == SPHKV_OK) st = check_kernels(c, err);
     set_contexts(c);
     return st;
 }
@@ -246,22 +267,33 @@ static int run_latency(command *c, sk_err *err)
     return code;
 }
 
+/* What to measure, a wish for each kernel; a mix that is none is found here. */
+static sk_status make_wishes(const command *c, sk_wish *wish, sk_err *err)
+{
+    sk_status st = SPHKV_OK;
+    for (uint32_t i = 0; i < SPHKV_KERNEL_COUNT && st == SPHKV_OK; i++) {
+        if (!(c->kernels & SK_FOR(i))) continue;
+        st = sk_wish_make(&c->options, &c->mixes, SK_FOR(i), &wish[i], err);
+        if (st == SPHKV_OK && wish[i].skipped.s) fputs(wish[i].skipped.s, stderr);
+    }
+    return st;
+}
+
 static int run_all(command *c, sk_err *err)
 {
-    sk_wish wish = {0};
+    sk_wish wish[SPHKV_KERNEL_COUNT] = {0};
     bool stopped = false, dense = false;
     for (uint32_t i = 0; i < c->mixes.n; i++) dense = dense || !strcmp(c->mixes.mix[i], DENSE);
     sk_status st = dense ? SPHKV_OK : sk_mixes_add(&c->mixes, DENSE, err);
-    if (st == SPHKV_OK)
-        st = sk_wish_make(&c->options, &c->mixes, SK_FOR(SPHKV_ATTN_DECODE), &wish, err);
-    if (st == SPHKV_OK && wish.skipped.s) fputs(wish.skipped.s, stderr);
+    if (st == SPHKV_OK) st = make_wishes(c, wish, err);
     if (st == SPHKV_OK) st = open_set(c, err);
     const sk_bench_ask ask = {c->set, &c->device, c->schedule, c->effort->rounds, c->repeat,
                               c->seed, c->quiet ? NULL : PROGRAM, c->stop, !dense};
-    if (st == SPHKV_OK) st = sk_bench_wish(&ask, &wish, false, &c->report, &stopped, err);
+    for (uint32_t i = 0; i < SPHKV_KERNEL_COUNT && st == SPHKV_OK && !stopped; i++)
+        st = sk_bench_wish(&ask, &wish[i], false, &c->report, &stopped, err);
     if (st == SPHKV_OK && c->report.model && c->report.model->local.n)
         st = sk_bench_local(&ask, &c->options, &c->mixes, &c->report, &stopped, err);
-    sk_wish_free(&wish);
+    for (uint32_t i = 0; i < SPHKV_KERNEL_COUNT; i++) sk_wish_free(&wish[i]);
     if (stopped) {
         sk_command_say(PROGRAM, "interrupted");
         return SK_EXIT_STOPPED;
@@ -275,7 +307,7 @@ static int run_all(command *c, sk_err *err)
 
 int main(int argc, char **argv)
 {
-    command c = {.repeat = 3, .seed = 1, .effort = sk_effort_find("normal")};
+    command c = {.kernels = SK_FOR(SPHKV_ATTN_DECODE), .repeat = 3, .seed = 1, .effort = sk_effort_find("normal")};
     sk_err err = {0};
     int code;
     sk_command_begin();

@@ -16,9 +16,6 @@
 
 #define PROGRAM "sphkv-tune"
 
-/* The names of all kernels, one text. */
-#define SK_X(id, name, mix, reads) " " #name
-
 static const char help_head[] =
     "sphkv-tune - finds the fastest kernels on this machine, proves them, keeps them\n"
     "\n"
@@ -29,7 +26,7 @@ static const char help_head[] =
     "\n";
 static const char help_tail[] =
     "the run:\n"
-    "  --kernels LIST       of" SPHKV_KERNELS(SK_X) " (default all)\n"
+    "  --kernels LIST       of" SK_KERNEL_NAMES " (default all)\n"
     "  --device cpu         what to tune for\n"
     "  --effort WORD        quick, normal (default) or full: samples and trials\n"
     "  --time T             for the whole command: 90s, 15m, 2h\n"
@@ -74,25 +71,6 @@ typedef struct tune {
 
 /* ---- options ------------------------------------------------------------------ */
 
-static sk_status take_kernels(sk_args *a, uint32_t *mask, sk_err *err)
-{
-    const char *text;
-    sk_status st = sk_args_value(a, &text, err);
-    *mask = 0;
-    for (const char *p = text; st == SPHKV_OK && p;) {
-        char name[32] = "";
-        uint32_t kernel;
-        size_t len = strcspn(p, ",");
-        if (len < sizeof name) memcpy(name, p, len);
-        if (!sk_kernel_parse(name, &kernel))
-            return sk_fail(err, SPHKV_EINVAL,
-                           "--kernels: '%.60s' is none of" SPHKV_KERNELS(SK_X), p);
-        *mask |= SK_FOR(kernel);
-        p = p[len] ? p + len + 1 : NULL;
-    }
-    return st;
-}
-
 /* SPHKV_EDEVICE: known, but not here. */
 static sk_status take_device(sk_args *a, sk_err *err)
 {
@@ -120,7 +98,7 @@ static sk_status take_own(tune *t, sk_args *a, bool *taken, sk_err *err)
 {
     const char *text;
     *taken = true;
-    if (sk_args_is(a, "--kernels")) return take_kernels(a, &t->kernels, err);
+    if (sk_args_is(a, "--kernels")) return sk_args_kernels(a, &t->kernels, err);
     if (sk_args_is(a, "--device")) return take_device(a, err);
     if (sk_args_is(a, "--effort")) return take_effort(t, a, err);
     if (sk_args_is(a, "--time")) return sk_args_seconds(a, &t->seconds, err);
