@@ -1,7 +1,8 @@
 /* decode_rows.h - the shared state of the parts that build page_decode:
- *   page_decode.c   items, values, the host side
+ *   page_decode.c   items, values
  *   decode_keys.c   keys of one page to rows, lanes = tokens
  *   decode_words.c  coded keys by whole codewords, lanes = dimensions
+ *   decode_run.c    the host side
  *
  * Scratch of one block:
  *   book   [D * 2^b]  f32 codewords of the tier and KV head at work: as in the
@@ -15,6 +16,9 @@
 
 #include "part_unpack.h"
 #include "part_value.h"
+
+/* The entries: for any rows, and one that stores past the caches. */
+enum { SK_UNROW_PLAIN, SK_UNROW_PAST };
 
 typedef struct sk_unrow {
     sk_dec dec;          /* the words and parts of attn_decode; no query in it */
@@ -57,5 +61,9 @@ void sk_unrow_scratch(sk_unrow *c);
 /* Keys of `count` tokens of a page. `next`: the page to prefetch, or SK_NONE. */
 void sk_unrow_keys(sk_unrow *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
                    sk_val count, sk_val head, sk_val next);
+
+size_t sk_decode_workspace(const sk_image *image);
+sk_status sk_decode_run(const sk_image *image, const void *args, uint32_t part, uint32_t parts,
+                        sk_err *err);
 
 #endif

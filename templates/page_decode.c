@@ -225,9 +225,6 @@ static sk_status build_entry(const sk_spec *spec, const sk_schedule *sched, bool
     return sk_ir_finish(b, out, err);
 }
 
-/* One entry for any rows, and one that stores past the caches. */
-enum { ENTRY_PLAIN, ENTRY_PAST };
-
 static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena, sk_build *out,
                        sk_err *err)
 {
@@ -235,153 +232,8 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
     out->n = sched->v[SK_T_store] == SK_STORE_PAST ? 2 : 1;
     sk_status st = SPHKV_OK;
     for (uint32_t i = 0; st == SPHKV_OK && i < out->n; i++)
-        st = build_entry(spec, sched, i == ENTRY_PAST, arena, &out->program[i], err);
+        st = build_entry(spec, sched, i == SK_UNROW_PAST, arena, &out->program[i], err);
     return st;
-}
-
-/* ---- host side ------------------------------------------------------------ */
-
-static uint32_t heads_of(const sk_image *image) { return image->maxima.kv_heads; }
-
-static size_t groups_of(const sk_image *image)
-{
-    return (size_t)image->spec.ntiers * heads_of(image);
-}
-
-/* Per part: scratch, the order of the items, and where each (tier, KV head) of
- * it begins. */
-static size_t part_bytes(const sk_image *image)
-{
-    const size_t words = image->maxima.batch + groups_of(image);
-    return sk_items_scratch(image) + ((words * 4 + 63) & ~(size_t)63);
-}
-
-static size_t workspace(const sk_image *image) { return image->maxima.parts * part_bytes(image); }
-
-/* One run: arguments, and the rows they describe. */
-typedef struct decode_run {
-    const sk_image *image;
-    sphkv_decode_args a;
-    sk_rows k, v;
-} decode_run;
-
-static sk_status check_items(const decode_run *r, sk_err *err)
-{
-    uint32_t units[SK_MAX_TIERS];
-    for (uint32_t i = 0; i < r->image->spec.ntiers; i++) {
-        sk_page_layout lay;
-        sk_page_layout_get(&r->image->spec, i, &lay);
-        units[i] = lay.units;
-    }
-    for (uint32_t i = 0; i < r->a.items_count; i++) {
-        const sphkv_decode_item *it = &r->a.items[i];
-        if (it->tier_slot >= r->image->spec.ntiers)
-            return sk_fail(err, SPHKV_EINVAL, "items[%u]: tier slot %u of a mix of %u", i,
-                           it->tier_slot, r->image->spec.ntiers);
-        sk_status st = sk_items_tokens(r->image, i, 0, it->count, err);
-        if (st == SPHKV_OK) st = sk_items_head(r->image, i, it->kv_head, err);
-        if (st == SPHKV_OK)
-            st = sk_items_page(i, "page", it->unit, units[it->tier_slot], r->a.arena_bytes, err);
-        if (st != SPHKV_OK) return st;
-        if (it->count > r->a.rows || it->row > r->a.rows - it->count)
-            return sk_fail(err, SPHKV_EINVAL, "items[%u]: rows %u+%u of %u", i, it->row, it->count,
-                           r->a.rows);
-    }
-    return SPHKV_OK;
-}
-
-/* Rows that are wanted; 16-bit ones begin at 4 bytes, for words are stored. */
-static sk_status check_rows(const decode_run *r, sk_rows *rows, sk_err *err)
-{
-    if (rows->data == NULL) return SPHKV_OK;
-    const sk_status st = sk_items_rows(r->image, rows, err);
-    if (st != SPHKV_OK) return st;
-    if (rows->dtype != SPHKV_F32 && ((uintptr_t)rows->data % 4 != 0 || rows->stride_row % 2 != 0 ||
-                                     rows->stride_head % 2 != 0))
-        return sk_fail(err, SPHKV_EINVAL,
-                       "16-bit rows of k and v begin at multiples of 4 bytes: even strides");
-    return sk_items_reach(r->image, rows, r->a.rows, err);
-}
-
-static sk_status decode_args(decode_run *r, const void *args, sk_err *err)
-{
-    sphkv_decode_args *a = &r->a;
-    const sk_spec *spec = &r->image->spec;
-    sk_status st = sk_args_copy(a, sizeof *a, args, err);
-    if (st == SPHKV_OK) st = sk_items_count(r->image, a->items_count, err);
-    if (st != SPHKV_OK || a->items_count == 0) return st;
-    if (!a->items || !a->arena || (!a->k && !a->v))
-        return sk_fail(err, SPHKV_EINVAL, "items, arena, or k and v are NULL");
-    r->k = (sk_rows){a->k, a->k_stride_row, a->k_stride_head, spec->d, spec->out_dtype};
-    r->v = (sk_rows){a->v, a->v_stride_row, a->v_stride_head, spec->dv, spec->out_dtype};
-    st = sk_items_aligned(a->arena, err);
-    if (st == SPHKV_OK) st = check_rows(r, &r->k, err);
-    if (st == SPHKV_OK) st = check_rows(r, &r->v, err);
-    if (st == SPHKV_OK && a->k) st = sk_items_books(r->image, a->codebook, a->codebook_bytes, err);
-    if (st == SPHKV_OK) st = sk_items_workspace(r->image, a->workspace, a->workspace_bytes, err);
-    return st == SPHKV_OK ? check_items(r, err) : st;
-}
-
-/* Items by tier, then KV head, else as they came; into order[items]. */
-static void order_items(const decode_run *r, uint32_t *order, uint32_t *start)
-{
-    const uint32_t n = r->a.items_count, heads = heads_of(r->image);
-    const size_t groups = groups_of(r->image);
-    uint32_t sum = 0;
-    memset(start, 0, groups * sizeof *start);
-    for (uint32_t i = 0; i < n; i++)
-        start[(size_t)r->a.items[i].tier_slot * heads + r->a.items[i].kv_head]++;
-    for (size_t g = 0; g < groups; g++) {
-        const uint32_t here = start[g];
-        start[g] = sum;
-        sum += here;
-    }
-    for (uint32_t i = 0; i < n; i++)
-        order[start[(size_t)r->a.items[i].tier_slot * heads + r->a.items[i].kv_head]++] = i;
-}
-
-/* Whether every piece of a row begins where a store past the caches may. */
-static bool whole_vectors(const decode_run *r, const sk_rows *rows)
-{
-    const size_t align = 4 * (size_t)r->image->schedule.v[SK_T_w];
-    const size_t es = rows->dtype == SPHKV_F32 ? 4 : 2;
-    return (uintptr_t)rows->data % align == 0 && rows->stride_row * es % align == 0 &&
-           rows->stride_head * es % align == 0;
-}
-
-static void call_rows(sk_call *call, const decode_run *r, const sk_rows *rows)
-{
-    sk_call_ptr(call, rows->data,
-                rows->data ? sk_items_extent(r->image, rows, r->a.rows) : 0);
-    sk_call_u32(call, rows->data != NULL);
-    sk_call_u32(call, rows->stride_row);
-    sk_call_u32(call, rows->stride_head);
-}
-
-static sk_status run(const sk_image *image, const void *args, uint32_t part, uint32_t parts,
-                     sk_err *err)
-{
-    decode_run r = {.image = image};
-    sk_status st = sk_items_part(image, part, parts, err);
-    if (st == SPHKV_OK) st = decode_args(&r, args, err);
-    const uint32_t n = r.a.items_count;
-    const uint32_t first = (uint32_t)((uint64_t)n * part / parts);
-    const uint32_t end = (uint32_t)((uint64_t)n * (part + 1) / parts);
-    if (st != SPHKV_OK || first == end) return st;
-    uint8_t *mine = (uint8_t *)r.a.workspace + part * part_bytes(image);
-    uint32_t *order = (uint32_t *)(void *)(mine + sk_items_scratch(image));
-    order_items(&r, order, order + image->maxima.batch);
-    sk_call call = {.shared = mine};
-    sk_call_ptr(&call, r.a.items, n * sizeof *r.a.items);
-    sk_call_ptr(&call, order, n * sizeof *order);
-    sk_call_ptr(&call, r.a.arena, r.a.arena_bytes);
-    sk_call_ptr(&call, r.a.codebook, r.a.codebook_bytes);
-    call_rows(&call, &r, &r.k);
-    call_rows(&call, &r, &r.v);
-    sk_call_u32(&call, first);
-    sk_call_u32(&call, end);
-    const bool past = image->nentry > 1 && whole_vectors(&r, &r.k) && whole_vectors(&r, &r.v);
-    return sk_image_call(image, past ? ENTRY_PAST : ENTRY_PLAIN, &call, 0, err);
 }
 
 static void cost(const sk_spec *spec, const sk_shape *shape, sk_cost *out)
@@ -403,8 +255,8 @@ const sk_kernel sk_kernel_page_decode = {
     .default_schedule = default_schedule,
     .valid = valid,
     .build = build,
-    .workspace = workspace,
-    .run = run,
+    .workspace = sk_decode_workspace,
+    .run = sk_decode_run,
     .cost = cost,
     .shape = sk_items_prefill,
 };
