@@ -189,6 +189,40 @@ static void attn_decode(void **state)
         for (int compiled = 0; compiled < 2; compiled++) attention(*state, specs[i], compiled);
 }
 
+/* ---- attn_merge ------------------------------------------------------------------- */
+
+/* A bad row of a source: the rows of the other heads and sequences stand. */
+static void merge_one(trial *t)
+{
+    const sphkv_merge_args *a = sk_case_args(&t->c, 0);
+    const sk_spec *s = &t->built.spec;
+    const uint32_t heads = sk_case_state_of(&t->c)->heads, rows = a->batch * heads;
+    const uint32_t row = sk_rng_below(&t->rng, rows), seq = row / heads, head = row % heads;
+    const sphkv_merge_source *from = &a->sources[sk_rng_below(&t->rng, a->sources_count)];
+    const bool lse = sk_rng_below(&t->rng, 2);
+    const uint32_t stride_head = from->out_stride_head ? from->out_stride_head : s->dv;
+    const uint32_t stride_seq = from->out_stride_seq ? from->out_stride_seq : heads * stride_head;
+    const uint32_t to_head = a->out_stride_head ? a->out_stride_head : s->dv;
+    const uint32_t to_seq = a->out_stride_seq ? a->out_stride_seq : heads * to_head;
+    const uint32_t dtype = lse ? SPHKV_F32 : s->in_dtype;
+    const size_t es = sk_case_dtype_bytes(dtype), out_es = sk_case_dtype_bytes(s->out_dtype);
+    const size_t at = lse ? (size_t)seq * (from->lse_stride_seq ? from->lse_stride_seq : heads) + head
+                          : (size_t)seq * stride_seq + (size_t)head * stride_head +
+                                sk_rng_below(&t->rng, s->dv);
+    uint8_t *data = (uint8_t *)(uintptr_t)(lse ? (const void *)from->lse : from->out), saved[4];
+    sk_case_poison(&t->c, 0);
+    memcpy(saved, data + at * es, es);
+    sk_case_put(data, dtype, at, bad_number[sk_rng_below(&t->rng, SK_COUNT(bad_number))]);
+    run_it(t);
+    for (uint32_t i = 0; i < rows; i++) {
+        const size_t place = ((size_t)(i / heads) * to_seq + (size_t)(i % heads) * to_head) * out_es;
+        if (i == row) continue;
+        if (memcmp((const uint8_t *)a->out + place, t->clean + place, s->dv * out_es) != 0)
+            fail_msg("a bad source changed the output of sequence %u, head %u", i / heads, i % heads);
+    }
+    restore(t, data + at * es, saved, es);
+}
+
 /* ---- kv_append -------------------------------------------------------------------- */
 
 /* Decoded rows of a page before and after: the first `tokens`, all but `except`,
@@ -334,6 +368,15 @@ static void items(kernel_lab *lab, const char *const *specs, size_t n, void (*on
         }
 }
 
+static void attn_merge(void **state)
+{
+    static const char *const specs[] = {
+        "attn_merge d32 v32 h2 p128 l1 qf32 of32 if32 tight kf16:vf16",
+        "attn_merge d48 v48 h3 p128 l1 qf32 of16 if16 tight kf16:vf16",
+    };
+    items(*state, specs, SK_COUNT(specs), merge_one);
+}
+
 static void kv_append(void **state)
 {
     static const char *const specs[] = {
@@ -364,6 +407,7 @@ int main(void)
     kernel_lab_open(&lab);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate(attn_decode, &lab),
+        cmocka_unit_test_prestate(attn_merge, &lab),
         cmocka_unit_test_prestate(kv_append, &lab),
         cmocka_unit_test_prestate(kv_encode, &lab),
     };

@@ -69,9 +69,28 @@ static void signals_at_any_moment(void **state)
     tune_case_check_winners(c, 3);
 }
 
+static void bench_at_any_moment(void **state)
+{
+    tune_case *c = *state;
+    static const char *const words[] = {"--quiet", "--effort", "quick", TUNE_SMALL, NULL};
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    sk_rng rng = sk_test_rng(23);
+    tune_case_expect(c, tune_case_run(c, TUNE_PROGRAM, (const char *const[]){TUNE_TINY, NULL}), 0);
+    for (size_t i = 0; i < 2 * SK_COUNT(numbers); i++) {
+        int number = numbers[i % SK_COUNT(numbers)];
+        pid_t pid = tune_case_start(c, BENCH_PROGRAM, words);
+        usleep(sk_rng_below(&rng, i < 2 ? 20000 : 800000));
+        kill(pid, number);
+        expect_stopped(c, number, tune_case_wait(pid));
+        tune_case_all_gone(c);
+        tune_case_sound(c);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TUNE_CASE(signals_at_any_moment)};
+    const struct CMUnitTest tests[] = {TUNE_CASE(signals_at_any_moment),
+                                       TUNE_CASE(bench_at_any_moment)};
     const char *missing = tune_case_missing();
     if (missing) return sk_test_skip(missing);
     return cmocka_run_group_tests(tests, NULL, NULL);
