@@ -78,10 +78,15 @@ static inline pid_t tune_case_start_in(const tune_case *c, const char *program,
     }
     argv[n] = NULL;
     fflush(NULL);
-    pid_t pid = fork();
-    if (pid != 0) return pid;
+    /* here: a child that is killed at once has said nothing */
     int out = open(c->out, O_WRONLY | O_CREAT | O_TRUNC, 0666);
     int err = open(c->err, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    pid_t pid = fork();
+    if (pid != 0) {
+        close(out);
+        close(err);
+        return pid;
+    }
     if (dup2(out, 1) < 0 || dup2(err, 2) < 0) _exit(99);
     close(out);
     close(err);

@@ -516,10 +516,10 @@ typedef struct sphkv_merge_args {
 /* Numbers that are not finite, in queries, rows or pages, crash nothing and are
  * written nowhere else, and what does not read them keeps its bits. attn_decode: a
  * row of output reads its own query and its own list; attn_merge: the same row of
- * its sources; such a row may then hold anything. kv_append: they are converted like others, into their own slot.
- * kv_encode: only finite numbers are stored in coded fields; a NaN becomes some
- * number in its own token, an infinity the largest that fits, at the cost of the
- * precision of what shares a scale with it.
+ * its sources; such a row may then hold anything. kv_append: they are converted
+ * like others, into their own slot. kv_encode: only finite numbers are stored in
+ * coded fields; a NaN becomes some number in its own token, an infinity the largest
+ * that fits, at the cost of the precision of what shares a scale with it.
  *
  * Runs part `part` of `parts` (1 <= parts <= maxima.parts) of the plan's
  * kernel on the calling thread; args is the args struct of the plan's
