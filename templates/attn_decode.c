@@ -9,8 +9,8 @@
  * KV head. Per page: logits -> page softmax -> value product. Items that cover
  * a whole list write the output, others a partial (m, l, acc) that the merge
  * entry joins. What is asked for at run time, LSE per query head and (m, l) per
- * page, the item says: one kernel serves all. Entries: decode, merge and, with lut_build = separate, tables.
- */
+ * page, the item says: one kernel serves all.
+ * Entries: decode, merge and, with lut_build = separate, tables. */
 #include <math.h>
 #include <string.h>
 
@@ -91,7 +91,7 @@ static uint32_t most_spans(const sk_spec *spec)
     return most;
 }
 
-/* The slots that decode and tables begin with, in the order of common_slots
+/* The slots that decode and tables begin with, in the order of set_up_call
  * (attn_run.c). */
 static void dec_params(sk_dec *c, bool writes_tables)
 {

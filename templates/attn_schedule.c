@@ -10,7 +10,7 @@
  * A page belongs to the part that its middle falls into. Sums are f32: a border
  * may shift by a rounding, never a page be lost.
  *
- * The list, u32 words (attn_run.c reads it):
+ * The list, u32 words (attn_work.c reads it):
  *   [16]            SK_WORK_* header
  *   [parts + 1]     first item of each part, the last entry behind the last item;
  *                   rounded up to 8 words

@@ -48,10 +48,13 @@ static void pair_bounds(const sk_attn_run_state *r, uint32_t pair, cursor *at)
     at->end = r->a.table.indptr[list + 1];
 }
 
-/* The item goes on where the last one ended, in a slot that its part owns. */
-static bool item_fits(const sk_work_item *it, const cursor *at, uint32_t begin, uint32_t part)
+/* The item goes on where the last one ended, in a slot that its part owns. first:
+ * of its part; only there may a list go on. */
+static bool item_fits(const sk_work_item *it, const cursor *at, uint32_t begin, uint32_t part,
+                      bool first)
 {
     const bool early = at->ref > begin, late = it->hi < at->end;
+    if (early && !first) return false;
     const uint32_t slot = !early && !late ? SK_ITEM_FINAL : 2 * part + (early ? 0 : 1);
     return it->pair == at->pair && it->lo == at->ref && it->hi <= at->end && it->slot == slot &&
            (it->hi > it->lo || at->end == begin);
@@ -74,7 +77,7 @@ sk_status sk_work_check(const sk_attn_run_state *r, uint32_t parts, sk_err *err)
                 return sk_fail(err, SPHKV_EINVAL, "schedule: item %u of no list", i);
             if (!open) pair_bounds(r, next++, &at);
             if (!open) begin = at.ref;
-            if (!item_fits(&items(r)[i], &at, begin, part))
+            if (!item_fits(&items(r)[i], &at, begin, part, i == first[part]))
                 return sk_fail(err, SPHKV_EINVAL,
                                "schedule: item %u does not fit the page table: make it anew", i);
             at.ref = items(r)[i].hi;

@@ -68,7 +68,10 @@ static void load_book(sk_unrow *c, uint32_t tier_slot, sk_val set, sk_val head)
         sk_ir_stv(b, c->book, sk_mul(d, i, 4), 0, sk_ir_ldv(b, SK_LD_F16, set, sk_mul(d, i, 2), off));
         sk_ir_end(b);
     }
-    if (permuted) {
+    if (permuted) { /* what a damaged permutation names nowhere stays where it is */
+        const sk_val same = sk_ir_for(b, d->zero, sk_k(d, d->d), d->w);
+        sk_ir_stv(b, c->where, sk_mul(d, same, 4), 0, sk_add(d, same, d->lane));
+        sk_ir_end(b);
         const sk_val i = sk_ir_for(b, d->zero, sk_k(d, d->d), 1);
         const sk_val at = sk_ir_ldu(b, SK_LD_U32, set, sk_mul(d, i, 4),
                                     sk_codebook_permutation_off(d->spec));

@@ -2,9 +2,10 @@
  * exp2(s - m_page), and the running (m, l) and the factors
  *   alpha = exp2(m_old - m_new)   for what is already accumulated,
  *   beta  = exp2(m_page - m_new)  for this page
- * are kept, and of 16-bit probabilities the mass, their sum in their own unit. Probabilities are relative to the page's own maximum, so that
- * their 16-bit form (prob = i16) always uses its full range. They are packed
- * in place: pair k of a head lies at word k of its row of s.
+ * are kept, and of 16-bit probabilities the mass, their sum in their own unit.
+ * Probabilities are relative to the page's own maximum, so that their 16-bit form
+ * (prob = i16) always uses its full range. That form goes to `pairs`, tokens 2k and
+ * 2k + 1 in word k of a head's row; the logits in s stay, for part_sinks.c.
  *
  * A caller who asks gets each page's own pair, m in natural-log units, for the
  * cost of one branch per page and four heads; what leaves the kernel is in

@@ -28,7 +28,7 @@ sk_status sk_rows_begin(sk_builder *b, const sk_spec *spec, const sk_schedule *s
 int32_t sk_rows_default_width(const sk_target *target);
 sk_status sk_rows_width(const sk_schedule *sched, const sk_target *target, sk_err *err);
 
-/* What neither kv_append nor kv_encode does: odd dims and pages, segments, keys before RoPE. */
+/* What no kernel that writes rows or pages does: odd dims and pages, segments, keys before RoPE. */
 sk_status sk_rows_supported(const sk_spec *spec, const char *kernel, sk_err *err);
 
 #endif

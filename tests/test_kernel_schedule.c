@@ -146,6 +146,27 @@ static void wrong_words(void **state)
     bench_free();
 }
 
+/* A list that is cut inside of a part: its second piece would be merged by no one. */
+static void cut_inside(void **state)
+{
+    (void)state;
+    sk_err err = {0};
+    bench_make("kf16:vf16", SK_IN_S1, true, 1);
+    make_list(1, 0, 0);
+    uint32_t *word = (uint32_t *)(void *)b.list, *first = word + SK_WORK_HEADER;
+    sk_work_item *item = (sk_work_item *)(void *)(word + sk_work_items_at(1));
+    const uint32_t n = word[SK_WORK_ITEMS];
+    assert_true(item[n - 1].hi - item[n - 1].lo > 1);
+    item[n] = item[n - 1];
+    item[n - 1].hi = item[n].lo = item[n].hi - 1;
+    item[n - 1].slot = 1;
+    item[n].slot = 0;
+    word[SK_WORK_ITEMS] = first[1] = n + 1;
+    assert_int_equal(attend(1, &err), SPHKV_EINVAL);
+    assert_non_null(strstr(err.message, "does not fit"));
+    bench_free();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -153,6 +174,7 @@ int main(void)
         cmocka_unit_test(attention_follows),
         cmocka_unit_test(ranges),
         cmocka_unit_test(wrong_words),
+        cmocka_unit_test(cut_inside),
     };
     kernel_lab_open(&lab);
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -124,7 +124,8 @@ static void test_damaged_permutation(void **state)
 {
     static const char *const specs[] = {
         SPEC("2", "good:vi8,kf16:vf16", " mean permutation"),
-        "kv_encode d64 v64 h1 p64 l1 qf32 of32 if32 tight good:vi8,kf16:vf16 mean permutation"};
+        "kv_encode d64 v64 h1 p64 l1 qf32 of32 if32 tight good:vi8,kf16:vf16 mean permutation",
+        "page_decode d64 v64 h1 p64 l1 qf32 of32 if32 tight good:vi8,kf16:vf16 mean permutation"};
     for (uint32_t n = 0; n < SK_COUNT(specs); n++) {
         kernel_built b;
         sk_case c;
@@ -132,7 +133,9 @@ static void test_damaged_permutation(void **state)
         build(*state, specs[n], &b);
         const sk_case_params p = kernel_params(&b, SK_IN_S1, true, 5);
         sk_assert_ok(sk_case_make(&p, &c, &err), &err);
-        const void *books = n ? c.args.encode[0].codebook : c.args.attn[0].codebook;
+        const void *books = n == 0   ? c.args.attn[0].codebook
+                            : n == 1 ? c.args.encode[0].codebook
+                                     : c.args.decode[0].codebook;
         uint8_t *at = (uint8_t *)(uintptr_t)books + sk_codebook_permutation_off(&b.spec);
         for (uint32_t i = 0; i < D; i++) {
             const uint32_t wild[] = {0xffffffff, D, 0x40000000, 0x80000001};
