@@ -48,17 +48,30 @@ static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_targe
     return st;
 }
 
+/* Whether look-ups in registers are the better form: short codewords would be loads
+ * of few lanes. At W = 16 they are for every tier or the schedule is not. */
+static bool prefers_registers(const sk_spec *spec, const sk_schedule *s, const sk_target *target)
+{
+    bool any = false, all = true;
+    for (uint32_t i = 0; i < spec->ntiers; i++) {
+        const sk_segment *seg = sk_dec_seg(spec, i);
+        const bool fits = sk_unrow_in_registers(spec, s, i);
+        any |= fits && seg->g < 8;
+        all &= fits || seg->kind != SK_KEY_CODED;
+    }
+    return any && (all || s->v[SK_T_w] <= 8) && valid(spec, s, target, NULL) == SPHKV_OK;
+}
+
 static void default_schedule(const sk_spec *spec, const sk_target *target, sk_schedule *out)
 {
     memset(out, 0, sizeof *out);
-    out->v[SK_T_w] = sk_rows_default_width(target);
     out->v[SK_T_prefetch] = 1;
     out->v[SK_T_store] = SK_STORE_PAST;
-    out->v[SK_T_lut] = SK_LUT_PERM; /* short codewords: loads of few lanes are slower */
-    for (uint32_t i = 0; i < spec->ntiers; i++)
-        if (sk_dec_seg(spec, i)->g < 8 && sk_unrow_in_registers(spec, out, i) &&
-            valid(spec, out, target, NULL) == SPHKV_OK)
-            return;
+    out->v[SK_T_lut] = SK_LUT_PERM;
+    out->v[SK_T_w] = 16;
+    if (prefers_registers(spec, out, target)) return;
+    out->v[SK_T_w] = sk_rows_default_width(target);
+    if (prefers_registers(spec, out, target)) return;
     out->v[SK_T_lut] = SK_LUT_ROWS;
 }
 

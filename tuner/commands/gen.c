@@ -24,7 +24,7 @@ static const char help_head[] =
     "usage: sphkv-gen --kernel NAME [--emit FORM] [options]\n"
     "       sphkv-gen --list [--json]\n"
     "\n"
-    "  --kernel NAME        attn_decode, kv_append or kv_encode (default attn_decode)\n"
+    "  --kernel NAME        which; --list shows them (default attn_decode)\n"
     "  --emit FORM          ir (default), llvm, asm or obj; all but ir need the compiler\n"
     "                       module\n"
     "  --cpu NAME           for which CPU, in LLVM's words (default host)\n"
