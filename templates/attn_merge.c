@@ -204,7 +204,7 @@ typedef struct rows_of {
 static rows_of rows_make(const sk_image *image, uint32_t seq, uint32_t head, uint32_t dtype)
 {
     const uint32_t heads = image->maxima.kv_heads * image->spec.heads_per_kv;
-    return (rows_of){.seq = seq ? seq : (uint64_t)heads * (head ? head : image->spec.dv),
+    return (rows_of){.seq = seq ? seq : (uint64_t)heads * image->spec.dv,
                      .head = head ? head : image->spec.dv,
                      .es = dtype == SPHKV_F32 ? 4 : 2};
 }

@@ -83,6 +83,85 @@ static void halves_make_the_whole(void **state)
     kernel_built_free(&m);
 }
 
+/* ---- where rows may lie ------------------------------------------------------------- */
+
+enum { BATCH = 3, KV = 2, ROW = 64, ROWS = BATCH * KV * 2 };
+
+typedef struct two {
+    float out[2][ROWS * ROW], lse[2][ROWS];
+} two;
+
+static void two_fill(two *t)
+{
+    sk_rng rng;
+    sk_rng_seed(&rng, lab.seed);
+    for (uint32_t i = 0; i < 2; i++) {
+        for (uint32_t k = 0; k < ROWS * ROW; k++) t->out[i][k] = (float)sk_rng_normal(&rng);
+        for (uint32_t k = 0; k < ROWS; k++) t->lse[i][k] = (float)sk_rng_normal(&rng);
+    }
+}
+
+static sphkv_merge_args two_args(const two *t, float *out, float *lse)
+{
+    return (sphkv_merge_args){.size = sizeof(sphkv_merge_args), .batch = BATCH, .sources_count = 2,
+                              .out = out, .lse = lse,
+                              .sources = {{.out = t->out[0], .lse = t->lse[0]},
+                                          {.out = t->out[1], .lse = t->lse[1]}}};
+}
+
+/* The result over either source is the one beside them. */
+static void in_place(void **state)
+{
+    (void)state;
+    static const kernel_row row = {M("64", "2", "of32 if32"), "", 0};
+    static two beside, over;
+    static float out[ROWS * ROW], lse[ROWS];
+    const sphkv_maxima maxima = {.batch = BATCH, .kv_heads = KV, .pages_per_list = 1, .parts = 2};
+    kernel_built b;
+    sk_image image;
+    sk_err err = {0};
+    kernel_build(&lab, &row, &b);
+    two_fill(&beside);
+    for (uint32_t n = 0; n < 4; n++) {
+        const uint32_t source = n % 2, parts = 1 + n / 2;
+        kernel_image(&b, b.code != NULL, &maxima, &image);
+        sphkv_merge_args args = two_args(&beside, out, lse);
+        sk_assert_ok(kernel_run(&image, &args, parts, &err), &err);
+        over = beside;
+        args = two_args(&over, over.out[source], over.lse[source]);
+        sk_assert_ok(kernel_run(&image, &args, parts, &err), &err);
+        assert_memory_equal(over.out[source], out, sizeof out);
+        assert_memory_equal(over.lse[source], lse, sizeof lse);
+        assert_memory_equal(over.out[1 - source], beside.out[1 - source], sizeof out);
+    }
+    kernel_built_free(&b);
+}
+
+/* A stride between sequences that is 0 does not depend on the one between heads:
+ * with one head that is never used. */
+static void strides_of_zero(void **state)
+{
+    (void)state;
+    static const kernel_row row = {M("64", "1", "of32 if32"), "", 0};
+    static two t;
+    static float out[2][ROWS * ROW], lse[2][ROWS];
+    const sphkv_maxima maxima = {.batch = BATCH, .kv_heads = 1, .pages_per_list = 1, .parts = 1};
+    kernel_built b;
+    sk_image image;
+    sk_err err = {0};
+    kernel_build(&lab, &row, &b);
+    kernel_image(&b, b.code != NULL, &maxima, &image);
+    two_fill(&t);
+    for (uint32_t n = 0; n < 2; n++) {
+        sphkv_merge_args args = two_args(&t, out[n], lse[n]);
+        args.out_stride_head = args.sources[0].out_stride_head = n * 2 * ROW;
+        sk_assert_ok(kernel_run(&image, &args, 1, &err), &err);
+    }
+    assert_memory_equal(out[0], out[1], sizeof out[0]);
+    assert_memory_equal(lse[0], lse[1], sizeof lse[0]);
+    kernel_built_free(&b);
+}
+
 /* ---- what is refused ---------------------------------------------------------------- */
 
 static void bad_args(void **state)
@@ -129,6 +208,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_row),
         cmocka_unit_test(halves_make_the_whole),
+        cmocka_unit_test(in_place),
+        cmocka_unit_test(strides_of_zero),
         cmocka_unit_test(bad_args),
     };
     kernel_lab_open(&lab);

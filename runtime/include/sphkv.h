@@ -11,7 +11,8 @@
  * Conventions: every struct that crosses this border starts with `size`, set
  * by the caller to sizeof of the struct it was compiled with; bytes beyond
  * what the library knows must be zero, else SPHKV_EINVAL. Strides are in
- * elements unless a name says bytes. Nothing here prints, exits or keeps a
+ * elements unless a name says bytes; one that is 0 is that of a contiguous tensor,
+ * whatever the others are. Nothing here prints, exits or keeps a
  * global. All memory is the caller's unless a comment says otherwise. */
 #ifndef SPHKV_H
 #define SPHKV_H
@@ -496,8 +497,9 @@ typedef struct sphkv_merge_source {
  *   out = sum w_i out_i / sum w_i,   lse = ln sum w_i
  * exactly the softmax over all tokens. heads = kv_heads * heads_per_kv of the
  * plan; no token anywhere: out 0, lse minus infinity. out is in out_dtype and
- * aligned as in attn_args; it may be the out of a source of the same dtype and
- * strides, but overlap no other. More sources are merged in several runs. */
+ * aligned as in attn_args. out may be the out of a source of the same dtype and
+ * strides, and lse the lse of one of the same stride; else neither overlaps what a
+ * source holds. More sources are merged in several runs. */
 typedef struct sphkv_merge_args {
     uint32_t size;
     uint32_t batch;
