@@ -85,7 +85,7 @@ sk_spec sk_random_spec(sk_rng *rng, bool small)
 
 /* What goes round. The m-th spec of a kernel has it in its first tier. */
 typedef struct theme {
-    uint32_t kernel, m, value, b, rb;
+    uint32_t kernel, m, value, b, rb, book;
     sk_key_kind key;
 } theme;
 
@@ -105,6 +105,7 @@ static theme theme_of(uint32_t n)
     t.value = t.m % (SK_VAL_KEY + 1);
     t.b = 2 + coded % 7;
     t.rb = radius_bits[coded % 3];
+    t.book = coded % 4;
     return t;
 }
 
@@ -204,7 +205,7 @@ static sk_spec draw_kernel_spec(sk_rng *rng, const theme *t, bool themed, uint32
         s.in_dtype = sk_rng_below(rng, 3);
         s.accuracy = sk_rng_below(rng, 3);
         draw_mix(rng, themed ? t : NULL, &s);
-        s.book = sk_random_book(rng, &s);
+        s.book = themed && t->key == SK_KEY_CODED ? t->book : sk_random_book(rng, &s);
         if (sk_spec_check(&s, NULL) == SPHKV_OK && canonical(&s)) return s;
     }
 }
