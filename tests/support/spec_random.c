@@ -200,9 +200,8 @@ static sk_spec draw_kernel_spec(sk_rng *rng, const theme *t, bool themed, uint32
         s.page = draw_page(rng);
         s.heads_per_kv = 1 + sk_rng_below(rng, sk_rng_below(rng, 2) ? 4 : SPHKV_MAX_HEADS_PER_KV);
         s.layout = sk_rng_below(rng, SK_LAYOUT_ROWS);
-        s.q_dtype = sk_rng_below(rng, 3);
-        s.out_dtype = sk_rng_below(rng, 3);
-        s.in_dtype = sk_rng_below(rng, 3);
+        s.q_dtype = s.in_dtype = themed ? t->m % 3 : sk_rng_below(rng, 3);
+        s.out_dtype = themed ? (t->m + t->m / 3) % 3 : sk_rng_below(rng, 3);
         s.accuracy = sk_rng_below(rng, 3);
         draw_mix(rng, themed ? t : NULL, &s);
         s.book = themed && t->key == SK_KEY_CODED ? t->book : sk_random_book(rng, &s);
@@ -242,17 +241,20 @@ bool sk_random_schedule(sk_rng *rng, uint32_t n, const sk_spec *spec, const sk_t
     uint32_t fixed;
     const int32_t value = themed_value(spec->kernel, theme_of(n).m, &fixed);
     kernel->default_schedule(spec, target, out);
-    for (uint32_t k = 0; k < 24; k++) {
+    for (uint32_t k = 0; k < 24; k++) { /* one more, or two at once */
         sk_schedule s = *out;
-        const uint32_t t = k % 4 ? sk_rng_below(rng, SK_TUNABLE_COUNT) : fixed;
-        if (!has_tunable(spec->kernel, t)) continue;
-        s.v[t] = t == fixed ? value : sk_tunable_value(t, sk_rng_below(rng, sk_tunable_count(t)));
+        uint32_t t;
+        do
+            t = sk_rng_below(rng, SK_TUNABLE_COUNT);
+        while (!has_tunable(spec->kernel, t));
+        s.v[t] = sk_tunable_value(t, sk_rng_below(rng, sk_tunable_count(t)));
+        if (k % 3 == 0 || t == fixed) s.v[fixed] = value;
         if (kernel->valid(spec, &s, target, NULL) == SPHKV_OK) *out = s;
     }
     return out->v[fixed] == value;
 }
 
-void sk_random_sample(uint64_t seed, uint32_t n, const sk_target *target, uint32_t dims,
+bool sk_random_sample(uint64_t seed, uint32_t n, const sk_target *target, uint32_t dims,
                       sk_spec *spec, sk_schedule *schedule)
 {
     const theme t = theme_of(n);
@@ -260,9 +262,9 @@ void sk_random_sample(uint64_t seed, uint32_t n, const sk_target *target, uint32
     sk_rng_seed(&rng, seed);
     for (uint32_t tries = 0;; tries++) {
         *spec = draw_kernel_spec(&rng, &t, tries < 400, dims);
-        if (sk_kernel_get(spec->kernel)->supported(spec, NULL) == SPHKV_OK &&
-            (sk_random_schedule(&rng, n, spec, target, schedule) || tries >= 200))
-            return;
+        if (sk_kernel_get(spec->kernel)->supported(spec, NULL) != SPHKV_OK) continue;
+        const bool met = sk_random_schedule(&rng, n, spec, target, schedule);
+        if (met || tries >= 300) return met;
     }
 }
 

@@ -29,9 +29,9 @@ sk_spec sk_random_kernel_spec(sk_rng *rng, uint32_t n, uint32_t dims);
 bool sk_random_schedule(sk_rng *rng, uint32_t n, const sk_spec *spec, const sk_target *target,
                         sk_schedule *out);
 
-/* Both, such that the kernel supports the spec; gives up what goes round when
- * nothing fits it. */
-void sk_random_sample(uint64_t seed, uint32_t n, const sk_target *target, uint32_t dims,
+/* Both, such that the kernel supports the spec; false when what goes round of
+ * the schedule was given up, since nothing fitted it. */
+bool sk_random_sample(uint64_t seed, uint32_t n, const sk_target *target, uint32_t dims,
                       sk_spec *spec, sk_schedule *schedule);
 
 /* A shape, lists, an input set that a double reference does in milliseconds. */

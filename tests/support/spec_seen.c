@@ -164,13 +164,8 @@ static const char *missing_of_kernel(const sk_seen *seen, uint32_t k)
             return say(sk_book_name(i), name);
     for (uint32_t i = 0; i < SK_INPUT_COUNT; i++)
         if (!seen->input[k][i]) return say(sk_input_name(i), name);
-    for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++)
-        for (uint32_t i = 0; i < sk_tunable_count(t); i++)
-            if (!seen->tunable[k][t][i] && sk_tunable_get(t)->kernels & SK_FOR(k)) {
-                (void)snprintf(missing, sizeof missing, "value %u of %s of %s", i,
-                               sk_tunable_get(t)->name, name);
-                return missing;
-            }
+    for (uint32_t i = 0; i < sk_tunable_count(SK_T_w); i++)
+        if (!seen->tunable[k][SK_T_w][i]) return say("some w", name);
     for (uint32_t i = 0; i < 3; i++)
         if ((!seen->q[k][i] && dtype_supported(k, SPHKV_READS_Q, i)) ||
             (!seen->out[k][i] && dtype_supported(k, SPHKV_READS_OUT, i)) ||
@@ -179,10 +174,24 @@ static const char *missing_of_kernel(const sk_seen *seen, uint32_t k)
     return NULL;
 }
 
+/* A kernel need not take every value of a tunable that it shares. */
+static const char *missing_of_tunable(const sk_seen *seen, uint32_t t)
+{
+    for (uint32_t i = 0; i < sk_tunable_count(t); i++) {
+        uint32_t n = 0;
+        for (uint32_t k = 0; k < SPHKV_KERNEL_COUNT; k++)
+            n += sk_tunable_get(t)->kernels & SK_FOR(k) ? seen->tunable[k][t][i] : 0;
+        if (n == 0) return say("some value", sk_tunable_get(t)->name);
+    }
+    return NULL;
+}
+
 const char *sk_seen_missing(const sk_seen *seen)
 {
     for (uint32_t k = 0; k < SPHKV_KERNEL_COUNT; k++)
         if (missing_of_kernel(seen, k)) return missing;
+    for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++)
+        if (missing_of_tunable(seen, t)) return missing;
     for (uint32_t b = 2; b <= 8; b++)
         if (!seen->b[b]) return say("some width", "angle codes");
     for (uint32_t i = 4; i <= 16; i *= 2)
