@@ -233,13 +233,14 @@ static sk_status check_source(const sk_image *image, const sphkv_merge_args *a, 
     if (rows_bytes(image, &r, a->batch) > UINT32_MAX ||
         lse_bytes(image, s->lse_stride_seq, a->batch) > UINT32_MAX)
         return sk_fail(err, SPHKV_EINVAL, "sources[%u] spans 4 GiB or more", i);
-    return SPHKV_OK;
+    return sk_args_reserved(s->reserved, err);
 }
 
 static sk_status merge_args(const sk_image *image, const void *args, sphkv_merge_args *a,
                             sk_err *err)
 {
     sk_status st = sk_args_copy(a, sizeof *a, args, err);
+    if (st == SPHKV_OK) st = sk_args_reserved(a->reserved | a->reserved2, err);
     if (st != SPHKV_OK) return st;
     const rows_of r = rows_make(image, a->out_stride_seq, a->out_stride_head, image->spec.out_dtype);
     if (a->batch > image->maxima.batch)

@@ -265,6 +265,7 @@ static sk_status schedule_args(const sk_image *image, const void *args, sphkv_sc
                                sk_table_look *look, sk_err *err)
 {
     sk_status st = sk_args_copy(a, sizeof *a, args, err);
+    if (st == SPHKV_OK) st = sk_args_reserved(a->reserved, err);
     if (st != SPHKV_OK) return st;
     *look = (sk_table_look){.image = image,
                             .table = &a->table,

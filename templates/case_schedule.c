@@ -111,6 +111,7 @@ static bool part_right(const look *l, uint32_t part, uint32_t *pair, uint32_t *r
         const uint32_t slot = whole ? SK_ITEM_FINAL : 2 * part + (it->lo == lo);
         if (it->pair != *pair || it->lo != *ref || it->hi > hi || it->slot != slot) return false;
         if (it->hi == it->lo && hi != lo) return false;
+        if (it->lo != lo && i != l->first[part]) return false; /* cut inside of a part */
         sum += weight(l, it->lo, it->hi);
         *ref = it->hi == hi ? UINT32_MAX : it->hi;
         *pair += it->hi == hi;

@@ -75,6 +75,7 @@ static sk_status decode_args(decode_run *r, const void *args, sk_err *err)
     sphkv_decode_args *a = &r->a;
     const sk_spec *spec = &r->image->spec;
     sk_status st = sk_args_copy(a, sizeof *a, args, err);
+    if (st == SPHKV_OK) st = sk_args_reserved(a->reserved, err);
     if (st == SPHKV_OK) st = sk_items_count(r->image, a->items_count, err);
     if (st != SPHKV_OK || a->items_count == 0) return st;
     if (!a->items || !a->arena || (!a->k && !a->v))

@@ -116,3 +116,9 @@ sk_status sk_args_copy(void *dst, size_t known, const void *args, sk_err *err)
         return sk_fail(err, SPHKV_EINVAL, "args.size is %u: set it to sizeof the struct", size);
     return SPHKV_OK;
 }
+
+sk_status sk_args_reserved(uint32_t word, sk_err *err)
+{
+    if (word == 0) return SPHKV_OK;
+    return sk_fail(err, SPHKV_EINVAL, "a reserved word of args is %#x: set it to 0", word);
+}

@@ -110,5 +110,8 @@ sk_status sk_image_call(const sk_image *image, uint32_t entry, const sk_call *ca
 
 /* sk_struct_read for an args struct, all of which hold pointers. */
 sk_status sk_args_copy(void *dst, size_t known, const void *args, sk_err *err);
+/* A word of args that nothing reads yet is refused unless zero, so that it can come
+ * to mean something. */
+sk_status sk_args_reserved(uint32_t word, sk_err *err);
 
 #endif

@@ -200,6 +200,9 @@ static void bad_args(void **state)
     REFUSED(a.sources[0].out_stride_seq = UINT32_MAX, "4 GiB");
     REFUSED(a.out_stride_seq = UINT32_MAX - 1, "4 GiB");
     REFUSED(a.size = 12, "size");
+    REFUSED(a.reserved = 1, "reserved");
+    REFUSED(a.reserved2 = 1, "reserved");
+    REFUSED(a.sources[0].reserved = 1, "reserved");
     kernel_built_free(&b);
 }
 

@@ -203,6 +203,7 @@ static void attn_args(void **state)
     REFUSED(a->lse = (float *)(void *)((char *)a->lse + 2));
     REFUSED(a->page_ml = (float *)(void *)((char *)a->page_ml + 1));
     REFUSED(a->lse_stride_seq = 1u << 30);
+    REFUSED(a->reserved2 = 1);
     REFUSED(a->kv_head_first = b.spec.shape.kv_heads);
     REFUSED(a->kv_head_count = b.spec.shape.kv_heads + 1);
     const uint64_t ref = b.refs[b.indptr[0]];

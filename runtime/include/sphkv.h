@@ -10,7 +10,7 @@
  *
  * Conventions: every struct that crosses this border starts with `size`, set
  * by the caller to sizeof of the struct it was compiled with; bytes beyond
- * what the library knows must be zero, else SPHKV_EINVAL. Strides are in
+ * what the library knows must be zero, else SPHKV_EINVAL; words named reserved are 0. Strides are in
  * elements unless a name says bytes; one that is 0 is that of a contiguous tensor,
  * whatever the others are. Nothing here prints, exits or keeps a
  * global. All memory is the caller's unless a comment says otherwise. */
