@@ -167,6 +167,46 @@ static void cut_inside(void **state)
     bench_free();
 }
 
+static void bad_args(void **state)
+{
+    (void)state;
+    sk_err err = {0};
+    sk_image image;
+    bench_make("good:vi8,kf16:vf16", SK_IN_S1, false, 2);
+    kernel_image(&b.plan, b.plan.code != NULL, &b.maxima, &image);
+    const sphkv_attn_args *c = &b.c.args.attn[0];
+    const uint32_t heads = b.maxima.kv_heads;
+    const sphkv_schedule_args good = {
+        .size = sizeof good, .batch = c->batch, .table = c->table, .parts = 2, .schedule = b.list,
+        .schedule_bytes = sphkv_schedule_bytes(c->batch, heads, 2)};
+    sk_assert_ok(kernel_run(&image, &good, 2, &err), &err);
+    memset(b.list, 0xee, sizeof b.list);
+#define REFUSED(change, word)                                                                      \
+    for (uint32_t parts = 1; parts <= 2; parts++) { /* the last one is asked first */              \
+        sphkv_schedule_args a = good;                                                              \
+        change;                                                                                    \
+        assert_int_equal(kernel_run(&image, &a, parts, &err), SPHKV_EINVAL);                       \
+        if (!strstr(err.message, word)) fail_msg("%s: %s", #change, err.message);                  \
+    }
+    REFUSED(a.size -= 4, "size");
+    REFUSED(a.reserved = 1, "reserved");
+    REFUSED(a.batch++, "batch");
+    REFUSED(a.batch--, "table.lists");
+    REFUSED(a.parts = 0, "parts is 0");
+    REFUSED(a.parts = SPHKV_MAX_PARTS + 1, "parts is 1025");
+    REFUSED(a.kv_head_first = heads, "KV heads");
+    REFUSED(a.kv_head_count = heads + 1, "KV heads");
+    REFUSED(a.table.lists_per_seq = 7, "lists_per_seq");
+    REFUSED(a.table.indptr = NULL, "indptr");
+    REFUSED(a.table.refs = NULL, "refs");
+    REFUSED(a.schedule = NULL, "schedule");
+    REFUSED(a.schedule = b.list + 32, "schedule");
+    REFUSED(a.schedule_bytes--, "schedule");
+#undef REFUSED
+    for (size_t i = 0; i < sizeof b.list; i++) assert_int_equal(b.list[i], 0xee);
+    bench_free();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -175,6 +215,7 @@ int main(void)
         cmocka_unit_test(ranges),
         cmocka_unit_test(wrong_words),
         cmocka_unit_test(cut_inside),
+        cmocka_unit_test(bad_args),
     };
     kernel_lab_open(&lab);
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);

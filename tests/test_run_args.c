@@ -172,6 +172,29 @@ static void newer_callers(void **state)
     sphkv_close(ctx);
 }
 
+/* A caller with an older header, which ends before lse: what it does not have counts
+ * as zero, whatever lies there. */
+static void older_callers(void **state)
+{
+    run_place *p = *state;
+    sphkv_context *ctx = run_open(p, 0);
+    const run_spec r = run_spec_get(0);
+    const uint32_t size = offsetof(sphkv_attn_args, lse);
+    bench b;
+    bench_make(&b, ctx, &r);
+    run_parts(b.plan, &b.good, r.shape.threads);
+    uint8_t *right = run_zeros(b.out_bytes);
+    memcpy(right, output_of(&b), b.out_bytes);
+    memcpy(output_of(&b), b.before, b.out_bytes);
+    b.bad.args.size = size;
+    memset(&b.bad.args.raw[size], 0xff, b.c.args_size - size);
+    run_parts(b.plan, &b.bad, r.shape.threads);
+    assert_memory_equal(output_of(&b), right, b.out_bytes);
+    free(right);
+    bench_free(&b);
+    sphkv_close(ctx);
+}
+
 static void attn_args(void **state)
 {
     run_place *p = *state;
@@ -352,6 +375,7 @@ static void decode_args(void **state)
     REFUSED(a->v_stride_head++);
     REFUSED(a->v_stride_row = 0xfffffffeu);
     REFUSED(a->rows = 0);
+    REFUSED(a->reserved = 1);
     REFUSED(a->arena = NULL);
     REFUSED(a->arena = (const char *)a->arena + 64);
     REFUSED(a->arena_bytes = SPHKV_UNIT_BYTES);
@@ -431,6 +455,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(parts_and_null, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(newer_callers, run_place_make, run_place_free),
+        cmocka_unit_test_setup_teardown(older_callers, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(attn_args, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(sixteen_bit_rows, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(append_args, run_place_make, run_place_free),

@@ -105,7 +105,8 @@ typedef enum sphkv_kernel {
 
 typedef enum sphkv_dtype { SPHKV_F32 = 0, SPHKV_F16 = 1, SPHKV_BF16 = 2 } sphkv_dtype;
 
-/* RMS of ||o - ref|| / ||sum p|v| || allowed: 1e-5, 1e-3 (default), 5e-2; ref is
+/* RMS of ||o - ref|| / ||sum p|v| || allowed: exact 1e-5, tight 1e-3 (the default),
+ * fast 5e-2; ref is
  * attention over what the pages hold, so the loss of coding is not in it. The
  * rounding of an output in f16 (2^-11) or bf16 (2^-8) comes on top. */
 typedef enum sphkv_accuracy {
@@ -273,8 +274,8 @@ SPHKV_API sphkv_status sphkv_plan_create(sphkv_context *ctx, const sphkv_spec_pa
                                          sphkv_error *err);
 SPHKV_API void sphkv_plan_destroy(sphkv_plan *plan);
 /* Bytes of workspace a run needs, 64-byte aligned, zeroed once by the caller
- * before the first run; every run leaves it fit for the next. One workspace
- * serves one run of one plan at a time. May be 0. */
+ * before the first run; every run leaves it fit for the next of this plan,
+ * not of another: one workspace serves one plan, and one run at a time. May be 0. */
 SPHKV_API size_t sphkv_plan_workspace(const sphkv_plan *plan);
 /* One line: spec, schedule, and how the look-up matched (exact, near shape,
  * same architecture, default). Valid until the plan is destroyed. */
