@@ -23,9 +23,10 @@ static arena_room room_of(const sk_table_look *look)
     return room;
 }
 
+/* Flags, which mean nothing yet, make a tier that is none. */
 static bool ref_wrong(const arena_room *room, uint32_t page, uint64_t ref, uint32_t last)
 {
-    const uint32_t tier = sphkv_ref_tier(ref);
+    const uint32_t tier = (uint32_t)(ref >> 48);
     return (tier < last) | (sphkv_ref_tokens(ref) > page) |
            (sphkv_ref_unit(ref) >= room->places[tier < SK_MAX_TIERS ? tier : SK_MAX_TIERS]);
 }
@@ -36,6 +37,9 @@ static sk_status explain_ref(const sk_table_look *look, uint32_t i, uint32_t las
     const sk_spec *spec = &look->image->spec;
     const uint64_t ref = look->table->refs[i];
     const uint32_t tier = sphkv_ref_tier(ref);
+    if (ref >> 56 != 0)
+        return sk_fail(err, SPHKV_EINVAL, "refs[%u]: flags %#x: bits 56-63 are zero", i,
+                       (uint32_t)(ref >> 56));
     if (tier >= spec->ntiers || tier < last)
         return sk_fail(err, SPHKV_EINVAL, "refs[%u]: tier slot %u (mix has %u, sorted in a list)", i,
                        tier, spec->ntiers);

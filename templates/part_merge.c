@@ -98,7 +98,7 @@ sk_status sk_build_merge(const sk_spec *spec, const sk_schedule *sched, sk_arena
     const sk_val lse = sk_ir_param_ptr(b, "lse", true);
     c->zero = sk_ir_u32(b, 0);
     c->lane = sk_ir_lane(b);
-    c->s = sk_ir_name(b, sk_ir_shared(b, 1024 * 4), "weights"); /* parts <= 1024 */
+    c->s = sk_ir_name(b, sk_ir_shared(b, SPHKV_MAX_PARTS * 4), "weights");
     const sk_val n = sk_ir_ldu(b, SK_LD_U32, job, c->zero, SK_JOB_COUNT * 4);
     sk_val row = sk_ir_ptr_add(b, to, sk_ir_ldu(b, SK_LD_U32, job, c->zero, SK_JOB_OUT * 4), 1);
     for (uint32_t h = 0; h < c->h; h++) {

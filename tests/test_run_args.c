@@ -234,6 +234,8 @@ static void attn_args(void **state)
     uint64_t *first = &b.refs[b.indptr[0]];
     REFUSED_AT(*first, sphkv_page_ref(unit, tokens, 2));
     REFUSED_AT(*first, sphkv_page_ref(unit, tokens, 255));
+    REFUSED_AT(*first, ref | 1ull << 56);
+    REFUSED_AT(*first, ref | 1ull << 63);
     REFUSED_AT(*first, sphkv_page_ref(unit, b.spec.params.page_tokens + 1, 0));
     REFUSED_AT(*first, sphkv_page_ref(unit, 0xffff, 0));
     REFUSED_AT(*first, sphkv_page_ref(0xffffffffu, tokens, 0));

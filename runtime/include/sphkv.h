@@ -152,7 +152,7 @@ typedef struct sphkv_spec_params {
 /* ---- pages (format version 1) ------------------------------------------ */
 
 /* Page reference: arena unit (bits 0-31), valid tokens (32-47), tier slot
- * (48-55), flags (56-63, zero for now). */
+ * (48-55), flags (56-63, zero so far: refused otherwise). */
 static inline uint64_t sphkv_page_ref(uint32_t unit, uint32_t tokens, uint32_t tier_slot)
 {
     return (uint64_t)unit | (uint64_t)(tokens & 0xffffu) << 32 |
