@@ -81,7 +81,7 @@ static uint32_t kernel_length(const sk_spec *spec, const sk_schedule *schedule)
  * halves in the CPU much longer: most kernels are short. */
 static uint32_t draw(const run *r, uint64_t number, sk_spec *spec, sk_schedule *schedule)
 {
-    uint32_t which = (uint32_t)(number / 3 % r->targets), most = number % 10 == 7 ? 7500 : 2500;
+    uint32_t which = (uint32_t)(number / 3 % r->targets), most = number % 10 == 7 ? 4500 : 1500;
     for (uint64_t seed = number;; seed += (uint64_t)1 << 40, most += most / 8) {
         const uint32_t share = r->target[which].features & SK_CPU_AVX2 ? 1 : 3;
         if (!sk_random_sample(seed, (uint32_t)number, &r->target[which], DIMS, spec, schedule) &&
