@@ -87,6 +87,8 @@ static void bench_wrong(void **state)
         {{"--kernels", "page_turn", NULL}, 2, "page_turn"},
         {{"--kernels", "page_decode,kv_append", NULL}, 2, "kv_append"},
         {{"--kernels", "page_gather", "--markdown", NULL}, 2, "--markdown"},
+        {{"--latency", "--markdown", NULL}, 2, "--latency"},
+        {{"--latency", "--schedule", "w=8", NULL}, 2, "--latency"},
         {{"--tiers", "first-class,kf16:vf16", NULL}, 2, "first-class"},
         {{"--quiet", TUNE_SMALL, NULL}, 4, "kernels.db"}, /* named, and not there */
     };

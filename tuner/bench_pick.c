@@ -43,8 +43,8 @@ static sk_status pick_stored(sk_db_set *set, const sk_device *device, const sk_s
     sk_text spec = {0};
     sk_spec_print(&lane->spec, &spec);
     if (spec.failed) return sk_fail(err, SPHKV_ENOMEM, "no memory for a spec");
-    sk_status st = sk_db_best_use(set, &record, sk_kernel_name(lane->spec.kernel), spec.s, &key, 0, use_record, &c,
-                                  &lane->mem, &best, err);
+    sk_status st = sk_db_best_use(set, &record, sk_kernel_name(lane->spec.kernel), spec.s, &key, 0,
+                                  use_record, &c, &lane->mem, &best, err);
     sk_text_free(&spec);
     if (st != SPHKV_OK) return st;
     if (best.match == SK_MATCH_NONE) {

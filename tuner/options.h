@@ -83,9 +83,10 @@ void sk_options_note(const sk_options *o, const char *program);
 
 /* A spec as the library's callers give it; finished options, the mix as text. */
 sphkv_spec_params sk_options_params(const sk_options *o, uint32_t kernel, const char *tiers);
-/* The specs of a kernel for the mix: attn_decode has one; kv_append one for
- * each dense tier; kv_encode one for each coded tier, from the first dense
- * tier. n may become 0 (a mix without dense tiers has no tail). */
+/* The specs of a kernel for the mix, by what its row of SPHKV_KERNELS says: one for
+ * a kernel of any mix or of none; one for each dense tier (kv_append); one for each
+ * coded tier, from the first dense tier (kv_encode). n may become 0 (a mix without
+ * dense tiers has no tail). */
 sk_status sk_options_specs(const sk_options *o, uint32_t kernel, sk_spec spec[SK_MAX_TIERS],
                            uint32_t *n, sk_err *err);
 

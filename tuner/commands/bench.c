@@ -63,8 +63,9 @@ static const char help_tail[] =
     "  sphkv-bench --kernels page_gather,page_decode --tiers first-class\n"
     "  sphkv-bench --head-dim 64 --heads 8 --kv-heads 2 --schedule w=8,lut=perm\n"
     "\n"
-    "exit code: 0 done, 1 something has no verified result, 2 usage, 3 no compiler or\n"
-    "device, 4 database, 130 interrupted\n";
+    "exit code: 0 done, 1 something has no verified result or no kernel, memory ran out or\n"
+    "the result could not be written, 2 usage, 3 no compiler or device, 4 database,\n"
+    "130 interrupted\n";
 
 typedef struct command {
     sk_options options;
@@ -112,7 +113,8 @@ static sk_status take_word(command *c, sk_args *a, sk_err *err)
 
 static sk_status take_own(command *c, sk_args *a, bool *taken, sk_err *err)
 {
-    static const char *const words[] = {"--tiers", "--schedule", "--weights", "--effort", "--device"};
+    static const char *const words[] = {"--tiers", "--schedule", "--weights", "--effort",
+                                        "--device"};
     *taken = true;
     for (size_t i = 0; i < SK_COUNT(words); i++)
         if (sk_args_is(a, words[i])) return take_word(c, a, err);
@@ -173,6 +175,9 @@ static sk_status check_kernels(const command *c, sk_err *err)
     if (c->kernels != SK_FOR(SPHKV_ATTN_DECODE) && (c->weights || c->markdown || c->latency))
         return sk_fail(err, SPHKV_EINVAL,
                        "--weights, --markdown and --latency are of attn_decode alone");
+    if (c->latency && (c->weights || c->markdown || c->schedule))
+        return sk_fail(err, SPHKV_EINVAL,
+                       "--latency is a run of its own: without --weights, --markdown, --schedule");
     return SPHKV_OK;
 }
 
@@ -307,7 +312,8 @@ static int run_all(command *c, sk_err *err)
 
 int main(int argc, char **argv)
 {
-    command c = {.kernels = SK_FOR(SPHKV_ATTN_DECODE), .repeat = 3, .seed = 1, .effort = sk_effort_find("normal")};
+    command c = {.kernels = SK_FOR(SPHKV_ATTN_DECODE), .repeat = 3, .seed = 1,
+                 .effort = sk_effort_find("normal")};
     sk_err err = {0};
     int code;
     sk_command_begin();

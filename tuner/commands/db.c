@@ -41,7 +41,8 @@ static const char help[] =
     "  sphkv-db explain 3f2a91c4\n"
     "  sphkv-db ls --db /usr/share/sphkv/db/zen3.db --json\n"
     "\n"
-    "exit code: 0 done, 1 no such record or no verified kernel, 2 usage, 4 database\n";
+    "exit code: 0 done, 1 no such record, no verified kernel, no memory or the result could\n"
+    "not be written, 2 usage, 4 database\n";
 
 typedef struct options {
     sk_records_form form;

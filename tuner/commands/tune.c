@@ -26,7 +26,8 @@ static const char help_head[] =
     "\n";
 static const char help_tail[] =
     "the run:\n"
-    "  --kernels LIST       of" SK_KERNEL_NAMES " (default all)\n"
+    "  --kernels LIST       with commas between them (default all), of\n"
+    "   " SK_KERNEL_NAMES "\n"
     "  --device cpu         what to tune for\n"
     "  --effort WORD        quick, normal (default) or full: samples and trials\n"
     "  --time T             for the whole command: 90s, 15m, 2h\n"
@@ -49,8 +50,9 @@ static const char help_tail[] =
     "  sphkv-tune --model qwen3-8b --context 8192,32768 --threads 1,2 --time 10m\n"
     "  sphkv-tune --head-dim 64 --heads 14 --kv-heads 2 --tiers 'good:vi8,kf16:vf16;kf16:vf16'\n"
     "\n"
-    "exit code: 0 done, 1 something has no verified result, 2 usage, 3 no compiler or\n"
-    "device, 4 database, 130 interrupted (what was tried is kept)\n";
+    "exit code: 0 done, 1 something has no verified result or no kernel, memory ran out or\n"
+    "the result could not be written, 2 usage, 3 no compiler or device, 4 database,\n"
+    "130 interrupted (what was tried is kept)\n";
 
 typedef struct tune {
     sk_options options;

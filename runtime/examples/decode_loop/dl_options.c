@@ -61,7 +61,8 @@ static const struct option names[] = {
     {"selftest", 0, 0, SELFTEST}, {"weights", 1, 0, WEIGHTS}, {"text", 1, 0, TEXT},
     {"windows", 1, 0, WINDOWS}, {"window", 1, 0, WINDOW}, {"codebooks", 1, 0, CODEBOOKS},
     {"save-codebooks", 1, 0, SAVE}, {"train-text", 1, 0, TRAIN_TEXT},
-    {"train-windows", 1, 0, TRAIN_WINDOWS}, {"reference", 1, 0, REFERENCE}, {"book", 1, 0, BOOK}, {"help", 0, 0, HELP},
+    {"train-windows", 1, 0, TRAIN_WINDOWS}, {"reference", 1, 0, REFERENCE},
+    {"book", 1, 0, BOOK}, {"help", 0, 0, HELP},
     {0, 0, 0, 0}};
 
 void dl_options_help(void)
