@@ -134,6 +134,9 @@ double sk_case_norm(const double *x, uint32_t n);
 /* Stores and reads numbers of an sphkv_dtype. */
 void sk_case_put(void *base, uint32_t dtype, size_t index, double x);
 double sk_case_get(const void *base, uint32_t dtype, size_t index);
+/* Half a step of a dtype at x: what rounding may move it by. Below 2^-14 the steps
+ * of f16 shrink no more. */
+double sk_case_half_step(uint32_t dtype, double x);
 static inline uint32_t sk_case_dtype_bytes(uint32_t dtype) { return dtype == SPHKV_F32 ? 4 : 2; }
 
 /* ---- judgement ------------------------------------------------------------ */

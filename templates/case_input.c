@@ -183,6 +183,12 @@ void sk_case_book_fill(const sk_spec *spec, sk_rng *rng, uint8_t *book)
         sk_case_put(book + mean, SPHKV_F32, i, ldexp(rint(8 * sk_rng_normal(rng)), -4));
 }
 
+double sk_case_half_step(uint32_t dtype, double x)
+{
+    const double step = sk_dtype_rounding(dtype) * fabs(x);
+    return dtype == SPHKV_F16 ? fmax(step, 0x1p-25) : step;
+}
+
 void sk_case_put(void *base, uint32_t dtype, size_t index, double x)
 {
     float f = (float)x;

@@ -60,7 +60,8 @@ static sk_status check_gaps(const sk_case *c, uint32_t copy, sk_err *err)
     return SPHKV_OK;
 }
 
-/* ||o - ref|| / ||mag|| of one row, NaN where an output is NaN. */
+/* ||o - ref|| / ||mag|| of one row, less what rounding to the output's dtype may
+ * have added; NaN where an output is NaN. */
 static double row_error(const sk_case *c, uint32_t copy, uint32_t seq, uint32_t head)
 {
     const sphkv_attn_args *a = &c->args.attn[copy];
@@ -68,21 +69,24 @@ static double row_error(const sk_case *c, uint32_t copy, uint32_t seq, uint32_t 
     uint32_t dv = c->p.spec.dv;
     size_t at = ((size_t)seq * s->heads + head) * dv;
     size_t from = (size_t)seq * a->out_stride_seq + (size_t)head * a->out_stride_head;
-    double diff = 0, mag = 0;
+    double diff = 0, mag = 0, rounding = 0;
     for (uint32_t i = 0; i < dv; i++) {
         double o = sk_case_get(a->out, c->p.spec.out_dtype, from + i) - s->ref[at + i];
+        double step = sk_case_half_step(c->p.spec.out_dtype, s->ref[at + i]);
         diff += o * o;
+        rounding += step * step;
         mag += s->mag[at + i] * s->mag[at + i];
     }
     if (diff == 0) return 0;
-    return mag > 0 ? sqrt(diff / mag) : isnan(diff) ? diff : (double)INFINITY;
+    if (isnan(diff) || mag == 0) return isnan(diff) ? diff : (double)INFINITY;
+    return fmax(0, sqrt(diff / mag) - sqrt(rounding / mag));
 }
 
 static double attn_bound(const sk_case *c)
 {
     double bound = sk_accuracy_bound(c->p.spec.accuracy);
     if (c->p.input != SK_IN_S1) bound *= fmax(1, sk_case_state_of(c)->max_logit / 8);
-    return bound + sk_dtype_rounding(c->p.spec.out_dtype);
+    return bound;
 }
 
 sk_status sk_case_judge_attn(const sk_case *c, uint32_t copy, double *error, double *bound,
