@@ -73,9 +73,9 @@ static void databases_that_are_none(void **state)
         for (uint32_t n = 1 + sk_rng_below(&rng, 40); n > 0; n--) {
             char *at = copy + sk_rng_below(&rng, round % 2 ? 4096 : (uint32_t)size);
             int byte = bytes[round % (int)SK_COUNT(bytes)];
-            *at = byte == -2   ? (char)(*at ^ 1 << sk_rng_below(&rng, 8))
-                  : byte == -1 ? (char)sk_rng_u64(&rng)
-                               : (char)byte;
+            if (byte == -2) byte = *at ^ 1 << sk_rng_below(&rng, 8);
+            if (byte == -1) byte = (int)sk_rng_below(&rng, 256);
+            *at = (char)byte;
         }
         sk_assert_ok(sk_file_write(c->db, copy, size, &err), &err);
         sk_free(copy);
