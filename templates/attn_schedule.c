@@ -34,20 +34,6 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
     return SPHKV_OK;
 }
 
-static void default_schedule(const sk_spec *spec, const sk_target *target, sk_schedule *out)
-{
-    (void)spec;
-    memset(out, 0, sizeof *out);
-    out->v[SK_T_w] = sk_rows_default_width(target);
-}
-
-static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
-                       sk_err *err)
-{
-    (void)spec;
-    return sk_rows_width(s, target, err);
-}
-
 double sk_work_weight(const sk_spec *spec, uint32_t tier, uint32_t tokens)
 {
     sk_page_layout lay;
@@ -336,8 +322,8 @@ const sk_kernel sk_kernel_attn_schedule = {
     .over_lists = true,
     .weight = 1,
     .supported = supported,
-    .default_schedule = default_schedule,
-    .valid = valid,
+    .default_schedule = sk_rows_only_width,
+    .valid = sk_rows_valid,
     .build = build,
     .workspace = workspace,
     .run = run,

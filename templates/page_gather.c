@@ -31,13 +31,6 @@ static void default_schedule(const sk_spec *spec, const sk_target *target, sk_sc
     out->v[SK_T_store] = SK_STORE_PAST;
 }
 
-static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
-                       sk_err *err)
-{
-    (void)spec;
-    return sk_rows_width(s, target, err);
-}
-
 /* ---- building ------------------------------------------------------------- */
 
 typedef struct gather {
@@ -321,7 +314,7 @@ const sk_kernel sk_kernel_page_gather = {
     .weight = 1,
     .supported = supported,
     .default_schedule = default_schedule,
-    .valid = valid,
+    .valid = sk_rows_valid,
     .build = build,
     .workspace = workspace,
     .run = run,

@@ -2,6 +2,8 @@
  * shuffles; a 32-bit word is always written by one lane. */
 #include "rows.h"
 
+#include <string.h>
+
 sk_ld_kind sk_rows_key_kind(uint32_t key_kind)
 {
     switch (key_kind) {
@@ -92,6 +94,20 @@ sk_status sk_rows_begin(sk_builder *b, const sk_spec *spec, const sk_schedule *s
 }
 
 int32_t sk_rows_default_width(const sk_target *target) { return target->vector_bits >= 256 ? 8 : 4; }
+
+void sk_rows_only_width(const sk_spec *spec, const sk_target *target, sk_schedule *out)
+{
+    (void)spec;
+    memset(out, 0, sizeof *out);
+    out->v[SK_T_w] = sk_rows_default_width(target);
+}
+
+sk_status sk_rows_valid(const sk_spec *spec, const sk_schedule *sched, const sk_target *target,
+                        sk_err *err)
+{
+    (void)spec;
+    return sk_rows_width(sched, target, err);
+}
 
 sk_status sk_rows_width(const sk_schedule *sched, const sk_target *target, sk_err *err)
 {

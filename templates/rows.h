@@ -26,6 +26,10 @@ sk_status sk_rows_begin(sk_builder *b, const sk_spec *spec, const sk_schedule *s
                         sk_arena *arena, const char *entry, sk_err *err);
 /* W by default, and whether the target has vectors as wide as the schedule asks. */
 int32_t sk_rows_default_width(const sk_target *target);
+/* default_schedule and valid of kernels whose one tunable is W. */
+void sk_rows_only_width(const sk_spec *spec, const sk_target *target, sk_schedule *out);
+sk_status sk_rows_valid(const sk_spec *spec, const sk_schedule *sched, const sk_target *target,
+                        sk_err *err);
 sk_status sk_rows_width(const sk_schedule *sched, const sk_target *target, sk_err *err);
 
 /* What no kernel that writes rows or pages does: odd dims and pages, segments, keys before RoPE. */
