@@ -9,7 +9,7 @@ skip() {
     printf 'skipped: %s\n' "$*" >&2
     exit 77
 }
-[ -x "$build/bin/minimal" ] && [ -x "$build/bin/coded" ] || skip 'the examples are not built'
+[ -x "$build/bin/minimal" ] && [ -x "$build/bin/coded" ] && [ -x "$build/bin/offload" ] || skip 'the examples are not built'
 [ -e "$build/lib/sphkv_llvm.so" ] || skip 'no compiler module: nothing can be planned from scratch'
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/sphkv-test-XXXXXX")
@@ -49,6 +49,10 @@ grep -q '^[0-9]* bytes a token coded, 512 dense; out = -*[0-9.]* ' "$work/out" &
     cat "$work/out"
     exit 1
 } >&2
+
+# It judges itself: attention joined over two places against attention over one.
+"$build/bin/offload" >"$work/out"
+grep -q 'from both at once$' "$work/out"
 
 # With nothing stored and no compiler: one line that says what to do, exit 1.
 rm -f "$SPHKV_DB"
