@@ -16,6 +16,22 @@ const sk_tunable_info *sk_tunable_get(uint32_t tunable)
     return tunable < SK_TUNABLE_COUNT ? &tunables[tunable] : NULL;
 }
 
+bool sk_tunable_tunes(uint32_t tunable, uint32_t kernel, uint32_t backend)
+{
+    if (tunable >= SK_TUNABLE_COUNT || kernel >= 16)
+        return false;
+    return tunables[tunable].kernels &
+           (backend == SK_BACKEND_CUDA ? SK_ON_GPU(kernel) : SK_FOR(kernel));
+}
+
+void sk_schedule_begin(uint32_t backend, sk_schedule *out)
+{
+    memset(out, 0, sizeof *out);
+    out->backend = backend;
+    if (backend == SK_BACKEND_CUDA)
+        out->v[SK_T_w] = 32;
+}
+
 static bool is_numeric(const sk_tunable_info *info)
 {
     return info->values[0] >= '0' && info->values[0] <= '9';
@@ -79,7 +95,7 @@ void sk_schedule_print(uint32_t kernel, const sk_schedule *schedule, sk_text *ou
     for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++) {
         const sk_tunable_info *info = &tunables[t];
         int32_t v = schedule->v[t];
-        if (kernel >= 32 || !(info->kernels & SK_FOR(kernel)))
+        if (!sk_tunable_tunes(t, kernel, schedule->backend))
             continue;
         sk_text_printf(out, "%s%s=", first ? "" : ",", info->name);
         first = false;
@@ -110,8 +126,9 @@ static sk_status parse_one(uint32_t kernel, const char *text, size_t len, sk_sch
         const sk_tunable_info *info = &tunables[t];
         if (strcmp(info->name, item) != 0)
             continue;
-        if (kernel >= 32 || !(info->kernels & SK_FOR(kernel)))
-            return sk_fail(err, SPHKV_EINVAL, "schedule: %s is not a tunable of this kernel", item);
+        if (!sk_tunable_tunes(t, kernel, schedule->backend))
+            return sk_fail(err, SPHKV_EINVAL, "schedule: %s is not a tunable of this kernel%s",
+                           item, schedule->backend == SK_BACKEND_CUDA ? " on GPUs" : "");
         if (*seen >> t & 1)
             return sk_fail(err, SPHKV_EINVAL, "schedule: %s is given twice", item);
         *seen |= UINT64_C(1) << t;

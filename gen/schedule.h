@@ -5,8 +5,13 @@
 
 #include "spec.h"
 
-#define SK_FOR(kernel) (1u << (kernel))
-#define SK_FOR_ALL 0xffffffffu
+/* What code runs on. */
+typedef enum sk_backend { SK_BACKEND_CPU, SK_BACKEND_CUDA, SK_BACKENDS } sk_backend;
+
+/* Kernels that a tunable belongs to, per back end: at most 16 kernels. */
+#define SK_FOR(kernel) (1u << (kernel))            /* on CPUs */
+#define SK_FOR_ALL 0xffffu                         /* all, on CPUs */
+#define SK_ON_GPU(kernel) (1u << (16 + (kernel)))  /* on GPUs */
 
 /* X(name, kernels it belongs to, values or names "a|b|c", meaning). A value is
  * stored as the number itself for numeric lists, as the index for names. */
@@ -46,16 +51,23 @@ enum { SK_PROB_F32, SK_PROB_I16 };
 enum { SK_STORE_PLAIN, SK_STORE_PAST };
 
 typedef struct sk_schedule {
-    int32_t v[SK_TUNABLE_COUNT]; /* by sk_tunable; tunables of other kernels are 0 */
+    uint32_t backend;            /* sk_backend: whose tunables these are */
+    int32_t v[SK_TUNABLE_COUNT]; /* by sk_tunable; those of others are 0, but w is
+                                    32 on every GPU */
 } sk_schedule;
 
 typedef struct sk_tunable_info {
     const char *name;
-    uint32_t kernels; /* mask of SK_FOR */
+    uint32_t kernels; /* mask of SK_FOR and SK_ON_GPU */
     const char *values; /* "4|8|16" */
     const char *doc;
 } sk_tunable_info;
 const sk_tunable_info *sk_tunable_get(uint32_t tunable);
+/* Whether it is one of this kernel's on this back end. */
+bool sk_tunable_tunes(uint32_t tunable, uint32_t kernel, uint32_t backend);
+
+/* An empty schedule: every tunable that the back end does not leave open. */
+void sk_schedule_begin(uint32_t backend, sk_schedule *out);
 
 /* Number of values of a tunable, and the i-th (stored form). */
 uint32_t sk_tunable_count(uint32_t tunable);
@@ -63,19 +75,30 @@ int32_t sk_tunable_value(uint32_t tunable, uint32_t i);
 /* The stored form from text ("i16" -> 1, "8" -> 8); false when unknown. */
 bool sk_tunable_parse(uint32_t tunable, const char *text, int32_t *value);
 
-/* Canonical text "w=8,lut=rows,..." of the tunables of `kernel`, and its
- * inverse; parse starts from *schedule as given, so a partial text overrides. */
+/* Canonical text "w=8,lut=rows,..." of the tunables of `kernel` on the schedule's
+ * back end, and its inverse; parse starts from *schedule as given, so a partial
+ * text overrides. */
 void sk_schedule_print(uint32_t kernel, const sk_schedule *schedule, sk_text *out);
 sk_status sk_schedule_parse(uint32_t kernel, const char *text, sk_schedule *schedule, sk_err *err);
 
 /* The silicon as the generator sees it: what steers defaults and validity. */
 typedef struct sk_target {
+    uint32_t backend;         /* sk_backend: which of the two halves below counts */
+    /* CPUs */
     uint32_t vector_bits;     /* widest useful vector: 128, 256, 512 */
     uint32_t features;        /* SK_CPU_* */
     uint32_t l1_bytes, l2_bytes;
     char cpu[64];             /* LLVM's name, "znver3"; "" = generic of the triple */
     char feature_text[1024];  /* LLVM's feature string "+avx2,+fma,..." */
     char triple[64];          /* "x86_64-unknown-linux-gnu" */
+    /* GPUs */
+    uint32_t sm;              /* compute capability, 90 = 9.0 */
+    bool sm_exact;            /* code for this one alone (sm_90a) */
+    uint32_t sms;             /* multiprocessors */
+    uint32_t shared_block;    /* bytes of shared memory a block may ask for */
+    uint32_t shared_sm;       /* that a multiprocessor has for all its blocks */
+    uint32_t regs_sm;         /* 32-bit registers of a multiprocessor */
+    uint32_t threads_sm;      /* that a multiprocessor holds at once */
 } sk_target;
 #define SK_CPU_SSE41 1u
 #define SK_CPU_AVX2 2u  /* with FMA and F16C */

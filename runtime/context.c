@@ -97,7 +97,7 @@ sphkv_status sphkv_supported(const sphkv_context *ctx, const sphkv_spec_params *
     if (st != SPHKV_OK || !ctx)
         return st;
     sk_schedule schedule;
-    kernel->default_schedule(&s, &ctx->device.target, &schedule);
-    st = kernel->valid(&s, &schedule, &ctx->device.target, err);
+    sk_kernel_default(kernel, &s, &ctx->device.target, &schedule);
+    st = sk_kernel_valid(kernel, &s, &schedule, &ctx->device.target, err);
     return st == SPHKV_OK || st == SPHKV_ENOMEM ? st : SPHKV_EUNSUPPORTED;
 }

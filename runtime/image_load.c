@@ -17,7 +17,7 @@ sk_status sk_code_ir_build(const sk_spec *spec, const sk_schedule *schedule, sk_
     const sk_kernel *kernel = sk_kernel_get(spec->kernel);
     if (!kernel)
         return sk_fail(err, SPHKV_EUNSUPPORTED, "there is no kernel number %u", spec->kernel);
-    sk_status st = kernel->build(spec, schedule, arena, &out->build, err);
+    sk_status st = sk_kernel_build(kernel, spec, schedule, arena, &out->build, err);
     if (st != SPHKV_OK)
         return st;
     if (out->build.n < 1 || out->build.n > SK_MAX_ENTRIES)
@@ -187,7 +187,7 @@ sk_status sk_code_image(const sk_code *code, const sk_spec *spec, const sk_sched
                         const sphkv_maxima *maxima, sk_image *out, sk_err *err)
 {
     sk_status st =
-        sk_image_init(out, spec, schedule, maxima, code->shared_bytes, code->nentry, err);
+        sk_image_init(out, spec, schedule, maxima, code->shared_bytes, code->nentry, 0, err);
     if (st == SPHKV_OK)
         memcpy(out->entry, code->entry, sizeof out->entry);
     return st;

@@ -179,10 +179,10 @@ static sk_status use_record(void *user, const sk_db_best_result *record, sk_err 
     picking *p = user;
     sk_schedule schedule;
     const sk_target *target = &p->ctx->device.target;
-    p->kernel->default_schedule(p->spec, target, &schedule);
+    sk_kernel_default(p->kernel, p->spec, target, &schedule);
     sk_status st = sk_schedule_parse(p->spec->kernel, record->schedule, &schedule, err);
     if (st == SPHKV_OK)
-        st = p->kernel->valid(p->spec, &schedule, target, err);
+        st = sk_kernel_valid(p->kernel, p->spec, &schedule, target, err);
     if (st == SPHKV_OK)
         st = code_obtain(p, &schedule, record->ir_hash, &record->artifact, &p->out->code, err);
     if (st == SPHKV_OK)
@@ -218,8 +218,8 @@ static sk_status pick_default(picking *p, sk_err *err)
 {
     const sk_target *target = &p->ctx->device.target;
     sk_schedule *schedule = &p->out->schedule;
-    p->kernel->default_schedule(p->spec, target, schedule);
-    sk_status st = p->kernel->valid(p->spec, schedule, target, err);
+    sk_kernel_default(p->kernel, p->spec, target, schedule);
+    sk_status st = sk_kernel_valid(p->kernel, p->spec, schedule, target, err);
     if (st != SPHKV_OK)
         return st == SPHKV_ENOMEM ? st : SPHKV_EUNSUPPORTED;
     p->out->match = SK_MATCH_NONE;

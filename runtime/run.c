@@ -7,5 +7,5 @@ sphkv_status sphkv_run(const sphkv_plan *plan, const void *args, uint32_t part, 
 {
     if (!plan || !args || parts == 0 || parts > plan->image.maxima.parts || part >= parts)
         return SPHKV_EINVAL;
-    return plan->image.kernel->run(&plan->image, args, part, parts, NULL);
+    return plan->image.form->run(&plan->image, args, part, parts, NULL);
 }

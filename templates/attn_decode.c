@@ -290,17 +290,21 @@ static void cost(const sk_spec *spec, const sk_shape *shape, sk_cost *out)
     out->operations = out->token_heads * spec->heads_per_kv * (spec->d + spec->dv);
 }
 
-const sk_kernel sk_kernel_attn_decode = {
-    .args_size = sizeof(sphkv_attn_args),
-    .workspace_at = offsetof(sphkv_attn_args, workspace),
-    .over_lists = true,
-    .weight = 4, /* attention is where time goes */
-    .supported = supported,
+static const sk_kernel_form on_cpu = {
     .default_schedule = sk_attn_default_schedule,
     .valid = sk_attn_valid,
     .build = build,
     .prepare = sk_attn_prepare,
     .workspace = sk_attn_workspace,
     .run = sk_attn_run,
+};
+
+const sk_kernel sk_kernel_attn_decode = {
+    .args_size = sizeof(sphkv_attn_args),
+    .workspace_at = offsetof(sphkv_attn_args, workspace),
+    .over_lists = true,
+    .weight = 4, /* attention is where time goes */
+    .supported = supported,
+    .form = {[SK_BACKEND_CPU] = &on_cpu},
     .cost = cost,
 };

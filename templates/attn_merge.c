@@ -313,15 +313,19 @@ static void cost(const sk_spec *spec, const sk_shape *shape, sk_cost *out)
     out->operations = 2 * rows * spec->dv;
 }
 
-const sk_kernel sk_kernel_attn_merge = {
-    .args_size = sizeof(sphkv_merge_args),
-    .workspace_at = offsetof(sphkv_merge_args, workspace),
-    .weight = 1,
-    .supported = supported,
+static const sk_kernel_form on_cpu = {
     .default_schedule = sk_rows_only_width,
     .valid = sk_rows_valid,
     .build = build,
     .workspace = workspace,
     .run = run,
+};
+
+const sk_kernel sk_kernel_attn_merge = {
+    .args_size = sizeof(sphkv_merge_args),
+    .workspace_at = offsetof(sphkv_merge_args, workspace),
+    .weight = 1,
+    .supported = supported,
+    .form = {[SK_BACKEND_CPU] = &on_cpu},
     .cost = cost,
 };

@@ -316,16 +316,20 @@ static void cost(const sk_spec *spec, const sk_shape *shape, sk_cost *out)
     out->write_bytes = lists * 16;
 }
 
+static const sk_kernel_form on_cpu = {
+    .default_schedule = sk_rows_only_width,
+    .valid = sk_rows_valid,
+    .build = build,
+    .workspace = workspace,
+    .run = run,
+};
+
 const sk_kernel sk_kernel_attn_schedule = {
     .args_size = sizeof(sphkv_schedule_args),
     .workspace_at = offsetof(sphkv_schedule_args, workspace),
     .over_lists = true,
     .weight = 1,
     .supported = supported,
-    .default_schedule = sk_rows_only_width,
-    .valid = sk_rows_valid,
-    .build = build,
-    .workspace = workspace,
-    .run = run,
+    .form = {[SK_BACKEND_CPU] = &on_cpu},
     .cost = cost,
 };

@@ -20,6 +20,44 @@ const sk_kernel *sk_kernel_get(uint32_t id)
     return id < SK_COUNT(kernels) ? kernels[id] : NULL;
 }
 
+static const sk_kernel_form *form_of(const sk_kernel *kernel, uint32_t backend)
+{
+    return backend < SK_BACKENDS ? kernel->form[backend] : NULL;
+}
+
+static sk_status no_form(const sk_spec *spec, sk_err *err)
+{
+    return sk_fail(err, SPHKV_EUNSUPPORTED, "%s does not run on this kind of device",
+                   sk_kernel_name(spec->kernel));
+}
+
+void sk_kernel_default(const sk_kernel *kernel, const sk_spec *spec, const sk_target *target,
+                       sk_schedule *out)
+{
+    const sk_kernel_form *form = form_of(kernel, target->backend);
+    sk_schedule_begin(target->backend, out);
+    if (form) form->default_schedule(spec, target, out);
+}
+
+sk_status sk_kernel_valid(const sk_kernel *kernel, const sk_spec *spec, const sk_schedule *schedule,
+                          const sk_target *target, sk_err *err)
+{
+    const sk_kernel_form *form = form_of(kernel, target->backend);
+    if (!form) return no_form(spec, err);
+    if (schedule->backend != target->backend)
+        return sk_fail(err, SPHKV_EINVAL, "a schedule for %s on %s",
+                       schedule->backend == SK_BACKEND_CUDA ? "GPUs" : "CPUs",
+                       target->backend == SK_BACKEND_CUDA ? "a GPU" : "a CPU");
+    return form->valid(spec, schedule, target, err);
+}
+
+sk_status sk_kernel_build(const sk_kernel *kernel, const sk_spec *spec, const sk_schedule *schedule,
+                          sk_arena *arena, sk_build *out, sk_err *err)
+{
+    const sk_kernel_form *form = form_of(kernel, schedule->backend);
+    return form ? form->build(spec, schedule, arena, out, err) : no_form(spec, err);
+}
+
 void sk_kernel_workspace(const sk_kernel *kernel, void *args, void *workspace, size_t bytes)
 {
     uint8_t *at = (uint8_t *)args + kernel->workspace_at;
@@ -29,13 +67,16 @@ void sk_kernel_workspace(const sk_kernel *kernel, void *args, void *workspace, s
 
 sk_status sk_image_init(sk_image *image, const sk_spec *spec, const sk_schedule *schedule,
                         const sphkv_maxima *maxima, const uint32_t *shared_bytes, uint32_t nentry,
-                        sk_err *err)
+                        uint32_t sms, sk_err *err)
 {
     const sk_kernel *kernel = sk_kernel_get(spec->kernel);
     if (kernel == NULL || nentry == 0 || nentry > SK_MAX_ENTRIES)
         return sk_fail(err, SPHKV_EINVAL, "no kernel %u with %u entries", spec->kernel, nentry);
     memset(image, 0, sizeof *image);
     image->kernel = kernel;
+    image->form = form_of(kernel, schedule->backend);
+    if (!image->form) return no_form(spec, err);
+    image->sms = sms ? sms : 1;
     image->spec = *spec;
     image->schedule = *schedule;
     image->maxima = *maxima;
@@ -55,8 +96,8 @@ sk_status sk_image_init(sk_image *image, const sk_spec *spec, const sk_schedule 
         image->units[i] = layout.units;
     }
     image->book_stride = sk_codebook_head_bytes(spec);
-    if (kernel->prepare) kernel->prepare(image);
-    image->workspace = kernel->workspace(image);
+    if (image->form->prepare) image->form->prepare(image);
+    image->workspace = image->form->workspace(image);
     return SPHKV_OK;
 }
 
@@ -79,10 +120,9 @@ void sk_call_f32(sk_call *call, float x)
     sk_call_u32(call, bits);
 }
 
-/* The interpreter runs a grid; here it gets one block, whose index the program
- * sees as block bx, so the grid is cut by sk_interp_args.first. */
+/* Blocks first .. first + blocks - 1. */
 static sk_status image_interpret(const sk_image *image, uint32_t entry, const sk_call *call,
-                                 uint32_t bx, sk_err *err)
+                                 uint32_t first, uint32_t blocks, sk_err *err)
 {
     sk_interp_buffer buffer[SK_MAX_SLOTS] = {0};
     uint32_t scalar[SK_MAX_SLOTS];
@@ -94,16 +134,25 @@ static sk_status image_interpret(const sk_image *image, uint32_t entry, const sk
         scalar[i] = (uint32_t)call->slot[i];
     }
     const sk_interp_args args = {
-        .buffer = buffer, .scalar = scalar, .first = {bx, 0, 0}, .grid = {1, 1, 1}};
+        .buffer = buffer, .scalar = scalar, .first = {first, 0, 0}, .grid = {blocks, 1, 1}};
     return sk_interp_run(image->program[entry], &args, err);
 }
 
 sk_status sk_image_call(const sk_image *image, uint32_t entry, const sk_call *call, uint32_t bx,
                         sk_err *err)
 {
-    if (image->entry[entry] == NULL) return image_interpret(image, entry, call, bx, err);
+    if (image->entry[entry] == NULL) return image_interpret(image, entry, call, bx, 1, err);
     image->entry[entry](call->slot, call->shared, bx, 0, 0);
     return SPHKV_OK;
+}
+
+sk_status sk_image_launch(const sk_image *image, uint32_t entry, const sk_call *call,
+                          uint32_t blocks, void *stream, sk_err *err)
+{
+    if (blocks == 0) return SPHKV_OK;
+    if (image->launch)
+        return image->launch(image->launch_user, entry, call, blocks, stream, err);
+    return image_interpret(image, entry, call, 0, blocks, err);
 }
 
 sk_status sk_args_copy(void *dst, size_t known, const void *args, sk_err *err)

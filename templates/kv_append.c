@@ -234,16 +234,20 @@ static sk_shape shape(const sk_spec *spec, const sk_shape *step)
     return s;
 }
 
-const sk_kernel sk_kernel_kv_append = {
-    .args_size = sizeof(sphkv_append_args),
-    .workspace_at = offsetof(sphkv_append_args, workspace),
-    .weight = 1,
-    .supported = supported,
+static const sk_kernel_form on_cpu = {
     .default_schedule = sk_rows_only_width,
     .valid = sk_rows_valid,
     .build = build,
     .workspace = workspace,
     .run = run,
+};
+
+const sk_kernel sk_kernel_kv_append = {
+    .args_size = sizeof(sphkv_append_args),
+    .workspace_at = offsetof(sphkv_append_args, workspace),
+    .weight = 1,
+    .supported = supported,
+    .form = {[SK_BACKEND_CPU] = &on_cpu},
     .cost = cost,
     .shape = shape,
 };

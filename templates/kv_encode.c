@@ -38,7 +38,6 @@ static bool fits_codes(const sk_spec *spec, uint32_t w)
 
 static void default_schedule(const sk_spec *spec, const sk_target *target, sk_schedule *out)
 {
-    memset(out, 0, sizeof *out);
     uint32_t w = (uint32_t)sk_rows_default_width(target);
     while (!fits_codes(spec, w)) w /= 2;
     out->v[SK_T_w] = (int32_t)w;
@@ -206,16 +205,20 @@ static void cost(const sk_spec *spec, const sk_shape *shape, sk_cost *out)
     out->write_bytes = pages * dst.bytes;
     if (seg->kind == SK_KEY_CODED) out->operations = out->token_heads * spec->d * (1u << seg->b);
 }
-const sk_kernel sk_kernel_kv_encode = {
-    .args_size = sizeof(sphkv_encode_args),
-    .workspace_at = offsetof(sphkv_encode_args, workspace),
-    .weight = 1,
-    .supported = supported,
+static const sk_kernel_form on_cpu = {
     .default_schedule = default_schedule,
     .valid = valid,
     .build = build,
     .workspace = workspace,
     .run = run,
+};
+
+const sk_kernel sk_kernel_kv_encode = {
+    .args_size = sizeof(sphkv_encode_args),
+    .workspace_at = offsetof(sphkv_encode_args, workspace),
+    .weight = 1,
+    .supported = supported,
+    .form = {[SK_BACKEND_CPU] = &on_cpu},
     .cost = cost,
     .shape = sk_items_prefill,
 };

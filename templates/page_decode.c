@@ -64,7 +64,6 @@ static bool prefers_registers(const sk_spec *spec, const sk_schedule *s, const s
 
 static void default_schedule(const sk_spec *spec, const sk_target *target, sk_schedule *out)
 {
-    memset(out, 0, sizeof *out);
     out->v[SK_T_prefetch] = 1;
     out->v[SK_T_store] = SK_STORE_PAST;
     out->v[SK_T_lut] = SK_LUT_PERM;
@@ -260,16 +259,20 @@ static void cost(const sk_spec *spec, const sk_shape *shape, sk_cost *out)
     out->write_bytes = out->token_heads * (spec->d + spec->dv) * (spec->out_dtype == SPHKV_F32 ? 4 : 2);
 }
 
-const sk_kernel sk_kernel_page_decode = {
-    .args_size = sizeof(sphkv_decode_args),
-    .workspace_at = offsetof(sphkv_decode_args, workspace),
-    .weight = 1,
-    .supported = supported,
+static const sk_kernel_form on_cpu = {
     .default_schedule = default_schedule,
     .valid = valid,
     .build = build,
     .workspace = sk_decode_workspace,
     .run = sk_decode_run,
+};
+
+const sk_kernel sk_kernel_page_decode = {
+    .args_size = sizeof(sphkv_decode_args),
+    .workspace_at = offsetof(sphkv_decode_args, workspace),
+    .weight = 1,
+    .supported = supported,
+    .form = {[SK_BACKEND_CPU] = &on_cpu},
     .cost = cost,
     .shape = sk_items_prefill,
 };

@@ -24,7 +24,6 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
 static void default_schedule(const sk_spec *spec, const sk_target *target, sk_schedule *out)
 {
     (void)spec;
-    memset(out, 0, sizeof *out);
     out->v[SK_T_w] = target->vector_bits >= 512 ? 16 : target->vector_bits >= 256 ? 8 : 4;
     out->v[SK_T_streams] = 2;
     out->v[SK_T_prefetch] = 1;
@@ -308,16 +307,20 @@ static void cost(const sk_spec *spec, const sk_shape *shape, sk_cost *out)
     out->write_bytes = out->read_bytes;
 }
 
-const sk_kernel sk_kernel_page_gather = {
-    .args_size = sizeof(sphkv_gather_args),
-    .workspace_at = offsetof(sphkv_gather_args, workspace),
-    .weight = 1,
-    .supported = supported,
+static const sk_kernel_form on_cpu = {
     .default_schedule = default_schedule,
     .valid = sk_rows_valid,
     .build = build,
     .workspace = workspace,
     .run = run,
+};
+
+const sk_kernel sk_kernel_page_gather = {
+    .args_size = sizeof(sphkv_gather_args),
+    .workspace_at = offsetof(sphkv_gather_args, workspace),
+    .weight = 1,
+    .supported = supported,
+    .form = {[SK_BACKEND_CPU] = &on_cpu},
     .cost = cost,
     .shape = sk_items_prefill,
 };

@@ -98,7 +98,6 @@ int32_t sk_rows_default_width(const sk_target *target) { return target->vector_b
 void sk_rows_only_width(const sk_spec *spec, const sk_target *target, sk_schedule *out)
 {
     (void)spec;
-    memset(out, 0, sizeof *out);
     out->v[SK_T_w] = sk_rows_default_width(target);
 }
 

@@ -78,7 +78,7 @@ static inline sk_status kernel_make(const kernel_lab *lab, const sk_spec *spec,
     out->schedule = *schedule;
     sk_status st = sk_code_ir_build(spec, schedule, &out->mem, &out->ir, err);
     if (st != SPHKV_OK || !lab->api || !sk_cpu_target_runs(target, &lab->host) ||
-        sk_kernel_get(spec->kernel)->valid(spec, schedule, &lab->host, NULL) != SPHKV_OK)
+        sk_kernel_valid(sk_kernel_get(spec->kernel), spec, schedule, &lab->host, NULL) != SPHKV_OK)
         return st;
     st = sk_code_compile(&out->ir, target, lab->api, &out->mem, &artifact, err);
     if (st == SPHKV_OK) st = sk_code_load(&artifact, &out->ir, &lab->host, &out->code, err);
@@ -95,9 +95,9 @@ static inline void kernel_build(kernel_lab *lab, const kernel_row *row, kernel_b
     const sk_kernel *kernel = sk_kernel_get(spec.kernel);
     assert_non_null(kernel);
     sk_assert_ok(kernel->supported(&spec, &err), &err);
-    kernel->default_schedule(&spec, &target, &schedule);
+    sk_kernel_default(kernel, &spec, &target, &schedule);
     sk_assert_ok(sk_schedule_parse(spec.kernel, row->schedule, &schedule, &err), &err);
-    sk_assert_ok(kernel->valid(&spec, &schedule, &target, &err), &err);
+    sk_assert_ok(sk_kernel_valid(kernel, &spec, &schedule, &target, &err), &err);
     sk_assert_ok(kernel_make(lab, &spec, &schedule, &lab->host, out, &err), &err);
 }
 
@@ -120,7 +120,7 @@ static inline void kernel_image(const kernel_built *b, bool compiled, const sphk
     uint32_t shared[SK_MAX_ENTRIES];
     for (uint32_t i = 0; i < b->ir.build.n; i++)
         shared[i] = b->ir.build.program[i]->shared_bytes;
-    sk_assert_ok(sk_image_init(out, &b->spec, &b->schedule, maxima, shared, b->ir.build.n, &err),
+    sk_assert_ok(sk_image_init(out, &b->spec, &b->schedule, maxima, shared, b->ir.build.n, 2, &err),
                  &err);
     for (uint32_t i = 0; i < b->ir.build.n; i++)
         out->program[i] = b->ir.build.program[i];
@@ -146,7 +146,7 @@ static inline sk_status kernel_run(const sk_image *image, const void *args, uint
     sk_kernel_workspace(image->kernel, a, space, image->workspace);
     sk_status st = SPHKV_OK;
     for (uint32_t i = parts; i-- > 0 && st == SPHKV_OK;)
-        st = image->kernel->run(image, a, i, parts, err);
+        st = image->form->run(image, a, i, parts, err);
     sk_free(raw);
     return st;
 }

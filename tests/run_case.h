@@ -198,7 +198,7 @@ static inline void run_parts(const sphkv_plan *plan, const run_call *call, uint3
         sphkv_status st = sphkv_run(plan, &call->args, i, parts);
         if (st != SPHKV_OK) {
             sk_err err = {0};
-            (void)plan->image.kernel->run(&plan->image, &call->args, i, parts, &err);
+            (void)plan->image.form->run(&plan->image, &call->args, i, parts, &err);
             fail_msg("%s, part %u of %u: status %d: %s", plan->describe, i, parts, (int)st,
                      err.message);
         }

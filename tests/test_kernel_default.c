@@ -43,7 +43,7 @@ static void check_builds(const sk_spec *spec, const sk_schedule *s)
     sk_arena mem = {0};
     sk_build build;
     sk_err err = {0};
-    if (sk_kernel_get(spec->kernel)->build(spec, s, &mem, &build, &err) != SPHKV_OK)
+    if (sk_kernel_build(sk_kernel_get(spec->kernel), spec, s, &mem, &build, &err) != SPHKV_OK)
         fail_spec(spec, s, "a valid schedule does not build", err.message);
     sk_arena_free(&mem);
 }
@@ -55,8 +55,8 @@ static void check_spec(sk_rng *rng, const kernel_lab *lab, uint32_t n, const sk_
         sk_target target = kernel_target(lab, widths[i]);
         sk_schedule s;
         sk_err err = {0};
-        kernel->default_schedule(spec, &target, &s);
-        if (kernel->valid(spec, &s, &target, &err) != SPHKV_OK)
+        sk_kernel_default(kernel, spec, &target, &s);
+        if (sk_kernel_valid(kernel, spec, &s, &target, &err) != SPHKV_OK)
             fail_spec(spec, &s, "the default schedule is refused", err.message);
         if (i == 0) check_builds(spec, &s);
         (void)sk_random_schedule(rng, n, spec, &target, &s);

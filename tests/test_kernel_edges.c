@@ -138,14 +138,14 @@ static void test_failed_part(void **state)
     a.workspace_bytes = im.workspace;
     a.scale = 2; /* what it leaves behind is wrong for the next run */
     (void)sk_alloc_fault(1, false);
-    assert_int_equal(im.kernel->run(&im, &a, 0, 2, NULL), SPHKV_ENOMEM);
+    assert_int_equal(im.form->run(&im, &a, 0, 2, NULL), SPHKV_ENOMEM);
     (void)sk_alloc_fault(0, false);
-    sk_assert_ok(im.kernel->run(&im, &a, 1, 2, &err), &err);
+    sk_assert_ok(im.form->run(&im, &a, 1, 2, &err), &err);
     a.scale = t.c.args.attn[0].scale;
     for (uint32_t n = 0; n < 2; n++) {
         memset(t.got, 0xff, t.floats * sizeof *t.got);
         for (uint32_t i = 0; i < 2; i++)
-            sk_assert_ok(im.kernel->run(&im, &a, i, 2, &err), &err);
+            sk_assert_ok(im.form->run(&im, &a, i, 2, &err), &err);
         table_compare(&t, 2);
     }
     sk_free(raw);

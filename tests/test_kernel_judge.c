@@ -352,12 +352,11 @@ static sk_status check_fake(const char *spec_text, defect d, double *error, sk_e
     sk_image image = {.nentry = 2};
     sk_kernel fake;
     sk_assert_ok(sk_spec_parse(spec_text, &image.spec, err), err);
-    sk_kernel_get(image.spec.kernel)
-        ->default_schedule(&image.spec, &(sk_target){.vector_bits = 128}, &image.schedule);
     fake = *sk_kernel_get(image.spec.kernel);
-    fake.workspace = no_workspace;
-    fake.run = runs[image.spec.kernel];
+    sk_kernel_default(&fake, &image.spec, &(sk_target){.vector_bits = 128}, &image.schedule);
+    const sk_kernel_form form = {.workspace = no_workspace, .run = runs[image.spec.kernel]};
     image.kernel = &fake;
+    image.form = &form;
     chosen = d;
     sk_status st = sk_image_check(&image, 7, error, err);
     chosen = NONE;

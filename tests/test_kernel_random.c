@@ -69,7 +69,8 @@ static uint32_t kernel_length(const sk_spec *spec, const sk_schedule *schedule)
     sk_arena mem = {0};
     sk_build build;
     uint32_t n = 0;
-    if (sk_kernel_get(spec->kernel)->build(spec, schedule, &mem, &build, NULL) == SPHKV_OK)
+    const sk_kernel *kernel = sk_kernel_get(spec->kernel);
+    if (sk_kernel_build(kernel, spec, schedule, &mem, &build, NULL) == SPHKV_OK)
         for (uint32_t i = 0; i < build.n; i++)
             n += build.program[i]->ninstr;
     sk_arena_free(&mem);

@@ -52,16 +52,16 @@ static bool find_schedule(const sk_kernel *kernel, const sk_spec *spec, const sk
                           uint32_t tunable, int32_t value, sk_schedule *out)
 {
     sk_schedule base;
-    kernel->default_schedule(spec, target, &base);
+    sk_kernel_default(kernel, spec, target, &base);
     base.v[tunable] = value;
     *out = base;
-    if (kernel->valid(spec, out, target, NULL) == SPHKV_OK) return true;
+    if (sk_kernel_valid(kernel, spec, out, target, NULL) == SPHKV_OK) return true;
     for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++) {
-        if (t == tunable || !(sk_tunable_get(t)->kernels & SK_FOR(spec->kernel))) continue;
+        if (t == tunable || !sk_tunable_tunes(t, spec->kernel, SK_BACKEND_CPU)) continue;
         for (uint32_t i = 0; i < sk_tunable_count(t); i++) {
             *out = base;
             out->v[t] = sk_tunable_value(t, i);
-            if (kernel->valid(spec, out, target, NULL) == SPHKV_OK) return true;
+            if (sk_kernel_valid(kernel, spec, out, target, NULL) == SPHKV_OK) return true;
         }
     }
     return false;
@@ -76,7 +76,7 @@ static void run_value(kernel_lab *lab, const char *spec_text, uint32_t bits, uin
     sk_text text = {0};
     assert_int_equal(sk_spec_parse(spec_text, &spec, NULL), SPHKV_OK);
     const sk_kernel *kernel = sk_kernel_get(spec.kernel);
-    if (!(sk_tunable_get(tunable)->kernels & SK_FOR(spec.kernel))) return;
+    if (!sk_tunable_tunes(tunable, spec.kernel, SK_BACKEND_CPU)) return;
     int32_t value = sk_tunable_value(tunable, i);
     if (!find_schedule(kernel, &spec, &target, tunable, value, &schedule)) return;
     s->ran[tunable][i] = true;

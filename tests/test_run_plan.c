@@ -105,15 +105,15 @@ static void other_schedule(record *rec, const sk_target *target)
     const sk_kernel *kernel = sk_kernel_get(rec->spec.kernel);
     sk_code_ir base;
     sk_schedule start;
-    kernel->default_schedule(&rec->spec, target, &start);
+    sk_kernel_default(kernel, &rec->spec, target, &start);
     sk_assert_ok(sk_code_ir_build(&rec->spec, &start, &rec->mem, &base, NULL), NULL);
     for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++) {
-        if (!(sk_tunable_get(t)->kernels & SK_FOR(rec->spec.kernel)))
+        if (!sk_tunable_tunes(t, rec->spec.kernel, SK_BACKEND_CPU))
             continue;
         for (uint32_t i = 0; i < sk_tunable_count(t); i++) {
             rec->schedule = start;
             rec->schedule.v[t] = sk_tunable_value(t, i);
-            if (kernel->valid(&rec->spec, &rec->schedule, target, NULL) != SPHKV_OK)
+            if (sk_kernel_valid(kernel, &rec->spec, &rec->schedule, target, NULL) != SPHKV_OK)
                 continue;
             sk_assert_ok(sk_code_ir_build(&rec->spec, &rec->schedule, &rec->mem, &rec->ir, NULL),
                          NULL);

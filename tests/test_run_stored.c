@@ -187,7 +187,7 @@ static void foreign_objects_are_not_used(void **state)
     sphkv_context *ctx = run_open(p, SPHKV_OPEN_NO_JIT);
     const sk_target *target = &ctx->device.target;
     sk_assert_ok(sk_spec_from_params(&r.params, &spec, &err), &err);
-    sk_kernel_get(spec.kernel)->default_schedule(&spec, target, &schedule);
+    sk_kernel_default(sk_kernel_get(spec.kernel), &spec, target, &schedule);
     sk_assert_ok(sk_code_ir_build(&spec, &schedule, &mem, &ir, &err), &err);
     sk_spec_print(&spec, &text);
     sk_launch launch = {.nentry = ir.build.n, .target = *target};

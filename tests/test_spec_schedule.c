@@ -44,11 +44,11 @@ static void test_round_trip(void **state)
     sk_rng rng = sk_test_rng(21);
     for (uint32_t i = 0; i < 600; i++) {
         uint32_t kernel = i % 3;
-        sk_schedule s = {{0}}, again = {{0}};
+        sk_schedule s = {.v = {0}}, again = {.v = {0}};
         sk_text text = {0};
         sk_err err = {0};
         for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++)
-            if (sk_tunable_get(t)->kernels & SK_FOR(kernel))
+            if (sk_tunable_tunes(t, kernel, SK_BACKEND_CPU))
                 s.v[t] = sk_tunable_value(t, sk_rng_below(&rng, sk_tunable_count(t)));
         sk_schedule_print(kernel, &s, &text);
         assert_non_null(text.s);
@@ -61,7 +61,7 @@ static void test_round_trip(void **state)
 static void test_partial(void **state)
 {
     (void)state;
-    sk_schedule s = {{0}};
+    sk_schedule s = {.v = {0}};
     sk_err err = {0};
     s.v[SK_T_w] = 8;
     s.v[SK_T_prob] = SK_PROB_F32;
@@ -94,7 +94,7 @@ static void test_refusals(void **state)
     };
     (void)state;
     for (size_t i = 0; i < SK_COUNT(bad); i++) {
-        sk_schedule s = {{0}}, before = {{0}};
+        sk_schedule s = {.v = {0}}, before = {.v = {0}};
         sk_err err = {0};
         assert_int_equal(sk_schedule_parse(bad[i].kernel, bad[i].text, &s, &err), SPHKV_EINVAL);
         if (!strstr(err.message, bad[i].reason))
@@ -104,7 +104,7 @@ static void test_refusals(void **state)
     char longest[200];
     memset(longest, 'w', sizeof longest);
     longest[199] = '\0';
-    sk_schedule s = {{0}};
+    sk_schedule s = {.v = {0}};
     assert_int_equal(sk_schedule_parse(SPHKV_ATTN_DECODE, longest, &s, NULL), SPHKV_EINVAL);
 }
 

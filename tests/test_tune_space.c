@@ -33,13 +33,13 @@ static void contents(void **state)
         open_space(i, &space);
         const sk_kernel *kernel = sk_kernel_get(space.spec.kernel);
         memset(&first, 0, sizeof first);
-        kernel->default_schedule(&space.spec, &device.target, &first);
+        sk_kernel_default(kernel, &space.spec, &device.target, &first);
         assert_memory_equal(&first, &space.candidate[0].schedule, sizeof first);
         assert_true(space.count >= 1 && space.count <= space.combinations);
         for (uint32_t k = 0; k < space.count; k++) {
             sk_err err;
             const sk_schedule *s = &space.candidate[k].schedule;
-            sk_assert_ok(kernel->valid(&space.spec, s, &device.target, &err), &err);
+            sk_assert_ok(sk_kernel_valid(kernel, &space.spec, s, &device.target, &err), &err);
             assert_int_equal(sk_space_find(&space, s), k); /* so nothing stands twice */
         }
         sk_space_free(&space);

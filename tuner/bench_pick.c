@@ -22,9 +22,9 @@ static sk_status use_record(void *user, const sk_db_best_result *record, sk_err 
     sk_arena scratch = {0};
     sk_code_ir ir;
     sk_schedule s;
-    c->kernel->default_schedule(&lane->spec, &c->device->target, &s);
+    sk_kernel_default(c->kernel, &lane->spec, &c->device->target, &s);
     sk_status st = sk_schedule_parse(lane->spec.kernel, record->schedule, &s, err);
-    if (st == SPHKV_OK) st = c->kernel->valid(&lane->spec, &s, &c->device->target, err);
+    if (st == SPHKV_OK) st = sk_kernel_valid(c->kernel, &lane->spec, &s, &c->device->target, err);
     if (st == SPHKV_OK) st = sk_code_ir_build(&lane->spec, &s, &scratch, &ir, err);
     if (st == SPHKV_OK && strcmp(ir.hash, record->ir_hash) != 0)
         st = sk_fail(err, SPHKV_EDB, "stale: it is of another generator; tune again");
@@ -62,13 +62,13 @@ static sk_status pick_schedule(sk_db_set *set, const sk_device *device, const sk
 {
     const sk_kernel *kernel = sk_kernel_get(out->spec.kernel);
     const sk_target *target = &device->target;
-    kernel->default_schedule(&out->spec, target, &out->schedule);
+    sk_kernel_default(kernel, &out->spec, target, &out->schedule);
     snprintf(out->how, sizeof out->how, "default");
     if (!schedule && set) return pick_stored(set, device, shape, out, err);
     if (!schedule || strcmp(schedule, "default") == 0) return SPHKV_OK;
     snprintf(out->how, sizeof out->how, "given");
     sk_status st = sk_schedule_parse(out->spec.kernel, schedule, &out->schedule, err);
-    return st == SPHKV_OK ? kernel->valid(&out->spec, &out->schedule, target, err) : st;
+    return st == SPHKV_OK ? sk_kernel_valid(kernel, &out->spec, &out->schedule, target, err) : st;
 }
 
 sk_status sk_bench_pick(sk_db_set *set, const sk_device *device, const sk_spec *spec,

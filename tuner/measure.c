@@ -62,7 +62,7 @@ static void run_part(void *user, uint32_t part, uint32_t parts)
 {
     one_run *run = user;
     const sk_image *image = run->lane->image;
-    sk_status st = image->kernel->run(image, run->args, part, parts, NULL);
+    sk_status st = image->form->run(image, run->args, part, parts, NULL);
     if (st != SPHKV_OK) atomic_store(&run->lane->fail, (uint32_t)st);
 }
 
@@ -72,7 +72,7 @@ static sk_status explain(const one_run *run, uint32_t parts, sk_err *err)
     const sk_image *image = run->lane->image;
     sk_status st = SPHKV_OK;
     for (uint32_t part = 0; part < parts && st == SPHKV_OK; part++)
-        st = image->kernel->run(image, run->args, part, parts, err);
+        st = image->form->run(image, run->args, part, parts, err);
     return st != SPHKV_OK ? st : sk_fail(err, SPHKV_EINTERNAL, "a part of a run failed, once");
 }
 

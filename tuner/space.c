@@ -9,14 +9,14 @@
 
 static bool tunes(const sk_space *space, uint32_t t)
 {
-    return sk_tunable_get(t)->kernels & SK_FOR(space->spec.kernel);
+    return sk_tunable_tunes(t, space->spec.kernel, space->target.backend);
 }
 
 /* The n-th combination in mixed radix: the first tunable of the table is the
  * slowest digit. */
 static void combination(const sk_space *space, uint64_t n, sk_schedule *out)
 {
-    memset(out, 0, sizeof *out);
+    sk_schedule_begin(space->target.backend, out);
     for (uint32_t t = SK_TUNABLE_COUNT; t-- > 0;) {
         if (!tunes(space, t)) continue;
         uint32_t radix = sk_tunable_count(t);
@@ -35,14 +35,14 @@ static sk_status list_valid(sk_space *space, const sk_kernel *kernel, sk_err *er
     uint32_t cap = 64;
     sk_schedule s, first;
     memset(&first, 0, sizeof first);
-    kernel->default_schedule(&space->spec, &space->target, &first);
+    sk_kernel_default(kernel, &space->spec, &space->target, &first);
     space->candidate = sk_calloc(cap, sizeof *space->candidate);
     if (!space->candidate) return sk_fail(err, SPHKV_ENOMEM, "no memory for a search space");
     space->candidate[space->count++].schedule = first;
     for (uint64_t n = 0; n < space->combinations; n++) {
         combination(space, n, &s);
         if (same_schedule(&s, &first)) continue;
-        if (kernel->valid(&space->spec, &s, &space->target, NULL) != SPHKV_OK) continue;
+        if (sk_kernel_valid(kernel, &space->spec, &s, &space->target, NULL) != SPHKV_OK) continue;
         if (space->count == cap) {
             sk_candidate *more = sk_realloc(space->candidate, 2 * cap * sizeof *more);
             if (!more) return sk_fail(err, SPHKV_ENOMEM, "no memory for a search space");

@@ -219,7 +219,7 @@ sk_spec sk_random_kernel_spec(sk_rng *rng, uint32_t n, uint32_t dims)
 
 static bool has_tunable(uint32_t kernel, uint32_t t)
 {
-    return (sk_tunable_get(t)->kernels & SK_FOR(kernel)) != 0;
+    return sk_tunable_tunes(t, kernel, SK_BACKEND_CPU);
 }
 
 /* The m-th of all values of all tunables of a kernel; all have one, w at least. */
@@ -240,7 +240,7 @@ bool sk_random_schedule(sk_rng *rng, uint32_t n, const sk_spec *spec, const sk_t
     const sk_kernel *kernel = sk_kernel_get(spec->kernel);
     uint32_t fixed;
     const int32_t value = themed_value(spec->kernel, theme_of(n).m, &fixed);
-    kernel->default_schedule(spec, target, out);
+    sk_kernel_default(kernel, spec, target, out);
     for (uint32_t k = 0; k < 24; k++) { /* one more, or two at once */
         sk_schedule s = *out;
         uint32_t t;
@@ -249,7 +249,7 @@ bool sk_random_schedule(sk_rng *rng, uint32_t n, const sk_spec *spec, const sk_t
         while (!has_tunable(spec->kernel, t));
         s.v[t] = sk_tunable_value(t, sk_rng_below(rng, sk_tunable_count(t)));
         if (k % 3 == 0 || t == fixed) s.v[fixed] = value;
-        if (kernel->valid(spec, &s, target, NULL) == SPHKV_OK) *out = s;
+        if (sk_kernel_valid(kernel, spec, &s, target, NULL) == SPHKV_OK) *out = s;
     }
     return out->v[fixed] == value;
 }

@@ -82,7 +82,7 @@ static void print_kernel(const sk_seen *seen, uint32_t k, sk_text *out)
     if (reads & SPHKV_READS_IN) print_counts(out, "in", seen->in[k], 3, sk_dtype_name);
     print_counts(out, "book", seen->book[k], SK_COUNT(seen->book[k]), sk_book_name);
     for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++) {
-        if (!(sk_tunable_get(t)->kernels & SK_FOR(k))) continue;
+        if (!sk_tunable_tunes(t, k, SK_BACKEND_CPU)) continue;
         sk_text_printf(out, " %s", sk_tunable_get(t)->name);
         for (uint32_t i = 0; i < sk_tunable_count(t); i++)
             sk_text_printf(out, "%c%u", i ? '/' : ' ', seen->tunable[k][t][i]);
@@ -180,7 +180,7 @@ static const char *missing_of_tunable(const sk_seen *seen, uint32_t t)
     for (uint32_t i = 0; i < sk_tunable_count(t); i++) {
         uint32_t n = 0;
         for (uint32_t k = 0; k < SPHKV_KERNEL_COUNT; k++)
-            n += sk_tunable_get(t)->kernels & SK_FOR(k) ? seen->tunable[k][t][i] : 0;
+            n += sk_tunable_tunes(t, k, SK_BACKEND_CPU) ? seen->tunable[k][t][i] : 0;
         if (n == 0) return say("some value", sk_tunable_get(t)->name);
     }
     return NULL;

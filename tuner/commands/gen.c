@@ -134,7 +134,7 @@ static void list_json(sk_text *out)
         sk_json_open(&j, "tunables", '[');
         for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++) {
             const sk_tunable_info *info = sk_tunable_get(t);
-            if (!(info->kernels & SK_FOR(k)))
+            if (!(sk_tunable_tunes(t, k, SK_BACKEND_CPU)))
                 continue;
             sk_json_open(&j, NULL, '{');
             sk_json_text(&j, "name", info->name);
@@ -161,7 +161,7 @@ static void list_text(sk_text *out)
         sk_text_printf(out, "%s\n", sk_kernel_name(k));
         for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++) {
             const sk_tunable_info *info = sk_tunable_get(t);
-            if (info->kernels & SK_FOR(k))
+            if (sk_tunable_tunes(t, k, SK_BACKEND_CPU))
                 sk_text_printf(out, "  %-10s %-18s %s\n", info->name, info->values, info->doc);
         }
     }
@@ -211,9 +211,9 @@ static sk_status choose(const gen_options *o, generated *g, sk_err *err)
         st = kernel->supported(&g->spec, err);
     if (st)
         return st;
-    kernel->default_schedule(&g->spec, &g->target, &g->schedule);
+    sk_kernel_default(kernel, &g->spec, &g->target, &g->schedule);
     st = o->schedule ? sk_schedule_parse(o->kernel, o->schedule, &g->schedule, err) : SPHKV_OK;
-    return st ? st : kernel->valid(&g->spec, &g->schedule, &g->target, err);
+    return st ? st : sk_kernel_valid(kernel, &g->spec, &g->schedule, &g->target, err);
 }
 
 static sk_status emit_ir(generated *g, sk_err *err)
