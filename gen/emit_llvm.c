@@ -222,6 +222,15 @@ static sk_status fill_module(sk_lv *l, const sk_program *const *programs, uint32
     return st;
 }
 
+static sk_status check_ops(const sk_program *p, sk_err *err)
+{
+    for (uint32_t i = 0; i < p->ninstr; i++)
+        if (!sk_op_on_cpu(p->instr[i].op))
+            return sk_fail(err, SPHKV_EUNSUPPORTED, "%s: %%%u: the CPU has no %s", p->symbol, i,
+                           sk_op_get(p->instr[i].op)->text);
+    return SPHKV_OK;
+}
+
 static sk_status check_programs(const sk_program *const *programs, uint32_t n, sk_err *err)
 {
     for (uint32_t i = 0; i < n; i++) {
@@ -231,6 +240,9 @@ static sk_status check_programs(const sk_program *const *programs, uint32_t n, s
         if (programs[i]->warps != 1)
             return sk_fail(err, SPHKV_EUNSUPPORTED, "%s: blocks of %u warps; the CPU runs one",
                            programs[i]->symbol, programs[i]->warps);
+        st = check_ops(programs[i], err);
+        if (st)
+            return st;
         for (uint32_t k = 0; k < i; k++)
             if (strcmp(programs[i]->symbol, programs[k]->symbol) == 0)
                 return sk_fail(err, SPHKV_EINVAL, "two programs are called %s",

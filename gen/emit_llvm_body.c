@@ -220,7 +220,7 @@ LLVMValueRef sk_lv_lane(sk_lv *l, sk_val v, uint32_t lane)
         return sk_lv_index(l, lane);
     if (l->depth[v] == SK_LV_NOT_CHEAP)
         return LLVMBuildExtractElement(l->b, l->val[v], sk_lv_index(l, lane), "");
-    LLVMValueRef a[4] = {NULL};
+    LLVMValueRef a[SK_MAX_ARGS] = {NULL};
     for (uint32_t k = 0; k < in->nargs; k++)
         a[k] = sk_lv_lane(l, in->arg[k], lane);
     return row[in->op].fn(l, in, a);
@@ -229,7 +229,7 @@ LLVMValueRef sk_lv_lane(sk_lv *l, sk_val v, uint32_t lane)
 static void translate(sk_lv *l, uint32_t i)
 {
     const sk_instr *in = &l->p->instr[i];
-    LLVMValueRef a[4] = {NULL};
+    LLVMValueRef a[SK_MAX_ARGS] = {NULL};
     for (uint32_t k = 0; k < in->nargs; k++) {
         a[k] = l->val[in->arg[k]];
         if (in->scope == SK_LANE && !row[in->op].raw)

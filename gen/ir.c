@@ -82,6 +82,12 @@ sk_status sk_ir_finish(sk_builder *b, sk_program **out, sk_err *err)
     return st;
 }
 
+void sk_ir_occupancy(sk_builder *b, uint32_t blocks)
+{
+    if (!b->failed)
+        b->program->occupancy = blocks;
+}
+
 /* ---- fold ---------------------------------------------------------------------- */
 
 static bool constant(const sk_program *p, sk_val v, uint32_t *x)
@@ -301,4 +307,23 @@ void sk_ir_stg(sk_builder *b, sk_val ptr, sk_val off, uint32_t disp, sk_val x, s
 {
     const sk_val a[4] = {ptr, off, x, pred};
     (void)sk_ir_emit(b, SK_OP_STG, pred == SK_NONE ? 3 : 4, a, disp, 0);
+}
+
+sk_val sk_ir_ldq(sk_builder *b, sk_val ptr, sk_val off, uint32_t disp, sk_val pred)
+{
+    const sk_val a[3] = {ptr, off, pred};
+    return sk_ir_emit(b, SK_OP_LDQ, pred == SK_NONE ? 2 : 3, a, disp, 0);
+}
+
+void sk_ir_stq(sk_builder *b, sk_val ptr, sk_val off, uint32_t disp, sk_val quad, sk_val pred)
+{
+    const sk_val a[4] = {ptr, off, quad, pred};
+    (void)sk_ir_emit(b, SK_OP_STQ, pred == SK_NONE ? 3 : 4, a, disp, 0);
+}
+
+void sk_ir_cp_async(sk_builder *b, sk_val dst, sk_val dst_off, uint32_t dst_disp, sk_val src,
+                    sk_val src_off, uint32_t src_disp, sk_val pred)
+{
+    const sk_val a[5] = {dst, dst_off, src, src_off, pred};
+    (void)sk_ir_emit(b, SK_OP_CPASYNC, pred == SK_NONE ? 4 : 5, a, src_disp, dst_disp);
 }

@@ -22,7 +22,7 @@ typedef enum sk_op {
     SK_OP_COUNT
 } sk_op;
 
-typedef enum sk_type { SK_VOID, SK_U32, SK_F32, SK_PRED, SK_PTR } sk_type;
+typedef enum sk_type { SK_VOID, SK_U32, SK_F32, SK_PRED, SK_PTR, SK_QUAD } sk_type;
 typedef enum sk_scope { SK_BLOCK, SK_WARP, SK_LANE } sk_scope;
 
 /* Element kinds of loads: bytes in memory -> value. */
@@ -42,15 +42,16 @@ sk_type sk_ld_type(uint32_t kind);
 
 typedef uint32_t sk_val; /* index of an instruction; SK_NONE = absent */
 #define SK_NONE 0xffffffffu
+#define SK_MAX_ARGS 5
 
 typedef struct sk_instr {
     uint8_t op;     /* sk_op */
     uint8_t type;   /* sk_type of the value */
     uint8_t scope;  /* sk_scope of the value (for VAR: of the variable) */
     uint8_t nargs;  /* arguments present */
-    sk_val arg[4];
+    sk_val arg[SK_MAX_ARGS];
     uint32_t imm;   /* see ir_ops.h */
-    uint32_t imm2;  /* load kind */
+    uint32_t imm2;  /* load kind; CPASYNC: displacement of the target */
     const char *name; /* for print and emission; may be NULL */
 } sk_instr;
 
@@ -66,6 +67,7 @@ typedef struct sk_program {
     uint32_t w;           /* lanes per warp: a power of two, 4..32 */
     uint32_t warps;       /* warps per block */
     uint32_t shared_bytes;/* block scratch, 64-byte aligned */
+    uint32_t occupancy;   /* blocks wanted at once per multiprocessor of a GPU; 0 = nothing said */
     uint32_t nparams;
     sk_param *param;      /* in slot order; a slot is 8 bytes */
     uint32_t ninstr;
@@ -92,6 +94,9 @@ typedef struct sk_builder {
 void sk_ir_begin(sk_builder *b, sk_arena *arena, const char *symbol, uint32_t w, uint32_t warps);
 /* Folds, verifies, hands out the program. */
 sk_status sk_ir_finish(sk_builder *b, sk_program **out, sk_err *err);
+/* How many blocks a multiprocessor of a GPU should hold at once: bounds the
+ * registers of a lane. */
+void sk_ir_occupancy(sk_builder *b, uint32_t blocks);
 
 /* The general form all others use. Computes type and scope of the result,
  * folds constants of plain integer ops where that is trivial. */
@@ -158,6 +163,43 @@ static inline sk_val sk_ir_zip8(sk_builder *b, sk_val x, sk_val y, bool high)
     const sk_val a[2] = {x, y};
     return sk_ir_emit(b, SK_OP_ZIP8, 2, a, high ? 1 : 0, 0);
 }
+static inline sk_val sk_ir_quad(sk_builder *b, sk_val x, sk_val y, sk_val z, sk_val w)
+{
+    const sk_val a[4] = {x, y, z, w};
+    return sk_ir_emit(b, SK_OP_QUAD, 4, a, 0, 0);
+}
+static inline sk_val sk_ir_word(sk_builder *b, sk_val quad, uint32_t index)
+{
+    return sk_ir_emit(b, SK_OP_WORD, 1, &quad, index, 0);
+}
+static inline sk_val sk_ir_prmt(sk_builder *b, sk_val low, sk_val high, sk_val sel)
+{
+    return sk_ir_3(b, SK_OP_PRMT, low, high, sel);
+}
+static inline sk_val sk_ir_dot4(sk_builder *b, sk_val sum, sk_val x, sk_val y)
+{
+    return sk_ir_3(b, SK_OP_DOT4, sum, x, y);
+}
+static inline sk_val sk_ir_hadd2(sk_builder *b, sk_val x, sk_val y)
+{
+    return sk_ir_2(b, SK_OP_HADD2, x, y);
+}
+static inline sk_val sk_ir_hmul2(sk_builder *b, sk_val x, sk_val y)
+{
+    return sk_ir_2(b, SK_OP_HMUL2, x, y);
+}
+static inline sk_val sk_ir_hfma2(sk_builder *b, sk_val x, sk_val y, sk_val z)
+{
+    return sk_ir_3(b, SK_OP_HFMA2, x, y, z);
+}
+static inline sk_val sk_ir_any(sk_builder *b, sk_val pred) { return sk_ir_1(b, SK_OP_ANY, pred); }
+static inline sk_val sk_ir_movm(sk_builder *b, sk_val x) { return sk_ir_1(b, SK_OP_MOVM, x); }
+/* bf16: the factors are bfloat16s, else halves. */
+static inline sk_val sk_ir_mma(sk_builder *b, sk_val qa, sk_val b0, sk_val b1, sk_val qc, bool bf16)
+{
+    const sk_val a[4] = {qa, b0, b1, qc};
+    return sk_ir_emit(b, SK_OP_MMA, 4, a, bf16 ? 1 : 0, 0);
+}
 /* Loads: offset is a byte offset value, disp a constant byte displacement. */
 static inline sk_val sk_ir_ldu(sk_builder *b, sk_ld_kind kind, sk_val ptr, sk_val off, uint32_t disp)
 {
@@ -194,6 +236,21 @@ static inline void sk_ir_stn(sk_builder *b, sk_val ptr, sk_val off, uint32_t dis
 }
 /* pred = SK_NONE: all lanes. */
 void sk_ir_stg(sk_builder *b, sk_val ptr, sk_val off, uint32_t disp, sk_val x, sk_val pred);
+/* pred = SK_NONE: all lanes, here and in the two below. */
+sk_val sk_ir_ldq(sk_builder *b, sk_val ptr, sk_val off, uint32_t disp, sk_val pred);
+void sk_ir_stq(sk_builder *b, sk_val ptr, sk_val off, uint32_t disp, sk_val quad, sk_val pred);
+void sk_ir_cp_async(sk_builder *b, sk_val dst, sk_val dst_off, uint32_t dst_disp, sk_val src,
+                    sk_val src_off, uint32_t src_disp, sk_val pred);
+static inline void sk_ir_cp_commit(sk_builder *b) { (void)sk_ir_0(b, SK_OP_CPCOMMIT, 0); }
+static inline void sk_ir_cp_wait(sk_builder *b, uint32_t groups)
+{
+    (void)sk_ir_0(b, SK_OP_CPWAIT, groups);
+}
+static inline sk_val sk_ir_atom_add(sk_builder *b, sk_val ptr, sk_val off, uint32_t disp, sk_val x)
+{
+    const sk_val a[3] = {ptr, off, x};
+    return sk_ir_emit(b, SK_OP_ATOMADD, 3, a, disp, 0);
+}
 static inline void sk_ir_prefetch(sk_builder *b, sk_val ptr, sk_val off, uint32_t disp)
 {
     const sk_val a[2] = {ptr, off};
@@ -215,11 +272,14 @@ static inline void sk_ir_end(sk_builder *b) { (void)sk_ir_0(b, SK_OP_END, 0); }
 typedef struct sk_op_info {
     const char *text;   /* "fadd" */
     uint32_t nargs;
-    char result;        /* V U F P A S T K, see ir_ops.h */
+    char result;        /* V U F P A Q S T K, see ir_ops.h */
     bool exact;
     const char *doc;
 } sk_op_info;
 const sk_op_info *sk_op_get(uint32_t op);
+/* Whether the CPU back end emits the op; it refuses a program with others by
+ * name. */
+bool sk_op_on_cpu(uint32_t op);
 
 /* Every rule of ir_ops.h: types, scopes, structure, loads in range of their
  * kind, barriers under block control, one-lane ownership where it is static. */
@@ -249,8 +309,9 @@ typedef struct sk_interp_args {
 
 /* Runs all blocks one after the other, with checks of bounds, stores through
  * read-only parameters, uninitialised reads (scratch always starts
- * uninitialised), races inside a block between barriers, unequal offsets in
- * LDROWS, runaway loops. SPHKV_EVERIFY names block, instruction and lane. */
+ * uninitialised), races inside a block between barriers and between blocks,
+ * copies not waited for, unequal offsets in LDROWS, runaway loops.
+ * SPHKV_EVERIFY names block, instruction and lane. */
 sk_status sk_interp_run(const sk_program *program, const sk_interp_args *args, sk_err *err);
 
 #endif

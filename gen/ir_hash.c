@@ -4,7 +4,7 @@
  * C leaves open in which order the arguments of a call are evaluated:
  * f(b, get(b, x), get(b, y)) makes the two in one order with gcc and in the
  * other with clang. So the plain print is not hashed. What has an effect
- * (stores, set, control, barrier) keeps its place; everything between two
+ * (stores, set, control, barrier, atomic) keeps its place; everything between two
  * effects, which may be made in any order without changing a result, is written
  * when an effect first needs it, arguments first, and numbered in that order. With
  * each value goes the number of effects before it: a value made inside a loop
@@ -29,7 +29,7 @@ typedef struct canon {
 
 static bool is_effect(const sk_instr *in)
 {
-    return in->op == SK_OP_FOR || sk_op_get(in->op)->result == 'V';
+    return in->op == SK_OP_FOR || in->op == SK_OP_ATOMADD || sk_op_get(in->op)->result == 'V';
 }
 
 static void write_line(canon *c, sk_val i)
@@ -78,6 +78,8 @@ static sk_status canon_print(const sk_program *p, sk_text *out, sk_err *err)
     } else {
         sk_text_printf(out, "kernel %s %u %u %u %u\n", p->symbol, p->w, p->warps, p->shared_bytes,
                        p->nparams);
+        if (p->occupancy) /* else as programs were hashed that could not say it */
+            sk_text_printf(out, "occupancy %u\n", p->occupancy);
         for (uint32_t k = 0; k < p->nparams; k++)
             sk_text_printf(out, "param %u %u\n", p->param[k].kind, p->param[k].writable);
         uint32_t effects = 0;

@@ -1,5 +1,5 @@
 /* ir_interp.c - runs any program, plainly, with every check: the definition of
- * the IR (with ir_interp_alu.c and ir_interp_mem.c).
+ * the IR (with the other files named in ir_interp.h).
  *
  * A program is decoded once per run: values get registers, arguments become
  * register numbers with a stride, control gets jump targets, and what never
@@ -34,7 +34,7 @@ static sk_status assign(interp *t)
         if (in->type == SK_PTR)
             addrs++;
         else
-            words += in->scope == SK_LANE ? p->w : 1;
+            words += (in->scope == SK_LANE ? p->w : 1) * (in->type == SK_QUAD ? 4u : 1u);
         if (words > UINT32_MAX || addrs > UINT32_MAX)
             return sk_fail(t->err, SPHKV_ENOMEM, "interpreter: too many values");
     }
@@ -79,11 +79,12 @@ static void decode_one(const interp *t, uint32_t i, interp_instr *out)
     const sk_instr *const in = &t->p->instr[i];
     *out = (interp_instr){.op = in->op,
                           .n = (uint8_t)(in->scope == SK_LANE ? t->p->w : 1),
-                          .kind = (uint8_t)in->imm2,
                           .nargs = in->nargs,
                           .is_ptr = in->type == SK_PTR,
+                          .is_quad = in->type == SK_QUAD,
                           .dst = t->reg[i],
                           .imm = in->imm,
+                          .imm2 = in->imm2,
                           .origin = i};
     for (uint32_t k = 0; k < in->nargs; k++) {
         out->src[k] = t->reg[in->arg[k]];
@@ -92,6 +93,7 @@ static void decode_one(const interp *t, uint32_t i, interp_instr *out)
     if (in->op == SK_OP_SET) { /* a move into the variable */
         const sk_instr *const var = &t->p->instr[in->arg[0]];
         out->is_ptr = var->type == SK_PTR;
+        out->is_quad = var->type == SK_QUAD;
         out->n = (uint8_t)(var->scope == SK_LANE ? t->p->w : 1);
         out->dst = out->src[0];
         out->src[0] = out->src[1];
@@ -222,8 +224,8 @@ static bool run_warp(interp *t, interp_warp *warp)
         if (control_op(in, warp))
             continue;
         warp->pc++;
-        if (address_op(in, warp) || sk_interp_memory(t, in, warp)
-            || sk_interp_alu(in, t->p->w, warp->word))
+        if (address_op(in, warp) || sk_interp_memory(t, in, warp) || sk_interp_async(t, in, warp)
+            || sk_interp_quad(in, t->p->w, warp->word) || sk_interp_alu(in, t->p->w, warp->word))
             continue;
         t->st = sk_fail(t->err, SPHKV_EINTERNAL, "interpreter: no meaning for op %u", in->op);
     }
@@ -242,10 +244,12 @@ static void run_block(interp *t)
 {
     next_interval(t);
     t->first = t->interval;
+    t->own_add = t->nadd;
     for (uint32_t k = 0; k < t->p->warps; k++) {
         preset(t, k, &t->warp[k]);
         t->warp[k].pc = 0;
         t->warp[k].steps = 0;
+        t->warp[k].commits = 0;
     }
     for (bool more = true; more && t->st == SPHKV_OK;) {
         for (uint32_t k = 0; k < t->p->warps && t->st == SPHKV_OK; k++) {
@@ -261,6 +265,10 @@ static void run_block(interp *t)
             t->warp[k].pc++;
         if (more)
             next_interval(t);
+    }
+    for (uint32_t k = 0; k < t->p->warps && t->st == SPHKV_OK; k++) {
+        t->at_warp = k;
+        sk_interp_async_end(t, &t->warp[k]);
     }
 }
 
@@ -278,10 +286,12 @@ static void release(interp *t)
     for (uint32_t k = 0; t->warp && k < t->p->warps; k++) {
         sk_free(t->warp[k].word);
         sk_free(t->warp[k].addr);
+        sk_free(t->warp[k].copy);
     }
     sk_free(t->warp);
     sk_free(t->reg);
     sk_free(t->code);
+    sk_free(t->add);
     sk_interp_places_free(t);
 }
 

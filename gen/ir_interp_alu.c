@@ -62,6 +62,25 @@ static uint32_t dot2(uint32_t a, uint32_t b, uint32_t c)
     return a + s16(b) * s16(c) + s16(b >> 16) * s16(c >> 16);
 }
 
+static uint32_t dot4(uint32_t a, uint32_t b, uint32_t c)
+{
+    for (uint32_t k = 0; k < 32; k += 8)
+        a += (uint32_t)((int32_t)(int8_t)(b >> k & 0xffu) * (int32_t)(int8_t)(c >> k & 0xffu));
+    return a;
+}
+
+static uint32_t prmt(uint32_t a, uint32_t b, uint32_t sel)
+{
+    uint32_t r = 0;
+    for (uint32_t k = 0; k < 4; k++) {
+        const uint32_t nibble = sel >> (4 * k) & 15u, n = nibble & 3u;
+        const uint32_t byte = (nibble & 4u ? b : a) >> (8 * n) & 0xffu;
+        const uint32_t sign = byte >> 7 ? 0xffu : 0;
+        r |= (nibble & 8u ? sign : byte) << (8 * k);
+    }
+    return r;
+}
+
 /* One case: x, y, z are the arguments of lane i as bits, X, Y, Z as floats. */
 #define ONE(NAME, value)                                                                           \
     case SK_OP_##NAME:                                                                             \
@@ -123,6 +142,8 @@ static bool integers(const interp_instr *in, uint32_t *word)
         TWO(POR, x | y)
         ONE(PNOT, !x)
         TWO(ADD16X2, add16x2(x, y))
+        TWO(HADD2, sk_interp_hadd2(x, y))
+        TWO(HMUL2, sk_interp_hmul2(x, y))
     default: return false;
     }
 }
@@ -177,6 +198,9 @@ static bool of_three(const interp_instr *in, uint32_t *word)
         THREE(FMA, as_u(fmaf(X, Y, Z)))
         THREE(SELECT, x ? y : z)
         THREE(DOT2, dot2(x, y, z))
+        THREE(DOT4, dot4(x, y, z))
+        THREE(PRMT, prmt(x, y, z))
+        THREE(HFMA2, sk_interp_hfma2(x, y, z))
     default: return false;
     }
 }
@@ -238,6 +262,16 @@ static uint32_t reduce(uint32_t op, uint32_t w, const uint32_t *a)
     return v[0];
 }
 
+/* Two elements a lane: the one at (row, column) goes to (column, row). */
+static void movm(const uint32_t *a, uint32_t *d)
+{
+    for (uint32_t i = 0; i < 32; i++) {
+        const uint32_t row = i / 4, low = 2 * (i % 4);
+        const uint32_t from = low * 4 + row / 2, shift = 16 * (row % 2);
+        d[i] = pack16(a[from] >> shift, a[from + 4] >> shift);
+    }
+}
+
 bool sk_interp_cross(const interp_instr *in, uint32_t w, uint32_t *word)
 {
     uint32_t a[SK_INTERP_LANES], b[SK_INTERP_LANES];
@@ -260,6 +294,12 @@ bool sk_interp_cross(const interp_instr *in, uint32_t w, uint32_t *word)
             d[i] = a[b[i] % w];
         return true;
     case SK_OP_EXTRACT: *d = a[in->imm]; return true;
+    case SK_OP_MOVM: movm(a, d); return true;
+    case SK_OP_ANY:
+        *d = 0;
+        for (uint32_t i = 0; i < w; i++)
+            *d |= a[i];
+        return true;
     case SK_OP_RED_FADD:
     case SK_OP_RED_FMAX:
     case SK_OP_RED_UADD:

@@ -3,8 +3,9 @@
  * emitters, or not at all.
  *
  * SK_OPS(X): X(NAME, text, nargs, result, exact, meaning)
- *   result: V none, U u32, F f32, P predicate, A address, S same as argument 0,
- *           T same as argument 1, K by load kind
+ *   result: V none, U u32, F f32, P predicate, A address, Q quad (four 32-bit
+ *           words per lane), S same as argument 0, T same as argument 1, K by
+ *           load kind
  *   exact:  1 bit-exact in every execution, 0 inexact with a stated bound
  * A value has a scope: block < warp < lane. Unless said otherwise arguments
  * may have any scope and the result has the widest of them; a narrower value
@@ -14,7 +15,18 @@
  * Memory ops address byte `address + offset + disp` (imm = disp); addresses
  * are uniform and 64 bits wide, offsets 32 bits unsigned. The kind (imm2)
  * of a load says what an element is and how it widens (sk_ld_kind). Elements
- * are naturally aligned to their own size only. Stores are of 32-bit words. */
+ * are naturally aligned to their own size only. Stores are of 32-bit words, or
+ * of quads: 16 bytes at a multiple of 16.
+ *
+ * Inside a warp memory ops take effect in program order for all lanes; between
+ * warps a BARRIER orders them, between blocks ATOMADD. What a copy of CPASYNC
+ * writes is there when CPWAIT says so and not before.
+ *
+ * Packed half arithmetic (HADD2, HMUL2, HFMA2) rounds once to nearest even,
+ * keeps subnormals, overflows to infinity; every NaN that it gives is 0x7fff,
+ * as on the GPUs that have these instructions.
+ *
+ * "W = 32": the op has no meaning for other widths and is refused there. */
 #ifndef SK_IR_OPS_H
 #define SK_IR_OPS_H
 
@@ -88,9 +100,18 @@
     X(F16HI, "f16.hi", 1, F, 1, "float of the half in bits 16-31")                                 \
     X(PACKF16, "pack.f16", 2, U, 1, "halves: a in the low, b in the high bits; nearest even")      \
     X(PACKBF16, "pack.bf16", 2, U, 1, "bfloat16s: a low, b high; nearest even; NaN stays NaN")     \
+    X(QUAD, "quad", 4, Q, 1, "quad of the words a, b, c, d (u32 or f32 each)")                     \
+    X(WORD, "word", 1, U, 1, "word imm (0..3) of quad a")                                          \
     /* packed sub-word data */                                                                     \
     X(ADD16X2, "add.16x2", 2, U, 1, "two 16-bit sums, wrapping")                                   \
     X(DOT2, "dot2", 3, U, 1, "a + b.lo*c.lo + b.hi*c.hi, signed 16-bit factors, wrapping")         \
+    X(DOT4, "dot4", 3, U, 1, "a + four products of the signed bytes of b and c, wrapping")         \
+    X(HADD2, "hadd2", 2, U, 1, "two half sums")                                                    \
+    X(HMUL2, "hmul2", 2, U, 1, "two half products")                                                \
+    X(HFMA2, "hfma2", 3, U, 1, "twice a * b + c of halves, rounded once")                          \
+    X(PRMT, "prmt", 3, U, 1,                                                                       \
+      "byte k is picked by nibble k of c (its low 16 bits): bits 0-2 say which byte of b:a (a is " \
+      "bytes 0-3); with bit 3 the byte is 0xff or 0x00 by the sign bit of that one")               \
     X(PACK16, "pack.16", 2, U, 1,                                                                  \
       "signed saturating: lane i of the lower half of the warp holds (a[2i], a[2i+1]) as 16-bit "  \
       "low, high; the upper half the same of b; lane scope")                                       \
@@ -108,6 +129,14 @@
     X(RED_UADD, "red.uadd", 1, U, 1, "sum; warp scope")                                            \
     X(RED_UMIN, "red.umin", 1, U, 1, "unsigned minimum; warp scope")                               \
     X(RED_UMAX, "red.umax", 1, U, 1, "unsigned maximum; warp scope")                               \
+    X(ANY, "any", 1, P, 1, "whether a holds in any lane; warp scope")                              \
+    X(MOVM, "movm", 1, U, 1,                                                                       \
+      "transposes an 8x8 matrix of 16-bit elements, lane i holding row i/4, columns 2(i%4) (low) " \
+      "and 2(i%4)+1 (high); W = 32; lane scope")                                                   \
+    X(MMA, "mma", 4, Q, 0,                                                                         \
+      "d = a b + c: a 16x16 (quad a) and b 16x8 (words b, c) of halves (imm 0) or bfloat16s "      \
+      "(imm 1), c and d 16x8 of f32 (quads); fragments as of PTX mma.m16n8k16 (ir_interp_quad.c); " \
+      "error 2^-20 (sum |a b| + |c|); the bits of a NaN are open; W = 32; lane scope")             \
     /* memory */                                                                                   \
     X(LDU, "ldu", 2, K, 1, "uniform load; address a, offset b uniform")                            \
     X(LDV, "ldv", 2, K, 1, "lane i loads element i from address a + b, b uniform; lane scope")     \
@@ -122,6 +151,24 @@
       "as stv, for what is not read soon (may pass the caches); a + b a multiple of 4W, or of "    \
       "64 where that is less; others see it when the block has ended")                             \
     X(STG, "stg", 4, V, 1, "scatter: lane i stores c to a + b[i] where predicate d")               \
+    X(LDQ, "ldq", 3, Q, 1,                                                                         \
+      "lane i loads 16 bytes at a + b[i], a multiple of 16, where predicate c, else zeros and no " \
+      "access; lane scope")                                                                        \
+    X(STQ, "stq", 4, V, 1,                                                                         \
+      "lane i stores quad c to a + b[i], a multiple of 16, where predicate d")                     \
+    X(CPASYNC, "cp.async", 5, V, 1,                                                                \
+      "lane i begins to copy 16 bytes from c + d[i] + imm, not in the scratch, to a + b[i] + "     \
+      "imm2 in the scratch, both multiples of 16, where predicate e; until waited for, nobody "    \
+      "touches the target or changes the source")                                                  \
+    X(CPCOMMIT, "cp.commit", 0, V, 1, "the warp's copies begun since the last one are a group")    \
+    X(CPWAIT, "cp.wait", 0, V, 1,                                                                  \
+      "waits until at most the imm newest groups of the warp are under way: the others, written "  \
+      "by the warp now, are seen by it, and by other warps after a barrier; no copy may be left "  \
+      "at the end of the block")                                                                   \
+    X(ATOMADD, "atom.add", 3, U, 1,                                                                \
+      "adds c to the word at a + b, not in the scratch, and gives the old one; b, c uniform; one " \
+      "lane acts; releases what the warp did and, of the other warps, what a barrier put before "  \
+      "it; acquires what adds to the same word have released; device scope; warp scope")           \
     X(PREFETCH, "prefetch", 2, V, 1, "hint: the cache line at a + b, b uniform; may be outside")   \
     X(BARRIER, "barrier", 0, V, 1, "block barrier, only under block-scope control")                \
     /* control: block or warp scope only */                                                        \

@@ -32,12 +32,16 @@ static void print_imm(const sk_instr *in, const char *comma, sk_text *out)
     case SK_OP_SHARED:
     case SK_OP_EXP2:
     case SK_OP_ZIP8:
+    case SK_OP_WORD:
+    case SK_OP_MMA:
+    case SK_OP_CPWAIT:
     case SK_OP_EXTRACT: sk_text_printf(out, "%s %u", comma, in->imm); break;
     case SK_OP_PTR_ADD: sk_text_printf(out, "%s *%u", comma, in->imm); break;
     case SK_OP_FOR: sk_text_printf(out, "%s step %u", comma, in->imm); break;
     case SK_OP_LDROWS:
         sk_text_printf(out, "%s +%u, run %u", comma, in->imm & 0xffffffu, in->imm >> 24);
         break;
+    case SK_OP_CPASYNC: sk_text_printf(out, "%s from +%u, to +%u", comma, in->imm, in->imm2); break;
     case SK_OP_LDU:
     case SK_OP_LDV:
     case SK_OP_LDG:
@@ -45,6 +49,9 @@ static void print_imm(const sk_instr *in, const char *comma, sk_text *out)
     case SK_OP_STV:
     case SK_OP_STN:
     case SK_OP_STG:
+    case SK_OP_LDQ:
+    case SK_OP_STQ:
+    case SK_OP_ATOMADD:
     case SK_OP_PREFETCH:
         if (in->imm)
             sk_text_printf(out, "%s +%u", comma, in->imm);
@@ -78,8 +85,11 @@ void sk_ir_print_instr(const sk_program *p, uint32_t index, sk_text *out)
 void sk_ir_print(const sk_program *p, sk_text *out)
 {
     static const char *const kind[] = {"ptr", "u32", "f32"};
-    sk_text_printf(out, "kernel %s w %u warps %u shared %u\n", p->symbol, p->w, p->warps,
+    sk_text_printf(out, "kernel %s w %u warps %u shared %u", p->symbol, p->w, p->warps,
                    p->shared_bytes);
+    if (p->occupancy)
+        sk_text_printf(out, " occupancy %u", p->occupancy);
+    sk_text_append(out, "\n", 1);
     for (uint32_t k = 0; k < p->nparams; k++) {
         const sk_param *const param = &p->param[k];
         sk_text_printf(out, "param %u %s%s   ; %s\n", k,

@@ -6,9 +6,10 @@
  *   U P W   the same (W: u32 or f32), uniform only: never lane scope
  *   a       address (addresses are always uniform)
  *   w       a word: u32 or f32
- *   n       what a variable can hold: u32, f32 or address
+ *   n       what a variable can hold: u32, f32, quad or address
  *   v       a variable (the VAR instruction itself)
  *   s       same type as argument 0, scope not wider than it
+ *   q       a quad
  *   x       any type
  *   =       same type as the argument before it */
 #include "ir_rules.h"
@@ -21,6 +22,7 @@ static const sk_op_info op_table[SK_OP_COUNT] = {
 #define SK_LETTER_F 'F'
 #define SK_LETTER_P 'P'
 #define SK_LETTER_A 'A'
+#define SK_LETTER_Q 'Q'
 #define SK_LETTER_S 'S'
 #define SK_LETTER_T 'T'
 #define SK_LETTER_K 'K'
@@ -60,11 +62,29 @@ static const char *const arg_rule[SK_OP_COUNT] = {
     [SK_OP_STV] = "aUw",        [SK_OP_STN] = "aUw",    [SK_OP_STG] = "auwp",
     [SK_OP_PREFETCH] = "aU",    [SK_OP_BARRIER] = "",   [SK_OP_FOR] = "UU",
     [SK_OP_IF] = "P",           [SK_OP_ELSE] = "",      [SK_OP_END] = "",
+    [SK_OP_QUAD] = "wwww",      [SK_OP_WORD] = "q",     [SK_OP_DOT4] = "uuu",
+    [SK_OP_HADD2] = "uu",       [SK_OP_HMUL2] = "uu",   [SK_OP_HFMA2] = "uuu",
+    [SK_OP_PRMT] = "uuu",       [SK_OP_ANY] = "p",      [SK_OP_MOVM] = "u",
+    [SK_OP_MMA] = "quuq",       [SK_OP_LDQ] = "aup",    [SK_OP_STQ] = "auqp",
+    [SK_OP_CPASYNC] = "auaup",  [SK_OP_CPCOMMIT] = "",  [SK_OP_CPWAIT] = "",
+    [SK_OP_ATOMADD] = "aUU",
+};
+
+static const bool gpu_only[SK_OP_COUNT] = {
+    [SK_OP_QUAD] = true,  [SK_OP_WORD] = true,    [SK_OP_LDQ] = true,      [SK_OP_STQ] = true,
+    [SK_OP_PRMT] = true,  [SK_OP_DOT4] = true,    [SK_OP_ANY] = true,      [SK_OP_HADD2] = true,
+    [SK_OP_HMUL2] = true, [SK_OP_HFMA2] = true,   [SK_OP_MOVM] = true,     [SK_OP_MMA] = true,
+    [SK_OP_CPASYNC] = true, [SK_OP_CPCOMMIT] = true, [SK_OP_CPWAIT] = true, [SK_OP_ATOMADD] = true,
 };
 
 const sk_op_info *sk_op_get(uint32_t op)
 {
     return op < SK_OP_COUNT ? &op_table[op] : NULL;
+}
+
+bool sk_op_on_cpu(uint32_t op)
+{
+    return op < SK_OP_COUNT && !gpu_only[op];
 }
 
 const char *sk_ir_arg_rule(uint32_t op)
@@ -99,7 +119,7 @@ const char *sk_ld_text(uint32_t kind)
 
 const char *sk_type_text(uint32_t type)
 {
-    static const char *const text[] = {"void", "u32", "f32", "pred", "ptr"};
+    static const char *const text[] = {"void", "u32", "f32", "pred", "ptr", "quad"};
     return type < SK_COUNT(text) ? text[type] : "?";
 }
 
@@ -116,7 +136,15 @@ static bool is_load(uint32_t op)
 
 static bool is_store(uint32_t op)
 {
-    return op == SK_OP_STU || op == SK_OP_STV || op == SK_OP_STN || op == SK_OP_STG;
+    return op == SK_OP_STU || op == SK_OP_STV || op == SK_OP_STN || op == SK_OP_STG
+           || op == SK_OP_STQ || op == SK_OP_ATOMADD;
+}
+
+/* The last argument of these, a predicate, may be left out. */
+static bool may_be_masked(uint32_t op)
+{
+    return op == SK_OP_LDG || op == SK_OP_STG || op == SK_OP_LDQ || op == SK_OP_STQ
+           || op == SK_OP_CPASYNC;
 }
 
 sk_val sk_ir_root(const sk_program *p, sk_val address)
@@ -142,6 +170,9 @@ static uint8_t infer_scope(const sk_program *p, const sk_instr *in)
     case SK_OP_LDV:
     case SK_OP_LDG:
     case SK_OP_LDROWS:
+    case SK_OP_LDQ:
+    case SK_OP_MOVM:
+    case SK_OP_MMA:
         return SK_LANE;
     case SK_OP_WARP:
     case SK_OP_EXTRACT:
@@ -150,6 +181,8 @@ static uint8_t infer_scope(const sk_program *p, const sk_instr *in)
     case SK_OP_RED_UADD:
     case SK_OP_RED_UMIN:
     case SK_OP_RED_UMAX:
+    case SK_OP_ANY:
+    case SK_OP_ATOMADD:
         return SK_WARP;
     case SK_OP_VAR:
         return in->imm <= SK_LANE ? (uint8_t)in->imm : SK_LANE;
@@ -170,6 +203,7 @@ void sk_ir_infer(const sk_program *p, sk_instr *in)
     case 'F': in->type = SK_F32; break;
     case 'P': in->type = SK_PRED; break;
     case 'A': in->type = SK_PTR; break;
+    case 'Q': in->type = SK_QUAD; break;
     case 'S': in->type = in->nargs > 0 ? p->instr[in->arg[0]].type : SK_VOID; break;
     case 'T': in->type = in->nargs > 1 ? p->instr[in->arg[1]].type : SK_VOID; break;
     case 'K': in->type = (uint8_t)sk_ld_type(in->imm2); break;
@@ -201,7 +235,11 @@ static const char *arg_fault(const sk_program *p, const sk_instr *in, uint32_t k
     case 'a': return a->type == SK_PTR ? NULL : "must be an address";
     case 'w':
     case 'W': return word ? NULL : "must be u32 or f32";
-    case 'n': return word || a->type == SK_PTR ? NULL : "must be u32, f32 or an address";
+    case 'n':
+        return word || a->type == SK_PTR || a->type == SK_QUAD
+                   ? NULL
+                   : "must be u32, f32, a quad or an address";
+    case 'q': return a->type == SK_QUAD ? NULL : "must be a quad";
     case 'x': return a->type != SK_VOID ? NULL : "has no value";
     case 's':
         if (a->type != p->instr[in->arg[0]].type)
@@ -236,6 +274,12 @@ static const char *imm_fault(const sk_program *p, const sk_instr *in)
     case SK_OP_EXP2: return in->imm <= 1 ? NULL : "accuracy must be 0 or 1";
     case SK_OP_ZIP8: return in->imm <= 1 ? NULL : "half must be 0 or 1";
     case SK_OP_EXTRACT: return in->imm < p->w ? NULL : "no such lane";
+    case SK_OP_WORD: return in->imm < 4 ? NULL : "a quad has words 0 to 3";
+    case SK_OP_MOVM: return p->w == 32 ? NULL : "needs W = 32";
+    case SK_OP_MMA:
+        if (p->w != 32)
+            return "needs W = 32";
+        return in->imm <= 1 ? NULL : "factors must be 0 (f16) or 1 (bf16)";
     case SK_OP_FOR: return in->imm > 0 ? NULL : "step must not be 0";
     case SK_OP_LDROWS:
         if (n == 0 || n > p->w || (n & (n - 1)) != 0)
@@ -245,24 +289,43 @@ static const char *imm_fault(const sk_program *p, const sk_instr *in)
     }
 }
 
+/* NULL, or what is wrong with where the addresses of a memory op come from, as
+ * far as that is certain. */
+static const char *place_fault(const sk_program *p, const sk_instr *in)
+{
+    if (!is_store(in->op) && in->op != SK_OP_CPASYNC)
+        return NULL;
+    const sk_val to = sk_ir_root(p, in->arg[0]);
+    const sk_instr *const root = to == SK_NONE ? NULL : &p->instr[to];
+    if (in->op == SK_OP_CPASYNC) {
+        const sk_val from = sk_ir_root(p, in->arg[2]);
+        if (root && root->op != SK_OP_SHARED)
+            return "the target of a copy lies in the scratch";
+        return from != SK_NONE && p->instr[from].op == SK_OP_SHARED
+                   ? "the source of a copy does not lie in the scratch"
+                   : NULL;
+    }
+    if (root && root->op == SK_OP_PARAM_PTR && !p->param[root->imm].writable)
+        return "stores through a read-only parameter";
+    return root && root->op == SK_OP_SHARED && in->op == SK_OP_ATOMADD
+               ? "adds to words of buffers, not of the scratch"
+               : NULL;
+}
+
 /* NULL, or a rule that ties arguments together. */
 static const char *joint_fault(const sk_program *p, const sk_instr *in)
 {
+    static const uint8_t full[SK_OP_COUNT] = {
+        [SK_OP_STG] = 4, [SK_OP_STQ] = 4, [SK_OP_CPASYNC] = 5};
     const sk_instr *const a = in->nargs ? &p->instr[in->arg[0]] : NULL;
     if (in->type == SK_PTR && in->scope == SK_LANE)
         return "an address must be uniform (block or warp scope)";
     if (in->op == SK_OP_VAR && a->scope > in->imm)
         return "initial value is wider than the variable";
-    if (is_store(in->op)) {
-        const sk_val root = sk_ir_root(p, in->arg[0]);
-        if (root != SK_NONE && p->instr[root].op == SK_OP_PARAM_PTR
-            && !p->param[p->instr[root].imm].writable)
-            return "stores through a read-only parameter";
-    }
-    if (in->op == SK_OP_STG && p->instr[in->arg[1]].scope != SK_LANE
-        && (in->nargs < 4 || p->instr[in->arg[3]].scope != SK_LANE))
+    if (full[in->op] && p->instr[in->arg[1]].scope != SK_LANE
+        && (in->nargs < full[in->op] || p->instr[in->arg[in->nargs - 1]].scope != SK_LANE))
         return "every lane stores to the same word";
-    return NULL;
+    return place_fault(p, in);
 }
 
 sk_status sk_ir_check(const sk_program *p, const sk_instr *in, uint32_t index, sk_err *err)
@@ -270,15 +333,14 @@ sk_status sk_ir_check(const sk_program *p, const sk_instr *in, uint32_t index, s
     if (in->op >= SK_OP_COUNT)
         return sk_fail(err, SPHKV_EINVAL, "ir: %%%u: no such op: %u", index, in->op);
     const sk_op_info *const op = &op_table[in->op];
-    const bool optional = in->op == SK_OP_LDG || in->op == SK_OP_STG; /* the predicate */
-    if (in->nargs != op->nargs && !(optional && in->nargs + 1u == op->nargs))
+    if (in->nargs != op->nargs && !(may_be_masked(in->op) && in->nargs + 1u == op->nargs))
         return sk_fail(err, SPHKV_EINVAL, "ir: %%%u %s: %u arguments, expected %u", index, op->text,
                        in->nargs, op->nargs);
     for (uint32_t k = 0; k < in->nargs; k++)
         if (in->arg[k] >= index || in->arg[k] >= p->ninstr)
             return sk_fail(err, SPHKV_EINVAL, "ir: %%%u %s: argument %u is no earlier value", index,
                            op->text, k);
-    if (is_load(in->op) ? in->imm2 >= SK_LD_KINDS : in->imm2 != 0)
+    if (is_load(in->op) ? in->imm2 >= SK_LD_KINDS : in->imm2 != 0 && in->op != SK_OP_CPASYNC)
         return sk_fail(err, SPHKV_EINVAL, "ir: %%%u %s: wrong load kind %u", index, op->text,
                        in->imm2);
     for (uint32_t k = 0; k < in->nargs; k++) {

@@ -12,6 +12,7 @@
 #define SK_IR_MAX_SHARED (1u << 28)
 #define SK_IR_MAX_THREADS 1024u
 #define SK_IR_MAX_PARAMS 256u
+#define SK_IR_MAX_OCCUPANCY 32u
 
 const char *sk_type_text(uint32_t type);
 const char *sk_scope_text(uint32_t scope);

@@ -57,6 +57,9 @@ static sk_status check_frame(const sk_program *p, sk_err *err)
         return sk_fail(err, SPHKV_EINVAL, "ir: %s: %u warps of %u lanes", s, p->warps, p->w);
     if (p->shared_bytes % 64 != 0 || p->shared_bytes > SK_IR_MAX_SHARED)
         return sk_fail(err, SPHKV_EINVAL, "ir: %s: scratch of %u bytes", s, p->shared_bytes);
+    if (p->occupancy > SK_IR_MAX_OCCUPANCY)
+        return sk_fail(err, SPHKV_EINVAL, "ir: %s: %u blocks at once, the most is %u", s,
+                       p->occupancy, SK_IR_MAX_OCCUPANCY);
     if (p->nparams > SK_IR_MAX_PARAMS || (p->nparams && !p->param))
         return sk_fail(err, SPHKV_EINVAL, "ir: %s: %u parameters", s, p->nparams);
     if (p->ninstr == SK_NONE || (p->ninstr && !p->instr))

@@ -52,17 +52,33 @@ static void check_case(const sk_program *program, uint32_t i, const sk_object *o
     }
 }
 
-/* Object code of all cases of a width; in program[] what it was made of. */
+static bool on_cpu(const sk_program *program)
+{
+    bool all = program != NULL;
+    for (uint32_t i = 0; all && i < program->ninstr; i++)
+        all = sk_op_on_cpu(program->instr[i].op);
+    return all;
+}
+
+/* Object code of all cases of a width; in program[] what it was made of, NULL
+ * or ops that the CPU does not have where there is none. */
 static void compile_width(const sk_target *target, uint32_t w, sk_arena *arena,
                           sk_program ***programs, char **bytes, size_t *size)
 {
     sk_err err = {0};
-    const uint32_t n = sk_op_case_count();
-    sk_program **program = sk_arena_alloc(arena, n * sizeof *program);
+    const uint32_t count = sk_op_case_count();
+    uint32_t n = 0;
+    sk_program **program = sk_arena_alloc(arena, count * sizeof *program);
+    sk_program **emitted = sk_arena_alloc(arena, count * sizeof *emitted);
     assert_non_null(program);
-    for (uint32_t i = 0; i < n; i++)
-        sk_assert_ok(sk_op_case_build(i, w, arena, &program[i], &err), &err);
-    sk_assert_ok(api->emit((const sk_program *const *)program, n, target, SK_EMIT_OBJ, bytes, size,
+    assert_non_null(emitted);
+    for (uint32_t i = 0; i < count; i++) {
+        if (sk_op_case_fits(i, w))
+            sk_assert_ok(sk_op_case_build(i, w, arena, &program[i], &err), &err);
+        if (on_cpu(program[i]))
+            emitted[n++] = program[i];
+    }
+    sk_assert_ok(api->emit((const sk_program *const *)emitted, n, target, SK_EMIT_OBJ, bytes, size,
                            &err),
                  &err);
     *programs = program;
@@ -79,7 +95,8 @@ static void check_width(const sk_target *target, uint32_t w, uint64_t seed)
     compile_width(target, w, &arena, &program, &bytes, &size);
     sk_assert_ok(sk_object_load(bytes, size, &object, &err), &err);
     for (uint32_t i = 0; i < sk_op_case_count(); i++)
-        check_case(program[i], i, object, seed, target->cpu);
+        if (on_cpu(program[i]))
+            check_case(program[i], i, object, seed, target->cpu);
     sk_object_free(object);
     sk_free(bytes);
     sk_arena_free(&arena);
@@ -158,12 +175,40 @@ static void ops_compile_for_other_cpus(void **state)
     }
 }
 
+/* A program with an op of GPUs is refused, and the op named. */
+static void other_ops_are_refused(void **state)
+{
+    (void)state;
+    uint32_t refused = 0;
+    sk_target host;
+    sk_cpu_target_host(&host);
+    for (uint32_t i = 0; i < sk_op_case_count(); i++) {
+        sk_arena arena = {0};
+        sk_program *program = NULL;
+        sk_err err = {0};
+        char *bytes = NULL;
+        size_t size = 0;
+        sk_assert_ok(sk_op_case_build(i, 32, &arena, &program, &err), &err);
+        if (!on_cpu(program)) {
+            const sk_program *const one = program;
+            assert_int_equal(api->emit(&one, 1, &host, SK_EMIT_OBJ, &bytes, &size, &err),
+                             SPHKV_EUNSUPPORTED);
+            assert_non_null(strstr(err.message, "the CPU has no "));
+            assert_null(bytes);
+            refused++;
+        }
+        sk_arena_free(&arena);
+    }
+    assert_true(refused > 5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ops_for_this_cpu), cmocka_unit_test(ops_for_any_cpu),
         cmocka_unit_test(ops_for_level_2),  cmocka_unit_test(ops_for_level_3),
         cmocka_unit_test(ops_for_level_4),  cmocka_unit_test(ops_compile_for_other_cpus),
+        cmocka_unit_test(other_ops_are_refused),
     };
     sk_err err = {0};
     sk_jit_init(&jit, true);

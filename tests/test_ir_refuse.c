@@ -342,7 +342,7 @@ static void variables(void **state)
     n = number(&r, 1);
     const sk_val p = less(&r, n, n);
     (void)add(&r, SK_OP_VAR, SK_PRED, SK_BLOCK, SK_BLOCK, 1, p, NO, NO, NO);
-    expect(&r, "must be u32, f32 or an address");
+    expect(&r, "must be u32, f32, a quad or an address");
 }
 
 static void structure(void **state)

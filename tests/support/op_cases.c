@@ -46,7 +46,10 @@ static const op_row row_table[] = {
     {SK_OP_F2I, 0, "i", CMP_BITS},         {SK_OP_F16LO, 0, "h", CMP_F32},
     {SK_OP_F16HI, 0, "h", CMP_F32},        {SK_OP_PACKF16, 0, "ff", CMP_F16X2},
     {SK_OP_PACKBF16, 0, "ff", CMP_BF16X2}, {SK_OP_ADD16X2, 0, "hh", CMP_BITS},
-    {SK_OP_DOT2, 0, "uhh", CMP_BITS},      {SK_OP_PACK16, 0, "uu", CMP_BITS},
+    {SK_OP_DOT2, 0, "uhh", CMP_BITS},      {SK_OP_DOT4, 0, "uhh", CMP_BITS},
+    {SK_OP_HADD2, 0, "hh", CMP_BITS},      {SK_OP_HMUL2, 0, "hh", CMP_BITS},
+    {SK_OP_HFMA2, 0, "hhh", CMP_BITS},     {SK_OP_PRMT, 0, "nnn", CMP_BITS},
+    {SK_OP_MOVM, 0, "n", CMP_BITS},        {SK_OP_PACK16, 0, "uu", CMP_BITS},
     {SK_OP_LUT16, 0, "nn", CMP_BITS},      {SK_OP_ZIP8, 0, "nn", CMP_BITS},
     {SK_OP_ZIP8, 1, "nn", CMP_BITS},       {SK_OP_SHUFFLE, 0, "nn", CMP_BITS},
     {SK_OP_SHUFFLE, 1, "fn", CMP_BITS},    {SK_OP_EXTRACT, 0, "n", CMP_BITS},
@@ -63,12 +66,15 @@ static const char *const form_text[FORMS] = {"lane", "mixed", "uniform"};
 
 uint32_t sk_op_case_count(void)
 {
-    return TABLE_CASES + sk_op_body_count;
+    return TABLE_CASES + sk_op_body_count + sk_op_quad_body_count;
 }
 
 static const op_body *body_of(uint32_t i)
 {
-    return i >= TABLE_CASES ? &sk_op_bodies[i - TABLE_CASES] : NULL;
+    if (i < TABLE_CASES)
+        return NULL;
+    const uint32_t at = i - TABLE_CASES;
+    return at < sk_op_body_count ? &sk_op_bodies[at] : &sk_op_quad_bodies[at - sk_op_body_count];
 }
 
 const char *sk_op_case_name(uint32_t i)
@@ -80,6 +86,12 @@ const char *sk_op_case_name(uint32_t i)
     (void)snprintf(name, sizeof name, "%s (%u) %s", sk_op_get(row->op)->text, row->imm,
                    form_text[i % FORMS]);
     return name;
+}
+
+bool sk_op_case_fits(uint32_t i, uint32_t w)
+{
+    const bool wide = body_of(i) ? body_of(i)->w32 : row_table[i / FORMS].op == SK_OP_MOVM;
+    return !wide || w == 32;
 }
 
 void sk_op_case_grid(uint32_t i, uint32_t grid[3])
@@ -297,7 +309,8 @@ static bool same_exp2(double want, double got, double bound)
     return fabs(got - want) <= bound * want;
 }
 
-static bool same_word(op_compare compare, uint32_t want, uint32_t got)
+/* limit: the word that bounds the error, where one does. */
+static bool same_word(op_compare compare, uint32_t want, uint32_t got, uint32_t limit)
 {
     const float x = as_float(want), y = as_float(got);
     if (want == got)
@@ -311,6 +324,7 @@ static bool same_word(op_compare compare, uint32_t want, uint32_t got)
     case CMP_EXP2: return same_exp2((double)x, (double)y, 4.6e-7); /* want is rounded too */
     case CMP_EXP2_FAST: return same_exp2((double)x, (double)y, 1.001e-4);
     case CMP_LOG2: return fabs((double)y - (double)x) <= 2e-6 + fabs((double)x) * 0x1p-23;
+    case CMP_MMA: return fabs((double)y - (double)x) <= (double)as_float(limit) * 0x1.01p-20;
     default: return false;
     }
 }
@@ -319,7 +333,7 @@ bool sk_op_case_compare(uint32_t i, const uint32_t *want, const uint32_t *got, u
 {
     const op_compare compare = body_of(i) ? body_of(i)->compare : row_table[i / FORMS].compare;
     for (uint32_t k = 0; k < SK_OP_OUT_WORDS; k++) {
-        if (same_word(compare, want[k], got[k]))
+        if (same_word(compare, want[k], got[k], want[k | SK_OP_PLANE]))
             continue;
         *where = k;
         return false;

@@ -3,8 +3,10 @@
  *
  * All cases have the same frame: slot 0 the input (read-only), slot 1 the
  * output, slot 2 a u32, slot 3 a float; one warp per block. Input and output
- * have fixed sizes for every case and W. Use:
+ * have fixed sizes for every case and W. An execution that has not all ops asks
+ * sk_op_on_cpu, or its own list, of every instruction. Use:
  *
+ *     sk_op_case_fits(i, w), else there is none;
  *     sk_op_case_build(i, w, &arena, &program, &err);
  *     sk_op_case_fill(i, w, seed, in);              in[SK_OP_IN_WORDS]
  *     fill out[SK_OP_OUT_WORDS] with SK_OP_POISON, run with SK_OP_PARAM_U32,
@@ -27,6 +29,8 @@
 uint32_t sk_op_case_count(void);
 /* "fadd lane", "ldg f16 masked": stable, for messages. */
 const char *sk_op_case_name(uint32_t i);
+/* Whether the case can be built for a width: some ops have W = 32 only. */
+bool sk_op_case_fits(uint32_t i, uint32_t w);
 sk_status sk_op_case_build(uint32_t i, uint32_t w, sk_arena *arena, sk_program **out, sk_err *err);
 void sk_op_case_grid(uint32_t i, uint32_t grid[3]);
 void sk_op_case_fill(uint32_t i, uint32_t w, uint64_t seed, uint32_t *in);

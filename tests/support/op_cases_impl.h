@@ -1,5 +1,6 @@
 /* op_cases_impl.h - what op_cases.c (arithmetic, from a table) and
- * op_cases_bodies.c (memory, lanes, control: one function each) share. */
+ * op_cases_bodies.c (memory, lanes, control: one function each) and
+ * op_cases_quads.c (what GPUs have besides: quads, copies, matrices) share. */
 #ifndef SK_OP_CASES_IMPL_H
 #define SK_OP_CASES_IMPL_H
 
@@ -21,7 +22,8 @@ typedef enum op_compare {
     CMP_BF16X2,
     CMP_EXP2,
     CMP_EXP2_FAST,
-    CMP_LOG2
+    CMP_LOG2,
+    CMP_MMA /* plane 1 is the same of absolute values: the bound of plane 0 */
 } op_compare;
 
 typedef struct op_body {
@@ -30,9 +32,12 @@ typedef struct op_body {
     const char *fill; /* a letter per plane, see op_cases.c */
     op_compare compare;
     uint32_t grid[3];
+    bool w32; /* W = 32 only */
 } op_body;
 
 extern const op_body sk_op_bodies[];
 extern const uint32_t sk_op_body_count;
+extern const op_body sk_op_quad_bodies[];
+extern const uint32_t sk_op_quad_body_count;
 
 #endif

@@ -107,7 +107,7 @@ static sk_val offset(gen *g, sk_scope widest, uint32_t bytes)
 bool sk_random_is_value_op(uint32_t op)
 {
     const sk_op_info *const info = sk_op_get(op);
-    return info->exact && info->nargs && strchr("UFPST", info->result)
+    return info->exact && info->nargs && sk_op_on_cpu(op) && strchr("UFPST", info->result)
            && strspn(sk_ir_arg_rule(op), "ufpwx=") == info->nargs;
 }
 
