@@ -108,4 +108,8 @@ typedef struct sk_target {
 #define SK_CPU_BF16 32u
 #define SK_CPU_NEON 64u
 
+/* A GPU of compute capability sm (90 = 9.0), with code for that one alone when
+ * `exact` (sm_90a); SPHKV_EUNSUPPORTED names those known. */
+sk_status sk_target_cuda(uint32_t sm, bool exact, sk_target *out, sk_err *err);
+
 #endif

@@ -108,6 +108,26 @@ static void test_refusals(void **state)
     assert_int_equal(sk_schedule_parse(SPHKV_ATTN_DECODE, longest, &s, NULL), SPHKV_EINVAL);
 }
 
+static void test_gpus(void **state)
+{
+    static const uint32_t known[] = {75, 80, 86, 87, 89, 90, 100, 103, 120};
+    (void)state;
+    sk_target t;
+    sk_err err = {0};
+    for (size_t i = 0; i < SK_COUNT(known); i++) {
+        sk_assert_ok(sk_target_cuda(known[i], false, &t, &err), &err);
+        assert_int_equal(t.backend, SK_BACKEND_CUDA);
+        assert_int_equal(t.sm, known[i]);
+        assert_true(t.sms > 0 && t.regs_sm == 65536 && t.threads_sm % 32 == 0);
+        /* a block leaves the multiprocessor a KiB, but on the first */
+        assert_true(t.shared_block + (known[i] > 75 ? 1024u : 0u) == t.shared_sm);
+        assert_int_equal(sk_target_cuda(known[i], true, &t, NULL),
+                         known[i] >= 90 ? SPHKV_OK : SPHKV_EUNSUPPORTED);
+    }
+    assert_int_equal(sk_target_cuda(61, false, &t, &err), SPHKV_EUNSUPPORTED);
+    assert_non_null(strstr(err.message, "sm_61"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -115,6 +135,7 @@ int main(void)
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_partial),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_gpus),
     };
     return cmocka_run_group_tests_name("spec_schedule", tests, NULL, NULL);
 }
