@@ -102,6 +102,11 @@ typedef enum sk_db_outcome {
 const char *sk_db_outcome_text(sk_db_outcome outcome);
 bool sk_db_outcome_parse(const char *text, sk_db_outcome *outcome);
 
+/* The run kind of a trial that never ran: a model says how long it would take
+ * (median_us). Its outcome is SK_OUTCOME_SKIPPED, and it may be a winner all the
+ * same: the best that is known of a device nobody has tuned on. */
+#define SK_DB_PREDICT "predict"
+
 /* What identifies a trial. All of it is in its key; the same key again is the
  * same trial, so a restarted run finds what is done. */
 typedef struct sk_db_trial_key {
@@ -112,7 +117,7 @@ typedef struct sk_db_trial_key {
     const char *schedule; /* canonical "k=v,k=v" */
     const char *ir_hash;  /* hex; "" when no IR could be built */
     const char *accuracy; /* "exact", "tight", "fast" */
-    const char *run_kind; /* "measure", "simulate", ... */
+    const char *run_kind; /* "measure", "simulate", SK_DB_PREDICT ... */
 } sk_db_trial_key;
 
 typedef struct sk_db_trial {
@@ -145,7 +150,7 @@ typedef struct sk_db_trial {
 /* The best trial of a (device, kernel, spec, shape), derived from trials of
  * the same database. */
 typedef struct sk_db_winner {
-    int64_t trial_id;         /* from sk_db_trial_put or _find; must be ok */
+    int64_t trial_id;         /* from sk_db_trial_put or _find; must be ok, or predicted */
     int64_t default_trial_id; /* the default schedule's trial; may be trial_id */
     double speedup;           /* median paired ratio to the default; 1 when it wins */
     double speedup_lo, speedup_hi; /* its confidence interval */
@@ -223,7 +228,8 @@ typedef enum sk_match {
     SK_MATCH_NONE = 0,
     SK_MATCH_EXACT,      /* this device, this shape */
     SK_MATCH_NEAR_SHAPE, /* this device, the nearest shape */
-    SK_MATCH_ARCH        /* another device of the same kind and arch, nearest shape */
+    SK_MATCH_ARCH,       /* another device of the same kind and arch, nearest shape */
+    SK_MATCH_PREDICTED   /* of the arch, chosen by a model and never run, nearest shape */
 } sk_match;
 const char *sk_match_text(sk_match match);
 

@@ -2,8 +2,8 @@
  *
  * Two steps. First every winner of the spec, in every database, that could
  * serve at all is listed with how it matches: this device and shape, this
- * device and another shape, another device of the same kind and arch. The
- * list is sorted (match, distance of shapes, user before system, row), so the
+ * device and another shape, another device of the same kind and arch, one that
+ * a model predicted. The list is sorted (match, distance of shapes, user before system, row), so the
  * answer is the same on every machine. Then records are loaded in that order
  * until one passes its checks; the first that does not is named in `reason`.
  *
@@ -75,9 +75,10 @@ static sk_status list_candidates(sk_db *db, size_t place, const sk_db_device *de
     sk_db_shape_text(shape, wanted);
     sk_query q = sk_query_begin(
         db, SK_STMT_BEST_LIST,
-        "SELECT w.id, d.key, h.batch, h.context, h.kv_heads, h.q_heads, h.q_len, h.threads"
+        "SELECT w.id, d.key, h.batch, h.context, h.kv_heads, h.q_heads, h.q_len, h.threads,"
+        " t.run_kind IS '" SK_DB_PREDICT "'"
         " FROM spec s JOIN winner w ON w.spec_id = s.id JOIN device d ON d.id = w.device_id"
-        " JOIN shape h ON h.id = w.shape_id"
+        " JOIN shape h ON h.id = w.shape_id LEFT JOIN trial t ON t.id = w.trial_id"
         " WHERE s.key = ?1 AND (d.key = ?2 OR (d.kind = ?3 AND d.arch = ?4))");
     sk_query_text(&q, spec_key);
     sk_query_text(&q, device_key);
@@ -92,7 +93,9 @@ static sk_status list_candidates(sk_db *db, size_t place, const sk_db_device *de
         sk_db_shape found = {number[0], number[1], number[2], number[3], number[4], number[5]};
         sk_db_shape_text(&found, text);
         item.distance = shape_distance(shape, &found);
-        if (strcmp(row_key, device_key) != 0)
+        if (sk_row_int(&q))
+            item.match = SK_MATCH_PREDICTED;
+        else if (strcmp(row_key, device_key) != 0)
             item.match = SK_MATCH_ARCH;
         else
             item.match = strcmp(text, wanted) == 0 ? SK_MATCH_EXACT : SK_MATCH_NEAR_SHAPE;
@@ -110,7 +113,7 @@ static const char *request_fault(const sk_db_trial *trial, const candidate *item
     const sk_db_trial_key *key = &trial->key;
     if (strcmp(key->kernel, kernel) != 0 || strcmp(key->spec, spec) != 0)
         return "damaged: it is of another spec";
-    if (item->match == SK_MATCH_ARCH ? strcmp(key->device->kind, device->kind) != 0 ||
+    if (item->match >= SK_MATCH_ARCH ? strcmp(key->device->kind, device->kind) != 0 ||
                                            strcmp(key->device->arch, device->arch) != 0
                                      : strcmp(key->device->fingerprint, device->fingerprint) != 0)
         return "damaged: it is of another device";

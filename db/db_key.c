@@ -120,6 +120,8 @@ const char *sk_match_text(sk_match match)
         return "near shape";
     case SK_MATCH_ARCH:
         return "same architecture";
+    case SK_MATCH_PREDICTED:
+        return "predicted";
     case SK_MATCH_NONE:
         break;
     }

@@ -294,7 +294,8 @@ static sk_status write_winner(sk_db *db, const sk_db_winner *w, int64_t *id, sk_
         "INSERT INTO winner (device_id, spec_id, shape_id, trial_id, default_trial_id, speedup,"
         " speedup_lo, speedup_hi, ties, default_us, roofline, unix_time, run_id)"
         " SELECT t.device_id, t.spec_id, t.shape_id, t.id, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9"
-        " FROM trial t WHERE t.id = ?10 AND t.outcome = 'ok' AND (?1 IS NULL OR EXISTS"
+        " FROM trial t WHERE t.id = ?10 AND (t.outcome = 'ok' OR (t.outcome = 'skipped'"
+        " AND t.run_kind = '" SK_DB_PREDICT "')) AND (?1 IS NULL OR EXISTS"
         " (SELECT 1 FROM trial b WHERE b.id = ?1 AND b.device_id = t.device_id"
         " AND b.spec_id = t.spec_id AND b.shape_id = t.shape_id))"
         " ON CONFLICT (spec_id, device_id, shape_id) DO UPDATE SET"
@@ -316,8 +317,8 @@ static sk_status write_winner(sk_db *db, const sk_db_winner *w, int64_t *id, sk_
     sk_status st = take_id(&q, id, "storing a winner", err);
     if (st == SPHKV_OK && *id == 0)
         return sk_fail(err, SPHKV_EINVAL,
-                       "a winner needs a trial that went well, and a default trial of the same "
-                       "device, spec and shape");
+                       "a winner needs a trial that went well or is predicted, and a default "
+                       "trial of the same device, spec and shape");
     return st;
 }
 

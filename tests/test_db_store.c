@@ -272,6 +272,44 @@ static void best_says_how_it_matched(void **in)
     assert_int_equal(best(&set, 3, 1024, 0, &s->mem).match, SK_MATCH_NONE);
 }
 
+/* A prediction never ran: it may win while nobody has tuned, and not after. */
+static void best_takes_predictions_last(void **in)
+{
+    state *s = *in;
+    sk_err err = {0};
+    sk_db_set set = {.user = s->db};
+    sk_db_device model = *db_case_device(1);
+    const sk_db_artifact code = db_case_code("ir9", 77);
+    sk_db_trial t = db_case_trial(1, "w=16", "ir9");
+    model.name = "a model";
+    model.fingerprint = "predicted";
+    t.key.device = &model;
+    t.key.run_kind = SK_DB_PREDICT;
+    t.artifact = &code;
+    int64_t id;
+    sk_assert_ok(sk_db_trial_put(s->db, &t, &id, &err), &err); /* as if it had run */
+    sk_db_winner w = {.trial_id = id, .default_trial_id = id, .speedup = 1};
+    sk_assert_ok(sk_db_winner_put(s->db, &w, NULL, &err), &err);
+    sk_db_best_result r = best(&set, 1, 1024, 0, &s->mem);
+    assert_int_equal(r.match, SK_MATCH_NONE);
+    assert_non_null(strstr(r.reason, "did not go well"));
+    t.outcome = SK_OUTCOME_SKIPPED;
+    sk_assert_ok(sk_db_trial_put(s->db, &t, &id, &err), &err);
+    r = best(&set, 1, 1024, 0, &s->mem);
+    assert_int_equal(r.match, SK_MATCH_PREDICTED);
+    assert_string_equal(sk_match_text(r.match), "predicted");
+    assert_string_equal(r.schedule, "w=16");
+    assert_int_equal(r.artifact.size, 77);
+    db_case_winner(s->db, 2, 65536, "w=4", "ir4", 50, 1.1); /* tuned, of another shape and device */
+    r = best(&set, 1, 1024, 0, &s->mem);
+    assert_int_equal(r.match, SK_MATCH_ARCH);
+    assert_string_equal(r.schedule, "w=4");
+    t.key.run_kind = "measure"; /* one that was only left out wins nothing */
+    sk_assert_ok(sk_db_trial_put(s->db, &t, &id, &err), &err);
+    w.trial_id = w.default_trial_id = id;
+    assert_int_equal(sk_db_winner_put(s->db, &w, NULL, &err), SPHKV_EINVAL);
+}
+
 static void best_passes_over_recipes_and_simulation(void **in)
 {
     state *s = *in;
@@ -477,6 +515,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(winner_replaces_and_refuses, setup, teardown),
         cmocka_unit_test_setup_teardown(incomplete_records_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(best_says_how_it_matched, setup, teardown),
+        cmocka_unit_test_setup_teardown(best_takes_predictions_last, setup, teardown),
         cmocka_unit_test_setup_teardown(best_passes_over_recipes_and_simulation, setup, teardown),
         cmocka_unit_test_setup_teardown(version_and_outcome_make_it_stale, setup, teardown),
         cmocka_unit_test_setup_teardown(defaults_round_trip, setup, teardown),
