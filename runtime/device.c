@@ -42,14 +42,19 @@ void sk_device_host(sk_device *out)
 
 void sk_device_set_compiler(sk_device *device, const char *compiler)
 {
-    snprintf(device->toolchain, sizeof device->toolchain, "sphkv %s, %.64s", sphkv_version(),
-             compiler ? compiler : "no compiler");
+    char driver[40] = "", version[16];
+    if (device->target.backend == SK_BACKEND_CUDA) {
+        sk_cuda_version_text(device->gpu.driver, version);
+        snprintf(driver, sizeof driver, ", driver of CUDA %s", version);
+    }
+    snprintf(device->toolchain, sizeof device->toolchain, "sphkv %s, %.40s%s", sphkv_version(),
+             compiler ? compiler : "no compiler", driver);
 }
 
 sk_db_device sk_device_record(const sk_device *device)
 {
     return (sk_db_device){
-        .kind = "cpu",
+        .kind = device->target.backend == SK_BACKEND_CUDA ? "cuda" : "cpu",
         .name = device->name,
         .arch = device->arch,
         .fingerprint = device->fingerprint,

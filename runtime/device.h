@@ -2,9 +2,11 @@
  * tuner), handed to the database as text.
  *
  * The fingerprint is the silicon as this system shows it: vendor, family and
- * model, brand, instruction sets, caches, number of CPUs. A name alone would
- * take a small virtual machine for the big host that it runs on. The compiler
- * is not in it, although it is part of what a trial is true for: a machine
+ * model, brand, instruction sets, caches, number of CPUs; of a GPU its name,
+ * compute capability, multiprocessors, memories and clocks. A name alone would
+ * take a small virtual machine for the big host that it runs on, or a part of a GPU
+ * for the whole; a serial number would keep two cards of a kind from sharing
+ * records: it is at hand for reports. The compiler is not in it, although it is part of what a trial is true for: a machine
  * without LLVM has to find the records that one with LLVM made. Trials carry
  * their compiler's version, and the generator's changes are caught by the hash
  * of the IR. */
@@ -12,12 +14,23 @@
 #define SK_DEVICE_H
 
 #include "cpu_target.h"
+#include "cuda_context.h"
 #include "db.h"
+
+/* What a GPU says of itself beside its target. */
+typedef struct sk_gpu_facts {
+    uint32_t clock_mhz, memory_mhz, bus_bits, l2_bytes;
+    uint64_t memory_bytes;
+    bool mig;      /* an instance: a part of a GPU, with its own share of everything */
+    int driver;    /* version of CUDA that it serves, 12040 = 12.4 */
+    char uuid[48]; /* "GPU-xxxxxxxx-..." or "MIG-...": this one card, or instance */
+} sk_gpu_facts;
 
 /* May be copied; sk_device_record points into the one that it is given. */
 typedef struct sk_device {
     sk_target target;      /* what code is generated for */
-    sk_cpu_facts facts;    /* who the CPU says it is */
+    sk_cpu_facts facts;    /* CPUs: who the CPU says it is */
+    sk_gpu_facts gpu;      /* GPUs */
     char name[64];         /* for people: the brand, tidied */
     char arch[96];         /* what code must match */
     char fingerprint[384]; /* canonical text, see above */
@@ -27,7 +40,11 @@ typedef struct sk_device {
 /* This machine. Never fails: what is not known is generic. */
 void sk_device_host(sk_device *out);
 
-/* "sphkv 0.1.0, LLVM 19.1.7"; compiler NULL: none is at hand. */
+/* The GPU of this context. */
+sk_status sk_device_cuda(const sk_cuda *cuda, sk_device *out, sk_err *err);
+
+/* "sphkv 0.1.0, LLVM 19.1.7", of a GPU with its driver: "sphkv 0.1.0, NVRTC 13.0,
+ * driver of CUDA 12.4"; compiler NULL: none is at hand. */
 void sk_device_set_compiler(sk_device *device, const char *compiler);
 
 /* The database's view; its texts live as long as *device stays in place. */

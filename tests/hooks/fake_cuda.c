@@ -1,0 +1,464 @@
+/* fake_cuda.c - devices, contexts, memory, streams, events and graphs of the double;
+ * see fake_cuda.h. A launch is done when it is called, so waiting is nothing; time
+ * is counted in launches, ten microseconds each. */
+#include "fake_cuda_impl.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define GPUS 8
+#define CONTEXTS 64
+#define DEPTH 16
+#define GRAPH_LAUNCHES 64
+#define SHARED_PLAIN 49152u /* without asking for more */
+#define LAUNCH_MS 0.01f
+
+typedef struct fake_stream {
+    bool capturing;
+    struct fake_graph *graph;
+} fake_stream;
+typedef struct fake_graph {
+    uint32_t n;
+    fake_cuda_launch launch[GRAPH_LAUNCHES];
+} fake_graph;
+typedef struct fake_event {
+    bool recorded;
+    float at; /* milliseconds */
+} fake_event;
+
+static fake_cuda state;
+static fake_gpu gpus[GPUS];
+static uint32_t ngpus;
+static fake_context contexts[CONTEXTS]; /* handles are never used again */
+static uint32_t ncontexts;
+static fake_context *primary[GPUS];
+static fake_stream *capturing; /* one at a time will do */
+static float now_ms;
+static _Thread_local fake_context *stack[DEPTH];
+static _Thread_local uint32_t depth;
+
+FAKE_EXPORT fake_cuda *fake_cuda_state(void) { return &state; }
+fake_cuda *fake_cuda_get(void) { return &state; }
+fake_context *fake_cuda_current(void) { return depth ? stack[depth - 1] : NULL; }
+const fake_gpu *fake_cuda_gpu(uint32_t device) { return &gpus[device]; }
+
+int fake_cuda_misuse(const char *what, int result)
+{
+    if (!state.misuse[0]) snprintf(state.misuse, sizeof state.misuse, "%s", what);
+    return result;
+}
+
+bool fake_cuda_refused(const char *name)
+{
+    if (!state.forbid && !capturing) return false;
+    if (!state.forbidden[0]) snprintf(state.forbidden, sizeof state.forbidden, "%s", name);
+    return true;
+}
+
+/* ---- the machine ------------------------------------------------------------ */
+
+static const fake_gpu kinds[] = {
+    {70, 98304, 98304, 2048, 0},
+    {75, 65536, 65536, 1024, 0},    {80, 166912, 167936, 2048, 0}, {86, 101376, 102400, 1536, 0},
+    {89, 101376, 102400, 1536, 0},  {90, 232448, 233472, 2048, 0}, {100, 232448, 233472, 2048, 0},
+    {120, 101376, 102400, 1536, 0},
+};
+
+static void add_gpu(uint32_t sm, uint32_t sms)
+{
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds && ngpus < GPUS; i++)
+        if (kinds[i].sm == sm) {
+            gpus[ngpus] = kinds[i];
+            gpus[ngpus++].sms = sms;
+        }
+}
+
+FAKE_EXPORT int cuInit(unsigned flags)
+{
+    const char *said = getenv("SK_FAKE_GPUS");
+    const char *at = said ? said : "none";
+    ngpus = 0;
+    if (flags) return FAKE_INVALID_VALUE;
+    if (strcmp(at, "stub") == 0) return FAKE_STUB;
+    for (unsigned sm, sms; sscanf(at, "sm_%u:%u", &sm, &sms) == 2; at++) {
+        add_gpu(sm, sms);
+        at = strchr(at, ',');
+        if (!at) break;
+    }
+    return ngpus ? FAKE_OK : FAKE_NO_DEVICE;
+}
+
+int fake_cuda_version(void)
+{
+    const char *said = getenv("SK_FAKE_CUDA");
+    return said ? atoi(said) : 13000;
+}
+
+FAKE_EXPORT int cuDriverGetVersion(int *version)
+{
+    *version = fake_cuda_version();
+    return FAKE_OK;
+}
+
+static const struct {
+    int error;
+    const char *name, *text;
+} errors[] = {
+    {FAKE_OK, "CUDA_SUCCESS", "no error"},
+    {FAKE_INVALID_VALUE, "CUDA_ERROR_INVALID_VALUE", "invalid argument"},
+    {FAKE_NO_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY", "out of memory"},
+    {FAKE_NO_DEVICE, "CUDA_ERROR_NO_DEVICE", "no CUDA-capable device is detected"},
+    {FAKE_INVALID_DEVICE, "CUDA_ERROR_INVALID_DEVICE", "invalid device ordinal"},
+    {FAKE_INVALID_IMAGE, "CUDA_ERROR_INVALID_IMAGE", "device kernel image is invalid"},
+    {FAKE_INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT", "invalid device context"},
+    {FAKE_NO_BINARY, "CUDA_ERROR_NO_BINARY_FOR_GPU", "no kernel image is available"},
+    {FAKE_INVALID_PTX, "CUDA_ERROR_INVALID_PTX", "a PTX JIT compilation failed"},
+    {FAKE_PTX_VERSION, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION", "an unsupported toolchain"},
+    {FAKE_INVALID_HANDLE, "CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"},
+    {FAKE_NOT_FOUND, "CUDA_ERROR_NOT_FOUND", "named symbol not found"},
+    {FAKE_CAPTURE, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED", "not permitted in a capture"},
+};
+
+static int error_word(int error, bool name, const char **text)
+{
+    *text = NULL;
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++)
+        if (errors[i].error == error) *text = name ? errors[i].name : errors[i].text;
+    return *text ? FAKE_OK : FAKE_INVALID_VALUE;
+}
+
+FAKE_EXPORT int cuGetErrorName(int error, const char **text)
+{
+    return error_word(error, true, text);
+}
+
+FAKE_EXPORT int cuGetErrorString(int error, const char **text)
+{
+    return error_word(error, false, text);
+}
+
+FAKE_EXPORT int cuDeviceGetCount(int *count)
+{
+    *count = (int)ngpus;
+    return FAKE_OK;
+}
+
+FAKE_EXPORT int cuDeviceGet(int *device, int ordinal)
+{
+    if (ordinal < 0 || (uint32_t)ordinal >= ngpus) return FAKE_INVALID_DEVICE;
+    *device = ordinal;
+    return FAKE_OK;
+}
+
+FAKE_EXPORT int cuDeviceGetName(char *name, int size, int device)
+{
+    if ((uint32_t)device >= ngpus) return FAKE_INVALID_DEVICE;
+    snprintf(name, (size_t)size, "Double of sm_%u", gpus[device].sm);
+    return FAKE_OK;
+}
+
+FAKE_EXPORT int cuDeviceGetUuid_v2(uint8_t uuid[16], int device)
+{
+    if ((uint32_t)device >= ngpus) return FAKE_INVALID_DEVICE;
+    memset(uuid, 0xa0 + device, 16);
+    return FAKE_OK;
+}
+
+FAKE_EXPORT int cuDeviceTotalMem_v2(size_t *bytes, int device)
+{
+    *bytes = (size_t)16 << 30;
+    return (uint32_t)device < ngpus ? FAKE_OK : FAKE_INVALID_DEVICE;
+}
+
+FAKE_EXPORT int cuDeviceGetAttribute(int *value, int attribute, int device)
+{
+    if ((uint32_t)device >= ngpus) return FAKE_INVALID_DEVICE;
+    const fake_gpu *g = &gpus[device];
+    const struct {
+        int attribute;
+        uint32_t value;
+    } known[] = {
+        {13, 1500000},   {16, g->sms},     {36, 1200000},    {37, 5120},
+        {38, 40u << 20}, {39, g->threads}, {75, g->sm / 10}, {76, g->sm % 10},
+        {81, g->shared_sm}, {82, 65536},   {97, g->shared_block},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (known[i].attribute == attribute) {
+            *value = (int)known[i].value;
+            return FAKE_OK;
+        }
+    return FAKE_INVALID_VALUE;
+}
+
+/* ---- contexts ------------------------------------------------------------------ */
+
+static fake_context *context_make(uint32_t device)
+{
+    if (ncontexts == CONTEXTS) return NULL;
+    fake_context *c = &contexts[ncontexts++];
+    *c = (fake_context){.device = device, .refs = 1};
+    return c;
+}
+
+FAKE_EXPORT int cuCtxCreate_v2(fake_context **context, unsigned flags, int device)
+{
+    (void)flags;
+    if ((uint32_t)device >= ngpus) return FAKE_INVALID_DEVICE;
+    *context = context_make((uint32_t)device);
+    if (!*context || depth == DEPTH) return FAKE_NO_MEMORY;
+    stack[depth++] = *context;
+    return FAKE_OK;
+}
+
+FAKE_EXPORT int cuCtxDestroy_v2(fake_context *context)
+{
+    if (!context || !context->refs) return FAKE_INVALID_CONTEXT;
+    context->refs = 0;
+    if (depth && stack[depth - 1] == context) depth--;
+    return FAKE_OK;
+}
+
+FAKE_EXPORT int cuDevicePrimaryCtxGetState(int device, unsigned *flags, int *active)
+{
+    if ((uint32_t)device >= ngpus) return FAKE_INVALID_DEVICE;
+    *flags = 0;
+    *active = primary[device] && primary[device]->refs;
+    return FAKE_OK;
+}
+
+FAKE_EXPORT int cuDevicePrimaryCtxRetain(fake_context **context, int device)
+{
+    if (fake_cuda_refused("cuDevicePrimaryCtxRetain")) return FAKE_CAPTURE;
+    if ((uint32_t)device >= ngpus) return FAKE_INVALID_DEVICE;
+    if (primary[device] && primary[device]->refs)
+        primary[device]->refs++;
+    else if (!(primary[device] = context_make((uint32_t)device)))
+        return FAKE_NO_MEMORY;
+    state.primaries++;
+    *context = primary[device];
+    return FAKE_OK;
+}
+
+FAKE_EXPORT int cuDevicePrimaryCtxRelease_v2(int device)
+{
+    if ((uint32_t)device >= GPUS || !primary[device] || !primary[device]->refs)
+        return fake_cuda_misuse("a primary context is released that nobody holds",
+                                FAKE_INVALID_CONTEXT);
+    primary[device]->refs--;
+    state.primaries--;
+    return FAKE_OK;
+}
+
+FAKE_EXPORT int cuCtxGetCurrent(fake_context **context)
+{
+    *context = fake_cuda_current();
+    return FAKE_OK;
+}
+
+FAKE_EXPORT int cuCtxGetDevice(int *device)
+{
+    const fake_context *c = fake_cuda_current();
+    if (!c) return FAKE_INVALID_CONTEXT;
+    *device = (int)c->device;
+    return FAKE_OK;
+}
+
+FAKE_EXPORT int cuCtxPushCurrent_v2(fake_context *context)
+{
+    if (!context || !context->refs)
+        return fake_cuda_misuse("a context is made current that is gone", FAKE_INVALID_CONTEXT);
+    if (depth == DEPTH) return fake_cuda_misuse("contexts are not popped", FAKE_NO_MEMORY);
+    stack[depth++] = context;
+    return FAKE_OK;
+}
+
+FAKE_EXPORT int cuCtxPopCurrent_v2(fake_context **context)
+{
+    if (!depth) return fake_cuda_misuse("a context is popped that is not there",
+                                        FAKE_INVALID_CONTEXT);
+    *context = stack[--depth];
+    return FAKE_OK;
+}
+
+FAKE_EXPORT int cuCtxSynchronize(void)
+{
+    if (fake_cuda_refused("cuCtxSynchronize")) return FAKE_CAPTURE;
+    return fake_cuda_current() ? FAKE_OK : FAKE_INVALID_CONTEXT;
+}
+
+/* ---- memory --------------------------------------------------------------------- */
+
+FAKE_EXPORT int cuMemAllocManaged(uint64_t *at, size_t bytes, unsigned flags)
+{
+    void *p = NULL;
+    if (fake_cuda_refused("cuMemAllocManaged")) return FAKE_CAPTURE;
+    if (!fake_cuda_current()) return FAKE_INVALID_CONTEXT;
+    if (!bytes || flags != 1) return FAKE_INVALID_VALUE;
+    if (posix_memalign(&p, 512, bytes) != 0) return FAKE_NO_MEMORY;
+    state.allocations++;
+    *at = (uint64_t)(uintptr_t)p;
+    return FAKE_OK;
+}
+
+FAKE_EXPORT int cuMemFree_v2(uint64_t at)
+{
+    if (fake_cuda_refused("cuMemFree")) return FAKE_CAPTURE;
+    if (!fake_cuda_current()) return FAKE_INVALID_CONTEXT;
+    if (at) state.allocations--;
+    free((void *)(uintptr_t)at);
+    return FAKE_OK;
+}
+
+/* ---- launches -------------------------------------------------------------------- */
+
+static void perform(const fake_cuda_launch *l)
+{
+    now_ms += LAUNCH_MS;
+    if (state.run) state.run(state.user, l);
+}
+
+static bool launch_fits(const fake_function *f, const fake_cuda_launch *l)
+{
+    const uint32_t most = f->max_shared ? (uint32_t)f->max_shared : SHARED_PLAIN;
+    const uint32_t threads = l->block[0] * l->block[1] * l->block[2];
+    return threads >= 1 && threads <= 1024 && l->grid[0] >= 1 && l->grid[1] >= 1 &&
+           l->grid[2] >= 1 && l->grid[1] <= 65535 && l->grid[2] <= 65535 && l->shared_bytes <= most;
+}
+
+FAKE_EXPORT int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
+                               unsigned by, unsigned bz, unsigned shared, fake_stream *stream,
+                               void **parameters, void **extra)
+{
+    const fake_function *f = fake_cuda_function(function);
+    if (!f || extra) return FAKE_INVALID_HANDLE;
+    fake_cuda_launch l = {.grid = {gx, gy, gz}, .block = {bx, by, bz}, .shared_bytes = shared,
+                          .stream = stream};
+    snprintf(l.name, sizeof l.name, "%s", f->name);
+    if (!launch_fits(f, &l)) return FAKE_INVALID_VALUE;
+    l.slots = state.slots ? state.slots(state.user, f->name) : 0;
+    for (uint32_t i = 0; i < l.slots && i < FAKE_CUDA_SLOTS; i++)
+        memcpy(&l.slot[i], parameters[i], sizeof l.slot[i]);
+    state.launches++;
+    state.last = l;
+    if (stream == NULL || !stream->capturing) {
+        perform(&l);
+        return FAKE_OK;
+    }
+    if (stream->graph->n == GRAPH_LAUNCHES) return FAKE_NO_MEMORY;
+    stream->graph->launch[stream->graph->n++] = l;
+    return FAKE_OK;
+}
+
+/* ---- streams, graphs, events ------------------------------------------------------- */
+
+FAKE_EXPORT int cuStreamCreate(fake_stream **stream, unsigned flags)
+{
+    (void)flags;
+    if (fake_cuda_refused("cuStreamCreate")) return FAKE_CAPTURE;
+    if (!fake_cuda_current()) return FAKE_INVALID_CONTEXT;
+    *stream = calloc(1, sizeof **stream);
+    state.streams += *stream != NULL;
+    return *stream ? FAKE_OK : FAKE_NO_MEMORY;
+}
+
+FAKE_EXPORT int cuStreamDestroy_v2(fake_stream *stream)
+{
+    state.streams--;
+    free(stream);
+    return FAKE_OK;
+}
+
+FAKE_EXPORT int cuStreamSynchronize(fake_stream *stream)
+{
+    (void)stream;
+    return fake_cuda_refused("cuStreamSynchronize") ? FAKE_CAPTURE : FAKE_OK;
+}
+
+FAKE_EXPORT int cuStreamBeginCapture_v2(fake_stream *stream, int mode)
+{
+    (void)mode;
+    if (!stream || capturing) return FAKE_INVALID_VALUE;
+    stream->graph = calloc(1, sizeof *stream->graph);
+    if (!stream->graph) return FAKE_NO_MEMORY;
+    stream->capturing = true;
+    capturing = stream;
+    state.graphs++;
+    return FAKE_OK;
+}
+
+FAKE_EXPORT int cuStreamEndCapture(fake_stream *stream, fake_graph **graph)
+{
+    if (!stream || stream != capturing) return FAKE_INVALID_VALUE;
+    capturing = NULL;
+    stream->capturing = false;
+    *graph = stream->graph;
+    stream->graph = NULL;
+    return FAKE_OK;
+}
+
+FAKE_EXPORT int cuGraphDestroy(fake_graph *graph)
+{
+    state.graphs--;
+    free(graph);
+    return FAKE_OK;
+}
+
+FAKE_EXPORT int cuGraphInstantiateWithFlags(fake_graph **exec, const fake_graph *graph,
+                                            unsigned long long flags)
+{
+    (void)flags;
+    *exec = malloc(sizeof **exec);
+    if (!*exec) return FAKE_NO_MEMORY;
+    memcpy(*exec, graph, sizeof **exec);
+    state.graphs++;
+    return FAKE_OK;
+}
+
+FAKE_EXPORT int cuGraphExecDestroy(fake_graph *exec) { return cuGraphDestroy(exec); }
+
+FAKE_EXPORT int cuGraphLaunch(const fake_graph *exec, fake_stream *stream)
+{
+    (void)stream;
+    state.replays++;
+    for (uint32_t i = 0; i < exec->n; i++) perform(&exec->launch[i]);
+    return FAKE_OK;
+}
+
+FAKE_EXPORT int cuEventCreate(fake_event **event, unsigned flags)
+{
+    (void)flags;
+    if (!fake_cuda_current()) return FAKE_INVALID_CONTEXT;
+    *event = calloc(1, sizeof **event);
+    state.events += *event != NULL;
+    return *event ? FAKE_OK : FAKE_NO_MEMORY;
+}
+
+FAKE_EXPORT int cuEventDestroy_v2(fake_event *event)
+{
+    state.events--;
+    free(event);
+    return FAKE_OK;
+}
+
+FAKE_EXPORT int cuEventRecord(fake_event *event, fake_stream *stream)
+{
+    (void)stream;
+    event->recorded = true;
+    event->at = now_ms;
+    return FAKE_OK;
+}
+
+FAKE_EXPORT int cuEventSynchronize(fake_event *event)
+{
+    (void)event;
+    return fake_cuda_refused("cuEventSynchronize") ? FAKE_CAPTURE : FAKE_OK;
+}
+
+FAKE_EXPORT int cuEventElapsedTime(float *ms, const fake_event *begin, const fake_event *end)
+{
+    if (!begin->recorded || !end->recorded) return FAKE_INVALID_HANDLE;
+    *ms = end->at - begin->at;
+    return FAKE_OK;
+}
