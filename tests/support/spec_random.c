@@ -217,19 +217,14 @@ sk_spec sk_random_kernel_spec(sk_rng *rng, uint32_t n, uint32_t dims)
 
 /* ---- schedules ------------------------------------------------------------------------ */
 
-static bool has_tunable(uint32_t kernel, uint32_t t)
-{
-    return sk_tunable_tunes(t, kernel, SK_BACKEND_CPU);
-}
-
-/* The m-th of all values of all tunables of a kernel; all have one, w at least. */
-static int32_t themed_value(uint32_t kernel, uint32_t m, uint32_t *tunable)
+/* The m-th of all values of all tunables of a kernel; all have one. */
+static int32_t themed_value(uint32_t kernel, uint32_t backend, uint32_t m, uint32_t *tunable)
 {
     uint32_t all = 0, t = 0;
     for (uint32_t i = 0; i < SK_TUNABLE_COUNT; i++)
-        all += has_tunable(kernel, i) ? sk_tunable_count(i) : 0;
-    for (m %= all; !has_tunable(kernel, t) || m >= sk_tunable_count(t); t++)
-        m -= has_tunable(kernel, t) ? sk_tunable_count(t) : 0;
+        all += sk_tunable_tunes(i, kernel, backend) ? sk_tunable_count(i) : 0;
+    for (m %= all; !sk_tunable_tunes(t, kernel, backend) || m >= sk_tunable_count(t); t++)
+        m -= sk_tunable_tunes(t, kernel, backend) ? sk_tunable_count(t) : 0;
     *tunable = t;
     return sk_tunable_value(t, m);
 }
@@ -239,14 +234,14 @@ bool sk_random_schedule(sk_rng *rng, uint32_t n, const sk_spec *spec, const sk_t
 {
     const sk_kernel *kernel = sk_kernel_get(spec->kernel);
     uint32_t fixed;
-    const int32_t value = themed_value(spec->kernel, theme_of(n).m, &fixed);
+    const int32_t value = themed_value(spec->kernel, target->backend, theme_of(n).m, &fixed);
     sk_kernel_default(kernel, spec, target, out);
     for (uint32_t k = 0; k < 24; k++) { /* one more, or two at once */
         sk_schedule s = *out;
         uint32_t t;
         do
             t = sk_rng_below(rng, SK_TUNABLE_COUNT);
-        while (!has_tunable(spec->kernel, t));
+        while (!sk_tunable_tunes(t, spec->kernel, target->backend));
         s.v[t] = sk_tunable_value(t, sk_rng_below(rng, sk_tunable_count(t)));
         if (k % 3 == 0 || t == fixed) s.v[fixed] = value;
         if (sk_kernel_valid(kernel, spec, &s, target, NULL) == SPHKV_OK) *out = s;
@@ -257,9 +252,11 @@ bool sk_random_schedule(sk_rng *rng, uint32_t n, const sk_spec *spec, const sk_t
 bool sk_random_sample(uint64_t seed, uint32_t n, const sk_target *target, uint32_t dims,
                       sk_spec *spec, sk_schedule *schedule)
 {
-    const theme t = theme_of(n);
+    theme t = theme_of(n);
     sk_rng rng;
     sk_rng_seed(&rng, seed);
+    while (!sk_kernel_get(t.kernel)->form[target->backend])
+        t.kernel = (t.kernel + 1) % SPHKV_KERNEL_COUNT;
     for (uint32_t tries = 0;; tries++) {
         *spec = draw_kernel_spec(&rng, &t, tries < 400, dims);
         if (sk_kernel_get(spec->kernel)->supported(spec, NULL) != SPHKV_OK) continue;

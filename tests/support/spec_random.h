@@ -24,13 +24,13 @@ sk_spec sk_random_spec(sk_rng *rng, bool small);
 #define SK_RANDOM_ROUND (2u * SPHKV_KERNEL_COUNT - 1) /* n divisible by it: attn_decode */
 sk_spec sk_random_kernel_spec(sk_rng *rng, uint32_t n, uint32_t dims);
 
-/* Some valid schedule: the default with as many tunables drawn as stay valid.
- * One value of one tunable goes round with n: false when it cannot be had. */
+/* Some valid schedule for the target, of whichever back end: the default with as
+ * many tunables drawn as stay valid. One value of one tunable goes round with n: false when it cannot be had. */
 bool sk_random_schedule(sk_rng *rng, uint32_t n, const sk_spec *spec, const sk_target *target,
                         sk_schedule *out);
 
-/* Both, such that the kernel supports the spec; false when what goes round of
- * the schedule was given up, since nothing fitted it. */
+/* Both, such that the kernel runs there and supports the spec; false when what goes
+ * round of the schedule was given up, since nothing fitted it. */
 bool sk_random_sample(uint64_t seed, uint32_t n, const sk_target *target, uint32_t dims,
                       sk_spec *spec, sk_schedule *schedule);
 
@@ -40,6 +40,7 @@ sk_case_params sk_random_case(sk_rng *rng, const sk_spec *spec);
 /* ---- what was met (spec_seen.c) ------------------------------------------------ */
 
 typedef struct sk_seen {
+    uint32_t backend; /* of all schedules */
     uint32_t specs, cases;
     uint32_t kernel[SPHKV_KERNEL_COUNT];
     uint32_t key[SPHKV_KERNEL_COUNT][SK_KEY_I4 + 1], value[SPHKV_KERNEL_COUNT][SK_VAL_KEY + 1];

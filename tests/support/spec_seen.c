@@ -82,7 +82,7 @@ static void print_kernel(const sk_seen *seen, uint32_t k, sk_text *out)
     if (reads & SPHKV_READS_IN) print_counts(out, "in", seen->in[k], 3, sk_dtype_name);
     print_counts(out, "book", seen->book[k], SK_COUNT(seen->book[k]), sk_book_name);
     for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++) {
-        if (!sk_tunable_tunes(t, k, SK_BACKEND_CPU)) continue;
+        if (!sk_tunable_tunes(t, k, seen->backend)) continue;
         sk_text_printf(out, " %s", sk_tunable_get(t)->name);
         for (uint32_t i = 0; i < sk_tunable_count(t); i++)
             sk_text_printf(out, "%c%u", i ? '/' : ' ', seen->tunable[k][t][i]);
@@ -153,6 +153,7 @@ static const char *say(const char *what, const char *of)
 static const char *missing_of_kernel(const sk_seen *seen, uint32_t k)
 {
     const char *name = sk_kernel_name(k);
+    if (!sk_kernel_get(k)->form[seen->backend]) return NULL;
     for (uint32_t i = 0; i < SK_COUNT(seen->key[k]); i++)
         if (!seen->key[k][i] && tier_supported(k, key_text(i), "vf16", ""))
             return say(key_text(i), name);
@@ -165,7 +166,7 @@ static const char *missing_of_kernel(const sk_seen *seen, uint32_t k)
     for (uint32_t i = 0; i < SK_INPUT_COUNT; i++)
         if (!seen->input[k][i]) return say(sk_input_name(i), name);
     for (uint32_t i = 0; i < sk_tunable_count(SK_T_w); i++)
-        if (!seen->tunable[k][SK_T_w][i]) return say("some w", name);
+        if (sk_tunable_tunes(SK_T_w, k, seen->backend) && !seen->tunable[k][SK_T_w][i]) return say("some w", name);
     for (uint32_t i = 0; i < 3; i++)
         if ((!seen->q[k][i] && dtype_supported(k, SPHKV_READS_Q, i)) ||
             (!seen->out[k][i] && dtype_supported(k, SPHKV_READS_OUT, i)) ||
@@ -178,10 +179,13 @@ static const char *missing_of_kernel(const sk_seen *seen, uint32_t k)
 static const char *missing_of_tunable(const sk_seen *seen, uint32_t t)
 {
     for (uint32_t i = 0; i < sk_tunable_count(t); i++) {
-        uint32_t n = 0;
-        for (uint32_t k = 0; k < SPHKV_KERNEL_COUNT; k++)
-            n += sk_tunable_tunes(t, k, SK_BACKEND_CPU) ? seen->tunable[k][t][i] : 0;
-        if (n == 0) return say("some value", sk_tunable_get(t)->name);
+        uint32_t n = 0, kernels = 0;
+        for (uint32_t k = 0; k < SPHKV_KERNEL_COUNT; k++) {
+            if (!sk_tunable_tunes(t, k, seen->backend)) continue;
+            n += seen->tunable[k][t][i];
+            kernels++;
+        }
+        if (n == 0 && kernels > 0) return say("some value", sk_tunable_get(t)->name);
     }
     return NULL;
 }
