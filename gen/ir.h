@@ -299,12 +299,21 @@ typedef struct sk_interp_buffer {
     bool uninitialised; /* reading a byte before the program wrote it is an error */
 } sk_interp_buffer;
 
+/* What a run did, by instruction of the program; the caller's arrays, added to. */
+typedef struct sk_interp_profile {
+    uint64_t *runs;       /* how often a warp ran it */
+    uint64_t *wavefronts; /* of shared memory: an access and its bank conflicts */
+    uint64_t *sectors;    /* of 32 bytes of the buffers' memory */
+    uint64_t ahead;       /* most bytes of one warp that copies had under way */
+} sk_interp_profile;
+
 typedef struct sk_interp_args {
     const sk_interp_buffer *buffer; /* by slot; only pointer slots are looked at */
     const uint32_t *scalar;         /* by slot; u32, or bits of f32 */
     uint32_t first[3];              /* index of the first block per dimension */
     uint32_t grid[3];               /* blocks run per dimension, from first on */
     uint64_t max_steps;             /* instructions per warp; 0 = 2^40 */
+    sk_interp_profile *profile;     /* NULL: not counted */
 } sk_interp_args;
 
 /* Runs all blocks one after the other, with checks of bounds, stores through

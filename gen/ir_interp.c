@@ -158,7 +158,7 @@ static void preset(const interp *t, uint32_t index, interp_warp *warp)
                 warp->word[r + lane] = lane;
             break;
         case SK_OP_WARP: warp->word[r] = index; break;
-        case SK_OP_BLOCK: warp->word[r] = t->block[in->imm]; break;
+        case SK_OP_BLOCK: warp->word[r] = t->args->first[in->imm] + t->block[in->imm]; break;
         case SK_OP_PARAM_U32:
         case SK_OP_PARAM_F32: warp->word[r] = t->args->scalar[in->imm]; break;
         case SK_OP_PARAM_PTR: warp->addr[r] = (interp_addr){.place = in->imm}; break;
@@ -209,6 +209,14 @@ static bool control_op(const interp_instr *in, interp_warp *warp)
     return true;
 }
 
+static void plain_op(interp *t, const interp_instr *in, interp_warp *warp)
+{
+    if (address_op(in, warp) || sk_interp_memory(t, in, warp) || sk_interp_async(t, in, warp)
+        || sk_interp_quad(in, t->p->w, warp->word) || sk_interp_alu(in, t->p->w, warp->word))
+        return;
+    t->st = sk_fail(t->err, SPHKV_EINTERNAL, "interpreter: no meaning for op %u", in->op);
+}
+
 /* Runs a warp to the next barrier or its end. True at a barrier. */
 static bool run_warp(interp *t, interp_warp *warp)
 {
@@ -219,15 +227,17 @@ static bool run_warp(interp *t, interp_warp *warp)
                             (unsigned long long)t->max_steps);
             return false;
         }
-        if (in->op == SK_OP_BARRIER)
+        if (in->op == SK_OP_BARRIER) {
+            if (t->args->profile)
+                sk_interp_profile_instr(t, in, warp);
             return true;
-        if (control_op(in, warp))
-            continue;
-        warp->pc++;
-        if (address_op(in, warp) || sk_interp_memory(t, in, warp) || sk_interp_async(t, in, warp)
-            || sk_interp_quad(in, t->p->w, warp->word) || sk_interp_alu(in, t->p->w, warp->word))
-            continue;
-        t->st = sk_fail(t->err, SPHKV_EINTERNAL, "interpreter: no meaning for op %u", in->op);
+        }
+        if (!control_op(in, warp)) {
+            warp->pc++;
+            plain_op(t, in, warp);
+        }
+        if (t->args->profile)
+            sk_interp_profile_instr(t, in, warp);
     }
     return false;
 }

@@ -98,6 +98,13 @@ typedef struct interp_warp {
     uint32_t commits;  /* in this block */
 } interp_warp;
 
+/* Accesses of the present instruction, for a profile. */
+typedef struct interp_notes {
+    uint64_t at[SK_INTERP_LANES];
+    uint32_t count, bytes;
+    bool scratch;
+} interp_notes;
+
 typedef struct interp {
     const sk_program *p;
     const sk_interp_args *args;
@@ -116,6 +123,7 @@ typedef struct interp {
     uint32_t own_add;     /* the first of this block */
     uint32_t at_warp;     /* running now */
     uint64_t max_steps;
+    interp_notes notes;
     sk_status st;         /* of the run; not OK stops it */
     sk_err *err;
 } interp;
@@ -158,6 +166,9 @@ void sk_interp_copied(interp *t, interp_addr to, uint32_t bytes);
 void *sk_interp_grow(interp *t, void *old, uint32_t used, uint32_t *cap, size_t element);
 /* An ATOMADD to a word has passed its checks. */
 bool sk_interp_added(interp *t, const uint8_t *word);
+/* For a profile: an access of the present instruction, and its end. */
+void sk_interp_note(interp *t, uint32_t place, uint64_t at, uint32_t bytes);
+void sk_interp_profile_instr(interp *t, const interp_instr *in, const interp_warp *warp);
 /* Buffers and scratch of a run. */
 sk_status sk_interp_places(interp *t);
 void sk_interp_places_free(interp *t);

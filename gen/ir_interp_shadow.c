@@ -318,7 +318,10 @@ uint8_t *sk_interp_access(interp *t, const interp_instr *in, uint32_t lane, inte
     else if (access != INTERP_READ && !place->writable)
         sk_interp_fault(t, in, lane, "writes %s+%llu, which is read-only", place->name,
                         (unsigned long long)at);
-    else if (!place->shadow || check_shadow(t, in, lane, place, at, bytes, access))
+    else if (!place->shadow || check_shadow(t, in, lane, place, at, bytes, access)) {
+        if (access != INTERP_COPY)
+            sk_interp_note(t, base.place, at, bytes);
         return place->data + at;
+    }
     return NULL;
 }

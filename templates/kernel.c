@@ -120,9 +120,9 @@ void sk_call_f32(sk_call *call, float x)
     sk_call_u32(call, bits);
 }
 
-/* Blocks first .. first + blocks - 1. */
-static sk_status image_interpret(const sk_image *image, uint32_t entry, const sk_call *call,
-                                 uint32_t first, uint32_t blocks, sk_err *err)
+sk_status sk_image_interpret(const sk_image *image, uint32_t entry, const sk_call *call,
+                             uint32_t first, uint32_t blocks, sk_interp_profile *profile,
+                             sk_err *err)
 {
     sk_interp_buffer buffer[SK_MAX_SLOTS] = {0};
     uint32_t scalar[SK_MAX_SLOTS];
@@ -134,14 +134,16 @@ static sk_status image_interpret(const sk_image *image, uint32_t entry, const sk
         scalar[i] = (uint32_t)call->slot[i];
     }
     const sk_interp_args args = {
-        .buffer = buffer, .scalar = scalar, .first = {first, 0, 0}, .grid = {blocks, 1, 1}};
+        .buffer = buffer, .scalar = scalar, .first = {first, 0, 0}, .grid = {blocks, 1, 1},
+        .profile = profile};
     return sk_interp_run(image->program[entry], &args, err);
 }
 
 sk_status sk_image_call(const sk_image *image, uint32_t entry, const sk_call *call, uint32_t bx,
                         sk_err *err)
 {
-    if (image->entry[entry] == NULL) return image_interpret(image, entry, call, bx, 1, err);
+    if (image->entry[entry] == NULL)
+        return sk_image_interpret(image, entry, call, bx, 1, NULL, err);
     image->entry[entry](call->slot, call->shared, bx, 0, 0);
     return SPHKV_OK;
 }
@@ -152,7 +154,7 @@ sk_status sk_image_launch(const sk_image *image, uint32_t entry, const sk_call *
     if (blocks == 0) return SPHKV_OK;
     if (image->launch)
         return image->launch(image->launch_user, entry, call, blocks, stream, err);
-    return image_interpret(image, entry, call, 0, blocks, err);
+    return sk_image_interpret(image, entry, call, 0, blocks, NULL, err);
 }
 
 sk_status sk_args_copy(void *dst, size_t known, const void *args, sk_err *err)

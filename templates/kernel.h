@@ -147,6 +147,11 @@ void sk_call_f32(sk_call *call, float x);
 /* One block, here and now. */
 sk_status sk_image_call(const sk_image *image, uint32_t entry, const sk_call *call, uint32_t bx,
                         sk_err *err);
+/* Blocks first .. first + blocks - 1 of a program, interpreted; profile: NULL, or
+ * what is to be counted (ir.h). */
+sk_status sk_image_interpret(const sk_image *image, uint32_t entry, const sk_call *call,
+                             uint32_t first, uint32_t blocks, sk_interp_profile *profile,
+                             sk_err *err);
 /* A grid of blocks, on the stream of a device; interpreted: here and now. */
 sk_status sk_image_launch(const sk_image *image, uint32_t entry, const sk_call *call,
                           uint32_t blocks, void *stream, sk_err *err);
