@@ -7,6 +7,10 @@
  * arguments, and no header. Each does what the op of the lane IR of that kind
  * does (ir_ops.h), bit for bit except where the op is inexact.
  *
+ * First come the words that are one instruction, an intrinsic or an access: the
+ * twin has its own and defines SK_TWIN. What can be said in C by those comes behind
+ * them and is the same text for both.
+ *
  * A block is one row of threads; 32 lanes are a warp. What says "the warp" must
  * be reached by all 32 lanes. Addresses are bytes; words are naturally aligned.
  *
@@ -14,6 +18,8 @@
  * by constants below 32, comparison of u32 and of float, + and - of float.
  * Products of floats are calls: a compiler may contract a * b + c, but never
  * __fmul_rn, so no flag is needed for that. --use_fast_math is never right. */
+
+#ifndef SK_TWIN
 
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -50,29 +56,10 @@ SK_HERE u32 block_index(u32 dimension)
 SK_HERE u32 bits_of(float x) { return __float_as_uint(x); }
 SK_HERE float float_of(u32 x) { return __uint_as_float(x); }
 
-SK_HERE u32 div_u32(u32 a, u32 b) { return b ? a / b : 0xffffffffu; }
-SK_HERE u32 rem_u32(u32 a, u32 b) { return b ? a % b : a; }
-SK_HERE u32 shl_u32(u32 a, u32 b) { return b < 32 ? a << b : 0; }
-SK_HERE u32 shr_u32(u32 a, u32 b) { return b < 32 ? a >> b : 0; }
-SK_HERE u32 sra_u32(u32 a, u32 b) { return (u32)((s32)a >> (b < 31 ? b : 31)); }
-SK_HERE u32 min_u32(u32 a, u32 b) { return a < b ? a : b; }
-SK_HERE u32 max_u32(u32 a, u32 b) { return a > b ? a : b; }
-SK_HERE u32 min_s32(u32 a, u32 b) { return (s32)a < (s32)b ? a : b; }
-SK_HERE u32 max_s32(u32 a, u32 b) { return (s32)a > (s32)b ? a : b; }
-SK_HERE bool lt_s32(u32 a, u32 b) { return (s32)a < (s32)b; }
-
 SK_HERE float mul_rn(float a, float b) { return __fmul_rn(a, b); }
 SK_HERE float fma_rn(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 SK_HERE float div_rn(float a, float b) { return __fdiv_rn(a, b); }
 SK_HERE float sqrt_rn(float a) { return __fsqrt_rn(a); }
-
-/* b when either is NaN. */
-SK_HERE float min_f32(float a, float b) { return a < b ? a : b; }
-SK_HERE float max_f32(float a, float b) { return a > b ? a : b; }
-
-/* On bits: neg and abs of PTX leave open what becomes of a NaN. */
-SK_HERE float abs_f32(float a) { return float_of(bits_of(a) & 0x7fffffffu); }
-SK_HERE float neg_f32(float a) { return float_of(bits_of(a) ^ 0x80000000u); }
 
 SK_HERE float rint_f32(float a)
 {
@@ -100,22 +87,12 @@ SK_HERE float log2_f32(float a)
 
 SK_HERE float s32_to_f32(u32 a) { return __int2float_rn((s32)a); }
 
-/* 0x80000000 for NaN and what no s32 holds (cvt gives 0 and the nearest). */
-SK_HERE u32 f32_to_s32(float a)
-{
-    const float r = rint_f32(a);
-    return r >= -2147483648.0f && r < 2147483648.0f ? (u32)__float2int_rn(r) : 0x80000000u;
-}
-
 SK_HERE float f16_to_f32(u16 h)
 {
     float d;
     asm("cvt.f32.f16 %0, %1;" : "=f"(d) : "h"(h));
     return d;
 }
-
-SK_HERE float f16_lo(u32 a) { return f16_to_f32((u16)a); }
-SK_HERE float f16_hi(u32 a) { return f16_to_f32((u16)(a >> 16)); }
 
 /* Halves of a word: a low, b high. */
 SK_HERE u32 pack_f16(float a, float b)
@@ -132,26 +109,6 @@ SK_HERE u32 pack_f16(float a, float b)
 #endif
 }
 
-#if __CUDA_ARCH__ < 800
-SK_HERE u32 to_bf16(float a)
-{
-    const u32 u = bits_of(a);
-    return (u & 0x7fffffffu) > 0x7f800000u ? u >> 16 | 0x40u
-                                           : (u + 0x7fffu + (u >> 16 & 1u)) >> 16;
-}
-#endif
-
-SK_HERE u32 pack_bf16(float a, float b)
-{
-#if __CUDA_ARCH__ >= 800
-    u32 d;
-    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(d) : "f"(b), "f"(a));
-    return d;
-#else
-    return to_bf16(a) | to_bf16(b) << 16;
-#endif
-}
-
 /* ---- packed words -------------------------------------------------------------------- */
 
 /* Four bytes of b:a, one picked by each of the low nibbles of sel; bit 3 of a
@@ -161,19 +118,6 @@ SK_HERE u32 prmt(u32 a, u32 b, u32 sel)
     u32 d;
     asm("prmt.b32 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(sel));
     return d;
-}
-
-SK_HERE u32 add_16x2(u32 a, u32 b)
-{
-    return ((a & 0x7fff7fffu) + (b & 0x7fff7fffu)) ^ ((a ^ b) & 0x80008000u);
-}
-
-/* a + the products of the signed 16-bit halves. */
-SK_HERE u32 dot2(u32 a, u32 b, u32 c)
-{
-    const s32 lo = (s32)(short)b * (s32)(short)c;
-    const s32 hi = ((s32)b >> 16) * ((s32)c >> 16);
-    return a + (u32)lo + (u32)hi;
 }
 
 /* a + the products of the signed bytes. */
@@ -210,91 +154,9 @@ SK_HERE u32 fma_f16x2(u32 a, u32 b, u32 c)
 
 /* v of lane `from` modulo 32. None of these orders memory. */
 SK_HERE u32 shfl_u32(u32 v, u32 from) { return __shfl_sync(SK_ALL_LANES, v, (s32)from); }
-SK_HERE float shfl_f32(float v, u32 from) { return float_of(shfl_u32(bits_of(v), from)); }
-
-SK_HERE float shfl_xor_f32(float v, u32 mask)
-{
-    return float_of(__shfl_xor_sync(SK_ALL_LANES, bits_of(v), (s32)mask));
-}
-
-/* The butterfly 16, 8, 4, 2, 1: the order of the sum is fixed. */
-SK_HERE float warp_sum_f32(float v)
-{
-    for (u32 s = 16; s; s /= 2)
-        v = v + shfl_xor_f32(v, s);
-    return shfl_f32(v, 0);
-}
-
-/* max_f32 is not symmetric (NaN, zeros): what counts is lane 0. */
-SK_HERE float warp_max_f32(float v)
-{
-    for (u32 s = 16; s; s /= 2)
-        v = max_f32(v, shfl_xor_f32(v, s));
-    return shfl_f32(v, 0);
-}
-
-#if __CUDA_ARCH__ >= 800
-SK_HERE u32 warp_sum_u32(u32 v) { return __reduce_add_sync(SK_ALL_LANES, v); }
-SK_HERE u32 warp_min_u32(u32 v) { return __reduce_min_sync(SK_ALL_LANES, v); }
-SK_HERE u32 warp_max_u32(u32 v) { return __reduce_max_sync(SK_ALL_LANES, v); }
-#else
-SK_HERE u32 warp_sum_u32(u32 v)
-{
-    for (u32 s = 16; s; s /= 2)
-        v += __shfl_xor_sync(SK_ALL_LANES, v, (s32)s);
-    return v;
-}
-
-SK_HERE u32 warp_min_u32(u32 v)
-{
-    for (u32 s = 16; s; s /= 2)
-        v = min_u32(v, __shfl_xor_sync(SK_ALL_LANES, v, (s32)s));
-    return v;
-}
-
-SK_HERE u32 warp_max_u32(u32 v)
-{
-    for (u32 s = 16; s; s /= 2)
-        v = max_u32(v, __shfl_xor_sync(SK_ALL_LANES, v, (s32)s));
-    return v;
-}
-#endif
+SK_HERE u32 shfl_xor_u32(u32 v, u32 mask) { return __shfl_xor_sync(SK_ALL_LANES, v, (s32)mask); }
 
 SK_HERE bool warp_any(bool p) { return __any_sync(SK_ALL_LANES, p); }
-
-SK_HERE u32 saturate_s16(u32 a) { return max_s32(min_s32(a, 32767u), 0xffff8000u) & 0xffffu; }
-
-/* Lane i of the lower half: a[2i], a[2i + 1] as signed 16 bits; the upper half
- * the same of b. */
-SK_HERE u32 pack_s16(u32 a, u32 b)
-{
-    const u32 from = lane_index() * 2;
-    const u32 a0 = shfl_u32(a, from), a1 = shfl_u32(a, from + 1);
-    const u32 b0 = shfl_u32(b, from), b1 = shfl_u32(b, from + 1);
-    const bool low = lane_index() < 16;
-    return saturate_s16(low ? a0 : b0) | saturate_s16(low ? a1 : b1) << 16;
-}
-
-/* The low 4 bits of each byte of codes pick one of the 16 bytes that table has in
- * the lane's aligned group of 4. */
-SK_HERE u32 lut16(u32 table, u32 codes)
-{
-    const u32 first = lane_index() & ~3u;
-    const u32 t0 = shfl_u32(table, first), t1 = shfl_u32(table, first + 1);
-    const u32 t2 = shfl_u32(table, first + 2), t3 = shfl_u32(table, first + 3);
-    const u32 sel = (codes & 7u) | (codes >> 4 & 0x70u) | (codes >> 8 & 0x700u)
-                    | (codes >> 12 & 0x7000u);
-    const u32 upper = (codes >> 3 & 0x01010101u) * 255u;
-    return (prmt(t0, t1, sel) & ~upper) | (prmt(t2, t3, sel) & upper);
-}
-
-/* In each aligned group of 4 lanes: bytes of a and b in turn, of the first or the
- * second 8 bytes of the group. */
-SK_HERE u32 zip8(u32 a, u32 b, u32 second)
-{
-    const u32 at = lane_index() % 4, from = (lane_index() & ~3u) + second * 2 + at / 2;
-    return prmt(shfl_u32(a, from), shfl_u32(b, from), at % 2 ? 0x7362u : 0x5140u);
-}
 
 /* An 8x8 matrix of 16-bit elements, two a lane in rows, transposed. */
 SK_HERE u32 movm(u32 a)
@@ -345,18 +207,12 @@ SK_HERE quad mma_bf16(quad a, u32 b0, u32 b1, quad c)
 /* ---- memory ----------------------------------------------------------------------------- */
 
 SK_HERE u32 ld_u32(const void *p) { return *(const u32 *)p; }
-SK_HERE float ld_f32(const void *p) { return float_of(*(const u32 *)p); }
 SK_HERE u32 ld_u8(const void *p) { return *(const u8 *)p; }
 SK_HERE u32 ld_s8(const void *p) { return (u32)(s32) * (const signed char *)p; }
 SK_HERE u32 ld_u16(const void *p) { return *(const u16 *)p; }
-SK_HERE float ld_f16(const void *p) { return f16_to_f32(*(const u16 *)p); }
-SK_HERE float ld_bf16(const void *p) { return float_of((u32) * (const u16 *)p << 16); }
-/* Two signed bytes as 16-bit halves. */
-SK_HERE u32 ld_s8x2(const void *p) { return prmt(*(const u16 *)p, 0, 0x9180u); }
 SK_HERE quad ld_quad(const void *p) { return *(const quad *)p; }
 
 SK_HERE void st_u32(void *p, u32 x) { *(u32 *)p = x; }
-SK_HERE void st_f32(void *p, float x) { *(u32 *)p = bits_of(x); }
 SK_HERE void st_quad(void *p, quad x) { *(quad *)p = x; }
 
 /* For what nobody reads soon: first out of the caches. */
@@ -364,8 +220,6 @@ SK_HERE void stream_u32(void *p, u32 x)
 {
     asm volatile("st.cs.u32 [%0], %1;" : : "l"(p), "r"(x) : "memory");
 }
-
-SK_HERE void stream_f32(void *p, float x) { stream_u32(p, bits_of(x)); }
 
 /* A hint, and no access: p may point anywhere. Once for the warp. */
 SK_HERE void prefetch(const void *p)
@@ -398,6 +252,177 @@ SK_HERE void cp_async_commit() {}
 #define cp_async_wait(n) __syncwarp()
 #endif
 
+/* *p += x by the lane that calls it; the old value. */
+SK_HERE u32 atom_add_here(void *p, u32 x)
+{
+    u32 old;
+    asm volatile("atom.acq_rel.gpu.add.u32 %0, [%1], %2;" : "=r"(old) : "l"(p), "r"(x) : "memory");
+    return old;
+}
+
+#endif /* SK_TWIN */
+
+/* ==== the same on a GPU and in the twin ============================================== */
+
+/* ---- words and floats, in C ---------------------------------------------------------- */
+
+SK_HERE u32 div_u32(u32 a, u32 b) { return b ? a / b : 0xffffffffu; }
+SK_HERE u32 rem_u32(u32 a, u32 b) { return b ? a % b : a; }
+SK_HERE u32 shl_u32(u32 a, u32 b) { return b < 32 ? a << b : 0; }
+SK_HERE u32 shr_u32(u32 a, u32 b) { return b < 32 ? a >> b : 0; }
+SK_HERE u32 sra_u32(u32 a, u32 b) { return (u32)((s32)a >> (b < 31 ? b : 31)); }
+SK_HERE u32 min_u32(u32 a, u32 b) { return a < b ? a : b; }
+SK_HERE u32 max_u32(u32 a, u32 b) { return a > b ? a : b; }
+SK_HERE u32 min_s32(u32 a, u32 b) { return (s32)a < (s32)b ? a : b; }
+SK_HERE u32 max_s32(u32 a, u32 b) { return (s32)a > (s32)b ? a : b; }
+SK_HERE bool lt_s32(u32 a, u32 b) { return (s32)a < (s32)b; }
+
+/* b when either is NaN. */
+SK_HERE float min_f32(float a, float b) { return a < b ? a : b; }
+SK_HERE float max_f32(float a, float b) { return a > b ? a : b; }
+
+/* On bits: neg and abs of PTX leave open what becomes of a NaN. */
+SK_HERE float abs_f32(float a) { return float_of(bits_of(a) & 0x7fffffffu); }
+SK_HERE float neg_f32(float a) { return float_of(bits_of(a) ^ 0x80000000u); }
+
+/* ---- conversions, in C ------------------------------------------------------------------ */
+
+/* 0x80000000 for NaN and what no s32 holds (cvt gives 0 and the nearest). */
+SK_HERE u32 f32_to_s32(float a)
+{
+    const float r = rint_f32(a);
+    return r >= -2147483648.0f && r < 2147483648.0f ? (u32)(s32)r : 0x80000000u;
+}
+
+SK_HERE float f16_lo(u32 a) { return f16_to_f32((u16)a); }
+SK_HERE float f16_hi(u32 a) { return f16_to_f32((u16)(a >> 16)); }
+
+#if __CUDA_ARCH__ >= 800
+SK_HERE u32 pack_bf16(float a, float b)
+{
+    u32 d;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(d) : "f"(b), "f"(a));
+    return d;
+}
+#else
+SK_HERE u32 to_bf16(float a)
+{
+    const u32 u = bits_of(a);
+    return (u & 0x7fffffffu) > 0x7f800000u ? u >> 16 | 0x40u
+                                           : (u + 0x7fffu + (u >> 16 & 1u)) >> 16;
+}
+
+SK_HERE u32 pack_bf16(float a, float b) { return to_bf16(a) | to_bf16(b) << 16; }
+#endif
+
+/* ---- packed words, in C ---------------------------------------------------------------- */
+
+SK_HERE u32 add_16x2(u32 a, u32 b)
+{
+    return ((a & 0x7fff7fffu) + (b & 0x7fff7fffu)) ^ ((a ^ b) & 0x80008000u);
+}
+
+/* a + the products of the signed 16-bit halves. */
+SK_HERE u32 dot2(u32 a, u32 b, u32 c)
+{
+    const s32 lo = (s32)(short)b * (s32)(short)c;
+    const s32 hi = ((s32)b >> 16) * ((s32)c >> 16);
+    return a + (u32)lo + (u32)hi;
+}
+
+/* ---- across the warp, in C --------------------------------------------------------------- */
+
+SK_HERE float shfl_f32(float v, u32 from) { return float_of(shfl_u32(bits_of(v), from)); }
+
+SK_HERE float shfl_xor_f32(float v, u32 mask) { return float_of(shfl_xor_u32(bits_of(v), mask)); }
+
+/* The butterfly 16, 8, 4, 2, 1: the order of the sum is fixed. */
+SK_HERE float warp_sum_f32(float v)
+{
+    for (u32 s = 16; s; s /= 2)
+        v = v + shfl_xor_f32(v, s);
+    return shfl_f32(v, 0);
+}
+
+/* max_f32 is not symmetric (NaN, zeros): what counts is lane 0. */
+SK_HERE float warp_max_f32(float v)
+{
+    for (u32 s = 16; s; s /= 2)
+        v = max_f32(v, shfl_xor_f32(v, s));
+    return shfl_f32(v, 0);
+}
+
+#if __CUDA_ARCH__ >= 800
+SK_HERE u32 warp_sum_u32(u32 v) { return __reduce_add_sync(SK_ALL_LANES, v); }
+SK_HERE u32 warp_min_u32(u32 v) { return __reduce_min_sync(SK_ALL_LANES, v); }
+SK_HERE u32 warp_max_u32(u32 v) { return __reduce_max_sync(SK_ALL_LANES, v); }
+#else
+SK_HERE u32 warp_sum_u32(u32 v)
+{
+    for (u32 s = 16; s; s /= 2)
+        v += shfl_xor_u32(v, s);
+    return v;
+}
+
+SK_HERE u32 warp_min_u32(u32 v)
+{
+    for (u32 s = 16; s; s /= 2)
+        v = min_u32(v, shfl_xor_u32(v, s));
+    return v;
+}
+
+SK_HERE u32 warp_max_u32(u32 v)
+{
+    for (u32 s = 16; s; s /= 2)
+        v = max_u32(v, shfl_xor_u32(v, s));
+    return v;
+}
+#endif
+
+SK_HERE u32 saturate_s16(u32 a) { return max_s32(min_s32(a, 32767u), 0xffff8000u) & 0xffffu; }
+
+/* Lane i of the lower half: a[2i], a[2i + 1] as signed 16 bits; the upper half
+ * the same of b. */
+SK_HERE u32 pack_s16(u32 a, u32 b)
+{
+    const u32 from = lane_index() * 2;
+    const u32 a0 = shfl_u32(a, from), a1 = shfl_u32(a, from + 1);
+    const u32 b0 = shfl_u32(b, from), b1 = shfl_u32(b, from + 1);
+    const bool low = lane_index() < 16;
+    return saturate_s16(low ? a0 : b0) | saturate_s16(low ? a1 : b1) << 16;
+}
+
+/* The low 4 bits of each byte of codes pick one of the 16 bytes that table has in
+ * the lane's aligned group of 4. */
+SK_HERE u32 lut16(u32 table, u32 codes)
+{
+    const u32 first = lane_index() & ~3u;
+    const u32 t0 = shfl_u32(table, first), t1 = shfl_u32(table, first + 1);
+    const u32 t2 = shfl_u32(table, first + 2), t3 = shfl_u32(table, first + 3);
+    const u32 sel = (codes & 7u) | (codes >> 4 & 0x70u) | (codes >> 8 & 0x700u)
+                    | (codes >> 12 & 0x7000u);
+    const u32 upper = (codes >> 3 & 0x01010101u) * 255u;
+    return (prmt(t0, t1, sel) & ~upper) | (prmt(t2, t3, sel) & upper);
+}
+
+/* In each aligned group of 4 lanes: bytes of a and b in turn, of the first or the
+ * second 8 bytes of the group. */
+SK_HERE u32 zip8(u32 a, u32 b, u32 second)
+{
+    const u32 at = lane_index() % 4, from = (lane_index() & ~3u) + second * 2 + at / 2;
+    return prmt(shfl_u32(a, from), shfl_u32(b, from), at % 2 ? 0x7362u : 0x5140u);
+}
+
+/* ---- memory, in C -------------------------------------------------------------------------- */
+
+SK_HERE float ld_f32(const void *p) { return float_of(ld_u32(p)); }
+SK_HERE float ld_f16(const void *p) { return f16_to_f32((u16)ld_u16(p)); }
+SK_HERE float ld_bf16(const void *p) { return float_of(ld_u16(p) << 16); }
+/* Two signed bytes as 16-bit halves. */
+SK_HERE u32 ld_s8x2(const void *p) { return prmt(ld_u16(p), 0, 0x9180u); }
+SK_HERE void st_f32(void *p, float x) { st_u32(p, bits_of(x)); }
+SK_HERE void stream_f32(void *p, float x) { stream_u32(p, bits_of(x)); }
+
 /* *p += x for the whole warp, once; the old value. Acquire and release at the
  * scope of the device. What every lane stored goes before it (the __syncwarp in
  * front hands it to lane 0), what other warps of the block stored does when a
@@ -411,8 +436,7 @@ SK_HERE u32 atom_add(void *p, u32 x)
     u32 old = 0;
     __syncwarp();
     if (lane_index() == 0)
-        asm volatile("atom.acq_rel.gpu.add.u32 %0, [%1], %2;"
-                     : "=r"(old) : "l"(p), "r"(x) : "memory");
+        old = atom_add_here(p, x);
     __syncwarp();
     return shfl_u32(old, 0);
 }
