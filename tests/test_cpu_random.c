@@ -125,7 +125,7 @@ static void random_programs(void **state)
     sk_test_shard(&first, &step);
     for (uint32_t k = first; k < cases; k += step, done++)
         check_one(seed + k, &seen);
-    const char *const missing = sk_random_missing(&seen);
+    const char *const missing = sk_random_missing(&seen, false);
     print_message("%u programs, for %u kinds of CPU; not met: %s\n", done, targets,
                   missing ? missing : "nothing");
     assert_true(!missing || done < PROGRAMS);

@@ -16,15 +16,15 @@ static void clean(uint32_t *words)
         words[k] = k * 0x9e3779b9u;
 }
 
-static void programs_run(void **state)
+static void check_programs(bool all_ops, uint32_t turns)
 {
-    (void)state;
     const uint64_t seed = sk_test_seed(1);
     sk_random_seen seen = {0};
     uint32_t changed = 0;
-    for (uint32_t turn = 0; turn < 400; turn++) {
+    for (uint32_t turn = 0; turn < turns; turn++) {
         const sk_random_params p = {.seed = seed + turn, .w = 4u << turn % 4,
-                                    .warps = 1 + turn % MOST_WARPS, .size = 10 + turn % 80};
+                                    .warps = 1 + turn % MOST_WARPS, .size = 10 + turn % 80,
+                                    .all_ops = all_ops};
         sk_arena arena = {0};
         sk_program *program = NULL;
         sk_err err = {0};
@@ -42,9 +42,21 @@ static void programs_run(void **state)
         sk_random_look(&seen, program);
         sk_arena_free(&arena);
     }
-    assert_true(changed > 400 * 100);
-    if (sk_random_missing(&seen))
-        fail_msg("no random program has %s", sk_random_missing(&seen));
+    assert_true(changed > turns * 100);
+    if (sk_random_missing(&seen, all_ops))
+        fail_msg("no random program has %s", sk_random_missing(&seen, all_ops));
+}
+
+static void programs_run(void **state)
+{
+    (void)state;
+    check_programs(false, 400);
+}
+
+static void programs_of_all_ops_run(void **state)
+{
+    (void)state;
+    check_programs(true, 400);
 }
 
 /* A failure that is easily told: a warp-wide sum inside of a loop. */
@@ -97,14 +109,14 @@ static void damage(sk_rng *rng, sk_program *p)
     const uint32_t any = (uint32_t)sk_rng_u64(rng);
     switch (sk_rng_below(rng, 10)) {
     case 0: in_->op = (uint8_t)sk_rng_below(rng, SK_OP_COUNT + 2); break;
-    case 1: in_->type = (uint8_t)sk_rng_below(rng, 6); break;
+    case 1: in_->type = (uint8_t)sk_rng_below(rng, 7); break;
     case 2: in_->scope = (uint8_t)sk_rng_below(rng, 4); break;
-    case 3: in_->nargs = (uint8_t)sk_rng_below(rng, 6); break;
+    case 3: in_->nargs = (uint8_t)sk_rng_below(rng, SK_MAX_ARGS + 2); break;
     case 4: in_->imm = any; break;
     case 5: in_->imm = any >> 24; break;
     case 6: in_->imm2 = sk_rng_below(rng, SK_LD_KINDS + 1); break;
     case 7: p->shared_bytes = 64 * sk_rng_below(rng, 16); break;
-    default: in_->arg[any % 4] = sk_rng_below(rng, p->ninstr + 1); break;
+    default: in_->arg[any % SK_MAX_ARGS] = sk_rng_below(rng, p->ninstr + 1); break;
     }
 }
 
@@ -144,7 +156,7 @@ static void damaged_programs_do_no_harm(void **state)
         char where[64];
         (void)snprintf(where, sizeof where, "turn %u", turn);
         const sk_random_params p = {.seed = turn, .w = 4u << turn % 4, .warps = 1 + turn % 2,
-                                    .size = 16};
+                                    .size = 16, .all_ops = turn % 4 > 1};
         sk_assert_ok(sk_random_program(&p, &arena, &program, &err), &err);
         for (uint32_t k = 0; k <= turn % 3; k++)
             damage(&rng, program);
@@ -159,6 +171,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(programs_run),
+        cmocka_unit_test(programs_of_all_ops_run),
         cmocka_unit_test(failures_shrink),
         cmocka_unit_test(damaged_programs_do_no_harm),
     };

@@ -21,14 +21,15 @@ void sk_random_look(sk_random_seen *seen, const sk_program *program)
     }
 }
 
-const char *sk_random_missing(const sk_random_seen *seen)
+const char *sk_random_missing(const sk_random_seen *seen, bool all_ops)
 {
     static _Thread_local char text[80];
     for (uint32_t op = 0; op < SK_OP_COUNT; op++) {
         const sk_op_info *const info = sk_op_get(op);
         const uint32_t *const n = seen->op[op];
         const bool value = sk_random_is_value_op(op);
-        if (info->exact && sk_op_on_cpu(op) && (value ? !n[0] || !n[1] : !n[0] && !n[1])) {
+        if (info->exact && (all_ops || sk_op_on_cpu(op))
+            && (value ? !n[0] || !n[1] : !n[0] && !n[1])) {
             (void)snprintf(text, sizeof text, "%s%s", info->text,
                            !value ? "" : n[1] ? " of scalars" : n[0] ? " of vectors" : "");
             return text;

@@ -4,56 +4,11 @@
  * from it by type and scope. Every address is `in` or the warp's own part of
  * the output or the scratch, every offset is masked, so nothing leaves its
  * place and no two warps meet, except in `exchange`, which puts barriers. */
-#include "random_program.h"
-
 #include <stdio.h>
 #include <string.h>
 
 #include "ir_rules.h"
-
-#define POOL 512u
-#define DEEPEST 3u
-
-/* Bytes. A pointer into the input is at most 252 behind its start; with an
- * offset below 2048, a displacement up to 64 and a vector of 128 it stays in. */
-#define OFFSET_MASK 0x7ffu
-#define FINAL_AT 2560u /* random stores stay below; here everything is laid open */
-
-typedef struct gen {
-    sk_builder b;
-    sk_rng rng;
-    uint32_t w, warps;
-    sk_val in, mine, scratch; /* addresses: input, own output, own scratch */
-    sk_val all_scratch;       /* of all warps: for exchange */
-    sk_val lane;
-    sk_val pool[POOL];
-    uint32_t npool;
-    sk_val var[64];
-    uint32_t var_depth[64];   /* bodies open when it was made */
-    uint32_t nvar;
-    uint8_t control[DEEPEST + 1]; /* scope of the condition of each open body */
-    uint32_t depth;
-    uint8_t value_op[SK_OP_COUNT]; /* ops of sk_random_is_value_op */
-    uint32_t nvalue_op;
-    const sk_random_names *without;
-    sk_random_names *met;
-} gen;
-
-static uint32_t below(gen *g, uint32_t n) { return sk_rng_below(&g->rng, n); }
-static sk_val num(gen *g, uint32_t x) { return sk_ir_u32(&g->b, x); }
-static sk_val op2(gen *g, sk_op op, sk_val x, sk_val y) { return sk_ir_2(&g->b, op, x, y); }
-
-static const sk_instr *at(const gen *g, sk_val v)
-{
-    static const sk_instr none = {0};
-    return v < g->b.program->ninstr ? &g->b.program->instr[v] : &none;
-}
-
-static void keep(gen *g, sk_val v)
-{
-    if (!g->b.failed && g->npool < POOL)
-        g->pool[g->npool++] = v;
-}
+#include "random_impl.h"
 
 /* ---- drawing arguments ------------------------------------------------------------------ */
 
@@ -67,12 +22,15 @@ static sk_val fresh(gen *g, sk_type type)
         return op2(g, SK_OP_EQ, x, num(g, 1));
     }
     case SK_PTR: return g->in;
+    case SK_QUAD: {
+        const sk_val x = num(g, below(g, 64)), y = num(g, (uint32_t)sk_rng_u64(&g->rng));
+        return sk_ir_quad(&g->b, x, y, y, num(g, 7));
+    }
     default: return num(g, below(g, 2) ? below(g, 64) : (uint32_t)sk_rng_u64(&g->rng));
     }
 }
 
-/* A visible value of the type, no wider than `widest`; newer ones more often. */
-static sk_val draw(gen *g, sk_type type, sk_scope widest)
+sk_val gen_draw(gen *g, sk_type type, sk_scope widest)
 {
     const uint32_t most = below(g, 12) && g->npool ? 24 : 0;
     for (uint32_t tries = 0; tries < most; tries++) {
@@ -84,7 +42,7 @@ static sk_val draw(gen *g, sk_type type, sk_scope widest)
     return fresh(g, type);
 }
 
-static sk_val draw_u32(gen *g) { return draw(g, SK_U32, SK_LANE); }
+static sk_val draw_u32(gen *g) { return gen_draw(g, SK_U32, SK_LANE); }
 
 /* x, or one fixed NaN: what may be looked at bit by bit. */
 static sk_val plain(gen *g, sk_val x)
@@ -93,10 +51,9 @@ static sk_val plain(gen *g, sk_val x)
     return sk_ir_3(&g->b, SK_OP_SELECT, sound, x, sk_ir_0(&g->b, SK_OP_CONST_F32, 0x7fc00000));
 }
 
-/* A byte offset below 2048, aligned to `bytes`. */
-static sk_val offset(gen *g, sk_scope widest, uint32_t bytes)
+sk_val gen_offset(gen *g, sk_scope widest, uint32_t bytes)
 {
-    const sk_val x = draw(g, SK_U32, widest);
+    const sk_val x = gen_draw(g, SK_U32, widest);
     return op2(g, SK_OP_AND, x, num(g, OFFSET_MASK & ~(bytes - 1)));
 }
 
@@ -107,25 +64,28 @@ static sk_val offset(gen *g, sk_scope widest, uint32_t bytes)
 bool sk_random_is_value_op(uint32_t op)
 {
     const sk_op_info *const info = sk_op_get(op);
-    return info->exact && info->nargs && sk_op_on_cpu(op) && strchr("UFPST", info->result)
-           && strspn(sk_ir_arg_rule(op), "ufpwx=") == info->nargs;
+    return info->exact && info->nargs && strchr("UFPQST", info->result)
+           && strspn(sk_ir_arg_rule(op), "ufpqwx=") == info->nargs;
 }
 
 /* An argument by its rule. Bits of a float may be looked at where the value is
- * an integer. */
+ * an integer or a quad. */
 static sk_val argument(gen *g, sk_op op, uint32_t k, sk_scope widest, sk_type before)
 {
-    static const sk_type any[] = {SK_U32, SK_U32, SK_F32, SK_F32, SK_PRED};
+    static const sk_type any[] = {SK_U32, SK_U32, SK_F32, SK_F32, SK_PRED, SK_QUAD};
+    sk_type type = SK_F32;
     switch (sk_ir_arg_rule(op)[k]) {
-    case 'u': return draw(g, SK_U32, widest);
-    case 'p': return draw(g, SK_PRED, widest);
-    case 'w': return draw(g, any[below(g, 4)], widest);
-    case 'x': return draw(g, any[below(g, SK_COUNT(any))], widest);
-    case '=': return draw(g, before, widest);
+    case 'u': type = SK_U32; break;
+    case 'p': type = SK_PRED; break;
+    case 'q': type = SK_QUAD; break;
+    case 'w': type = any[below(g, 4)]; break;
+    case 'x': type = any[below(g, g->all_ops ? 6 : 5)]; break;
+    case '=': type = before; break;
     default: break;
     }
-    const sk_val x = draw(g, SK_F32, widest);
-    return sk_op_get(op)->result == 'U' ? plain(g, x) : x;
+    const sk_val x = gen_draw(g, type, widest);
+    const bool bits = sk_op_get(op)->result == 'U' || sk_op_get(op)->result == 'Q';
+    return bits && type == SK_F32 ? plain(g, x) : x;
 }
 
 static bool takes_imm(const gen *g, sk_instr in, uint32_t imm)
@@ -156,13 +116,13 @@ static sk_val op_value(gen *g)
 
 static sk_val address_value(gen *g)
 {
-    const sk_val p = draw(g, SK_PTR, SK_WARP);
+    const sk_val p = gen_draw(g, SK_PTR, SK_WARP);
     if (below(g, 2)) {
-        const sk_val step = op2(g, SK_OP_AND, draw(g, SK_U32, SK_WARP), num(g, 63));
+        const sk_val step = op2(g, SK_OP_AND, gen_draw(g, SK_U32, SK_WARP), num(g, 63));
         return sk_ir_ptr_add(&g->b, g->in, step, 4);
     }
-    const sk_val which = draw(g, SK_PRED, SK_WARP);
-    return sk_ir_3(&g->b, SK_OP_SELECT, which, p, draw(g, SK_PTR, SK_WARP));
+    const sk_val which = gen_draw(g, SK_PRED, SK_WARP);
+    return sk_ir_3(&g->b, SK_OP_SELECT, which, p, gen_draw(g, SK_PTR, SK_WARP));
 }
 
 static sk_val rows_value(gen *g, sk_val p, sk_ld_kind kind, uint32_t disp)
@@ -172,7 +132,7 @@ static sk_val rows_value(gen *g, sk_val p, sk_ld_kind kind, uint32_t disp)
         shift++;
     const sk_val run = op2(g, SK_OP_SHR, g->lane, num(g, shift));
     const sk_val spread = op2(g, SK_OP_MUL, run, num(g, 4 * below(g, 100)));
-    const sk_val sum = op2(g, SK_OP_ADD, spread, draw(g, SK_U32, SK_WARP));
+    const sk_val sum = op2(g, SK_OP_ADD, spread, gen_draw(g, SK_U32, SK_WARP));
     const sk_val off = op2(g, SK_OP_AND, sum, num(g, OFFSET_MASK & ~3u));
     return sk_ir_ldrows(&g->b, kind, p, off, disp, 1u << shift);
 }
@@ -182,16 +142,16 @@ static sk_val loaded_value(gen *g)
     const sk_ld_kind kind = (sk_ld_kind)below(g, SK_LD_KINDS);
     const uint32_t bytes = sk_ld_bytes(kind), disp = bytes * below(g, 16);
     const bool own = below(g, 4) == 0; /* what the warp stores itself */
-    const sk_val p = own ? g->mine : draw(g, SK_PTR, SK_WARP);
+    const sk_val p = own ? g->mine : gen_draw(g, SK_PTR, SK_WARP);
     switch (below(g, 5)) {
-    case 0: return sk_ir_ldu(&g->b, kind, p, offset(g, SK_WARP, bytes), disp);
-    case 1: return sk_ir_ldv(&g->b, kind, p, offset(g, SK_WARP, bytes), disp);
+    case 0: return sk_ir_ldu(&g->b, kind, p, gen_offset(g, SK_WARP, bytes), disp);
+    case 1: return sk_ir_ldv(&g->b, kind, p, gen_offset(g, SK_WARP, bytes), disp);
     case 2: {
-        const sk_val on = draw(g, SK_PRED, SK_LANE), inside = offset(g, SK_LANE, bytes);
+        const sk_val on = gen_draw(g, SK_PRED, SK_LANE), inside = gen_offset(g, SK_LANE, bytes);
         const sk_val off = sk_ir_3(&g->b, SK_OP_SELECT, on, inside, draw_u32(g));
         return sk_ir_ldg(&g->b, kind, p, off, disp, on);
     }
-    case 3: return sk_ir_ldg(&g->b, kind, p, offset(g, SK_LANE, bytes), disp, SK_NONE);
+    case 3: return sk_ir_ldg(&g->b, kind, p, gen_offset(g, SK_LANE, bytes), disp, SK_NONE);
     default: return rows_value(g, p, kind % 2 ? SK_LD_U32 : SK_LD_F32, disp / bytes * 4);
     }
 }
@@ -199,7 +159,7 @@ static sk_val loaded_value(gen *g)
 /* A u32 or f32 to store. */
 static sk_val storable(gen *g, sk_scope widest)
 {
-    return below(g, 2) ? draw(g, SK_U32, widest) : plain(g, draw(g, SK_F32, widest));
+    return below(g, 2) ? gen_draw(g, SK_U32, widest) : plain(g, gen_draw(g, SK_F32, widest));
 }
 
 static void store(gen *g)
@@ -208,7 +168,7 @@ static void store(gen *g)
     const sk_val p = scratch ? g->scratch : g->mine;
     const uint32_t disp = scratch ? 0 : 4 * below(g, 16);
     const uint32_t mask = scratch ? 4 * g->w - 4 : OFFSET_MASK & ~3u; /* scratch: two vectors */
-    const sk_val off = op2(g, SK_OP_AND, draw(g, SK_U32, SK_WARP), num(g, mask));
+    const sk_val off = op2(g, SK_OP_AND, gen_draw(g, SK_U32, SK_WARP), num(g, mask));
     switch (below(g, 4)) {
     case 0: sk_ir_stu(&g->b, p, off, disp, storable(g, SK_WARP)); break;
     case 1: sk_ir_stv(&g->b, p, off, disp, storable(g, SK_LANE)); break;
@@ -220,7 +180,7 @@ static void store(gen *g)
     default: { /* lanes change places; some stay away, with any offset */
         const sk_val turn = op2(g, SK_OP_XOR, g->lane, num(g, below(g, g->w)));
         const sk_val place = op2(g, SK_OP_ADD, op2(g, SK_OP_SHL, turn, num(g, 2)), off);
-        const sk_val on = draw(g, SK_PRED, SK_LANE), x = storable(g, SK_LANE);
+        const sk_val on = gen_draw(g, SK_PRED, SK_LANE), x = storable(g, SK_LANE);
         const sk_val any = sk_ir_3(&g->b, SK_OP_SELECT, on, place, draw_u32(g));
         if (below(g, 2))
             sk_ir_stg(&g->b, p, any, disp, x, on);
@@ -235,15 +195,15 @@ static sk_val scratch_value(gen *g)
     const sk_ld_kind kind = (sk_ld_kind)below(g, SK_LD_KINDS);
     const uint32_t bytes = sk_ld_bytes(kind);
     const sk_val mask = num(g, (4 * g->w - 4) & ~(bytes - 1));
-    const sk_val off = op2(g, SK_OP_AND, draw(g, SK_U32, SK_WARP), mask);
+    const sk_val off = op2(g, SK_OP_AND, gen_draw(g, SK_U32, SK_WARP), mask);
     return sk_ir_ldv(&g->b, kind, g->scratch, off, 0);
 }
 
 /* Of anything: a hint has no effect. */
 static void hint(gen *g)
 {
-    const sk_val p = draw(g, SK_PTR, SK_WARP);
-    sk_ir_prefetch(&g->b, p, draw(g, SK_U32, SK_WARP), 64 * below(g, 8));
+    const sk_val p = gen_draw(g, SK_PTR, SK_WARP);
+    sk_ir_prefetch(&g->b, p, gen_draw(g, SK_U32, SK_WARP), 64 * below(g, 8));
 }
 
 /* Every warp reads what its neighbour has in the scratch. */
@@ -257,6 +217,8 @@ static void exchange(gen *g)
     const sk_val other = op2(g, SK_OP_UREM, turn, num(g, g->warps));
     const sk_val theirs = sk_ir_ptr_add(&g->b, g->all_scratch, other, 8 * g->w);
     keep(g, sk_ir_ldv(&g->b, SK_LD_U32, theirs, num(g, 0), 4));
+    if (g->all_ops)
+        gen_gpu_exchange(g, other);
     sk_ir_barrier(&g->b);
 }
 
@@ -268,10 +230,11 @@ static void make_var(gen *g)
         return;
     const sk_scope scope = (sk_scope)below(g, 3);
     const uint32_t kind = below(g, 8);
-    const sk_type type = kind == 0 ? SK_PTR : kind % 2 ? SK_U32 : SK_F32;
+    const bool quad = g->all_ops && kind > 5;
+    const sk_type type = quad ? SK_QUAD : kind == 0 ? SK_PTR : kind % 2 ? SK_U32 : SK_F32;
     const sk_scope own = type == SK_PTR && scope == SK_LANE ? SK_WARP : scope;
     g->var_depth[g->nvar] = g->depth;
-    g->var[g->nvar++] = sk_ir_var(&g->b, own, draw(g, type, own));
+    g->var[g->nvar++] = sk_ir_var(&g->b, own, gen_draw(g, type, own));
 }
 
 static void use_var(gen *g)
@@ -284,7 +247,7 @@ static void use_var(gen *g)
     for (uint32_t d = g->var_depth[k]; d < g->depth; d++)
         around = g->control[d] > around ? g->control[d] : around;
     if (around <= var->scope && below(g, 3))
-        sk_ir_set(&g->b, g->var[k], draw(g, (sk_type)var->type, (sk_scope)var->scope));
+        sk_ir_set(&g->b, g->var[k], gen_draw(g, (sk_type)var->type, (sk_scope)var->scope));
     else
         keep(g, sk_ir_get(&g->b, g->var[k]));
 }
@@ -305,8 +268,8 @@ static void body(gen *g, uint8_t scope)
 static void loop(gen *g)
 {
     const sk_scope widest = below(g, 2) ? SK_BLOCK : SK_WARP;
-    const sk_val lo = op2(g, SK_OP_AND, draw(g, SK_U32, widest), num(g, 3));
-    const sk_val hi = op2(g, SK_OP_AND, draw(g, SK_U32, widest), num(g, 7));
+    const sk_val lo = op2(g, SK_OP_AND, gen_draw(g, SK_U32, widest), num(g, 3));
+    const sk_val hi = op2(g, SK_OP_AND, gen_draw(g, SK_U32, widest), num(g, 7));
     const uint32_t npool = g->npool;
     const sk_val i = sk_ir_for(&g->b, lo, hi, 1 + below(g, 3));
     keep(g, i);
@@ -317,7 +280,7 @@ static void loop(gen *g)
 
 static void branch(gen *g)
 {
-    const sk_val p = draw(g, SK_PRED, below(g, 2) ? SK_BLOCK : SK_WARP);
+    const sk_val p = gen_draw(g, SK_PRED, below(g, 2) ? SK_BLOCK : SK_WARP);
     const uint8_t scope = at(g, p)->scope;
     sk_ir_if(&g->b, p);
     body(g, scope);
@@ -333,8 +296,10 @@ static void statement(gen *g)
     static sk_val (*const value[])(gen *) = {op_value,     op_value,     op_value,     op_value,
                                              op_value,     op_value,     op_value,     op_value,
                                              loaded_value, loaded_value, address_value, scratch_value};
-    const uint32_t kind = below(g, 32);
-    if (kind < 3)
+    const uint32_t kind = below(g, g->all_ops ? 40 : 32);
+    if (kind >= 32)
+        gen_gpu_statement(g);
+    else if (kind < 3)
         store(g);
     else if (kind < 4)
         make_var(g);
@@ -383,7 +348,8 @@ static void prologue(gen *g)
 {
     sk_builder *const b = &g->b;
     for (uint32_t op = 0; op < SK_OP_COUNT; op++)
-        if (sk_random_is_value_op(op))
+        if (sk_random_is_value_op(op) && (g->all_ops || sk_op_on_cpu(op))
+            && (g->w == 32 || op != SK_OP_MOVM))
             g->value_op[g->nvalue_op++] = (uint8_t)op;
     g->in = sk_ir_param_ptr(b, "in", false);
     const sk_val out = sk_ir_param_ptr(b, "out", true);
@@ -397,6 +363,8 @@ static void prologue(gen *g)
     g->lane = sk_ir_lane(b);
     sk_ir_stv(b, g->scratch, num(g, 0), 0, g->lane);
     sk_ir_stv(b, g->scratch, num(g, 4 * g->w), 0, warp);
+    if (g->all_ops)
+        gen_gpu_prologue(g);
     const sk_val seeds[] = {n, x, block, warp, g->lane, g->in};
     for (uint32_t k = 0; k < SK_COUNT(seeds); k++)
         keep(g, seeds[k]);
@@ -419,6 +387,8 @@ static void epilogue(gen *g)
         sk_val v = g->pool[k];
         if (at(g, v)->type == SK_PTR)
             v = sk_ir_ldu(&g->b, SK_LD_U32, v, num(g, 0), 0);
+        else if (at(g, v)->type == SK_QUAD)
+            v = sk_ir_word(&g->b, v, k % 4);
         else if (at(g, v)->type == SK_PRED)
             v = sk_ir_3(&g->b, SK_OP_SELECT, v, num(g, 1), num(g, 0));
         else if (at(g, v)->type == SK_F32)
@@ -431,7 +401,7 @@ static void epilogue(gen *g)
 sk_status sk_random_program(const sk_random_params *p, sk_arena *arena, sk_program **out,
                             sk_err *err)
 {
-    gen g = {.w = p->w, .warps = p->warps, .without = p->without, .met = p->met};
+    gen g = {.w = p->w, .warps = p->warps, .all_ops = p->all_ops, .without = p->without, .met = p->met};
     char symbol[40];
     (void)snprintf(symbol, sizeof symbol, "sk_random_%llu", (unsigned long long)p->seed);
     sk_rng_seed(&g.rng, p->seed);

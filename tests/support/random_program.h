@@ -1,6 +1,7 @@
 /* random_program.h - random programs of exact ops only, the same for a seed on
  * every machine: scopes, variables, loops, branches, lanes, scratch, memory in
- * bounds by masking. The interpreter accepts every one of them (no fault, no
+ * bounds by masking, barriers between warps that read each other's scratch. The
+ * interpreter accepts every one of them (no fault, no
  * race), and every execution must give the same bits.
  *
  * Frame: slot 0 the input (read-only), slot 1 the output, slot 2 a u32, slot 3
@@ -27,6 +28,7 @@ typedef struct sk_random_params {
     uint64_t seed;
     uint32_t w, warps;
     uint32_t size;                  /* statements; two or three times as many with their bodies */
+    bool all_ops;                   /* every exact op, not only those of sk_op_on_cpu */
     const sk_random_names *without; /* these are left out; NULL = none */
     sk_random_names *met;           /* the others are listed here; may be NULL */
 } sk_random_params;
@@ -44,9 +46,9 @@ typedef struct sk_random_seen {
 } sk_random_seen;
 void sk_random_look(sk_random_seen *seen, const sk_program *program);
 /* Something that they should hold by now and do not, in words; NULL when all
- * exact ops are there, ops of values both as scalars and as vectors, loads of
- * every kind. */
-const char *sk_random_missing(const sk_random_seen *seen);
+ * exact ops (or all that the CPU has) are there, ops of values both as scalars
+ * and as vectors, loads of every kind. */
+const char *sk_random_missing(const sk_random_seen *seen, bool all_ops);
 
 /* Leaves out statements as long as the rest still fails, and writes what is
  * left as text. `fails` judges a program; it must not stop the test. */
