@@ -339,6 +339,7 @@ typedef struct sphkv_attn_args {
     const void *schedule;    /* work list of attn_schedule for this table, these KV
                                 heads and as many parts; NULL = shares in pages */
     size_t schedule_bytes;
+    void *stream; /* GPU: where the run is enqueued; not read on a CPU */
 } sphkv_attn_args;
 
 /* One run of rows that goes into one page of one KV head: rows row ..
@@ -366,6 +367,7 @@ typedef struct sphkv_append_args {
     size_t arena_bytes;
     void *workspace;
     size_t workspace_bytes;
+    void *stream; /* GPU: where the run is enqueued; not read on a CPU */
 } sphkv_append_args;
 
 /* One dense page into one coded page: tokens 0 .. count-1 of the page at
@@ -392,6 +394,7 @@ typedef struct sphkv_encode_args {
     size_t codebook_bytes;
     void *workspace;
     size_t workspace_bytes;
+    void *stream; /* GPU: where the run is enqueued; not read on a CPU */
 } sphkv_encode_args;
 
 /* Tokens 0 .. count-1 of one page (sub-page) of one KV head, which become rows row
@@ -425,6 +428,7 @@ typedef struct sphkv_decode_args {
     size_t codebook_bytes;
     void *workspace;
     size_t workspace_bytes;
+    void *stream; /* GPU: where the run is enqueued; not read on a CPU */
 } sphkv_decode_args;
 
 /* One page, with all its sub-pages where lists are shared, that is copied. */
@@ -450,6 +454,7 @@ typedef struct sphkv_gather_args {
     size_t dst_arena_bytes;
     void *workspace;
     size_t workspace_bytes;
+    void *stream; /* GPU: where the run is enqueued; not read on a CPU */
 } sphkv_gather_args;
 
 #define SPHKV_MAX_PARTS 1024u
@@ -478,6 +483,7 @@ typedef struct sphkv_schedule_args {
     size_t schedule_bytes;  /* at least sphkv_schedule_bytes(batch, KV heads, parts) */
     void *workspace;
     size_t workspace_bytes;
+    void *stream; /* GPU: where the run is enqueued; not read on a CPU */
 } sphkv_schedule_args;
 
 #define SPHKV_MAX_SOURCES 8u
@@ -514,6 +520,7 @@ typedef struct sphkv_merge_args {
     uint32_t reserved2;
     void *workspace;
     size_t workspace_bytes;
+    void *stream; /* GPU: where the run is enqueued; not read on a CPU */
 } sphkv_merge_args;
 
 /* Numbers that are not finite, in queries, rows or pages, crash nothing and are
