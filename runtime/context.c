@@ -30,6 +30,19 @@ static sk_status read_params(const sphkv_open_params *given, sphkv_open_params *
     return SPHKV_OK;
 }
 
+static sk_status open_device(sphkv_context *ctx, const char *name, sk_err *err)
+{
+    if (!name || strcmp(name, "cpu") == 0) {
+        sk_device_host(&ctx->device);
+        return SPHKV_OK;
+    }
+    if (!sk_cuda_named(name, NULL))
+        return sk_fail(err, SPHKV_EINVAL,
+                       "sphkv_open_params.device '%.60s' is neither cpu, cuda nor cuda:N", name);
+    sk_status st = sk_cuda_open(name, &ctx->cuda, err);
+    return st == SPHKV_OK ? sk_device_cuda(ctx->cuda, &ctx->device, err) : st;
+}
+
 /* No database, or a place unknown, is a reason to warn and not to fail. */
 static sk_status open_databases(sphkv_context *ctx, const char *user_path, sk_err *err)
 {
@@ -58,10 +71,10 @@ sphkv_status sphkv_open(const sphkv_open_params *params, sphkv_context **out, sp
     ctx->flags = p.flags;
     ctx->log = p.log;
     ctx->log_user = p.log_user;
-    sk_device_host(&ctx->device);
     pthread_mutex_init(&ctx->lock, NULL);
     sk_jit_init(&ctx->jit, !(p.flags & SPHKV_OPEN_NO_JIT));
-    st = open_databases(ctx, p.db_path, err);
+    st = open_device(ctx, p.device, err);
+    if (st == SPHKV_OK) st = open_databases(ctx, p.db_path, err);
     if (st != SPHKV_OK) {
         sphkv_close(ctx);
         return st;
@@ -79,6 +92,7 @@ void sphkv_close(sphkv_context *ctx)
     sk_registry_clear(&ctx->codes);
     sk_db_set_close(ctx->dbs);
     sk_jit_close(&ctx->jit);
+    sk_cuda_release(ctx->cuda);
     pthread_mutex_destroy(&ctx->lock);
     sk_free(ctx);
 }

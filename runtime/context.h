@@ -20,7 +20,8 @@
 #include "registry.h"
 
 struct sphkv_context {
-    sk_device device;      /* this machine */
+    sk_device device;      /* this machine, or its GPU */
+    sk_cuda *cuda;         /* a reference; NULL on a CPU */
     sk_db_set *dbs;        /* user database over installed ones */
     sk_jit jit;            /* opened on the first compile */
     pthread_mutex_t lock;  /* building only */

@@ -1,16 +1,14 @@
-/* gpu_target.h - NVIDIA's GPUs as targets of code: by name where none is at hand, and
- * which code runs on which. Architectures are written as NVIDIA's compilers do:
- * "sm_90", and "sm_90a" for code that only this one runs. */
+/* gpu_target.h - NVIDIA's GPUs as targets of code by the names that NVIDIA's compilers
+ * give them, "sm_90", and "sm_90a" for code that only this one runs; and which code
+ * runs on which. */
 #ifndef SK_GPU_TARGET_H
 #define SK_GPU_TARGET_H
 
 #include "schedule.h"
 
-/* A common card of an architecture. SPHKV_EINVAL with the known names. */
+/* A common card of an architecture, for who builds without one (sk_target_cuda).
+ * SPHKV_EINVAL: no such name; SPHKV_EUNSUPPORTED with the known ones. */
 sk_status sk_gpu_target_named(const char *arch, sk_target *out, sk_err *err);
-/* The i-th name that sk_gpu_target_named knows (and its "a" form from sm_90 on), by
- * rising number; NULL behind the last. */
-const char *sk_gpu_target_name(uint32_t i);
 
 /* "sm_90a" <-> sm and sm_exact. The reader takes nothing else; it sets no more. */
 void sk_gpu_arch_text(const sk_target *target, char text[16]);

@@ -84,6 +84,11 @@ static void remember_inputs(sk_case *c)
             s->sum[i] = sk_case_buffer_sum(&s->copy[0].buf[i]);
 }
 
+static void set_memory(const sk_case *c, sk_case_copy *copy)
+{
+    for (uint32_t i = 0; i < SK_BUF_COUNT; i++) copy->buf[i].memory = c->p.memory;
+}
+
 static sk_status allocate(sk_case *c, sk_err *err)
 {
     sk_case_state *s = sk_calloc(1, sizeof *s);
@@ -92,6 +97,7 @@ static sk_status allocate(sk_case *c, sk_err *err)
     c->args.any = sk_calloc(1, c->args_size);
     if (s) s->copy = sk_calloc(1, sizeof *s->copy);
     if (!s || !s->copy || !c->args.any) return sk_fail(err, SPHKV_ENOMEM, "no memory for a case");
+    set_memory(c, s->copy);
     for (uint32_t t = 0; t < c->p.spec.ntiers; t++)
         sk_page_layout_get(&c->p.spec, t, &s->at[t]);
     s->kv_heads = c->p.shape.kv_heads;
@@ -133,6 +139,7 @@ static sk_status make_copies(sk_case *c, sk_err *err)
     memset(s->copy + 1, 0, (n - 1) * sizeof *copy);
     memset((uint8_t *)args + c->args_size, 0, (n - 1) * c->args_size);
     c->copies = n;
+    for (uint32_t i = 1; i < n; i++) set_memory(c, &s->copy[i]);
     for (uint32_t i = 1; i < n && st == SPHKV_OK; i++)
         st = clone(c, i, err);
     return st;

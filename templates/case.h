@@ -20,6 +20,15 @@ typedef enum sk_input {
     SK_INPUT_COUNT
 } sk_input;
 
+/* Where the buffers of a case come from; of zeros: the heap, and mapped memory. On a
+ * GPU it is memory that both see at one address, so that args and judgement are as
+ * on a CPU. `make` gives memory aligned to 128 bytes, of any contents. */
+typedef struct sk_case_memory {
+    sk_status (*make)(void *user, size_t bytes, void **out, sk_err *err);
+    void (*free)(void *user, void *at);
+    void *user; /* lives longer than the case */
+} sk_case_memory;
+
 typedef struct sk_case_params {
     sk_spec spec;
     sk_shape shape;         /* attn: context = longest list; encode, append: batch items */
@@ -31,6 +40,7 @@ typedef struct sk_case_params {
     bool uneven;            /* lists of different lengths, down to empty */
     bool quick_fill;        /* big timed shapes: distinct pages from a small pool */
     uint32_t tier_mask;     /* attn: tiers that occur, a bit per tier slot; 0 = all */
+    sk_case_memory memory;
 } sk_case_params;
 
 const char *sk_input_name(uint32_t input); /* "S1" "peaky" ..., or NULL */
@@ -58,8 +68,7 @@ typedef struct sk_case {
  * `context` tokens (with a dense last tier in a mix of several: a tail of at
  * most one page there, when quick_fill); append: `batch` items of 1, or when
  * uneven up to `context`, rows; encode: `batch` pages, full or when uneven of
- * any length. All copies hold the same bytes at other addresses. Heap and
- * mapped memory; SPHKV_ENOMEM when the machine does not have it. */
+ * any length. All copies hold the same bytes at other addresses. SPHKV_ENOMEM when the machine does not have it. */
 sk_status sk_case_make(const sk_case_params *params, sk_case *out, sk_err *err);
 void sk_case_free(sk_case *c);
 /* The least maxima a plan or image needs to run this case. */
@@ -116,9 +125,10 @@ void sk_append_ref(const sk_spec *spec, uint32_t tier_slot, const float *k, cons
 sk_status sk_image_check(const sk_image *image, uint64_t seed, double *error, sk_err *err);
 
 /* For many images of one spec: their cases and references are made once. A set
- * belongs to one spec and one seed; it fills itself. NULL set: as above. */
+ * belongs to one spec and one seed, and has its buffers from `memory` (NULL: as of
+ * zeros); it fills itself. NULL set: as above. */
 typedef struct sk_check_set sk_check_set;
-sk_check_set *sk_check_set_make(void); /* NULL: no memory */
+sk_check_set *sk_check_set_make(const sk_case_memory *memory); /* NULL: no memory */
 void sk_check_set_free(sk_check_set *set); /* NULL is fine */
 sk_status sk_image_check_with(const sk_image *image, uint64_t seed, sk_check_set *set,
                               double *error, sk_err *err);

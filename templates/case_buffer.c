@@ -1,7 +1,8 @@
 /* case_buffer.c - memory of a case: redzones, huge pages, and a refusal in time
  * when the machine has too little. Small buffers are heap (and fail in tests
  * like all heap); large ones are mapped, because only a mapping of its own can
- * be asked to use huge pages and goes back to the system at once. */
+ * be asked to use huge pages and goes back to the system at once. Who needs memory
+ * of another kind (a GPU's) says where it comes from. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <string.h>
@@ -17,9 +18,15 @@
 sk_status sk_case_buffer_make(sk_case_buffer *b, size_t bytes, sk_err *err)
 {
     size_t total = bytes + 2 * REDZONE + HUGE;
-    *b = (sk_case_buffer){0};
+    *b = (sk_case_buffer){.memory = b->memory};
     if (total < bytes) return sk_fail(err, SPHKV_ENOMEM, "a buffer of %zu bytes", bytes);
-    if (bytes >= HUGE) {
+    if (b->memory.make) {
+        void *p = NULL;
+        sk_status st = b->memory.make(b->memory.user, bytes + 2 * REDZONE + 128, &p, err);
+        if (st != SPHKV_OK) return st;
+        b->base = p;
+        memset(p, 0, bytes + 2 * REDZONE + 128);
+    } else if (bytes >= HUGE) {
         void *p = mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (p == MAP_FAILED) return sk_fail(err, SPHKV_ENOMEM, "cannot map %zu bytes", total);
         b->base = p;
@@ -40,9 +47,11 @@ void sk_case_buffer_free(sk_case_buffer *b)
 {
     if (b->mapped)
         (void)munmap(b->base, b->mapped);
+    else if (b->memory.free)
+        b->memory.free(b->memory.user, b->base);
     else
         sk_free(b->base);
-    *b = (sk_case_buffer){0};
+    *b = (sk_case_buffer){.memory = b->memory};
 }
 
 bool sk_case_buffer_intact(const sk_case_buffer *b)

@@ -12,6 +12,7 @@
 #define CASES_MOST  64u /* of a set; more are made each time */
 
 struct sk_check_set {
+    sk_case_memory memory;
     sk_case kase[CASES_MOST]; /* in the order of sk_image_check */
     bool made[CASES_MOST];
 };
@@ -103,7 +104,7 @@ static sk_status check_one(image_check *check, const sk_case_params *params, sk_
 {
     sk_case own, *c;
     sk_image image;
-    sk_case_buffer workspace = {0};
+    sk_case_buffer workspace = {.memory = params->memory};
     sk_status st = take_case(check, params, &own, &c, err);
     if (st != SPHKV_OK) return st;
     st = image_for(check->image, c, &image, err);
@@ -152,9 +153,11 @@ double sk_case_bound_exact(const sk_spec *spec)
     return 1;
 }
 
-sk_check_set *sk_check_set_make(void)
+sk_check_set *sk_check_set_make(const sk_case_memory *memory)
 {
-    return sk_calloc(1, sizeof(sk_check_set));
+    sk_check_set *set = sk_calloc(1, sizeof *set);
+    if (set && memory) set->memory = *memory;
+    return set;
 }
 
 void sk_check_set_free(sk_check_set *set)
@@ -178,6 +181,7 @@ sk_status sk_image_check_with(const sk_image *image, uint64_t seed, sk_check_set
     sk_status st = SPHKV_OK;
     for (uint32_t i = 0; st == SPHKV_OK; i++) {
         sk_case_params params = {.spec = *spec, .copies = 1, .seed = seed};
+        if (set) params.memory = set->memory;
         if (!kind->check(spec, i, &params)) break;
         st = check_one(&check, &params, err);
     }

@@ -12,12 +12,14 @@
 /* Memory between two redzones; data is 128-byte aligned. Large ones are mapped
  * with huge pages asked for: with small pages a timed sweep measures the TLB. */
 typedef struct sk_case_buffer {
+    sk_case_memory memory; /* set before it is made */
     uint8_t *base; /* what was allocated */
-    size_t mapped; /* bytes of the mapping; 0 = heap */
+    size_t mapped; /* bytes of the mapping; 0 = heap, or memory's */
     uint8_t *data;
     size_t bytes;
 } sk_case_buffer;
 
+/* Of b->memory; the rest of *b is overwritten. */
 sk_status sk_case_buffer_make(sk_case_buffer *b, size_t bytes, sk_err *err);
 void sk_case_buffer_free(sk_case_buffer *b);
 bool sk_case_buffer_intact(const sk_case_buffer *b); /* both redzones as made */

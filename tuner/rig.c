@@ -43,7 +43,7 @@ static sk_status rig_open(sk_job *job, sk_err *err)
         sk_free(rig);
         return st;
     }
-    rig->checks = sk_check_set_make();
+    rig->checks = sk_check_set_make(NULL);
     job->rig = rig;
     return SPHKV_OK;
 }

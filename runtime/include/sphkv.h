@@ -31,7 +31,9 @@ extern "C" {
 #endif
 
 #define SPHKV_FORMAT_VERSION 1u /* pages and codebook sets */
-#define SPHKV_ARGS_VERSION 2u   /* the args structs and kernel parameters */
+/* The args structs and kernel parameters. What grows at the end of a struct keeps it:
+ * `size` says who knows of it, and zeros mean what they did before. */
+#define SPHKV_ARGS_VERSION 2u
 #define SPHKV_UNIT_BYTES 128u   /* the arena is addressed in these */
 #define SPHKV_MAX_TIERS 4u
 #define SPHKV_MAX_HEADS_PER_KV 16u
@@ -198,14 +200,22 @@ typedef struct sphkv_open_params {
     sphkv_log_fn log;    /* one line per warning, from the thread that called; may
                             be NULL (silent) */
     void *log_user;
+    const char *device;  /* NULL or "cpu"; "cuda": the device of the CUDA context that is
+                            current in this thread; "cuda:N": number N */
 } sphkv_open_params;
 
 #define SPHKV_OPEN_NO_JIT 1u    /* never load a compiler */
 #define SPHKV_OPEN_READ_ONLY 2u /* never write the database */
 
-/* Opens the databases and identifies the CPU. params may be NULL. A database
+/* Opens the databases and identifies the device. params may be NULL. A database
  * that cannot be used is a warning, not an error. Thread-safe afterwards:
- * plans may be created from several threads. */
+ * plans may be created from several threads.
+ *
+ * A GPU that cannot be had is SPHKV_EDEVICE, with the reason: no driver, no such
+ * device, no current context. Code is loaded into the CUDA context that is current
+ * when it is of the asked device; else into the device's primary context, which is
+ * held until sphkv_close and the last plan are done. A current context that is no
+ * primary one must outlive both. */
 SPHKV_API sphkv_status sphkv_open(const sphkv_open_params *params, sphkv_context **out,
                                   sphkv_error *err);
 SPHKV_API void sphkv_close(sphkv_context *ctx); /* after its plans; NULL is fine */
@@ -280,6 +290,30 @@ SPHKV_API size_t sphkv_plan_workspace(const sphkv_plan *plan);
 /* One line: spec, schedule, and how the look-up matched (exact, near shape,
  * same architecture, default). Valid until the plan is destroyed. */
 SPHKV_API const char *sphkv_plan_describe(const sphkv_plan *plan);
+
+/* On a GPU. Specs, plans and args are the same as on a CPU, and so is what a run
+ * computes. What differs:
+ *   stream  args' `stream` is a CUstream (or cudaStream_t) of the plan's CUDA context;
+ *     NULL is the default one. sphkv_run enqueues there and returns: it does not
+ *     wait, and results are there when the stream has got so far. CPUs do not read it.
+ *   pointers  everything in args that points somewhere, the work list and workspace
+ *     included, is the device's (cuMemAlloc, managed or registered memory): the host
+ *     reads nothing of it. The args struct itself is host memory, done with when
+ *     sphkv_run returns.
+ *   checks  that pointers are there and aligned, that sizes, strides and counts fit
+ *     the plan's maxima and the buffers. What lies behind pointers is the caller's
+ *     promise: that tables and items are as described and stay inside of arenas and
+ *     rows, that items do not overlap. A promise that is broken may end as an error of
+ *     the device.
+ *   capture  a run may be captured in a CUDA graph and replayed. Pointers, counts and
+ *     strides are those of the capture; the contents of tables, items and work lists
+ *     are read anew by every replay, so contexts grow, within the maxima, without
+ *     another capture.
+ *   parts  one: maxima.parts is 0 or 1, and sphkv_run is called with part 0 of 1.
+ *   workspace  zeroed once before the first run (cuMemsetD8), as on a CPU. Runs on one
+ *     stream follow each other and may share it; on two streams each has its own.
+ *   context  the CUDA context that sphkv_open found (see there). sphkv_run makes it
+ *     current for the call where it is not. */
 
 /* Page table of a layer: list i is refs[indptr[i] .. indptr[i+1]), sorted by
  * tier slot. lists = batch * lists_per_seq. lists_per_seq is kv_heads
