@@ -267,6 +267,10 @@ static inline void sk_ir_if(sk_builder *b, sk_val pred) { (void)sk_ir_1(b, SK_OP
 static inline void sk_ir_else(sk_builder *b) { (void)sk_ir_0(b, SK_OP_ELSE, 0); }
 static inline void sk_ir_end(sk_builder *b) { (void)sk_ir_0(b, SK_OP_END, 0); }
 
+/* The same program with warps of 32 lanes (ir_widen.c): the same stores, bit for
+ * bit, for any program of fewer. */
+sk_status sk_ir_widen(const sk_program *narrow, sk_arena *arena, sk_program **out, sk_err *err);
+
 /* ---- looking at programs ------------------------------------------------ */
 
 typedef struct sk_op_info {

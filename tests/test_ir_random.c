@@ -59,6 +59,35 @@ static void programs_of_all_ops_run(void **state)
     check_programs(true, 400);
 }
 
+/* Narrow programs as ones of 32 lanes: the same words, whatever the warps. */
+static void wide_programs_do_the_same(void **state)
+{
+    (void)state;
+    const uint64_t seed = sk_test_seed(5);
+    for (uint32_t turn = 0; turn < 300; turn++) {
+        const sk_random_params p = {.seed = seed + turn, .w = 4u << turn % 3,
+                                    .warps = 1 + turn % MOST_WARPS, .size = 10 + turn % 80};
+        sk_arena arena = {0};
+        sk_program *narrow = NULL, *wide = NULL;
+        sk_err err = {0};
+        sk_assert_ok(sk_random_program(&p, &arena, &narrow, &err), &err);
+        narrow->occupancy = turn % 3;
+        sk_assert_ok(sk_ir_widen(narrow, &arena, &wide, &err), &err);
+        assert_true(wide->w == 32 && wide->warps == p.warps);
+        assert_true(wide->occupancy == narrow->occupancy && wide->nparams == narrow->nparams);
+        sk_random_input(seed + turn, in);
+        clean(out);
+        clean(again);
+        sk_assert_ok(sk_random_interpret(narrow, in, out, turn, 0.75f, &err), &err);
+        if (sk_random_interpret(wide, in, again, turn, 0.75f, &err) != SPHKV_OK)
+            fail_msg("seed %llu + %u: %s", (unsigned long long)seed, turn, err.message);
+        if (memcmp(out, again, sizeof out) != 0)
+            fail_msg("seed %llu + %u: other words with 32 lanes than with %u",
+                     (unsigned long long)seed, turn, p.w);
+        sk_arena_free(&arena);
+    }
+}
+
 /* A failure that is easily told: a warp-wide sum inside of a loop. */
 static bool sums_in_a_loop(const sk_program *program, void *context)
 {
@@ -172,6 +201,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(programs_run),
         cmocka_unit_test(programs_of_all_ops_run),
+        cmocka_unit_test(wide_programs_do_the_same),
         cmocka_unit_test(failures_shrink),
         cmocka_unit_test(damaged_programs_do_no_harm),
     };
