@@ -50,12 +50,14 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
 
 /* ---- building ----------------------------------------------------------- */
 
-static void dec_init(sk_dec *c, sk_builder *b, const sk_spec *spec, const sk_schedule *sched)
+void sk_dec_init(sk_dec *c, sk_builder *b, const sk_spec *spec, const sk_schedule *sched)
 {
     memset(c, 0, sizeof *c);
+    c->qt = c->q16 = c->qm = SK_NONE;
     c->b = b;
     c->spec = spec;
     c->sched = sched;
+    c->warps = 1;
     c->h = spec->heads_per_kv;
     c->w = (uint32_t)sched->v[SK_T_w];
     c->d = spec->d;
@@ -104,18 +106,58 @@ static void dec_params(sk_dec *c, bool writes_tables)
     c->q_stride = sk_ir_param_u32(b, "q_head_bytes");
 }
 
-/* Constants and scratch common to decode and tables. Names serve the print. tables:
- * this entry makes tables; rows: some of them as rows. */
-static void dec_scratch(sk_dec *c, bool tables, bool rows)
+static bool fused(const sk_schedule *sched)
 {
-    sk_builder *b = c->b;
-    const uint32_t book = c->spec->book;
-    c->zero = sk_ir_u32(b, 0);
-    c->lane = sk_ir_lane(b);
-    c->qc = c->qs = sk_ir_name(b, sk_ir_shared(b, c->h * c->d * 4), "qs");
-    if (tables && book & SPHKV_BOOK_PERMUTATION)
-        c->qc = sk_ir_name(b, sk_ir_shared(b, c->h * c->d * 4), "qc");
-    if (rows) c->qt = sk_ir_name(b, sk_ir_shared(b, c->hr * c->d * 4), "qt");
+    return sched->v[SK_T_lut_build] == SK_LUT_FUSED;
+}
+
+static sk_val place_area(sk_dec *c, const char *name, uint32_t bytes, sk_dec_place *place, void *user)
+{
+    return place(c, &(sk_dec_area){.name = name, .bytes = bytes}, user);
+}
+
+/* The queries of who makes tables (decode, and the entry of that), or of who does
+ * not. */
+static void query_areas(sk_dec *c, bool tables, sk_dec_place *place, void *user)
+{
+    const uint32_t heads = c->h * c->d * 4;
+    c->qc = c->qs = place_area(c, "qs", heads, place, user);
+    if (tables && c->spec->book & SPHKV_BOOK_PERMUTATION)
+        c->qc = place_area(c, "qc", heads, place, user);
+    if (tables && uses_rows(c->spec, c->sched))
+        c->qt = place_area(c, "qt", c->hr * c->d * 4, place, user);
+}
+
+void sk_dec_areas(sk_dec *c, sk_dec_place *place, void *user)
+{
+    const sk_spec *spec = c->spec;
+    const uint32_t lut = fused(c->sched) ? sk_dec_lut_total(spec, c->sched) : 0;
+    query_areas(c, fused(c->sched), place, user);
+    if (sk_dec_uses_query16(spec, c->sched))
+        c->q16 = place_area(c, "q16", sk_query16_bytes(c), place, user);
+    if (spec->book & SPHKV_BOOK_MEAN) c->qm = place_area(c, "qm", c->hr * 4, place, user);
+    if (lut > 0)
+        c->lut = place(c, &(sk_dec_area){.name = "lut", .bytes = lut, .table = true}, user);
+    c->off = place_area(c, "off", 8 * c->w * 4, place, user);
+    c->rad = place_area(c, "rad", most_spans(spec) * 4, place, user);
+    c->s = place_area(c, "s", c->h * c->tp * 4, place, user);
+    if (sk_dec_uses_prob16(spec, c->sched))
+        c->pairs = place_area(c, "pairs", c->h * c->tp * 2, place, user);
+    c->acc = place_area(c, "acc", c->h * c->cp * 4, place, user);
+    c->stat = place_area(c, "stat", c->h * 28, place, user);
+}
+
+/* In the scratch of the block; names serve the print. */
+static sk_val in_scratch(sk_dec *c, const sk_dec_area *area, void *user)
+{
+    (void)user;
+    return sk_ir_name(c->b, sk_ir_shared(c->b, area->bytes), area->name);
+}
+
+static void constants(sk_dec *c)
+{
+    c->zero = sk_ir_u32(c->b, 0);
+    c->lane = sk_ir_lane(c->b);
 }
 
 static sk_status build_tables(const sk_spec *spec, const sk_schedule *sched, const char *symbol,
@@ -124,11 +166,11 @@ static sk_status build_tables(const sk_spec *spec, const sk_schedule *sched, con
     sk_builder builder, *b = &builder;
     sk_dec dec, *c = &dec;
     sk_ir_begin(b, arena, symbol, (uint32_t)sched->v[SK_T_w], 1);
-    dec_init(c, b, spec, sched);
+    sk_dec_init(c, b, spec, sched);
     dec_params(c, true);
-    const bool rows = uses_rows(spec, sched);
-    dec_scratch(c, true, rows);
-    sk_part_query(c, rows);
+    constants(c);
+    query_areas(c, true, in_scratch, NULL);
+    sk_part_query(c, uses_rows(spec, sched));
     for (uint32_t i = 0; i < spec->ntiers; i++) {
         if (sk_dec_form(spec, sched, i) == SK_FORM_DENSE) continue;
         const sk_val at = sk_k(c, sk_dec_lut_off(spec, sched, i));
@@ -137,14 +179,8 @@ static sk_status build_tables(const sk_spec *spec, const sk_schedule *sched, con
     return sk_ir_finish(b, out, err);
 }
 
-/* The tables of a run: references, and their rows of page statistics. */
-typedef struct dec_tables {
-    sk_val refs, ml;
-    sk_val step, add; /* row of refs[i]: i * step + add */
-} dec_tables;
-
 /* One page of tier k, refs[i]. */
-static void decode_page(sk_dec *c, uint32_t k, const dec_tables *t, sk_val i, sk_val last,
+static void decode_page(sk_dec *c, uint32_t k, const sk_dec_pages *t, sk_val i, sk_val last,
                         sk_val unit_add, sk_val lut)
 {
     sk_builder *b = c->b;
@@ -170,7 +206,7 @@ static void decode_page(sk_dec *c, uint32_t k, const dec_tables *t, sk_val i, sk
     sk_ir_end(b);
 }
 
-static void decode_tiers(sk_dec *c, dec_tables *t)
+void sk_dec_walk(sk_dec *c, sk_dec_pages *t)
 {
     sk_builder *b = c->b;
     t->step = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_ML_STEP * 4);
@@ -179,17 +215,16 @@ static void decode_tiers(sk_dec *c, dec_tables *t)
     const sk_val end =
         sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, (SK_ITEM_TIER + c->spec->ntiers) * 4);
     const sk_val last = sk_ir_2(b, SK_OP_SUB, end, sk_k(c, 1));
-    const bool fused = c->sched->v[SK_T_lut_build] == SK_LUT_FUSED;
     for (uint32_t k = 0; k < c->spec->ntiers; k++) {
         const sk_val lo = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, (SK_ITEM_TIER + k) * 4);
         const sk_val hi = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, (SK_ITEM_TIER + k + 1) * 4);
         const sk_val unit_add = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, (SK_ITEM_UNITS + k) * 4);
         const bool coded = sk_dec_form(c->spec, c->sched, k) != SK_FORM_DENSE;
         sk_val lut = c->lut;
-        if (coded && !fused)
+        if (coded && !fused(c->sched))
             lut = sk_ir_ptr_add(b, c->tables, sk_k(c, sk_dec_lut_off(c->spec, c->sched, k)), 1);
         sk_ir_if(b, sk_ir_2(b, SK_OP_ULT, lo, hi));
-        if (coded && fused) sk_part_tables(c, k, lut);
+        if (coded && fused(c->sched)) sk_part_tables(c, k, lut);
         const sk_val i = sk_ir_for(b, lo, hi, 1);
         decode_page(c, k, t, i, last, unit_add, lut);
         sk_ir_end(b);
@@ -209,41 +244,33 @@ static void decode_clear(sk_dec *c)
     sk_ir_end(b);
 }
 
+void sk_dec_start(sk_dec *c)
+{
+    sk_part_query(c, c->qt != SK_NONE);
+    if (c->q16 != SK_NONE) sk_part_query16(c);
+    if (c->qm != SK_NONE) sk_part_mean(c);
+    decode_clear(c);
+}
+
 static sk_status build_decode(const sk_spec *spec, const sk_schedule *sched, const char *symbol,
                               sk_arena *arena, sk_program **out, sk_err *err)
 {
     sk_builder builder, *b = &builder;
     sk_dec dec, *c = &dec;
     sk_ir_begin(b, arena, symbol, (uint32_t)sched->v[SK_T_w], 1);
-    dec_init(c, b, spec, sched);
+    sk_dec_init(c, b, spec, sched);
     dec_params(c, false);
     c->arena = sk_ir_param_ptr(b, "arena", false);
-    dec_tables tables = {.refs = sk_ir_param_ptr(b, "refs", false)};
+    sk_dec_pages pages = {.refs = sk_ir_param_ptr(b, "refs", false)};
     sk_dec_outputs to = {.out = sk_ir_param_ptr(b, "out", true)};
     to.out_stride = sk_ir_param_u32(b, "out_head_bytes");
     to.partials = sk_ir_param_ptr(b, "partials", true);
     to.lse = sk_ir_param_ptr(b, "lse", true);
-    tables.ml = sk_ir_param_ptr(b, "page_ml", true);
-    const bool fused = sched->v[SK_T_lut_build] == SK_LUT_FUSED;
-    const bool rows = fused && uses_rows(spec, sched);
-    dec_scratch(c, fused, rows);
-    const bool query16 = sk_dec_uses_query16(spec, sched);
-    if (query16) c->q16 = sk_ir_name(b, sk_ir_shared(b, sk_query16_bytes(c)), "q16");
-    if (spec->book & SPHKV_BOOK_MEAN) c->qm = sk_ir_name(b, sk_ir_shared(b, c->hr * 4), "qm");
-    const uint32_t lut = fused ? sk_dec_lut_total(spec, sched) : 0;
-    if (lut > 0) c->lut = sk_ir_name(b, sk_ir_shared(b, lut), "lut");
-    c->off = sk_ir_name(b, sk_ir_shared(b, 8 * c->w * 4), "off");
-    c->rad = sk_ir_name(b, sk_ir_shared(b, most_spans(spec) * 4), "rad");
-    c->s = sk_ir_name(b, sk_ir_shared(b, c->h * c->tp * 4), "s");
-    if (sk_dec_uses_prob16(spec, sched))
-        c->pairs = sk_ir_name(b, sk_ir_shared(b, c->h * c->tp * 2), "pairs");
-    c->acc = sk_ir_name(b, sk_ir_shared(b, c->h * c->cp * 4), "acc");
-    c->stat = sk_ir_name(b, sk_ir_shared(b, c->h * 28), "stat");
-    sk_part_query(c, rows);
-    if (query16) sk_part_query16(c);
-    if (spec->book & SPHKV_BOOK_MEAN) sk_part_mean(c);
-    decode_clear(c);
-    decode_tiers(c, &tables);
+    pages.ml = sk_ir_param_ptr(b, "page_ml", true);
+    constants(c);
+    sk_dec_areas(c, in_scratch, NULL);
+    sk_dec_start(c);
+    sk_dec_walk(c, &pages);
     sk_part_finish(c, &to);
     return sk_ir_finish(b, out, err);
 }

@@ -1,8 +1,20 @@
 /* attn_finish.c - how an item of attn_decode ends: a whole list in rows of the
  * output and LSE, a part of one in a partial that the merge entry joins.
+ * Several warps of a block share the heads.
  *
  * Partial, f32 words: [H][16] (m in log2, l, padding), then [H][Cp] acc. */
 #include "decode.h"
+
+/* What follows is the turn of one warp of those there are; ends with turn_end. */
+static void turn(sk_dec *c, uint32_t i)
+{
+    if (c->warps > 1) sk_ir_if(c->b, sk_ir_2(c->b, SK_OP_EQ, c->warp, sk_k(c, i % c->warps)));
+}
+
+static void turn_end(sk_dec *c)
+{
+    if (c->warps > 1) sk_ir_end(c->b);
+}
 
 static sk_val stat_get(sk_dec *c, uint32_t at)
 {
@@ -16,8 +28,10 @@ static void finish_lse(sk_dec *c, sk_val lse)
     const sk_val at = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_LSE * 4);
     sk_ir_if(b, sk_ir_2(b, SK_OP_NE, at, sk_k(c, SK_ITEM_NONE)));
     for (uint32_t h = 0; h < c->h; h++) {
+        turn(c, h);
         const sk_val m = stat_get(c, c->stat_m + h * 4), l = stat_get(c, c->stat_l + h * 4);
         sk_ir_stu(b, lse, at, h * 4, sk_part_lse(c, m, l));
+        turn_end(c);
     }
     sk_ir_end(b);
 }
@@ -31,7 +45,7 @@ typedef struct final_row {
 static sk_val final_channels(sk_dec *c, const void *of, sk_val at)
 {
     const final_row *r = of;
-    const sk_val x = sk_ir_ldv(c->b, SK_LD_F32, c->acc, at, r->h * c->cp * 4);
+    const sk_val x = sk_part_row(c, c->acc, at, r->h * c->cp * 4, c->cp);
     return sk_ir_2(c->b, SK_OP_FMUL, x, r->inv);
 }
 
@@ -42,27 +56,40 @@ static void finish_list(sk_dec *c, sk_val out, sk_val out_stride)
     sk_val row =
         sk_ir_ptr_add(b, out, sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_OUT * 4), 1);
     for (uint32_t h = 0; h < c->h; h++) {
+        turn(c, h);
         const sk_val l = stat_get(c, c->stat_l + h * 4);
         const sk_val some = sk_ir_2(b, SK_OP_FLT, sk_ir_f32(b, 0.0f), l);
         const sk_val inv = sk_sel(c, some, sk_ir_2(b, SK_OP_FDIV, sk_ir_f32(b, 1.0f), l),
                                   sk_ir_f32(b, 0.0f));
         sk_part_out(c, row, final_channels, &(final_row){h, inv});
+        turn_end(c);
         if (h + 1 < c->h) row = sk_ir_ptr_add(b, row, out_stride, 1);
     }
 }
 
-static void finish_partial(sk_dec *c, sk_val partials, sk_val slot)
+void sk_part_finish_partial(sk_dec *c, sk_val partials, sk_val slot)
 {
     sk_builder *b = c->b;
-    const sk_val to = sk_ir_ptr_add(b, partials, slot, c->h * (16 + c->cp) * 4);
-    for (uint32_t h = 0; h < c->h; h++)
+    const sk_val to = sk_ir_ptr_add(b, partials, slot, sk_dec_partial_bytes(c->spec));
+    const uint32_t words = c->h * c->cp;
+    for (uint32_t h = 0; h < c->h; h++) {
+        turn(c, h);
         for (uint32_t k = 0; k < 2; k++) {
             const uint32_t from = (k ? c->stat_l : c->stat_m) + h * 4;
             sk_ir_stu(b, to, c->zero, (h * 16 + k) * 4, stat_get(c, from));
         }
-    const sk_val at = sk_mul(c, sk_ir_for(b, c->zero, sk_k(c, c->h * c->cp), c->w), 4);
-    sk_ir_stv(b, to, at, c->h * 64, sk_ir_ldv(b, SK_LD_F32, c->acc, at, 0));
+        turn_end(c);
+    }
+    const sk_val first = c->warps > 1 ? sk_mul(c, c->warp, c->w) : c->zero;
+    const sk_val at = sk_mul(c, sk_ir_for(b, first, sk_k(c, words), c->warps * c->w), 4);
+    sk_part_row_put(c, to, at, c->h * 64, words, sk_part_row(c, c->acc, at, 0, words));
     sk_ir_end(b);
+}
+
+void sk_part_finish_list(sk_dec *c, const sk_dec_outputs *to)
+{
+    finish_list(c, to->out, to->out_stride);
+    finish_lse(c, to->lse);
 }
 
 void sk_part_finish(sk_dec *c, const sk_dec_outputs *to)
@@ -70,9 +97,8 @@ void sk_part_finish(sk_dec *c, const sk_dec_outputs *to)
     sk_builder *b = c->b;
     const sk_val slot = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_PARTIAL * 4);
     sk_ir_if(b, sk_ir_2(b, SK_OP_EQ, slot, sk_k(c, SK_ITEM_FINAL)));
-    finish_list(c, to->out, to->out_stride);
-    finish_lse(c, to->lse);
+    sk_part_finish_list(c, to);
     sk_ir_else(b);
-    finish_partial(c, to->partials, slot);
+    sk_part_finish_partial(c, to->partials, slot);
     sk_ir_end(b);
 }

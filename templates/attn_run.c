@@ -20,14 +20,13 @@ void sk_attn_prepare(sk_image *image)
 {
     const sk_spec *spec = &image->spec;
     const uint32_t parts = image->maxima.parts;
-    const uint32_t cp = (spec->dv + 15) / 16 * 16;
     sk_attn_space *a = (sk_attn_space *)(void *)image->own;
     uint32_t scratch = 0;
     _Static_assert(sizeof *a <= sizeof image->own, "fits");
     for (uint32_t i = 0; i < image->nentry; i++)
         if (image->shared_bytes[i] > scratch) scratch = image->shared_bytes[i];
     a->partials = 64;
-    a->partial_bytes = (size_t)spec->heads_per_kv * (16 + cp) * 4;
+    a->partial_bytes = sk_dec_partial_bytes(spec);
     a->scratch = a->partials + align64(2 * (size_t)parts * a->partial_bytes);
     a->scratch_bytes = align64(scratch);
     a->tables = a->scratch_bytes;

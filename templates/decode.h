@@ -61,6 +61,7 @@ typedef struct sk_dec {
     const sk_spec *spec;
     const sk_schedule *sched;
     uint32_t h, w, d, dv, p;   /* heads_per_kv, lanes, dims, tokens of a page */
+    uint32_t warps;            /* of a block; more than one on GPUs only */
     uint32_t tp, cp;           /* P and Dv rounded up to 16 */
     uint32_t run, hr;          /* rows form: run length n, row length in words */
     uint32_t stat_m, stat_l, stat_alpha, stat_beta, stat_mass, stat_scale,
@@ -69,8 +70,33 @@ typedef struct sk_dec {
     sk_val scale;
     sk_val qs, qc, qt, qm, q16, lut, off, rad, s, pairs, acc, stat; /* scratch addresses */
     sk_val zero, lane;         /* u32 0; lane index */
+    sk_val warp;               /* its index, where there are several */
     sk_val ml_wanted, ml;      /* whether page statistics are; where this page's go */
 } sk_dec;
+
+/* Sizes from spec and schedule; everything else is empty. */
+void sk_dec_init(sk_dec *c, sk_builder *b, const sk_spec *spec, const sk_schedule *sched);
+
+/* An area of scratch; `table`: of look-up tables. */
+typedef struct sk_dec_area {
+    const char *name;
+    uint32_t bytes;
+    bool table;
+} sk_dec_area;
+/* Finds room for an area: its address. */
+typedef sk_val sk_dec_place(sk_dec *c, const sk_dec_area *area, void *user);
+/* Gives the areas of decode their places; those that the spec has no use for are left
+ * out. */
+void sk_dec_areas(sk_dec *c, sk_dec_place *place, void *user);
+
+/* The pages of an item: references, and their rows of page statistics. */
+typedef struct sk_dec_pages {
+    sk_val refs, ml;
+    sk_val step, add; /* row of refs[i]: i * step + add; of the item */
+} sk_dec_pages;
+/* Queries of the item in their forms, nothing accumulated; then all its pages. */
+void sk_dec_start(sk_dec *c);
+void sk_dec_walk(sk_dec *c, sk_dec_pages *pages);
 
 /* The form a tier's keys are looked up in, given schedule and target width. */
 typedef enum sk_lut_form { SK_FORM_DENSE, SK_FORM_ROWS, SK_FORM_PERM, SK_FORM_PAIR16 } sk_lut_form;
@@ -131,6 +157,11 @@ bool sk_dec_uses_prob16(const sk_spec *spec, const sk_schedule *sched); /* any t
  * softmax and values may read, in blocks of W times this. */
 uint32_t sk_dec_token_block(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
 
+/* W of the `words` words of a row, f32, from byte `at` of it on; 0 beyond its end,
+ * where nothing is read or written. The row begins at row + disp. */
+sk_val sk_part_row(sk_dec *c, sk_val row, sk_val at, uint32_t disp, uint32_t words);
+void sk_part_row_put(sk_dec *c, sk_val row, sk_val at, uint32_t disp, uint32_t words, sk_val x);
+
 /* W channels of an output row, f32: at = 4 * the first of them. */
 typedef sk_val sk_out_channels(sk_dec *c, const void *of, sk_val at);
 /* Stores a row of Dv channels at `row` in the output's dtype. */
@@ -140,6 +171,13 @@ typedef struct sk_dec_outputs {
     sk_val out, out_stride, partials, lse;
 } sk_dec_outputs;
 void sk_part_finish(sk_dec *c, const sk_dec_outputs *to);
+/* Its two halves, and bytes of a partial. */
+void sk_part_finish_list(sk_dec *c, const sk_dec_outputs *to);
+void sk_part_finish_partial(sk_dec *c, sk_val partials, sk_val slot);
+static inline uint32_t sk_dec_partial_bytes(const sk_spec *spec)
+{
+    return spec->heads_per_kv * (16 + (spec->dv + 15) / 16 * 16) * 4;
+}
 
 bool sk_dec_uses_query16(const sk_spec *spec, const sk_schedule *sched); /* any tier */
 

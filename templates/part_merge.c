@@ -9,7 +9,7 @@
 static sk_val job_partial(sk_dec *c, sk_val job, sk_val partials, sk_val i)
 {
     const sk_val slot = sk_ir_ldu(c->b, SK_LD_U32, job, sk_mul(c, i, 4), SK_JOB_SLOTS * 4);
-    return sk_ir_ptr_add(c->b, partials, slot, c->h * (16 + c->cp) * 4);
+    return sk_ir_ptr_add(c->b, partials, slot, sk_dec_partial_bytes(c->spec));
 }
 
 /* What the rows of one head are made of. */
