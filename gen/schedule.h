@@ -111,5 +111,6 @@ typedef struct sk_target {
 /* A GPU of compute capability sm (90 = 9.0), with code for that one alone when
  * `exact` (sm_90a); SPHKV_EUNSUPPORTED names those known. */
 sk_status sk_target_cuda(uint32_t sm, bool exact, sk_target *out, sk_err *err);
+uint32_t sk_target_cuda_known(uint32_t i); /* the i-th of them, ascending; 0 behind the last */
 
 #endif

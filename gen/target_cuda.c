@@ -44,3 +44,8 @@ sk_status sk_target_cuda(uint32_t sm, bool exact, sk_target *out, sk_err *err)
                    "with an a from %u on)",
                    sm, exact ? "a" : "", FIRST_EXACT);
 }
+
+uint32_t sk_target_cuda_known(uint32_t i)
+{
+    return i < SK_COUNT(architectures) ? architectures[i].sm : 0;
+}

@@ -35,6 +35,11 @@ expect 2 '--bogus' --bogus
 expect 2 'stray' stray
 expect 2 "'znver33'" --cpu znver33 --emit asm
 expect 2 'w' --schedule w=5
+expect 0 'sm_90' --list
+expect 0 '"gpus":' --list --json
+expect 2 'is a GPU' --emit asm --arch sm_90
+expect 1 'sm_91' --arch sm_91
+expect 2 "'sm_ninety'" --arch sm_ninety
 expect 2 'no database' --db some.db
 expect 2 '--schedule needs' --schedule
 expect 1 'no tier' --kernel kv_append --tiers good:vi8

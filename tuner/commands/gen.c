@@ -1,5 +1,5 @@
-/* sphkv-gen - prints a kernel as the generator makes it: lane IR, LLVM IR,
- * assembly or object, for any CPU, with any schedule.
+/* sphkv-gen - prints a kernel as the generator makes it, for any CPU or GPU, with any
+ * schedule: lane IR, or what comes of it on the way to machine code.
  *
  * Reads no database: what the tuner chose is said by sphkv-db show, and its
  * schedule can be given here. The kernel goes to stdout (or --out), what it is
@@ -10,9 +10,7 @@
 #include <unistd.h>
 
 #include "command.h"
-#include "cpu_target.h"
-#include "image_load.h"
-#include "jit.h"
+#include "gen.h"
 #include "json.h"
 #include "options.h"
 
@@ -27,11 +25,12 @@ static const char help_head[] =
     "  --kernel NAME        which; --list shows them (default attn_decode)\n"
     "  --emit FORM          ir (default), llvm, asm or obj; all but ir need the compiler\n"
     "                       module\n"
-    "  --cpu NAME           for which CPU, in LLVM's words (default host)\n"
+    "  --arch NAME          for which CPU, in LLVM's words (default host), or GPU, such as\n"
+    "                       sm_90; --cpu is the same\n"
     "  --schedule K=V,...   tunables that differ from the kernel's default\n"
     "  --out FILE           write there instead of stdout\n"
     "  --json               facts and text as JSON; with --list, the list\n"
-    "  --list               kernels, tunables and CPUs\n"
+    "  --list               kernels, tunables, CPUs and GPUs\n"
     "  --help               this text\n"
     "\n";
 
@@ -50,7 +49,8 @@ typedef struct gen_options {
     sk_options shared;
     uint32_t kernel;
     const char *emit;     /* "ir" ... */
-    const char *cpu;
+    const sk_gen_form *form; /* which that is */
+    const char *arch;     /* or NULL */
     const char *schedule; /* differences, or NULL */
     const char *out;      /* file, or NULL */
     bool list, help;
@@ -73,7 +73,7 @@ static sk_status take_word(gen_options *o, sk_args *a, sk_err *err)
         const char *name;
         const char **at;
     } text[] = {
-        {"--emit", &o->emit}, {"--cpu", &o->cpu}, {"--arch", &o->cpu},
+        {"--emit", &o->emit}, {"--cpu", &o->arch}, {"--arch", &o->arch},
         {"--schedule", &o->schedule}, {"--out", &o->out},
     };
     for (size_t i = 0; i < SK_COUNT(text); i++)
@@ -97,8 +97,7 @@ static sk_status take_word(gen_options *o, sk_args *a, sk_err *err)
 
 static sk_status read_options(int argc, char **argv, gen_options *o, sk_err *err)
 {
-    static const char *const forms[] = {"ir", "llvm", "asm", "obj"};
-    *o = (gen_options){.emit = "ir", .cpu = "host", .kernel = SPHKV_ATTN_DECODE};
+    *o = (gen_options){.emit = "ir", .kernel = SPHKV_ATTN_DECODE};
     sk_args a;
     sk_args_begin(&a, argc, argv);
     sk_status st;
@@ -109,88 +108,21 @@ static sk_status read_options(int argc, char **argv, gen_options *o, sk_err *err
         return st;
     if (o->shared.db)
         return sk_fail(err, SPHKV_EINVAL, "sphkv-gen reads no database; give --schedule");
-    bool known = false;
-    for (size_t i = 0; i < SK_COUNT(forms); i++)
-        known |= strcmp(o->emit, forms[i]) == 0;
-    if (!known)
-        return sk_fail(err, SPHKV_EINVAL, "--emit: '%.60s' is not ir, llvm, asm or obj", o->emit);
-    if (strcmp(o->emit, "obj") == 0 && (o->shared.json || isatty(STDOUT_FILENO)) && !o->out)
-        return sk_fail(err, SPHKV_EINVAL, "an object is not for a terminal: give --out");
+    st = sk_gen_form_find(o->emit, &o->form, err);
+    if (st)
+        return st;
+    if (o->form->binary && (o->shared.json || isatty(STDOUT_FILENO)) && !o->out)
+        return sk_fail(err, SPHKV_EINVAL, "--emit %s is not for a terminal: give --out", o->emit);
     if (!o->shared.head_dim && !o->shared.model)
         o->shared.head_dim = 128;
     return sk_options_finish(&o->shared, err);
 }
 
-/* ---- list ---------------------------------------------------------------------------- */
-
-static void list_json(sk_text *out)
-{
-    sk_json j = {0};
-    sk_json_open(&j, NULL, '{');
-    sk_json_open(&j, "kernels", '[');
-    for (uint32_t k = 0; sk_kernel_name(k); k++) {
-        sk_json_open(&j, NULL, '{');
-        sk_json_text(&j, "name", sk_kernel_name(k));
-        sk_json_open(&j, "tunables", '[');
-        for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++) {
-            const sk_tunable_info *info = sk_tunable_get(t);
-            if (!(sk_tunable_tunes(t, k, SK_BACKEND_CPU)))
-                continue;
-            sk_json_open(&j, NULL, '{');
-            sk_json_text(&j, "name", info->name);
-            sk_json_text(&j, "values", info->values);
-            sk_json_text(&j, "meaning", info->doc);
-            sk_json_close(&j, '}');
-        }
-        sk_json_close(&j, ']');
-        sk_json_close(&j, '}');
-    }
-    sk_json_close(&j, ']');
-    sk_json_open(&j, "cpus", '[');
-    for (uint32_t i = 0; sk_cpu_target_name(i); i++)
-        sk_json_text(&j, NULL, sk_cpu_target_name(i));
-    sk_json_close(&j, ']');
-    sk_json_close(&j, '}');
-    *out = j.text;
-    sk_text_printf(out, "\n");
-}
-
-static void list_text(sk_text *out)
-{
-    for (uint32_t k = 0; sk_kernel_name(k); k++) {
-        sk_text_printf(out, "%s\n", sk_kernel_name(k));
-        for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++) {
-            const sk_tunable_info *info = sk_tunable_get(t);
-            if (sk_tunable_tunes(t, k, SK_BACKEND_CPU))
-                sk_text_printf(out, "  %-10s %-18s %s\n", info->name, info->values, info->doc);
-        }
-    }
-    sk_target host;
-    char arch[96];
-    sk_cpu_target_host(&host);
-    sk_cpu_arch_text(&host, arch);
-    sk_text_printf(out, "CPUs (host is %s, %s)\n ", host.cpu, arch);
-    for (uint32_t i = 0; sk_cpu_target_name(i); i++)
-        sk_text_printf(out, " %s%s", i && i % 8 == 0 ? "\n  " : "", sk_cpu_target_name(i));
-    sk_text_printf(out, "\n");
-}
-
 /* ---- one kernel ------------------------------------------------------------------------ */
 
-typedef struct generated {
-    sk_spec spec;
-    sk_schedule schedule;
-    sk_target target;
-    sk_code_ir ir;
-    sk_arena arena;
-    char *data;     /* the output, sk_free */
-    size_t bytes;
-} generated;
-
-/* Spec, target and schedule, checked by the kernel itself. */
-static sk_status choose(const gen_options *o, generated *g, sk_err *err)
+/* The first of the specs that the options ask for; the others are named. */
+static sk_status choose_spec(const gen_options *o, sk_spec *out, sk_err *err)
 {
-    const sk_kernel *kernel = sk_kernel_get(o->kernel);
     sk_spec spec[SK_MAX_TIERS];
     uint32_t n = 0;
     sk_status st = sk_options_specs(&o->shared, o->kernel, spec, &n, err);
@@ -199,57 +131,18 @@ static sk_status choose(const gen_options *o, generated *g, sk_err *err)
                      sk_kernel_name(o->kernel));
     if (st)
         return st;
-    g->spec = spec[0];
+    *out = spec[0];
     for (uint32_t i = 1; i < n; i++) {
         sk_text line = {0};
         sk_spec_print(&spec[i], &line);
         fprintf(stderr, "not shown: %s\n", line.s ? line.s : "");
         sk_text_free(&line);
     }
-    st = sk_cpu_target_named(o->cpu, &g->target, err);
-    if (!st)
-        st = kernel->supported(&g->spec, err);
-    if (st)
-        return st;
-    sk_kernel_default(kernel, &g->spec, &g->target, &g->schedule);
-    st = o->schedule ? sk_schedule_parse(o->kernel, o->schedule, &g->schedule, err) : SPHKV_OK;
-    return st ? st : sk_kernel_valid(kernel, &g->spec, &g->schedule, &g->target, err);
-}
-
-static sk_status emit_ir(generated *g, sk_err *err)
-{
-    sk_text out = {0};
-    for (uint32_t i = 0; i < g->ir.build.n; i++)
-        sk_ir_print(g->ir.build.program[i], &out);
-    if (out.failed || !out.s) {
-        sk_text_free(&out);
-        return sk_fail(err, SPHKV_ENOMEM, "out of memory");
-    }
-    g->data = out.s;
-    g->bytes = out.len;
     return SPHKV_OK;
 }
 
-static sk_status emit_compiled(const gen_options *o, generated *g, sk_err *err)
-{
-    sk_jit jit;
-    const sk_jit_llvm_api *api;
-    sk_jit_init(&jit, true);
-    sk_status st = sk_jit_get(&jit, &api, err);
-    const sk_emit_form form = strcmp(o->emit, "llvm") == 0  ? SK_EMIT_LLVM_IR
-                              : strcmp(o->emit, "asm") == 0 ? SK_EMIT_ASM
-                                                            : SK_EMIT_OBJ;
-    const sk_program *programs[SK_MAX_ENTRIES];
-    for (uint32_t i = 0; i < g->ir.build.n; i++)
-        programs[i] = g->ir.build.program[i];
-    if (!st)
-        st = api->emit(programs, g->ir.build.n, &g->target, form, &g->data, &g->bytes, err);
-    sk_jit_close(&jit);
-    return st;
-}
-
 /* The output with its facts around it, as JSON. */
-static sk_status wrap_json(const gen_options *o, generated *g, const char *spec,
+static sk_status wrap_json(const gen_options *o, sk_gen *g, const char *spec,
                            const char *schedule, sk_err *err)
 {
     sk_json j = {0};
@@ -257,11 +150,11 @@ static sk_status wrap_json(const gen_options *o, generated *g, const char *spec,
     sk_json_text(&j, "kernel", sk_kernel_name(o->kernel));
     sk_json_text(&j, "spec", spec);
     sk_json_text(&j, "schedule", schedule);
-    sk_json_text(&j, "cpu", g->target.cpu);
+    sk_json_text(&j, g->target.backend == SK_BACKEND_CPU ? "cpu" : "gpu", g->arch);
     sk_json_text(&j, "ir_hash", g->ir.hash);
     sk_json_text(&j, "form", o->emit);
     sk_json_u64(&j, "bytes", g->bytes);
-    if (strcmp(o->emit, "obj") != 0)
+    if (!o->form->binary)
         sk_json_text(&j, "text", g->data);
     sk_json_close(&j, '}');
     sk_text_printf(&j.text, "\n");
@@ -290,9 +183,9 @@ static int write_out(const char *file, const char *data, size_t bytes, sk_err *e
 
 /* What was made, to where it was asked for; the exit code. An object goes to its
  * file, and then its facts, when they are asked for, to stdout. */
-static int deliver(const gen_options *o, generated *g, sk_err *err)
+static int deliver(const gen_options *o, sk_gen *g, sk_err *err)
 {
-    const bool object = o->out && strcmp(o->emit, "obj") == 0;
+    const bool object = o->out && o->form->binary;
     sk_text spec = {0}, schedule = {0};
     sk_spec_print(&g->spec, &spec);
     sk_schedule_print(o->kernel, &g->schedule, &schedule);
@@ -301,7 +194,7 @@ static int deliver(const gen_options *o, generated *g, sk_err *err)
     if (spec.failed || schedule.failed)
         st = sk_fail(err, SPHKV_ENOMEM, "out of memory");
     else
-        fprintf(stderr, "%s\n%s, %s, IR %.12s\n", spec.s, schedule.s, g->target.cpu, g->ir.hash);
+        fprintf(stderr, "%s\n%s, %s, IR %.12s\n", spec.s, schedule.s, g->arch, g->ir.hash);
     if (!st && object)
         code = write_out(o->out, g->data, g->bytes, err);
     if (!st && o->shared.json && code == SK_EXIT_DONE)
@@ -315,15 +208,14 @@ static int deliver(const gen_options *o, generated *g, sk_err *err)
 
 static int generate(const gen_options *o, sk_err *err)
 {
-    generated g = {0};
-    sk_status st = choose(o, &g, err);
+    sk_gen g = {0};
+    sk_status st = choose_spec(o, &g.spec, err);
     if (!st)
-        st = sk_code_ir_build(&g.spec, &g.schedule, &g.arena, &g.ir, err);
+        st = sk_gen_choose(&g, o->form, o->arch, o->schedule, err);
     if (!st)
-        st = strcmp(o->emit, "ir") == 0 ? emit_ir(&g, err) : emit_compiled(o, &g, err);
+        st = o->form->emit(&g, err);
     int code = st ? sk_command_fail(PROGRAM, st, err) : deliver(o, &g, err);
-    sk_free(g.data);
-    sk_arena_free(&g.arena);
+    sk_gen_free(&g);
     return code;
 }
 
@@ -333,9 +225,9 @@ static int list_or_help(const gen_options *o, sk_err *err)
     if (o->help)
         sk_text_printf(&out, "%s%s%s", help_head, sk_options_spec_help, help_tail);
     else if (o->shared.json)
-        list_json(&out);
+        sk_gen_list_json(&out);
     else
-        list_text(&out);
+        sk_gen_list_text(&out);
     int code = out.failed ? sk_command_print(PROGRAM, &out)
                           : write_out(o->help ? NULL : o->out, out.s, out.len, err);
     sk_text_free(&out);
