@@ -11,11 +11,16 @@
  * order, scratch bytes, the target it was compiled for), so stored code runs
  * with no IR and no compiler; with the IR at hand the two must agree.
  *
+ * Code of a GPU is a module of its driver instead of memory of ours; loading and
+ * launching it is in image_cuda.c, compiling it in compile_cuda.c.
+ *
  * sk_code is reference-counted: plans, the context's registry and whoever
  * loaded it hold one each, and the memory of the code goes with the last. */
 #ifndef SK_IMAGE_LOAD_H
 #define SK_IMAGE_LOAD_H
 
+#include "case.h"
+#include "cuda_context.h"
 #include "db.h"
 #include "emit_llvm.h"
 #include "kernel.h"
@@ -39,11 +44,19 @@ sk_status sk_code_compile(const sk_code_ir *ir, const sk_target *target,
 
 typedef struct sk_code {
     _Atomic uint32_t refs;
-    sk_object *object;                     /* owns the memory behind entry[] */
     uint32_t nentry;
-    sk_cpu_entry entry[SK_MAX_ENTRIES];
     uint32_t shared_bytes[SK_MAX_ENTRIES]; /* scratch of each entry */
     char ir_hash[65];
+    /* on a CPU */
+    sk_object *object;                     /* owns the memory behind entry[] */
+    sk_cpu_entry entry[SK_MAX_ENTRIES];
+    /* on a GPU */
+    sk_cuda *cuda;                         /* a reference */
+    sk_cu_module module;                   /* of its context */
+    sk_cu_function function[SK_MAX_ENTRIES];
+    uint32_t warps[SK_MAX_ENTRIES];        /* of a block */
+    uint32_t sms;                          /* multiprocessors of the device */
+    char kind[8];                          /* of what was loaded: "cubin", "ptx" */
 } sk_code;
 
 /* Loads stored or fresh code, with one reference. ir may be NULL (nothing to
@@ -51,18 +64,38 @@ typedef struct sk_code {
  * or not of this IR; SPHKV_EUNSUPPORTED: compiled for more than `host` has. */
 sk_status sk_code_load(const sk_db_artifact *artifact, const sk_code_ir *ir,
                        const sk_target *host, sk_code **out, sk_err *err);
+/* The same for a CUBIN, or PTX, which the driver compiles: into the context of
+ * `cuda`, whose GPU `device` is. SPHKV_EUNSUPPORTED: for other GPUs or a newer driver
+ * than these, with what it is for; SPHKV_EDEVICE: the driver refuses. */
+sk_status sk_code_load_cuda(const sk_db_artifact *artifact, const sk_code_ir *ir, sk_cuda *cuda,
+                            const sk_target *device, sk_code **out, sk_err *err);
 sk_code *sk_code_retain(sk_code *code);
 void sk_code_release(sk_code *code); /* NULL is fine */
 
-/* An image that calls the code; it must not outlive its reference. */
+/* An image that calls, or launches, the code; it must not outlive its reference. */
 sk_status sk_code_image(const sk_code *code, const sk_spec *spec, const sk_schedule *schedule,
                         const sphkv_maxima *maxima, sk_image *out, sk_err *err);
+
+/* The check of sk_image_check, on the device that the code is loaded on: of small
+ * cases in memory that both see, waited for before they are judged. */
+sk_status sk_code_check(const sk_code *code, const sk_image *image, uint64_t seed, double *error,
+                        sk_err *err);
+/* Memory of a GPU for cases (case.h), and launches that wait: for who makes and
+ * judges cases by itself. The image must not outlive the code. */
+sk_case_memory sk_code_memory(const sk_code *code);
+void sk_code_wait_for_launches(const sk_code *code, sk_image *image);
 
 /* Launch facts as stored with an artifact; one text has one meaning. */
 typedef struct sk_launch {
     uint32_t nentry;
     uint32_t shared_bytes[SK_MAX_ENTRIES];
-    sk_target target; /* triple, cpu, features and feature_text only */
+    sk_target target; /* backend; CPUs: triple, cpu, features and feature_text; GPUs: sm and
+                         sm_exact; no more */
+    /* GPUs */
+    uint32_t warps[SK_MAX_ENTRIES];       /* of a block */
+    uint32_t registers[SK_MAX_ENTRIES];   /* of a thread; 0: not known (PTX) */
+    uint32_t spill_bytes[SK_MAX_ENTRIES]; /* of a thread, stored and loaded */
+    uint32_t driver;                      /* the least: 12040 = CUDA 12.4 */
 } sk_launch;
 void sk_launch_print(const sk_launch *launch, sk_text *out);
 bool sk_launch_parse(const char *text, sk_launch *out);

@@ -1,19 +1,47 @@
-/* launch.c - launch facts of an artifact as JSON text, and back.
+/* launch.c - launch facts of an artifact as JSON text, and back. Two forms, one for
+ * each back end; the first word tells them apart.
  *
  * The reader accepts exactly what the writer writes: this text decides how much
- * scratch a kernel gets and on which CPUs it may run, so nothing in it is
+ * scratch a kernel gets and on which devices it may run, so nothing in it is
  * guessed, defaulted or skipped. A JSON library was rejected here: it would
  * bring leniency to a text that only sk_launch_print makes. */
 #include "image_load.h"
 
 #include <string.h>
 
+#include "gpu_target.h"
+
+static void print_list(const char *name, const uint32_t *list, uint32_t n, sk_text *out)
+{
+    sk_text_printf(out, "\"%s\":[", name);
+    for (uint32_t i = 0; i < n; i++)
+        sk_text_printf(out, "%s%u", i ? "," : "", list[i]);
+}
+
+static void print_gpu(const sk_launch *launch, sk_text *out)
+{
+    char arch[16];
+    sk_gpu_arch_text(&launch->target, arch);
+    sk_text_printf(out, "{\"arch\":\"%s\",\"driver\":%u,", arch, launch->driver);
+    print_list("warps", launch->warps, launch->nentry, out);
+    sk_text_printf(out, "],");
+    print_list("shared_bytes", launch->shared_bytes, launch->nentry, out);
+    sk_text_printf(out, "],");
+    print_list("registers", launch->registers, launch->nentry, out);
+    sk_text_printf(out, "],");
+    print_list("spill_bytes", launch->spill_bytes, launch->nentry, out);
+    sk_text_printf(out, "]}");
+}
+
 void sk_launch_print(const sk_launch *launch, sk_text *out)
 {
-    sk_text_printf(out, "{\"shared_bytes\":[");
-    for (uint32_t i = 0; i < launch->nentry; i++)
-        sk_text_printf(out, "%s%u", i ? "," : "", launch->shared_bytes[i]);
     const sk_target *t = &launch->target;
+    if (t->backend == SK_BACKEND_CUDA) {
+        print_gpu(launch, out);
+        return;
+    }
+    sk_text_printf(out, "{");
+    print_list("shared_bytes", launch->shared_bytes, launch->nentry, out);
     sk_text_printf(out, "],\"triple\":\"%s\",\"cpu\":\"%s\",\"bits\":%u,\"features\":\"%s\"}",
                    t->triple, t->cpu, t->features, t->feature_text);
 }
@@ -53,19 +81,42 @@ static bool take_word(const char **p, char *out, size_t size)
     return true;
 }
 
+/* Numbers up to "]"; *n 0: any number of them, which it becomes; else as many. */
+static bool take_list(const char **p, uint32_t list[SK_MAX_ENTRIES], uint32_t *n)
+{
+    uint32_t seen = 0;
+    do {
+        if (seen == SK_MAX_ENTRIES || !take_u32(p, &list[seen]))
+            return false;
+        seen++;
+    } while (take(p, ","));
+    if (*n == 0)
+        *n = seen;
+    return *n == seen;
+}
+
+static bool parse_gpu(const char *p, sk_launch *out)
+{
+    char arch[16];
+    out->target.backend = SK_BACKEND_CUDA;
+    return take_word(&p, arch, sizeof arch) && sk_gpu_arch_parse(arch, &out->target) &&
+           take(&p, "\",\"driver\":") && take_u32(&p, &out->driver) &&
+           take(&p, ",\"warps\":[") && take_list(&p, out->warps, &out->nentry) &&
+           take(&p, "],\"shared_bytes\":[") && take_list(&p, out->shared_bytes, &out->nentry) &&
+           take(&p, "],\"registers\":[") && take_list(&p, out->registers, &out->nentry) &&
+           take(&p, "],\"spill_bytes\":[") && take_list(&p, out->spill_bytes, &out->nentry) &&
+           take(&p, "]}") && !*p;
+}
+
 bool sk_launch_parse(const char *text, sk_launch *out)
 {
     memset(out, 0, sizeof *out);
     const char *p = text ? text : "";
     sk_target *t = &out->target;
-    if (!take(&p, "{\"shared_bytes\":["))
-        return false;
-    do {
-        if (out->nentry == SK_MAX_ENTRIES || !take_u32(&p, &out->shared_bytes[out->nentry]))
-            return false;
-        out->nentry++;
-    } while (take(&p, ","));
-    return take(&p, "],\"triple\":\"") && take_word(&p, t->triple, sizeof t->triple) &&
+    if (take(&p, "{\"arch\":\""))
+        return parse_gpu(p, out);
+    return take(&p, "{\"shared_bytes\":[") && take_list(&p, out->shared_bytes, &out->nentry) &&
+           take(&p, "],\"triple\":\"") && take_word(&p, t->triple, sizeof t->triple) &&
            take(&p, "\",\"cpu\":\"") && take_word(&p, t->cpu, sizeof t->cpu) &&
            take(&p, "\",\"bits\":") && take_u32(&p, &t->features) &&
            take(&p, ",\"features\":\"") &&

@@ -4,6 +4,7 @@
 #define CUDA_CASE_H
 
 #include <dlfcn.h>
+#include <elf.h>
 #include <stdlib.h>
 
 #include "cuda_context.h"
@@ -76,6 +77,67 @@ static inline void cuda_machine_free(cuda_machine *m)
     (void)m->current(&context);
     assert_null(context);
     (void)dlclose(m->library);
+}
+
+/* ---- code that the double takes for code ------------------------------------------ */
+
+/* A CUBIN, in the container of CUDA 13, with the named functions (commas between them)
+ * and nothing in them. sk_free. */
+static inline char *cuda_cubin(const char *arch, const char *entries, size_t *size)
+{
+    struct {
+        Elf64_Ehdr head;
+        Elf64_Shdr section[3];
+        Elf64_Sym symbol[8];
+        char names[1024];
+    } *c = sk_calloc(1, sizeof *c);
+    assert_non_null(c);
+    const unsigned sm = (unsigned)atoi(arch + 3);
+    const bool exact = arch[strlen(arch) - 1] == 'a';
+    memcpy(c->head.e_ident, ELFMAG, SELFMAG);
+    c->head.e_ident[EI_CLASS] = ELFCLASS64;
+    c->head.e_ident[EI_DATA] = ELFDATA2LSB;
+    c->head.e_ident[EI_OSABI] = 0x41;
+    c->head.e_ident[EI_ABIVERSION] = 8;
+    c->head.e_machine = 190;
+    c->head.e_flags = sm << 8 | (exact ? 8u : 0u);
+    c->head.e_shoff = (size_t)((char *)c->section - (char *)c);
+    c->head.e_shentsize = sizeof *c->section;
+    c->head.e_shnum = 3;
+    uint32_t n = 1;
+    size_t at = 1;
+    for (const char *e = entries; *e; n++) {
+        const size_t len = strcspn(e, ",");
+        assert_true(n < SK_COUNT(c->symbol) && at + len + 1 < sizeof c->names);
+        c->symbol[n].st_name = (uint32_t)at;
+        c->symbol[n].st_info = ELF64_ST_INFO(STB_GLOBAL, STT_FUNC);
+        memcpy(c->names + at, e, len);
+        at += len + 1;
+        e += len + (e[len] == ',');
+    }
+    c->section[1] = (Elf64_Shdr){.sh_type = SHT_SYMTAB, .sh_link = 2,
+                                 .sh_offset = (size_t)((char *)c->symbol - (char *)c),
+                                 .sh_size = n * sizeof *c->symbol, .sh_entsize = sizeof *c->symbol};
+    c->section[2] = (Elf64_Shdr){.sh_type = SHT_STRTAB,
+                                 .sh_offset = (size_t)(c->names - (char *)c), .sh_size = at};
+    *size = sizeof *c;
+    return (char *)c;
+}
+
+/* PTX of a version ("8.0") for an architecture ("sm_80"). sk_free. */
+static inline char *cuda_ptx(const char *version, const char *arch, const char *entries,
+                             size_t *size)
+{
+    sk_text text = {0};
+    sk_text_printf(&text, ".version %s\n.target %s\n.address_size 64\n", version, arch);
+    for (const char *e = entries; *e;) {
+        const int len = (int)strcspn(e, ",");
+        sk_text_printf(&text, ".visible .entry %.*s(\n)\n{\n\tret;\n}\n", len, e);
+        e += len + (e[len] == ',');
+    }
+    assert_false(text.failed);
+    *size = text.len;
+    return text.s;
 }
 
 #endif

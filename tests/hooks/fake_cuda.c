@@ -1,6 +1,4 @@
-/* fake_cuda.c - devices, contexts, memory, streams, events and graphs of the double;
- * see fake_cuda.h. A launch is done when it is called, so waiting is nothing; time
- * is counted in launches, ten microseconds each. */
+/* fake_cuda.c - devices, contexts and memory of the double; see fake_cuda.h. */
 #include "fake_cuda_impl.h"
 
 #include <stddef.h>
@@ -11,22 +9,6 @@
 #define GPUS 8
 #define CONTEXTS 64
 #define DEPTH 16
-#define GRAPH_LAUNCHES 64
-#define SHARED_PLAIN 49152u /* without asking for more */
-#define LAUNCH_MS 0.01f
-
-typedef struct fake_stream {
-    bool capturing;
-    struct fake_graph *graph;
-} fake_stream;
-typedef struct fake_graph {
-    uint32_t n;
-    fake_cuda_launch launch[GRAPH_LAUNCHES];
-} fake_graph;
-typedef struct fake_event {
-    bool recorded;
-    float at; /* milliseconds */
-} fake_event;
 
 static fake_cuda state;
 static fake_gpu gpus[GPUS];
@@ -34,8 +16,6 @@ static uint32_t ngpus;
 static fake_context contexts[CONTEXTS]; /* handles are never used again */
 static uint32_t ncontexts;
 static fake_context *primary[GPUS];
-static fake_stream *capturing; /* one at a time will do */
-static float now_ms;
 static _Thread_local fake_context *stack[DEPTH];
 static _Thread_local uint32_t depth;
 
@@ -48,13 +28,6 @@ int fake_cuda_misuse(const char *what, int result)
 {
     if (!state.misuse[0]) snprintf(state.misuse, sizeof state.misuse, "%s", what);
     return result;
-}
-
-bool fake_cuda_refused(const char *name)
-{
-    if (!state.forbid && !capturing) return false;
-    if (!state.forbidden[0]) snprintf(state.forbidden, sizeof state.forbidden, "%s", name);
-    return true;
 }
 
 /* ---- the machine ------------------------------------------------------------ */
@@ -308,157 +281,5 @@ FAKE_EXPORT int cuMemFree_v2(uint64_t at)
     if (!fake_cuda_current()) return FAKE_INVALID_CONTEXT;
     if (at) state.allocations--;
     free((void *)(uintptr_t)at);
-    return FAKE_OK;
-}
-
-/* ---- launches -------------------------------------------------------------------- */
-
-static void perform(const fake_cuda_launch *l)
-{
-    now_ms += LAUNCH_MS;
-    if (state.run) state.run(state.user, l);
-}
-
-static bool launch_fits(const fake_function *f, const fake_cuda_launch *l)
-{
-    const uint32_t most = f->max_shared ? (uint32_t)f->max_shared : SHARED_PLAIN;
-    const uint32_t threads = l->block[0] * l->block[1] * l->block[2];
-    return threads >= 1 && threads <= 1024 && l->grid[0] >= 1 && l->grid[1] >= 1 &&
-           l->grid[2] >= 1 && l->grid[1] <= 65535 && l->grid[2] <= 65535 && l->shared_bytes <= most;
-}
-
-FAKE_EXPORT int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
-                               unsigned by, unsigned bz, unsigned shared, fake_stream *stream,
-                               void **parameters, void **extra)
-{
-    const fake_function *f = fake_cuda_function(function);
-    if (!f || extra) return FAKE_INVALID_HANDLE;
-    fake_cuda_launch l = {.grid = {gx, gy, gz}, .block = {bx, by, bz}, .shared_bytes = shared,
-                          .stream = stream};
-    snprintf(l.name, sizeof l.name, "%s", f->name);
-    if (!launch_fits(f, &l)) return FAKE_INVALID_VALUE;
-    l.slots = state.slots ? state.slots(state.user, f->name) : 0;
-    for (uint32_t i = 0; i < l.slots && i < FAKE_CUDA_SLOTS; i++)
-        memcpy(&l.slot[i], parameters[i], sizeof l.slot[i]);
-    state.launches++;
-    state.last = l;
-    if (stream == NULL || !stream->capturing) {
-        perform(&l);
-        return FAKE_OK;
-    }
-    if (stream->graph->n == GRAPH_LAUNCHES) return FAKE_NO_MEMORY;
-    stream->graph->launch[stream->graph->n++] = l;
-    return FAKE_OK;
-}
-
-/* ---- streams, graphs, events ------------------------------------------------------- */
-
-FAKE_EXPORT int cuStreamCreate(fake_stream **stream, unsigned flags)
-{
-    (void)flags;
-    if (fake_cuda_refused("cuStreamCreate")) return FAKE_CAPTURE;
-    if (!fake_cuda_current()) return FAKE_INVALID_CONTEXT;
-    *stream = calloc(1, sizeof **stream);
-    state.streams += *stream != NULL;
-    return *stream ? FAKE_OK : FAKE_NO_MEMORY;
-}
-
-FAKE_EXPORT int cuStreamDestroy_v2(fake_stream *stream)
-{
-    state.streams--;
-    free(stream);
-    return FAKE_OK;
-}
-
-FAKE_EXPORT int cuStreamSynchronize(fake_stream *stream)
-{
-    (void)stream;
-    return fake_cuda_refused("cuStreamSynchronize") ? FAKE_CAPTURE : FAKE_OK;
-}
-
-FAKE_EXPORT int cuStreamBeginCapture_v2(fake_stream *stream, int mode)
-{
-    (void)mode;
-    if (!stream || capturing) return FAKE_INVALID_VALUE;
-    stream->graph = calloc(1, sizeof *stream->graph);
-    if (!stream->graph) return FAKE_NO_MEMORY;
-    stream->capturing = true;
-    capturing = stream;
-    state.graphs++;
-    return FAKE_OK;
-}
-
-FAKE_EXPORT int cuStreamEndCapture(fake_stream *stream, fake_graph **graph)
-{
-    if (!stream || stream != capturing) return FAKE_INVALID_VALUE;
-    capturing = NULL;
-    stream->capturing = false;
-    *graph = stream->graph;
-    stream->graph = NULL;
-    return FAKE_OK;
-}
-
-FAKE_EXPORT int cuGraphDestroy(fake_graph *graph)
-{
-    state.graphs--;
-    free(graph);
-    return FAKE_OK;
-}
-
-FAKE_EXPORT int cuGraphInstantiateWithFlags(fake_graph **exec, const fake_graph *graph,
-                                            unsigned long long flags)
-{
-    (void)flags;
-    *exec = malloc(sizeof **exec);
-    if (!*exec) return FAKE_NO_MEMORY;
-    memcpy(*exec, graph, sizeof **exec);
-    state.graphs++;
-    return FAKE_OK;
-}
-
-FAKE_EXPORT int cuGraphExecDestroy(fake_graph *exec) { return cuGraphDestroy(exec); }
-
-FAKE_EXPORT int cuGraphLaunch(const fake_graph *exec, fake_stream *stream)
-{
-    (void)stream;
-    state.replays++;
-    for (uint32_t i = 0; i < exec->n; i++) perform(&exec->launch[i]);
-    return FAKE_OK;
-}
-
-FAKE_EXPORT int cuEventCreate(fake_event **event, unsigned flags)
-{
-    (void)flags;
-    if (!fake_cuda_current()) return FAKE_INVALID_CONTEXT;
-    *event = calloc(1, sizeof **event);
-    state.events += *event != NULL;
-    return *event ? FAKE_OK : FAKE_NO_MEMORY;
-}
-
-FAKE_EXPORT int cuEventDestroy_v2(fake_event *event)
-{
-    state.events--;
-    free(event);
-    return FAKE_OK;
-}
-
-FAKE_EXPORT int cuEventRecord(fake_event *event, fake_stream *stream)
-{
-    (void)stream;
-    event->recorded = true;
-    event->at = now_ms;
-    return FAKE_OK;
-}
-
-FAKE_EXPORT int cuEventSynchronize(fake_event *event)
-{
-    (void)event;
-    return fake_cuda_refused("cuEventSynchronize") ? FAKE_CAPTURE : FAKE_OK;
-}
-
-FAKE_EXPORT int cuEventElapsedTime(float *ms, const fake_event *begin, const fake_event *end)
-{
-    if (!begin->recorded || !end->recorded) return FAKE_INVALID_HANDLE;
-    *ms = end->at - begin->at;
     return FAKE_OK;
 }

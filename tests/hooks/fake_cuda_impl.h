@@ -1,5 +1,6 @@
-/* fake_cuda_impl.h - what the two files of the driver's double share: fake_cuda.c has
- * devices, contexts, memory, streams and graphs, fake_cuda_module.c code. */
+/* fake_cuda_impl.h - what the files of the driver's double share: fake_cuda.c has
+ * devices, contexts and memory, fake_cuda_stream.c launches, streams, graphs and events,
+ * fake_cuda_module.c code. */
 #ifndef SK_FAKE_CUDA_IMPL_H
 #define SK_FAKE_CUDA_IMPL_H
 
