@@ -4,8 +4,8 @@
  * programs, which are several so that they run side by side; static inline for
  * that reason.
  *
- * Cases are rows of tables: a spec's text, and a schedule's text that overrides
- * the default. Each row is a test of its own, named by its texts. */
+ * Cases are rows of tables (kernel_tables.h): a spec's text, and a schedule's text
+ * that overrides the default. Each row is a test of its own, named by its texts. */
 #ifndef KERNEL_CASES_H
 #define KERNEL_CASES_H
 
@@ -15,15 +15,10 @@
 #include "cpu_target.h"
 #include "image_load.h"
 #include "jit.h"
+#include "kernel_tables.h"
 
 #define KERNEL_HEADS 2u
 #define KERNEL_PARTS 3u
-
-typedef struct kernel_row {
-    const char *spec;     /* text of a spec */
-    const char *schedule; /* overrides, or "" */
-    uint32_t vector_bits; /* of the target the schedule is for; 0 = this machine */
-} kernel_row;
 
 /* What a test program has: the compiler, when there is one. */
 typedef struct kernel_lab {
@@ -286,22 +281,23 @@ static inline void kernel_test_run(void **state)
     kernel_row_run(t->lab, &t->row, true);
 }
 
-/* Runs every row as a test of its own. */
-static inline int kernel_rows_run(const char *group, const kernel_row *rows, size_t n)
+/* Runs every row of a table as a test of its own. */
+static inline int kernel_table_run(const char *name)
 {
     kernel_lab lab;
     struct CMUnitTest tests[256];
-    kernel_test *each = sk_calloc(n, sizeof *each);
-    if (!each || n > SK_COUNT(tests)) return 1;
+    const kernel_table *t = kernel_table_get(name);
+    kernel_test *each = t ? sk_calloc(t->n, sizeof *each) : NULL;
+    if (!each || t->n > SK_COUNT(tests)) return 1;
     kernel_lab_open(&lab);
-    for (size_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < t->n; i++) {
         each[i].lab = &lab;
-        each[i].row = rows[i];
-        snprintf(each[i].name, sizeof each[i].name, "%s %s", rows[i].spec, rows[i].schedule);
+        each[i].row = t->row[i];
+        snprintf(each[i].name, sizeof each[i].name, "%s %s", t->row[i].spec, t->row[i].schedule);
         tests[i] = (struct CMUnitTest){.name = each[i].name, .test_func = kernel_test_run,
                                        .initial_state = &each[i]};
     }
-    int failed = _cmocka_run_group_tests(group, tests, n, NULL, NULL);
+    int failed = _cmocka_run_group_tests(name, tests, t->n, NULL, NULL);
     kernel_lab_close(&lab);
     sk_free(each);
     return failed;

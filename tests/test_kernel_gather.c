@@ -6,19 +6,6 @@
 
 #define G(d, dv, p, tiers) "page_gather d" d " v" dv " h1 p" p " l1 qf32 of32 if32 tight " tiers
 
-static const kernel_row rows[] = {
-    {G("128", "128", "128", "good:vi8,kf16:vf16"), "", 0},
-    {G("64", "64", "64", "high:vi8,mid:vi8,low:vi8,lean:vf16"), "", 0},
-    {G("32", "32", "16", "low:vi8,kf16:vf16"), "streams=8", 0},
-    {G("32", "32", "16", "kf32:vf32"), "streams=1,prefetch=0", 0},
-    {G("40", "24", "8", "g8b3r4:vi4"), "streams=4,prefetch=4", 0},
-    {G("64", "64", "32", "ki8:vf8,ki4:vi4,kbf16:vbf16"), "prefetch=2", 0},
-    {G("96", "64", "32", "64@g4b8r16s64+32@kf16:vi8,kf16:vk"), "store=plain", 0},
-    {G("64", "64", "64", "good:vi8,kf16:vf16"), "w=4", 256},
-    {G("64", "64", "64", "good:vi8,kf16:vf16"), "w=8,store=plain", 256},
-    {G("64", "64", "64", "good:vi8,kf16:vf16"), "w=16,streams=4", 512},
-};
-
 /* ---- overlaps --------------------------------------------------------------- */
 
 #define UNITS 4096u /* of an arena; the memory has some more for what goes astray */
@@ -135,5 +122,5 @@ int main(void)
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     kernel_lab_close(&lab);
-    return failed + kernel_rows_run("gather", rows, SK_COUNT(rows));
+    return failed + kernel_table_run("gather");
 }

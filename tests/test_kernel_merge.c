@@ -7,19 +7,13 @@
 
 #define M(v, h, q) "attn_merge d" v " v" v " h" h " p128 l1 qf32 " q " tight kf16:vf16"
 
-static const kernel_row rows[] = {
-    {M("128", "4", "of32 if32"), "", 0},       {M("128", "1", "of16 if16"), "", 0},
-    {M("64", "3", "obf16 ibf16"), "", 0},      {M("80", "5", "of16 if32"), "w=16", 512},
-    {M("112", "16", "of32 if16"), "w=4", 256}, {M("16", "2", "of16 if16"), "w=16", 512},
-    {M("256", "7", "obf16 if32"), "w=8", 256}, {M("48", "6", "of32 ibf16"), "w=4", 256},
-};
-
 static kernel_lab lab;
 
 static void every_row(void **state)
 {
     (void)state;
-    for (uint32_t i = 0; i < SK_COUNT(rows); i++) kernel_row_run(&lab, &rows[i], true);
+    const kernel_table *t = kernel_table_get("merge");
+    for (uint32_t i = 0; i < t->n; i++) kernel_row_run(&lab, &t->row[i], true);
 }
 
 /* ---- the law ------------------------------------------------------------------------ */

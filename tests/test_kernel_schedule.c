@@ -6,21 +6,13 @@
 #include "kernel_cases.h"
 #include "work.h"
 
-#define S(p, tiers) "attn_schedule d64 v64 h1 p" p " l1 qf32 of32 if32 tight " tiers
-
-static const kernel_row rows[] = {
-    {S("16", "kf16:vf16"), "w=4", 256},
-    {S("64", "good:vi8,kf16:vf16"), "", 0},
-    {S("32", "high:vi8,low:vi8,kf32:vf32"), "w=8", 256},
-    {S("256", "low:vi8,kf32:vf32"), "w=16", 512},
-};
-
 static kernel_lab lab;
 
 static void every_row(void **state)
 {
     (void)state;
-    for (uint32_t i = 0; i < SK_COUNT(rows); i++) kernel_row_run(&lab, &rows[i], true);
+    const kernel_table *t = kernel_table_get("schedule");
+    for (uint32_t i = 0; i < t->n; i++) kernel_row_run(&lab, &t->row[i], true);
 }
 
 /* ---- attention along a work list ------------------------------------------------ */

@@ -6,21 +6,6 @@
 
 #include "kernel_cases.h"
 
-#define A(d, h, p, l, class) "attn_decode d" d " v" d " h" h " p" p " l" l " qf32 of32 if32 " class " "
-
-static const kernel_row rows[] = {
-    {A("64", "4", "64", "1", "tight") "kf16:vi8", "", 0},
-    {A("64", "4", "128", "1", "tight") "good:vi8,kf16:vf16", "", 0},
-    {A("64", "1", "256", "1", "tight") "kf32:vi8", "w=8,vch=32,vtok=4", 256},
-    {A("32", "7", "16", "1", "tight") "kf16:vi8", "w=4,vch=8", 0},
-    {A("64", "2", "128", "1", "tight") "kf16:vi8", "w=16,vch=16", 512},
-    {A("64", "4", "128", "0", "tight") "kf16:vi4", "", 0},
-    {A("48", "16", "32", "1", "tight") "kf16:vi4", "w=4,vch=8", 0},
-    {A("64", "2", "64", "1", "tight") "high:vi4,kf16:vi8", "w=16,vch=16", 512},
-    {A("64", "4", "128", "1", "fast") "kf16:vi8,kf32:vi4", "", 0},
-    {A("64", "4", "64", "1", "exact") "kf16:vi8,kf32:vi4", "", 0},
-};
-
 static void test_row(const kernel_row *row, kernel_lab *lab)
 {
     kernel_built b;
@@ -36,9 +21,10 @@ static void test_row(const kernel_row *row, kernel_lab *lab)
 
 static void test_sinks(void **state)
 {
-    for (uint32_t i = 0; i < SK_COUNT(rows); i++) {
-        print_message("%s %s\n", rows[i].spec, rows[i].schedule);
-        test_row(&rows[i], *state);
+    const kernel_table *t = kernel_table_get("sinks");
+    for (uint32_t i = 0; i < t->n; i++) {
+        print_message("%s %s\n", t->row[i].spec, t->row[i].schedule);
+        test_row(&t->row[i], *state);
     }
 }
 

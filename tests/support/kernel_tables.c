@@ -1,0 +1,423 @@
+/* kernel_tables.c - the rows that kernels are tried on, table by table: what each is
+ * for stands in the test of that name. */
+#include "kernel_tables.h"
+
+#include <string.h>
+
+/* ---- books --------------------------------------------------------------------------- */
+
+#define A "attn_decode "
+#define E "kv_encode "
+#define T " qf32 of32 if32 tight "
+#define MEAN " mean"
+#define PERM " permutation"
+
+static const kernel_row books[] = {
+    {A "d64 v64 h4 p64 l1" T "good:vi8,kf16:vf16" MEAN, "", 0},
+    {A "d64 v64 h3 p64 l1" T "good:vi8,kf16:vf16" PERM, "", 0},
+    {A "d96 v96 h2 p64 l1" T "good:vi8,kf16:vf16" MEAN PERM, "", 0},
+    {A "d64 v64 h3 p64 l1" T "good:vi8,kf16:vf16" MEAN PERM, "lut_build=separate", 0},
+    {A "d64 v64 h5 p64 l1" T "good:vi8,kf16:vf16" MEAN PERM, "lut=rows,lut_build=separate", 0},
+    {A "d64 v64 h2 p64 l1" T "mid:vi8,kf16:vf16" MEAN PERM, "lut=perm,lut_build=separate", 0},
+    {A "d64 v64 h9 p64 l1" T "high:vi8,kf16:vf16" MEAN PERM, "", 0},
+    {A "d64 v64 h6 p32 l0" T "high:vf16,kbf16:vf16" MEAN PERM, "w=4", 128},
+    {A "d64 v64 h2 p64 l1" T "mid:vi8,kf16:vf16" MEAN PERM, "w=16,lut=perm", 512},
+    {A "d64 v64 h3 p64 l1" T "good:vi8,kf16:vf16" MEAN PERM, "w=16,lut=rows", 512},
+    {A "d64 v64 h3 p32 l1" T "good:vi8,lean:vi8,low:vi8,kbf16:vf16" MEAN PERM, "", 0},
+    {A "d64 v64 h2 p64 l0" T "kf16:vf16,good:vi8,high:vf16" MEAN PERM, "", 0},
+    {A "d96 v64 h1 p64 l1" T "good:vi8" MEAN PERM, "", 0},
+    {A "d48 v48 h4 p16 l0" T "g2b4r8s16:vf32,kf32:vf32" MEAN PERM, "", 0},
+    {A "d64 v64 h4 p64 l1 qf32 of32 if32 exact good:vi8,kf16:vf16" MEAN PERM, "", 0},
+    {A "d64 v64 h2 p32 l1 qf16 of32 if32 tight good:vi8,kf16:vf16" MEAN PERM, "", 0},
+    {A "d64 v64 h2 p32 l1 qbf16 of32 if32 tight fine:vi8,kf16:vf16" MEAN PERM, "", 0},
+    {E "d64 v64 h1 p64 l1" T "good:vi8,kf16:vf16" MEAN, "", 0},
+    {E "d64 v64 h1 p64 l1" T "high:vi8,kf16:vf16" PERM, "", 0},
+    {E "d96 v96 h1 p64 l1" T "good:vi8,kf16:vf16" MEAN PERM, "", 0},
+    {E "d64 v64 h1 p64 l0" T "g2b4r8s16:vf16,kf32:vf32" MEAN PERM, "", 0},
+    {E "d96 v96 h1 p32 l1" T "g8b5r4:vi8,kbf16:vf16" MEAN PERM, "w=4,etok=1", 0},
+    {E "d64 v64 h1 p64 l1" T "mid:vi8,kf16:vf16" MEAN PERM, "w=16,etok=2", 512},
+};
+
+#undef A
+#undef E
+#undef T
+#undef MEAN
+#undef PERM
+
+/* ---- decode -------------------------------------------------------------------------- */
+
+#define D(d, dv, p, l, o, tiers) \
+    "page_decode d" d " v" dv " h1 p" p " l" l " qf32 o" o " if32 tight " tiers
+
+static const kernel_row decode[] = {
+    {D("128", "128", "32", "1", "f32", "good:vi8,kf16:vf16"), "", 0},
+    {D("64", "64", "64", "1", "f32", "good:vi8,lean:vi4,kf16:vf16"), "store=past", 0},
+    {D("64", "64", "64", "1", "f16", "good:vi8,lean:vi4,kf16:vf16"), "store=past,lut=perm", 0},
+    {D("64", "64", "64", "1", "f16", "good:vi8,kf16:vf16"), "lut=rows", 0},
+    {D("64", "64", "64", "1", "bf16", "good:vi8,kbf16:vbf16"), "w=8", 256},
+    {D("64", "64", "64", "0", "f32", "good:vi8,kf32:vf32"), "w=4,lut=rows", 256},
+    {D("64", "64", "64", "0", "f16", "good:vi8,kf32:vf32"), "w=4,lut=rows", 256},
+    {D("64", "64", "64", "1", "f32", "good:vi8,kf16:vf16"), "w=16,lut=rows", 512},
+    {D("64", "64", "64", "1", "f16", "good:vi8,kf16:vf16"), "w=16", 512},
+    {D("64", "32", "32", "1", "f32", "high:vi8,mid:vi4,low:vf8,lean:vf16"), "", 0},
+    {D("64", "32", "32", "0", "f16", "high:vi8,mid:vi4,low:vf8,lean:vf16"), "", 0},
+    {D("64", "64", "16", "1", "bf16", "fine:vi4,turbo:vi8,kf16:vf16"), "", 0},
+    {D("96", "48", "48", "1", "f16", "g3b5r8s6:vi8,g12b3r4:vi4"), "", 0},
+    {D("80", "16", "32", "0", "f32", "g5b2r4:vbf16,g10b8r16sD:vi8"), "", 0},
+    {D("64", "64", "64", "1", "f32", "ki8:vi4,ki4:vf8"), "", 0},
+    {D("64", "64", "64", "0", "f16", "ki8:vi4,ki4:vf8"), "", 0},
+    {D("64", "64", "32", "1", "f32", "ki8:vi8,ki4:vf16"), "w=4", 256},
+    {D("64", "64", "64", "1", "bf16", "ki8:vi4,ki4:vf8"), "w=16", 512},
+    {D("64", "64", "64", "1", "f32", "good:vi8,kf16:vf16") " mean permutation", "", 0},
+    {D("64", "64", "64", "1", "f16", "high:vi8,g2b6r8:vf16,kf16:vf16") " mean", "", 0},
+    {D("64", "64", "32", "0", "f32", "lean:vi8,turbo:vf16") " permutation", "", 0},
+};
+
+#undef D
+
+/* ---- dense --------------------------------------------------------------------------- */
+
+#define S(d, h, p, l, tiers)                                                                       \
+    "attn_decode d" d " v" d " h" h " p" p " l" l " qf32 of32 if32 tight " tiers
+#define X(d, h, p, tiers) "attn_decode d" d " v64 h" h " p" p " l1 qf32 of32 if32 exact " tiers
+#define E(d, p, l, tiers) "kv_encode d" d " v32 h1 p" p " l" l " qf32 of32 if32 tight " tiers
+
+static const kernel_row dense[] = {
+    {S("32", "1", "16", "0", "ki8:vi8"), "", 0},
+    {S("64", "4", "32", "1", "ki8:vf16"), "", 0},
+    {S("80", "3", "48", "1", "ki8:vi8"), "", 0},
+    {S("96", "2", "64", "0", "ki8:vi8"), "", 0},
+    {S("112", "7", "16", "1", "ki8:vi8"), "", 0},
+    {S("128", "4", "64", "1", "ki8:vi8"), "", 0},
+    {S("160", "5", "32", "1", "ki8:vf16"), "", 0},
+    {S("192", "1", "80", "0", "ki8:vi8"), "", 0},
+    {S("256", "2", "32", "1", "ki8:vi8"), "", 0},
+    {S("32", "16", "48", "1", "ki4:vi8"), "", 0},
+    {S("64", "1", "16", "0", "ki4:vf16"), "", 0},
+    {S("80", "2", "32", "1", "ki4:vi8"), "", 0},
+    {S("96", "9", "64", "1", "ki4:vi8"), "", 0},
+    {S("112", "1", "112", "0", "ki4:vi8"), "", 0},
+    {S("128", "4", "64", "1", "ki4:vi8"), "", 0},
+    {S("160", "2", "16", "1", "ki4:vf16"), "", 0},
+    {S("192", "6", "32", "0", "ki4:vi8"), "", 0},
+    {S("256", "1", "256", "1", "ki4:vi8"), "", 0},
+    {X("112", "3", "32", "ki8:vf32"), "", 0},
+    {X("80", "6", "48", "ki4:vf32"), "", 0},
+    {X("64", "2", "32", "ki8:vf32,ki4:vi8,kf32:vf32"), "", 0},
+    {S("64", "3", "64", "1", "good:vi8,ki8:vi8,ki4:vi8,kf16:vf16"), "", 0},
+    {S("64", "2", "32", "1", "ki8:vi8,ki4:vi8"), "w=4,ktok=1,query=f32", 128},
+    {S("64", "2", "32", "1", "ki8:vi8,ki4:vi8"), "w=4,ktok=1,query=i16", 128},
+    {S("80", "3", "32", "1", "ki8:vi8,ki4:vi8"), "w=4,ktok=2,query=i16", 128},
+    {S("80", "1", "32", "1", "ki8:vi8,ki4:vi8"), "w=4,ktok=4,query=f32", 128},
+    {S("80", "2", "32", "1", "ki8:vi8,ki4:vi8"), "w=8,ktok=1,query=f32", 256},
+    {S("80", "2", "32", "1", "ki8:vi8,ki4:vi8"), "w=8,ktok=1,query=i16", 256},
+    {S("64", "7", "32", "0", "ki8:vi8,ki4:vi8"), "w=8,ktok=2,query=f32", 256},
+    {S("64", "7", "32", "0", "ki8:vi8,ki4:vi8"), "w=8,ktok=4,query=i16", 256},
+    {S("64", "2", "32", "1", "ki8:vi8,ki4:vi8"), "w=16,ktok=1,query=f32", 512},
+    {S("80", "3", "32", "1", "ki8:vi8,ki4:vi8"), "w=16,ktok=1,query=i16,vtok=1", 512},
+    {S("64", "4", "64", "1", "ki8:vi8,ki4:vi8"), "w=16,ktok=2,query=i16", 512},
+    {S("96", "5", "64", "0", "ki8:vi8,ki4:vi8"), "w=16,ktok=4,query=f32", 512},
+    {S("96", "5", "64", "0", "ki8:vi8,ki4:vi8"), "w=16,ktok=4,query=i16", 512},
+    {E("32", "16", "0", "ki8:vf16,kf16:vf16"), "", 0},
+    {E("80", "48", "1", "ki8:vi8,kf32:vf32"), "", 0},
+    {E("128", "64", "1", "ki8:vi8,kbf16:vf16"), "", 0},
+    {E("112", "32", "0", "ki4:vi8,kf16:vf16"), "", 0},
+    {E("64", "16", "1", "ki4:vf32,kbf16:vbf16"), "", 0},
+    {E("256", "64", "1", "ki4:vi8,kf16:vf16"), "", 0},
+    {E("80", "48", "1", "ki8:vi8,kf16:vf16"), "w=4", 128},
+    {E("80", "48", "1", "ki4:vi8,kf32:vf16"), "w=4", 128},
+    {E("80", "48", "1", "ki8:vi8,kf16:vf16"), "w=16", 512},
+    {E("80", "48", "1", "ki4:vi8,kf32:vf16"), "w=16", 512},
+};
+
+#undef S
+#undef X
+#undef E
+
+/* ---- formats ------------------------------------------------------------------------- */
+
+#define S(h, p, l, tier) "attn_decode d64 v32 h" h " p" p " l" l " qf32 of32 if32 tight " tier
+
+static const kernel_row formats[] = {
+    {S("2", "32", "0", "g1b2r4s8:vi8"), "w=4,lut=rows", 128},
+    {S("3", "64", "1", "g2b2r8:vi8"), "w=4,lut=perm", 128},
+    {S("1", "96", "0", "g4b3r16s16:vi8"), "w=4,lut=rows", 128},
+    {S("5", "32", "1", "g8b3r8s32:vi8"), "w=4,lut=perm", 128},
+    {S("2", "64", "0", "g16b3r16sD:vi8"), "w=8,lut=rows", 256},
+    {S("3", "96", "1", "g32b3r4sD:vi8"), "w=8,lut=perm", 256},
+    {S("1", "32", "0", "g1b4r16s8:vi8"), "w=4,lut=rows", 128},
+    {S("5", "64", "1", "g2b4r4:vi8"), "w=4,lut=perm", 128},
+    {S("2", "96", "0", "g4b4r8s16:vi8"), "w=8,lut=rows", 256},
+    {S("3", "32", "1", "g8b4r4s32:vi8"), "w=8,lut=perm", 256},
+    {S("1", "64", "0", "g16b4r8sD:vi8"), "w=16,lut=rows", 512},
+    {S("5", "96", "1", "g32b4r16sD:vi8"), "w=16,lut=perm", 512},
+    {S("2", "32", "0", "g1b5r8s8:vi8"), "w=4,lut=rows", 128},
+    {S("3", "64", "1", "g2b5r16:vi8"), "w=8,lut=rows", 256},
+    {S("1", "96", "0", "g4b5r4s16:vi8"), "w=8,lut=perm", 256},
+    {S("5", "32", "1", "g8b5r16s32:vi8"), "w=16,lut=rows", 512},
+    {S("2", "64", "0", "g16b5r4sD:vi8"), "w=16,lut=perm", 512},
+    {S("3", "96", "1", "g32b6r8sD:vi8"), "w=4,lut=rows", 128},
+    {S("1", "32", "0", "g1b6r4s8:vi8"), "w=8,lut=rows", 256},
+    {S("5", "64", "1", "g2b6r8:vi8"), "w=16,lut=rows", 512},
+    {S("2", "96", "0", "g4b6r16s16:vi8"), "w=16,lut=perm", 512},
+    {S("3", "32", "1", "g8b7r8s32:vi8"), "w=4,lut=rows", 128},
+    {S("1", "64", "0", "g16b7r16sD:vi8"), "w=8,lut=rows", 256},
+    {S("5", "96", "1", "g32b7r4sD:vi8"), "w=16,lut=rows", 512},
+    {S("2", "32", "0", "g1b8r16s8:vi8"), "w=4,lut=rows", 128},
+    {S("3", "64", "1", "g2b8r4:vi8"), "w=8,lut=rows", 256},
+    {S("1", "96", "0", "g4b8r8s16:vi8"), "w=16,lut=rows", 512},
+    {S("2", "16", "0", "g2b3r8s8:vf16"), "w=4,lut=rows", 128},
+    {S("2", "48", "0", "g4b7r4s16:vf16"), "w=8,lut=rows", 256},
+    {S("3", "16", "1", "g1b5r16sD:vf16"), "w=16,lut=rows", 512},
+    {S("1", "80", "0", "g2b6r16sD:vf16"), "w=16,lut=rows", 512},
+    {S("4", "64", "1", "turbo:vi8"), "w=8,lut=pair16", 256},
+    {S("4", "64", "1", "turbo:vi8,fine:vi8,good:vi8"), "w=16,lut=perm", 512},
+};
+
+#undef S
+
+/* ---- gather -------------------------------------------------------------------------- */
+
+#define G(d, dv, p, tiers) "page_gather d" d " v" dv " h1 p" p " l1 qf32 of32 if32 tight " tiers
+
+static const kernel_row gather[] = {
+    {G("128", "128", "128", "good:vi8,kf16:vf16"), "", 0},
+    {G("64", "64", "64", "high:vi8,mid:vi8,low:vi8,lean:vf16"), "", 0},
+    {G("32", "32", "16", "low:vi8,kf16:vf16"), "streams=8", 0},
+    {G("32", "32", "16", "kf32:vf32"), "streams=1,prefetch=0", 0},
+    {G("40", "24", "8", "g8b3r4:vi4"), "streams=4,prefetch=4", 0},
+    {G("64", "64", "32", "ki8:vf8,ki4:vi4,kbf16:vbf16"), "prefetch=2", 0},
+    {G("96", "64", "32", "64@g4b8r16s64+32@kf16:vi8,kf16:vk"), "store=plain", 0},
+    {G("64", "64", "64", "good:vi8,kf16:vf16"), "w=4", 256},
+    {G("64", "64", "64", "good:vi8,kf16:vf16"), "w=8,store=plain", 256},
+    {G("64", "64", "64", "good:vi8,kf16:vf16"), "w=16,streams=4", 512},
+};
+
+#undef G
+
+/* ---- keys ---------------------------------------------------------------------------- */
+
+#define S(d, h, p, l, tiers)                                                                       \
+    "attn_decode d" d " v" d " h" h " p" p " l" l " qf32 of32 if32 tight " tiers
+
+static const kernel_row keys[] = {
+    {S("64", "1", "32", "0", "kf16:vf16"), "", 0},
+    {S("128", "4", "64", "1", "kf16:vf16"), "", 0},
+    {S("64", "2", "64", "0", "kf16:vi8"), "", 0},
+    {S("128", "8", "32", "1", "kf16:vi8"), "", 0},
+    {S("128", "3", "64", "0", "kbf16:vf16"), "", 0},
+    {S("64", "7", "32", "1", "kbf16:vf16"), "", 0},
+    {S("64", "5", "64", "0", "kbf16:vi8"), "", 0},
+    {S("128", "1", "128", "1", "kbf16:vi8"), "", 0},
+    {S("64", "4", "64", "0", "high:vf16"), "", 0},
+    {S("128", "2", "32", "1", "high:vf16"), "", 0},
+    {S("128", "1", "64", "0", "high:vi8"), "", 0},
+    {S("64", "12", "64", "1", "high:vi8"), "", 0},
+    {S("128", "3", "32", "0", "mid:vf16"), "", 0},
+    {S("64", "5", "64", "1", "mid:vf16"), "", 0},
+    {S("64", "16", "32", "0", "mid:vi8"), "", 0},
+    {S("128", "4", "128", "1", "mid:vi8"), "", 0},
+    {S("64", "8", "64", "0", "low:vf16"), "", 0},
+    {S("128", "2", "32", "1", "low:vf16"), "", 0},
+    {S("128", "7", "64", "0", "low:vi8"), "", 0},
+    {S("64", "1", "64", "1", "low:vi8"), "", 0},
+};
+
+#undef S
+
+/* ---- merge --------------------------------------------------------------------------- */
+
+#define M(v, h, q) "attn_merge d" v " v" v " h" h " p128 l1 qf32 " q " tight kf16:vf16"
+
+static const kernel_row merge[] = {
+    {M("128", "4", "of32 if32"), "", 0},       {M("128", "1", "of16 if16"), "", 0},
+    {M("64", "3", "obf16 ibf16"), "", 0},      {M("80", "5", "of16 if32"), "w=16", 512},
+    {M("112", "16", "of32 if16"), "w=4", 256}, {M("16", "2", "of16 if16"), "w=16", 512},
+    {M("256", "7", "obf16 if32"), "w=8", 256}, {M("48", "6", "of32 ibf16"), "w=4", 256},
+};
+
+#undef M
+
+/* ---- mixes --------------------------------------------------------------------------- */
+
+#define A "attn_decode "
+#define T " qf32 of32 if32 tight "
+
+static const kernel_row mixes[] = {
+    {A "d64 v64 h4 p64 l1" T "good:vi8,kf16:vf16", "", 0},
+    {A "d128 v128 h4 p128 l1" T "good:vi8,kf16:vf16", "", 0},
+    {A "d64 v64 h4 p64 l1 qf32 of32 if32 exact good:vi8,kf16:vf16", "", 0},
+    {A "d64 v64 h4 p64 l1 qf32 of32 if32 fast good:vi8,kf16:vf16", "", 0},
+    {A "d64 v64 h2 p64 l0" T "kf16:vf16,good:vi8", "", 0},
+    {A "d64 v64 h2 p64 l1" T "high:vi8,mid:vi8,low:vi8", "", 0},
+    {A "d64 v64 h3 p32 l1" T "good:vi8,lean:vi8,low:vi8,kbf16:vf16", "", 0},
+    {A "d64 v64 h1 p64 l1" T "good:vf16,good:vi8,kf16:vi8,kf16:vf16", "", 0},
+    {A "d128 v64 h2 p64 l1" T "good:vi8,kf16:vf16", "", 0},
+    {A "d64 v128 h2 p64 l0" T "mid:vi8,kbf16:vf16", "", 0},
+    {A "d96 v96 h2 p64 l1" T "good:vi8,kf16:vf16", "", 0},
+    {A "d256 v256 h1 p64 l1" T "good:vi8,kf16:vf16", "", 0},
+    {A "d64 v64 h6 p16 l1" T "g8b8r16s32:vi8,kf16:vf16", "", 0},
+    {A "d64 v64 h2 p32 l1 qf16 of32 if32 tight good:vi8,kf16:vf16", "", 0},
+    {A "d64 v64 h4 p64 l1 qf32 of16 if32 tight good:vi8,kf16:vf16", "", 0},
+    {A "d64 v48 h3 p32 l1 qf16 of16 if32 exact good:vi8,kf16:vf16", "", 0},
+    {A "d64 v48 h3 p32 l1 qf32 obf16 if32 tight good:vi8", "w=16,vch=16", 512},
+    {A "d64 v16 h2 p32 l1 qf32 of16 if32 tight good:vi8", "w=16,vch=16", 512},
+    {A "d32 v32 h16 p16 l0 qbf16 obf16 if32 fast kbf16:vbf16", "w=4", 0},
+    {A "d64 v64 h2 p32 l0 qbf16 of32 if32 tight high:vi8,kf32:vf32,kf16:vbf16", "", 0},
+};
+
+#undef A
+#undef T
+
+/* ---- rows ---------------------------------------------------------------------------- */
+
+#define E(d, p, l, tiers) "kv_encode d" d " v" d " h1 p" p " l" l " qf32 of32 if32 tight " tiers
+#define P(d, p, l, tier) "kv_append d" d " v" d " h1 p" p " l" l " qf32 of32 if32 tight " tier
+
+static const kernel_row rows[] = {
+    {P("64", "64", "0", "kf16:vf16"), "", 0},
+    {P("64", "64", "1", "kf16:vf16"), "w=4", 0},
+    {P("128", "128", "1", "kf16:vf16"), "w=8", 256},
+    {P("64", "32", "0", "kbf16:vf16"), "", 0},
+    {P("128", "64", "1", "kbf16:vf16"), "", 0},
+    {"kv_append d64 v128 h1 p32 l1 qf32 of32 if16 tight kf16:vbf16", "", 0},
+    {"kv_append d64 v32 h1 p32 l0 qf32 of32 ibf16 tight kf32:vf16", "", 0},
+    {E("64", "64", "1", "good:vi8,kf16:vf16"), "", 0},
+    {E("128", "128", "1", "good:vi8,kf16:vf16"), "", 0},
+    {E("64", "64", "0", "good:vf16,kf16:vf16"), "", 0},
+    {E("64", "64", "1", "high:vi8,kf16:vf16"), "", 0},
+    {E("128", "32", "0", "high:vf16,kbf16:vf16"), "", 0},
+    {E("64", "64", "1", "mid:vi8,kf16:vf16"), "", 0},
+    {E("64", "32", "0", "mid:vf16,kbf16:vf16"), "", 0},
+    {E("64", "64", "1", "low:vi8,kf16:vf16"), "", 0},
+    {E("128", "64", "0", "low:vf16,kf16:vf16"), "", 0},
+    {E("64", "64", "1", "lean:vi8,kf16:vf16"), "", 0},
+    {E("64", "32", "0", "lean:vf16,kf16:vf16"), "", 0},
+    {E("64", "64", "1", "kf16:vi8,kf16:vf16"), "", 0},
+    {E("64", "64", "0", "kbf16:vf16,kf16:vf16"), "", 0},
+    {E("64", "32", "1", "fine:vf32,kf32:vf32"), "", 0},
+    {E("64", "32", "1", "turbo:vi8,kf16:vf16"), "", 0},
+    {E("64", "16", "0", "g4b5r4:vbf16,kbf16:vbf16"), "", 0},
+    {E("64", "64", "1", "good:vi8,kf16:vf16"), "w=4,etok=1", 256},
+    {E("64", "64", "1", "good:vi8,kf16:vf16"), "w=8,etok=2", 256},
+    {E("64", "64", "1", "good:vi8,kf16:vf16"), "w=8,etok=4", 256},
+    {E("64", "64", "1", "good:vi8,kf16:vf16"), "w=16,etok=1", 512},
+    {E("64", "64", "1", "good:vi4,kf16:vf16"), "", 0},
+    {E("128", "16", "0", "kf16:vi4,kf32:vf32"), "w=4", 0},
+    {E("64", "32", "1", "mid:vi4,kbf16:vbf16"), "w=16,etok=1", 512},
+    {E("64", "64", "1", "good:vf8,kf16:vf16"), "", 0},
+    {E("128", "16", "0", "kf16:vf8,kf32:vf32"), "w=4", 0},
+    {E("64", "32", "1", "mid:vf8,kbf16:vbf16"), "w=16,etok=1", 512},
+    {E("48", "64", "1", "g16b4r16sD:vi8,kf16:vf16"), "w=16", 512}, /* 3 groups of 8 words */
+};
+
+#undef E
+#undef P
+
+/* ---- schedule ------------------------------------------------------------------------ */
+
+#define S(p, tiers) "attn_schedule d64 v64 h1 p" p " l1 qf32 of32 if32 tight " tiers
+
+static const kernel_row schedule[] = {
+    {S("16", "kf16:vf16"), "w=4", 256},
+    {S("64", "good:vi8,kf16:vf16"), "", 0},
+    {S("32", "high:vi8,low:vi8,kf32:vf32"), "w=8", 256},
+    {S("256", "low:vi8,kf32:vf32"), "w=16", 512},
+};
+
+#undef S
+
+/* ---- sinks --------------------------------------------------------------------------- */
+
+#define A(d, h, p, l, class) "attn_decode d" d " v" d " h" h " p" p " l" l " qf32 of32 if32 " class " "
+
+static const kernel_row sinks[] = {
+    {A("64", "4", "64", "1", "tight") "kf16:vi8", "", 0},
+    {A("64", "4", "128", "1", "tight") "good:vi8,kf16:vf16", "", 0},
+    {A("64", "1", "256", "1", "tight") "kf32:vi8", "w=8,vch=32,vtok=4", 256},
+    {A("32", "7", "16", "1", "tight") "kf16:vi8", "w=4,vch=8", 0},
+    {A("64", "2", "128", "1", "tight") "kf16:vi8", "w=16,vch=16", 512},
+    {A("64", "4", "128", "0", "tight") "kf16:vi4", "", 0},
+    {A("48", "16", "32", "1", "tight") "kf16:vi4", "w=4,vch=8", 0},
+    {A("64", "2", "64", "1", "tight") "high:vi4,kf16:vi8", "w=16,vch=16", 512},
+    {A("64", "4", "128", "1", "fast") "kf16:vi8,kf32:vi4", "", 0},
+    {A("64", "4", "64", "1", "exact") "kf16:vi8,kf32:vi4", "", 0},
+};
+
+#undef A
+
+/* ---- spans --------------------------------------------------------------------------- */
+
+#define S(d, h, p, l, tiers)                                                                       \
+    "attn_decode d" d " v" d " h" h " p" p " l" l " qf32 of32 if32 tight " tiers
+
+static const kernel_row spans[] = {
+    {S("64", "3", "64", "0", "lean:vf16"), "", 0},
+    {S("128", "1", "32", "1", "lean:vf16"), "", 0},
+    {S("128", "4", "64", "0", "lean:vi8"), "", 0},
+    {S("64", "8", "32", "1", "lean:vi8"), "", 0},
+    {S("64", "1", "64", "0", "good:vf16"), "", 0},
+    {S("128", "2", "128", "1", "good:vf16"), "", 0},
+    {S("64", "3", "64", "0", "good:vi8"), "", 0},
+    {S("128", "4", "64", "1", "good:vi8"), "", 0},
+    {S("64", "5", "64", "1", "good:vi8"), "", 0},
+    {S("64", "7", "32", "1", "good:vi8"), "", 0},
+    {S("64", "8", "64", "1", "good:vi8"), "", 0},
+    {S("64", "12", "64", "1", "good:vi8"), "", 0},
+    {S("64", "16", "64", "1", "good:vi8"), "", 0},
+    {S("64", "2", "64", "1", "fine:vi8"), "", 0},
+    {S("64", "1", "64", "1", "turbo:vi8"), "", 0},
+    {S("64", "2", "64", "1", "g4b5r4:vf16"), "", 0},
+    {S("64", "2", "64", "0", "g4b4r8s16:vi8"), "", 0},
+};
+
+#undef S
+
+/* ---- values -------------------------------------------------------------------------- */
+
+#define A(d, v, h, p, l) "attn_decode d" d " v" v " h" h " p" p " l" l " "
+#define T "qf32 of32 if32 tight "
+#define X "qf32 of32 if32 exact "
+
+static const kernel_row values[] = {
+    {A("64", "64", "4", "64", "1") T "good:vi4", "", 0},
+    {A("64", "128", "4", "64", "1") T "good:vi4,kf16:vf16", "", 0},
+    {A("64", "48", "1", "16", "0") T "kf16:vi4", "", 0},
+    {A("64", "256", "3", "32", "1") T "high:vi4", "", 0},
+    {A("16", "32", "16", "256", "1") T "kf16:vi4", "", 0},
+    {A("64", "64", "2", "64", "1") X "good:vi4,kf16:vf16", "", 0},
+    {A("64", "64", "2", "64", "1") T "kf16:vi4", "prob=f32", 0},
+    {A("64", "64", "2", "64", "0") "qf32 of32 if32 fast lean:vi4", "", 0},
+    {A("64", "80", "2", "64", "1") T "kf16:vi4", "w=4,vch=8,vtok=1", 0},
+    {A("64", "64", "2", "64", "1") T "kf16:vi4", "w=4,vch=32,vtok=8", 0},
+    {A("64", "64", "2", "64", "1") T "kf16:vi4", "w=8,vch=8,vtok=4", 256},
+    {A("64", "64", "3", "32", "1") X "kf16:vi4", "w=8,vch=32,vtok=2", 256},
+    {A("64", "64", "2", "64", "0") T "kf16:vi4", "w=16,vch=16,vtok=1", 512},
+    {A("64", "64", "5", "32", "1") X "good:vi4", "w=16,vch=32,vtok=2", 512},
+    {A("64", "64", "4", "64", "1") T "good:vf8", "", 0},
+    {A("64", "128", "4", "64", "1") T "good:vf8,kf16:vf16", "", 0},
+    {A("64", "48", "1", "16", "0") X "kf16:vf8", "", 0},
+    {A("32", "96", "16", "48", "1") T "kbf16:vf8,mid:vi4", "", 0},
+    {A("64", "80", "2", "64", "1") T "kf16:vf8", "w=4,vch=8,vtok=4", 0},
+    {A("64", "64", "2", "64", "0") T "kf16:vf8", "w=8,vch=32,vtok=1", 256},
+    {A("64", "64", "5", "32", "1") X "good:vf8", "w=16,vch=32,vtok=2", 512},
+};
+
+#undef A
+#undef T
+#undef X
+
+const kernel_table kernel_tables[] = {
+#define T(name) {#name, name, SK_COUNT(name)}
+    T(books), T(decode), T(dense), T(formats), T(gather), T(keys), T(merge), T(mixes), T(rows), T(schedule), T(sinks), T(spans), T(values),
+#undef T
+};
+const uint32_t kernel_ntables = SK_COUNT(kernel_tables);
+
+const kernel_table *kernel_table_get(const char *name)
+{
+    for (uint32_t i = 0; i < kernel_ntables; i++)
+        if (strcmp(kernel_tables[i].name, name) == 0)
+            return &kernel_tables[i];
+    return NULL;
+}
