@@ -15,7 +15,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "attn_merge.h"
 #include "decode.h"
+#include "gpu.h"
 #include "items.h"
 #include "rows.h"
 
@@ -59,11 +61,17 @@ static void clear_state(sk_dec *c, sk_val state)
     sk_ir_end(b);
 }
 
-/* exp(x - m) for x <= m, both natural. */
-static sk_val weight(sk_dec *c, sk_val x, sk_val m)
+sk_val sk_merge_weight(sk_builder *b, sk_val x, sk_val m)
 {
-    const sk_val gap = sk_ir_2(c->b, SK_OP_FSUB, x, m);
-    return sk_ir_exp2(c->b, sk_ir_2(c->b, SK_OP_FMUL, gap, sk_ir_f32(c->b, LOG2E)), false);
+    const sk_val gap = sk_ir_2(b, SK_OP_FSUB, x, m);
+    return sk_ir_exp2(b, sk_ir_2(b, SK_OP_FMUL, gap, sk_ir_f32(b, LOG2E)), false);
+}
+
+sk_val sk_merge_lse(sk_builder *b, sk_val m, sk_val l, sk_val some)
+{
+    const sk_val seen = sk_ir_3(b, SK_OP_SELECT, some, l, sk_ir_f32(b, 1.0f));
+    const sk_val ln = sk_ir_2(b, SK_OP_FMUL, sk_ir_1(b, SK_OP_LOG2, seen), sk_ir_f32(b, 0.69314718f));
+    return sk_ir_2(b, SK_OP_FADD, m, ln);
 }
 
 /* One head h (a value) whose lse x is that of some tokens. */
@@ -75,7 +83,7 @@ static void add_head(sk_dec *c, sk_val state, sk_val h, sk_val row, sk_val x)
     const sk_val old = sk_ir_ldu(b, SK_LD_F32, state, pair, 0);
     const sk_val sum = sk_ir_ldu(b, SK_LD_F32, state, pair, 4);
     const sk_val m = sk_ir_2(b, SK_OP_FMAX, old, x);
-    const sk_val keep = weight(c, old, m), w = weight(c, x, m);
+    const sk_val keep = sk_merge_weight(b, old, m), w = sk_merge_weight(b, x, m);
     sk_ir_stu(b, state, pair, 0, m);
     sk_ir_stu(b, state, pair, 4, sk_fma(c, sum, keep, w));
     const sk_val d0 = sk_ir_for(b, c->zero, sk_k(c, c->dv), c->w);
@@ -147,9 +155,7 @@ static sk_status build_end(const sk_spec *spec, const sk_schedule *sched, const 
     const sk_val row = sk_ir_ptr_add(b, to, sk_add(c, row0, sk_ir_2(b, SK_OP_MUL, h, row_stride)), 1);
     sk_part_out(c, row, end_channels, &(end_row){state, sk_mul(c, h, c->cp * 4), inv});
     sk_ir_if(b, sk_ir_2(b, SK_OP_NE, lse0, sk_k(c, SK_ITEM_NONE)));
-    const sk_val ln = sk_ir_2(b, SK_OP_FMUL, sk_ir_1(b, SK_OP_LOG2, sk_sel(c, some, l, sk_ir_f32(b, 1.0f))),
-                              sk_ir_f32(b, 0.69314718f));
-    sk_ir_stu(b, lse, sk_add(c, lse0, sk_mul(c, h, 4)), 0, sk_ir_2(b, SK_OP_FADD, m, ln));
+    sk_ir_stu(b, lse, sk_add(c, lse0, sk_mul(c, h, 4)), 0, sk_merge_lse(b, m, l, some));
     sk_ir_end(b);
     sk_ir_end(b);
     return sk_ir_finish(b, out, err);
@@ -181,27 +187,21 @@ static size_t state_bytes(const sk_image *image)
 
 static size_t workspace(const sk_image *image) { return image->maxima.parts * state_bytes(image); }
 
-/* A tensor of rows [batch][heads][Dv], strides filled in. */
-typedef struct rows_of {
-    uint64_t seq, head; /* strides, elements */
-    uint32_t es;        /* bytes of an element */
-} rows_of;
-
-static rows_of rows_make(const sk_image *image, uint32_t seq, uint32_t head, uint32_t dtype)
+sk_merge_rows sk_merge_rows_make(const sk_image *image, uint32_t seq, uint32_t head, uint32_t dtype)
 {
     const uint32_t heads = image->maxima.kv_heads * image->spec.heads_per_kv;
-    return (rows_of){.seq = seq ? seq : (uint64_t)heads * image->spec.dv,
+    return (sk_merge_rows){.seq = seq ? seq : (uint64_t)heads * image->spec.dv,
                      .head = head ? head : image->spec.dv,
                      .es = dtype == SPHKV_F32 ? 4 : 2};
 }
 
-static uint64_t rows_bytes(const sk_image *image, const rows_of *r, uint32_t batch)
+uint64_t sk_merge_rows_bytes(const sk_image *image, const sk_merge_rows *r, uint32_t batch)
 {
     const uint64_t heads = (uint64_t)image->maxima.kv_heads * image->spec.heads_per_kv;
     return batch ? ((batch - 1) * r->seq + (heads - 1) * r->head + image->spec.dv) * r->es : 0;
 }
 
-static uint64_t lse_bytes(const sk_image *image, uint64_t stride, uint32_t batch)
+uint64_t sk_merge_lse_bytes(const sk_image *image, uint64_t stride, uint32_t batch)
 {
     const uint64_t heads = (uint64_t)image->maxima.kv_heads * image->spec.heads_per_kv;
     return batch ? ((batch - 1) * (stride ? stride : heads) + heads) * 4 : 0;
@@ -211,24 +211,25 @@ static sk_status check_source(const sk_image *image, const sphkv_merge_args *a, 
                               sk_err *err)
 {
     const sphkv_merge_source *s = &a->sources[i];
-    const rows_of r = rows_make(image, s->out_stride_seq, s->out_stride_head, image->spec.in_dtype);
+    const sk_merge_rows r =
+        sk_merge_rows_make(image, s->out_stride_seq, s->out_stride_head, image->spec.in_dtype);
     if (!s->out || !s->lse)
         return sk_fail(err, SPHKV_EINVAL, "sources[%u]: out or lse is NULL", i);
     if ((uintptr_t)s->out % r.es != 0 || (uintptr_t)s->lse % 4 != 0)
         return sk_fail(err, SPHKV_EINVAL, "sources[%u]: not aligned to its elements", i);
-    if (rows_bytes(image, &r, a->batch) > UINT32_MAX ||
-        lse_bytes(image, s->lse_stride_seq, a->batch) > UINT32_MAX)
+    if (sk_merge_rows_bytes(image, &r, a->batch) > UINT32_MAX ||
+        sk_merge_lse_bytes(image, s->lse_stride_seq, a->batch) > UINT32_MAX)
         return sk_fail(err, SPHKV_EINVAL, "sources[%u] spans 4 GiB or more", i);
     return sk_args_reserved(s->reserved, err);
 }
 
-static sk_status merge_args(const sk_image *image, const void *args, sphkv_merge_args *a,
-                            sk_err *err)
+sk_status sk_merge_args(const sk_image *image, const void *args, sphkv_merge_args *a, sk_err *err)
 {
     sk_status st = sk_args_copy(a, sizeof *a, args, err);
     if (st == SPHKV_OK) st = sk_args_reserved(a->reserved | a->reserved2, err);
     if (st != SPHKV_OK) return st;
-    const rows_of r = rows_make(image, a->out_stride_seq, a->out_stride_head, image->spec.out_dtype);
+    const sk_merge_rows r =
+        sk_merge_rows_make(image, a->out_stride_seq, a->out_stride_head, image->spec.out_dtype);
     if (a->batch > image->maxima.batch)
         return sk_fail(err, SPHKV_EINVAL, "batch %u, the plan is for %u", a->batch,
                        image->maxima.batch);
@@ -241,8 +242,8 @@ static sk_status merge_args(const sk_image *image, const void *args, sphkv_merge
     if (r.es == 2 && (r.seq % 2 != 0 || r.head % 2 != 0))
         return sk_fail(err, SPHKV_EINVAL, "out: strides %u, %u: even in a 16-bit dtype",
                        a->out_stride_seq, a->out_stride_head);
-    if (rows_bytes(image, &r, a->batch) > UINT32_MAX ||
-        lse_bytes(image, a->lse_stride_seq, a->batch) > UINT32_MAX)
+    if (sk_merge_rows_bytes(image, &r, a->batch) > UINT32_MAX ||
+        sk_merge_lse_bytes(image, a->lse_stride_seq, a->batch) > UINT32_MAX)
         return sk_fail(err, SPHKV_EINVAL, "out or lse spans 4 GiB or more");
     st = sk_items_workspace(image, a->workspace, a->workspace_bytes, err);
     for (uint32_t i = 0; i < a->sources_count && a->batch > 0 && st == SPHKV_OK; i++)
@@ -254,13 +255,14 @@ static sk_status add_source(const sk_image *image, const sphkv_merge_args *a, ui
                             uint32_t seq, uint32_t head, uint8_t *state, sk_err *err)
 {
     const sphkv_merge_source *s = &a->sources[i];
-    const rows_of r = rows_make(image, s->out_stride_seq, s->out_stride_head, image->spec.in_dtype);
+    const sk_merge_rows r =
+        sk_merge_rows_make(image, s->out_stride_seq, s->out_stride_head, image->spec.in_dtype);
     const uint32_t heads = image->maxima.kv_heads * image->spec.heads_per_kv;
     const uint32_t row = head * image->spec.heads_per_kv;
     sk_call call = {0};
     sk_call_ptr(&call, state, state_bytes(image));
-    sk_call_ptr(&call, s->out, rows_bytes(image, &r, a->batch));
-    sk_call_ptr(&call, s->lse, lse_bytes(image, s->lse_stride_seq, a->batch));
+    sk_call_ptr(&call, s->out, sk_merge_rows_bytes(image, &r, a->batch));
+    sk_call_ptr(&call, s->lse, sk_merge_lse_bytes(image, s->lse_stride_seq, a->batch));
     sk_call_u32(&call, i == 0);
     sk_call_u32(&call, (uint32_t)((seq * r.seq + row * r.head) * r.es));
     sk_call_u32(&call, (uint32_t)(r.head * r.es));
@@ -271,14 +273,15 @@ static sk_status add_source(const sk_image *image, const sphkv_merge_args *a, ui
 static sk_status end_rows(const sk_image *image, const sphkv_merge_args *a, uint32_t seq,
                           uint32_t head, uint8_t *state, sk_err *err)
 {
-    const rows_of r = rows_make(image, a->out_stride_seq, a->out_stride_head, image->spec.out_dtype);
+    const sk_merge_rows r =
+        sk_merge_rows_make(image, a->out_stride_seq, a->out_stride_head, image->spec.out_dtype);
     const uint32_t heads = image->maxima.kv_heads * image->spec.heads_per_kv;
     const uint32_t row = head * image->spec.heads_per_kv;
     const uint32_t lse = (seq * (a->lse_stride_seq ? a->lse_stride_seq : heads) + row) * 4;
     sk_call call = {0};
     sk_call_ptr(&call, state, state_bytes(image));
-    sk_call_ptr(&call, a->out, rows_bytes(image, &r, a->batch));
-    sk_call_ptr(&call, a->lse, a->lse ? lse_bytes(image, a->lse_stride_seq, a->batch) : 0);
+    sk_call_ptr(&call, a->out, sk_merge_rows_bytes(image, &r, a->batch));
+    sk_call_ptr(&call, a->lse, a->lse ? sk_merge_lse_bytes(image, a->lse_stride_seq, a->batch) : 0);
     sk_call_u32(&call, (uint32_t)((seq * r.seq + row * r.head) * r.es));
     sk_call_u32(&call, (uint32_t)(r.head * r.es));
     sk_call_u32(&call, a->lse ? lse : SK_ITEM_NONE);
@@ -290,7 +293,7 @@ static sk_status run(const sk_image *image, const void *args, uint32_t part, uin
 {
     sphkv_merge_args a;
     sk_status st = sk_items_part(image, part, parts, err);
-    if (st == SPHKV_OK) st = merge_args(image, args, &a, err);
+    if (st == SPHKV_OK) st = sk_merge_args(image, args, &a, err);
     const uint32_t heads = image->maxima.kv_heads;
     for (uint64_t v = part; st == SPHKV_OK && v < (uint64_t)a.batch * heads; v += parts) {
         const uint32_t seq = (uint32_t)(v / heads), head = (uint32_t)(v % heads);
@@ -326,6 +329,6 @@ const sk_kernel sk_kernel_attn_merge = {
     .workspace_at = offsetof(sphkv_merge_args, workspace),
     .weight = 1,
     .supported = supported,
-    .form = {[SK_BACKEND_CPU] = &on_cpu},
+    .form = {[SK_BACKEND_CPU] = &on_cpu, [SK_BACKEND_CUDA] = &sk_merge_on_gpu},
     .cost = cost,
 };

@@ -3,6 +3,8 @@
 
 sk_status sk_items_part(const sk_image *image, uint32_t part, uint32_t parts, sk_err *err)
 {
+    if (image->schedule.backend == SK_BACKEND_CUDA && parts != 1)
+        return sk_fail(err, SPHKV_EINVAL, "part %u of %u: on a GPU a run is one part", part, parts);
     if (parts != 0 && parts <= image->maxima.parts && part < parts) return SPHKV_OK;
     return sk_fail(err, SPHKV_EINVAL, "part %u of %u, the plan is for %u", part, parts,
                    image->maxima.parts);

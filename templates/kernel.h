@@ -24,7 +24,7 @@
 #include "schedule.h"
 
 #define SK_MAX_ENTRIES 4 /* programs of one kernel's pipeline */
-#define SK_MAX_SLOTS 24  /* parameters of a program */
+#define SK_MAX_SLOTS 52  /* parameters of a program */
 
 typedef struct sk_build {
     uint32_t n;                          /* programs, in entry order */

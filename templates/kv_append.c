@@ -7,7 +7,8 @@
  * dimension side by side), so a key is put in by read and write of the word. */
 #include <string.h>
 
-#include "items.h"
+#include "gpu.h"
+#include "kv_append.h"
 #include "rows.h"
 
 static sk_status supported(const sk_spec *spec, sk_err *err)
@@ -143,13 +144,6 @@ static size_t workspace(const sk_image *image)
     return image->maxima.parts * sk_items_scratch(image);
 }
 
-/* The caller's rows, and how many of them the items name; the caller vouches for
- * their extent. */
-typedef struct append_rows {
-    sk_rows k, v;
-    uint32_t count;
-} append_rows;
-
 static sk_status check_items(const sk_image *image, const sphkv_append_args *a, uint32_t *rows,
                              sk_err *err)
 {
@@ -170,8 +164,8 @@ static sk_status check_items(const sk_image *image, const sphkv_append_args *a, 
     return SPHKV_OK;
 }
 
-static sk_status append_args(const sk_image *image, const void *args, sphkv_append_args *a,
-                             append_rows *rows, sk_err *err)
+sk_status sk_append_args(const sk_image *image, const void *args, sphkv_append_args *a,
+                         sk_append_rows *rows, sk_err *err)
 {
     const sk_spec *spec = &image->spec;
     sk_status st = sk_args_copy(a, sizeof *a, args, err);
@@ -184,9 +178,6 @@ static sk_status append_args(const sk_image *image, const void *args, sphkv_appe
     st = sk_items_aligned(a->arena, err);
     if (st == SPHKV_OK) st = sk_items_rows(image, &rows->k, err);
     if (st == SPHKV_OK) st = sk_items_rows(image, &rows->v, err);
-    if (st == SPHKV_OK) st = check_items(image, a, &rows->count, err);
-    if (st == SPHKV_OK) st = sk_items_reach(image, &rows->k, rows->count, err);
-    if (st == SPHKV_OK) st = sk_items_reach(image, &rows->v, rows->count, err);
     return st;
 }
 
@@ -194,15 +185,19 @@ static sk_status run(const sk_image *image, const void *args, uint32_t part, uin
                      sk_err *err)
 {
     sphkv_append_args a;
-    append_rows rows;
+    sk_append_rows rows;
+    uint32_t count = 0; /* of rows that items name */
     sk_status st = sk_items_part(image, part, parts, err);
-    if (st == SPHKV_OK) st = append_args(image, args, &a, &rows, err);
+    if (st == SPHKV_OK) st = sk_append_args(image, args, &a, &rows, err);
+    if (st == SPHKV_OK) st = check_items(image, &a, &count, err);
+    if (st == SPHKV_OK) st = sk_items_reach(image, &rows.k, count, err);
+    if (st == SPHKV_OK) st = sk_items_reach(image, &rows.v, count, err);
     for (uint32_t i = part; st == SPHKV_OK && i < a.items_count; i += parts) {
         if (a.items[i].count == 0) continue;
         sk_call call = {0};
         sk_call_ptr(&call, &a.items[i], sizeof a.items[i]);
-        sk_call_ptr(&call, a.k, sk_items_extent(image, &rows.k, rows.count));
-        sk_call_ptr(&call, a.v, sk_items_extent(image, &rows.v, rows.count));
+        sk_call_ptr(&call, a.k, sk_items_extent(image, &rows.k, count));
+        sk_call_ptr(&call, a.v, sk_items_extent(image, &rows.v, count));
         sk_call_ptr(&call, a.arena, a.arena_bytes);
         sk_call_u32(&call, rows.k.stride_row);
         sk_call_u32(&call, rows.k.stride_head);
@@ -247,7 +242,7 @@ const sk_kernel sk_kernel_kv_append = {
     .workspace_at = offsetof(sphkv_append_args, workspace),
     .weight = 1,
     .supported = supported,
-    .form = {[SK_BACKEND_CPU] = &on_cpu},
+    .form = {[SK_BACKEND_CPU] = &on_cpu, [SK_BACKEND_CUDA] = &sk_append_on_gpu},
     .cost = cost,
     .shape = shape,
 };

@@ -12,7 +12,9 @@
  * destinations are sorted, in workspace, by every part for itself. */
 #include <string.h>
 
+#include "gpu.h"
 #include "items.h"
+#include "page_gather.h"
 #include "rows.h"
 
 static sk_status supported(const sk_spec *spec, sk_err *err)
@@ -40,16 +42,14 @@ typedef struct gather {
     sk_val zero, items, src, dst; /* parameters */
 } gather;
 
-/* Units of an item's page, all sub-pages of it. */
-static sk_val item_units(const gather *c, sk_val item)
+sk_val sk_gather_units(sk_builder *b, const sk_spec *spec, sk_val item, sk_val zero)
 {
-    sk_builder *b = c->b;
-    const sk_val tier = sk_ir_ldu(b, SK_LD_U32, item, c->zero, 8);
-    const sk_val subs = sk_ir_ldu(b, SK_LD_U32, item, c->zero, 12);
+    const sk_val tier = sk_ir_ldu(b, SK_LD_U32, item, zero, 8);
+    const sk_val subs = sk_ir_ldu(b, SK_LD_U32, item, zero, 12);
     sk_val units = SK_NONE;
-    for (uint32_t i = 0; i < c->spec->ntiers; i++) {
+    for (uint32_t i = 0; i < spec->ntiers; i++) {
         sk_page_layout lay;
-        sk_page_layout_get(c->spec, i, &lay);
+        sk_page_layout_get(spec, i, &lay);
         const sk_val here = sk_ir_u32(b, lay.units);
         units = units == SK_NONE
                     ? here
@@ -125,7 +125,7 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
         next = sk_ir_ptr_add(b, c->src, sk_ir_ldu(b, SK_LD_U32, far, c->zero, 0), SPHKV_UNIT_BYTES);
     }
     copy_page(c, sk_ir_ptr_add(b, c->src, from, SPHKV_UNIT_BYTES),
-              sk_ir_ptr_add(b, c->dst, to, SPHKV_UNIT_BYTES), next, item_units(c, item));
+              sk_ir_ptr_add(b, c->dst, to, SPHKV_UNIT_BYTES), next, sk_gather_units(b, c->spec, item, c->zero));
     sk_ir_end(b);
     memset(out, 0, sizeof *out);
     out->n = 1;
@@ -246,20 +246,26 @@ static sk_status check_overlap(const gather_run *r, place *x, sk_err *err)
     return SPHKV_OK;
 }
 
-static sk_status gather_args(gather_run *r, const void *args, uint32_t part, sk_err *err)
+sk_status sk_gather_args(const sk_image *image, const void *args, sphkv_gather_args *a, sk_err *err)
 {
-    sphkv_gather_args *a = &r->a;
     sk_status st = sk_args_copy(a, sizeof *a, args, err);
-    if (st == SPHKV_OK) st = sk_items_count(r->image, a->items_count, err);
+    if (st == SPHKV_OK) st = sk_items_count(image, a->items_count, err);
     if (st != SPHKV_OK || a->items_count == 0) return st;
     if (!a->items || !a->src_arena || !a->dst_arena)
         return sk_fail(err, SPHKV_EINVAL, "items, src_arena or dst_arena is NULL");
     st = sk_items_aligned(a->src_arena, err);
     if (st == SPHKV_OK) st = sk_items_aligned(a->dst_arena, err);
-    if (st == SPHKV_OK) st = sk_items_workspace(r->image, a->workspace, a->workspace_bytes, err);
-    if (st == SPHKV_OK) st = check_items(r, err);
+    if (st == SPHKV_OK) st = sk_items_workspace(image, a->workspace, a->workspace_bytes, err);
+    return st;
+}
+
+static sk_status gather_begin(gather_run *r, const void *args, uint32_t part, sk_err *err)
+{
+    sk_status st = sk_gather_args(r->image, args, &r->a, err);
+    if (st != SPHKV_OK || r->a.items_count == 0) return st;
+    st = check_items(r, err);
     if (st != SPHKV_OK) return st;
-    uint8_t *mine = (uint8_t *)a->workspace + part * part_bytes(r->image);
+    uint8_t *mine = (uint8_t *)r->a.workspace + part * part_bytes(r->image);
     return check_overlap(r, (place *)(void *)mine, err);
 }
 
@@ -283,7 +289,7 @@ static sk_status run(const sk_image *image, const void *args, uint32_t part, uin
         sk_page_layout_get(&image->spec, i, &lay);
         r.units[i] = lay.units;
     }
-    if (st == SPHKV_OK) st = gather_args(&r, args, part, err);
+    if (st == SPHKV_OK) st = gather_begin(&r, args, part, err);
     if (st != SPHKV_OK) return st;
     const uint32_t first = first_item(&r, part, parts);
     const uint32_t end = first_item(&r, part + 1, parts);
@@ -320,7 +326,7 @@ const sk_kernel sk_kernel_page_gather = {
     .workspace_at = offsetof(sphkv_gather_args, workspace),
     .weight = 1,
     .supported = supported,
-    .form = {[SK_BACKEND_CPU] = &on_cpu},
+    .form = {[SK_BACKEND_CPU] = &on_cpu, [SK_BACKEND_CUDA] = &sk_gather_on_gpu},
     .cost = cost,
     .shape = sk_items_prefill,
 };

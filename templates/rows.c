@@ -88,7 +88,8 @@ sk_status sk_rows_begin(sk_builder *b, const sk_spec *spec, const sk_schedule *s
     sk_spec_symbol(spec, &symbol);
     if (*entry) sk_text_printf(&symbol, "_%s", entry);
     const bool ok = !symbol.failed;
-    if (ok) sk_ir_begin(b, arena, symbol.s, (uint32_t)sched->v[SK_T_w], 1);
+    const uint32_t warps = sched->v[SK_T_warps] ? (uint32_t)sched->v[SK_T_warps] : 1;
+    if (ok) sk_ir_begin(b, arena, symbol.s, (uint32_t)sched->v[SK_T_w], warps);
     sk_text_free(&symbol);
     return ok ? SPHKV_OK : sk_fail(err, SPHKV_ENOMEM, "out of memory");
 }

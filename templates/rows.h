@@ -20,7 +20,7 @@ sk_val sk_rows_pack8(sk_builder *b, const sk_val x[4]);
  * nibbles in order. */
 sk_val sk_rows_pack4(sk_builder *b, const sk_val x[8]);
 
-/* Begins a program of a kernel: symbol, W. `entry` tells it from others of the
+/* Begins a program of a kernel: symbol, W, warps. `entry` tells it from others of the
  * kernel; "" for the first. */
 sk_status sk_rows_begin(sk_builder *b, const sk_spec *spec, const sk_schedule *sched,
                         sk_arena *arena, const char *entry, sk_err *err);

@@ -1,0 +1,30 @@
+/* gpu.c - see gpu.h. */
+#include "gpu.h"
+
+sk_status sk_gpu_valid(const sk_spec *spec, const sk_schedule *schedule, const sk_target *target,
+                       sk_err *err)
+{
+    (void)spec, (void)target;
+    const int32_t warps = schedule->v[SK_T_warps];
+    if (schedule->v[SK_T_w] == 32 && warps >= 1 && warps <= 32) return SPHKV_OK;
+    return sk_fail(err, SPHKV_EINVAL, "w=%d, warps=%d: 32 lanes, 1 to 32 warps on a GPU",
+                   schedule->v[SK_T_w], warps);
+}
+
+size_t sk_gpu_no_workspace(const sk_image *image)
+{
+    (void)image;
+    return 0;
+}
+
+sk_val sk_gpu_turns(sk_builder *b, sk_val end, uint32_t step)
+{
+    const sk_val warp = sk_ir_0(b, SK_OP_WARP, 0);
+    return sk_ir_for(b, sk_ir_2k(b, SK_OP_MUL, warp, step), end, step * b->program->warps);
+}
+
+sk_status sk_gpu_items(const void *items, uint32_t count, sk_err *err)
+{
+    if (count == 0 || (items != NULL && (uintptr_t)items % 4 == 0)) return SPHKV_OK;
+    return sk_fail(err, SPHKV_EINVAL, "items is NULL or not aligned to 4 bytes");
+}
