@@ -318,13 +318,18 @@ typedef struct sk_interp_args {
     uint32_t grid[3];               /* blocks run per dimension, from first on */
     uint64_t max_steps;             /* instructions per warp; 0 = 2^40 */
     sk_interp_profile *profile;     /* NULL: not counted */
+    bool backwards;                 /* blocks in falling order */
 } sk_interp_args;
 
 /* Runs all blocks one after the other, with checks of bounds, stores through
  * read-only parameters, uninitialised reads (scratch always starts
  * uninitialised), races inside a block between barriers and between blocks,
  * copies not waited for, unequal offsets in LDROWS, runaway loops.
- * SPHKV_EVERIFY names block, instruction and lane. */
+ * SPHKV_EVERIFY names block, instruction and lane.
+ *
+ * Races between blocks are found in the order in which the blocks ran. A
+ * program whose blocks meet must pass in both orders: one that relies on being
+ * the last passes in one of them. */
 sk_status sk_interp_run(const sk_program *program, const sk_interp_args *args, sk_err *err);
 
 #endif

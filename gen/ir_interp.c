@@ -282,6 +282,19 @@ static void run_block(interp *t)
     }
 }
 
+static void run_grid(interp *t)
+{
+    const uint32_t *const n = t->args->grid;
+    const uint64_t row = (uint64_t)n[0] * n[1], all = row * n[2];
+    for (uint64_t k = 0; t->st == SPHKV_OK && k < all; k++) {
+        const uint64_t block = t->args->backwards ? all - 1 - k : k;
+        t->block[0] = (uint32_t)(block % n[0]);
+        t->block[1] = (uint32_t)(block / n[0] % n[1]);
+        t->block[2] = (uint32_t)(block / row);
+        run_block(t);
+    }
+}
+
 static sk_status check_args(const sk_program *p, const sk_interp_args *args, sk_err *err)
 {
     for (uint32_t k = 0; k < p->nparams; k++)
@@ -320,11 +333,8 @@ sk_status sk_interp_run(const sk_program *program, const sk_interp_args *args, s
         t.st = make_warps(&t);
     if (t.st == SPHKV_OK)
         t.st = sk_interp_places(&t);
-    uint32_t *const at = t.block;
-    for (at[2] = 0; t.st == SPHKV_OK && at[2] < args->grid[2]; at[2]++)
-        for (at[1] = 0; t.st == SPHKV_OK && at[1] < args->grid[1]; at[1]++)
-            for (at[0] = 0; t.st == SPHKV_OK && at[0] < args->grid[0]; at[0]++)
-                run_block(&t);
+    if (t.st == SPHKV_OK)
+        run_grid(&t);
     release(&t);
     return t.st;
 }

@@ -3,70 +3,7 @@
  * that a check which always fires fails here too. */
 #include "sk_test.h"
 
-#include "ir.h"
-
-#define W 8u
-#define OUT_WORDS 64u
-
-typedef struct frame {
-    sk_builder b;
-    sk_arena arena;
-    sk_val in, out, zero, lane, warp;
-    sk_interp_buffer buffer[3];
-    sk_interp_args args;
-    _Alignas(64) uint32_t in_word[OUT_WORDS];
-    _Alignas(64) uint32_t out_word[OUT_WORDS];
-    uint32_t scalar[3];
-} frame;
-
-/* Parameters: in (read-only, initialised), out (writable), n = 5. */
-static frame *start(uint32_t warps)
-{
-    static _Alignas(64) frame f;
-    memset(&f, 0, sizeof f);
-    for (uint32_t k = 0; k < OUT_WORDS; k++)
-        f.in_word[k] = k;
-    sk_ir_begin(&f.b, &f.arena, "faulty", W, warps);
-    f.in = sk_ir_param_ptr(&f.b, "in", false);
-    f.out = sk_ir_param_ptr(&f.b, "out", true);
-    (void)sk_ir_param_u32(&f.b, "n");
-    f.zero = sk_ir_u32(&f.b, 0);
-    f.lane = sk_ir_lane(&f.b);
-    f.warp = sk_ir_0(&f.b, SK_OP_WARP, 0);
-    f.scalar[2] = 5;
-    f.buffer[0] = (sk_interp_buffer){.data = f.in_word, .bytes = sizeof f.in_word};
-    f.buffer[1] = (sk_interp_buffer){.data = f.out_word, .bytes = sizeof f.out_word};
-    f.args = (sk_interp_args){.buffer = f.buffer, .scalar = f.scalar, .grid = {1, 1, 1}};
-    return &f;
-}
-
-static sk_status run(frame *f, sk_err *err)
-{
-    sk_program *program = NULL;
-    sk_assert_ok(sk_ir_finish(&f->b, &program, err), err);
-    const sk_status st = sk_interp_run(program, &f->args, err);
-    sk_arena_free(&f->arena);
-    return st;
-}
-
-static void expect_fault(frame *f, const char *text)
-{
-    sk_err err = {0};
-    const sk_status st = run(f, &err);
-    if (st != SPHKV_EVERIFY)
-        fail_msg("status %d (%s), expected: %s", (int)st, err.message, text);
-    if (!strstr(err.message, text))
-        fail_msg("message is: %s; expected: %s", err.message, text);
-}
-
-static void expect_sound(frame *f)
-{
-    sk_err err = {0};
-    sk_assert_ok(run(f, &err), &err);
-}
-
-static sk_val num(frame *f, uint32_t x) { return sk_ir_u32(&f->b, x); }
-static sk_val op2(frame *f, sk_op op, sk_val x, sk_val y) { return sk_ir_2(&f->b, op, x, y); }
+#include "fault_frame.h"
 
 static void bounds(void **state)
 {
@@ -352,22 +289,15 @@ static void arguments(void **state)
     expect_sound(f);
 }
 
+static frame *exchange_soundly(void)
+{
+    return exchange(true, true, false);
+}
+
 static void memory_runs_out(void **state)
 {
     (void)state;
-    bool done = false;
-    for (uint64_t n = 1; !done; n++) {
-        frame *f = exchange(true, true, false);
-        sk_program *program = NULL;
-        sk_err err = {0};
-        sk_assert_ok(sk_ir_finish(&f->b, &program, &err), &err);
-        (void)sk_alloc_fault(n, true);
-        const sk_status st = sk_interp_run(program, &f->args, &err);
-        done = sk_alloc_fault(0, false) < n;
-        assert_int_equal(st, done ? SPHKV_OK : SPHKV_ENOMEM);
-        sk_arena_free(&f->arena);
-        assert_true(n < 100);
-    }
+    expect_memory_errors(exchange_soundly);
 }
 
 int main(void)

@@ -256,6 +256,101 @@ static void stores(void **state)
     }
 }
 
+/* ---- quads, votes, transposes ----------------------------------------------------------- */
+
+static void quads(void **state)
+{
+    (void)state;
+    sk_rng rng = sk_test_rng(17);
+    for (uint32_t w = 4; w <= 32; w *= 2) {
+        frame f;
+        fill(&rng);
+        begin(&f, w);
+        const sk_val lane = sk_ir_lane(&f.b);
+        const sk_val turned = sk_ir_2k(&f.b, SK_OP_XOR, lane, 3);
+        const sk_val at = sk_ir_2k(&f.b, SK_OP_MUL, turned, 16);
+        const sk_val odd = sk_ir_2(&f.b, SK_OP_NE, sk_ir_2k(&f.b, SK_OP_AND, lane, 1), f.zero);
+        const sk_val off = sk_ir_3(&f.b, SK_OP_SELECT, odd, at, sk_ir_u32(&f.b, 0xfffffff1));
+        const sk_val q = sk_ir_ldq(&f.b, f.in, off, 16, odd);
+        const sk_val w0 = sk_ir_word(&f.b, q, 0), w3 = sk_ir_1(&f.b, SK_OP_FLOAT, sk_ir_word(&f.b, q, 3));
+        const sk_val r = sk_ir_quad(&f.b, w3, f.zero, w0, lane);
+        const sk_val low = sk_ir_2(&f.b, SK_OP_ULT, lane, sk_ir_u32(&f.b, 3));
+        const sk_val s = sk_ir_3(&f.b, SK_OP_SELECT, low, r, q);
+        sk_ir_stq(&f.b, f.out, sk_ir_2k(&f.b, SK_OP_MUL, lane, 16), 0, s, SK_NONE);
+        sk_ir_stq(&f.b, f.out, off, 512, r, odd);
+        run(&f);
+        for (uint32_t i = 0; i < w; i++) {
+            const uint32_t *const d = &out[4 * i], *const to = &out[128 + 4 * (i ^ 3)];
+            const uint32_t *const m = &in[4 + 4 * (i ^ 3)];
+            uint32_t x[4];
+            for (uint32_t k = 0; k < 4; k++)
+                x[k] = i % 2 ? m[k] : 0;
+            const uint32_t turn[4] = {x[3], 0, x[0], i}, none[4] = {0xeeeeeeee, 0xeeeeeeee,
+                                                                    0xeeeeeeee, 0xeeeeeeee};
+            assert_memory_equal(d, i < 3 ? turn : x, 16);
+            assert_memory_equal(to, i % 2 ? turn : none, 16);
+        }
+    }
+}
+
+/* A variable keeps all four words, and a uniform quad is one for all lanes. */
+static void quads_in_variables(void **state)
+{
+    (void)state;
+    for (uint32_t w = 4; w <= 32; w *= 2) {
+        frame f;
+        begin(&f, w);
+        const sk_val lane = sk_ir_lane(&f.b), at = sk_ir_2k(&f.b, SK_OP_MUL, lane, 16);
+        const sk_val one = sk_ir_u32(&f.b, 1), two = sk_ir_u32(&f.b, 2);
+        const sk_val uniform = sk_ir_quad(&f.b, one, two, sk_ir_f32(&f.b, 1.0f), f.zero);
+        const sk_val v = sk_ir_var(&f.b, SK_LANE, uniform);
+        const sk_val i = sk_ir_for(&f.b, f.zero, sk_ir_u32(&f.b, 3), 1);
+        const sk_val old = sk_ir_get(&f.b, v);
+        const sk_val sum = sk_ir_2(&f.b, SK_OP_ADD, sk_ir_word(&f.b, old, 0), lane);
+        sk_ir_set(&f.b, v, sk_ir_quad(&f.b, sum, sk_ir_word(&f.b, old, 2), i, sk_ir_word(&f.b, old, 1)));
+        sk_ir_end(&f.b);
+        sk_ir_stq(&f.b, f.out, at, 0, sk_ir_get(&f.b, v), SK_NONE);
+        sk_ir_stq(&f.b, f.out, at, 512, uniform, SK_NONE);
+        sk_ir_stu(&f.b, f.out, f.zero, 512, sk_ir_word(&f.b, uniform, 1));
+        run(&f);
+        for (uint32_t k = 0; k < w; k++) {
+            const uint32_t want[4] = {1 + 3 * k, 1, 2, 0};
+            const uint32_t same[4] = {k ? 1 : 2, 2, 0x3f800000, 0};
+            assert_memory_equal(&out[4 * k], want, 16);
+            assert_memory_equal(&out[128 + 4 * k], same, 16);
+        }
+    }
+}
+
+static void votes(void **state)
+{
+    (void)state;
+    for (uint32_t w = 4; w <= 32; w *= 2)
+        for (uint32_t which = 0; which <= w; which++) { /* w: no lane */
+            frame f;
+            begin(&f, w);
+            const sk_val p = sk_ir_2(&f.b, SK_OP_EQ, sk_ir_lane(&f.b), sk_ir_u32(&f.b, which));
+            const sk_val some = sk_ir_any(&f.b, p);
+            sk_ir_if(&f.b, some);
+            sk_ir_stu(&f.b, f.out, f.zero, 0, sk_ir_u32(&f.b, 7));
+            sk_ir_end(&f.b);
+            run(&f);
+            assert_int_equal(out[0], which < w ? 7 : 0xeeeeeeee);
+        }
+}
+
+static void transposes(void **state)
+{
+    (void)state;
+    const uint16_t *const a = (const uint16_t *)in, *const d = (const uint16_t *)out;
+    sk_rng rng = sk_test_rng(18);
+    fill(&rng);
+    run_cross(SK_OP_MOVM, 0, 32);
+    for (uint32_t row = 0; row < 8; row++)
+        for (uint32_t column = 0; column < 8; column++)
+            assert_int_equal(d[row * 8 + column], a[column * 8 + row]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -263,6 +358,8 @@ int main(void)
         cmocka_unit_test(moves),  cmocka_unit_test(reductions),
         cmocka_unit_test(float_reductions), cmocka_unit_test(loads),
         cmocka_unit_test(rows),   cmocka_unit_test(stores),
+        cmocka_unit_test(quads),  cmocka_unit_test(quads_in_variables),
+        cmocka_unit_test(votes),  cmocka_unit_test(transposes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -279,6 +279,42 @@ static void packed(void **state)
          * upper four bits of a code are not looked at */
         {SK_OP_LUT16, 0x33221100, 0xff0a0500, 0, 0x33221100},
         {SK_OP_LUT16, 0x33221100, 0x30211203, 0, 0x00112233},
+        {SK_OP_DOT4, 10, 0x01020304, 0x05060708, 10 + 5 + 12 + 21 + 32},
+        {SK_OP_DOT4, 0xffffffff, 0xff800001, 0x02807f02, 0xffffffff - 2 + 16384 + 2},
+        {SK_OP_DOT4, 0x7fffffff, 0x000000ff, 0x000000ff, 0x80000000},
+        {SK_OP_PRMT, 0x44332211, 0x88776655, 0x3210, 0x44332211},
+        {SK_OP_PRMT, 0x44332211, 0x88776655, 0x7654, 0x88776655},
+        {SK_OP_PRMT, 0x44332211, 0x88776655, 0x70520416, 0x11552277}, /* low 16 bits only */
+        {SK_OP_PRMT, 0x447f80ff, 0x887f8000, 0xfba8, 0xff0000ff},     /* signs */
+        {SK_OP_PRMT, 0x447f80ff, 0x887f8000, 0x1c9d, 0x8000ffff},
+    };
+    check_rows(rows, SK_COUNT(rows));
+}
+
+/* Two halves a word; the upper one is 1 + 0, 1 * 1, 1 * 1 + 0 unless it matters. */
+static void halves(void **state)
+{
+    (void)state;
+    static const value_row rows[] = {
+        {SK_OP_HADD2, 0x3c003c00, 0x00004000, 0, 0x3c004200},
+        {SK_OP_HADD2, 0x3c006800, 0x00003c00, 0, 0x3c006800}, /* 2048 + 1: half way, to even */
+        {SK_OP_HADD2, 0x3c006801, 0x00003c00, 0, 0x3c006802},
+        {SK_OP_HADD2, 0x3c007bff, 0x00004c00, 0, 0x3c007c00}, /* 65504 + 16 */
+        {SK_OP_HADD2, 0x3c007bff, 0x00004bff, 0, 0x3c007bff},
+        {SK_OP_HADD2, 0x80000001, 0x80000001, 0, 0x80000002}, /* subnormals; -0 + -0 */
+        {SK_OP_HADD2, 0x80003c00, 0x0000bc00, 0, 0x00000000},
+        {SK_OP_HADD2, 0xfc007c00, 0x3c00fc00, 0, 0xfc007fff}, /* inf - inf */
+        {SK_OP_HADD2, 0xfe003c00, 0x3c007c01, 0, 0x7fff7fff}, /* any NaN */
+        {SK_OP_HMUL2, 0x3c004000, 0x3c00c200, 0, 0x3c00c600},
+        {SK_OP_HMUL2, 0x80001400, 0x3c000200, 0, 0x80000000}, /* 2^-10 * 2^-15: half way */
+        {SK_OP_HMUL2, 0x3c001400, 0x3c000201, 0, 0x3c000001}, /* above it */
+        {SK_OP_HMUL2, 0x7c007bff, 0x0000fbff, 0, 0x7ffffc00},
+        {SK_OP_HFMA2, 0x3c003c01, 0x3c003c01, 0x00000000, 0x3c003c02},
+        {SK_OP_HFMA2, 0x3c003c01, 0x3c003c01, 0x0000bc02, 0x3c000010}, /* 2^-20, kept */
+        {SK_OP_HFMA2, 0x80003c00, 0x3c00bc00, 0x80003c00, 0x80000000},
+        {SK_OP_HFMA2, 0x7c003c00, 0x3c003c00, 0xfc007c00, 0x7fff7c00},
+        {SK_OP_HFMA2, 0x3c000001, 0x3c000001, 0x00006801, 0x3c006801}, /* 2^-48 is lost */
+        {SK_OP_HFMA2, 0x3c006400, 0x3c003c01, 0x3c006800, 0x40006a00}, /* 3073: half way, to even */
     };
     check_rows(rows, SK_COUNT(rows));
 }
@@ -290,6 +326,7 @@ int main(void)
         cmocka_unit_test(floats),
         cmocka_unit_test(conversions),
         cmocka_unit_test(packed),
+        cmocka_unit_test(halves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
