@@ -15,6 +15,7 @@ static uint32_t key_bits(uint32_t kind)
     case SK_KEY_F32:
         return 32;
     case SK_KEY_I8:
+    case SK_KEY_F8:
         return 8;
     case SK_KEY_I4:
         return 4;
@@ -67,6 +68,8 @@ static void place_segment(const sk_spec *spec, const sk_segment *seg, uint32_t t
     }
     if (seg->kind == SK_KEY_I8 || seg->kind == SK_KEY_I4)
         out->kscale_off = take(at, round_up(out->dims, 32) / 32 * p * 2);
+    if (seg->kind == SK_KEY_F8)
+        out->kscale_off = take(at, 2);
     out->key_off = take(at, tp * out->dims * key_bits(seg->kind) / 8);
 }
 

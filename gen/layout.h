@@ -4,7 +4,7 @@
  *
  * A page of one tier for one KV head holds, each starting at a multiple of 16
  * bytes and in this order: per segment of the key: r_scale (f16 per span, when
- * rb < 16), radii, angle codes, or dense keys (ki8, ki4: their scales first);
+ * rb < 16), radii, angle codes, or dense keys (ki8, ki4, kf8: their scales first);
  * then value scales (f16 per channel; vi4 also minima), values; then positions
  * (u32 per slot) when a segment is coded before RoPE. Unused slots are zero.
  * The size is rounded up to arena units.
@@ -12,7 +12,8 @@
  * Tp = P rounded up to 16, Cp = Dv rounded up to 16. Element orders:
  *   radius (span p, token t)    bit (p*P + t)*rb                 every row
  *   dense key (dim d, token t)  element ((t/16)*dims + d)*16 + t%16  every row
- *   ki8/ki4 scale (32-dim block k, token t): f16 element k*P + t
+ *   ki8/ki4 scale (32-dim block k, token t): f16 element k*P + t; kf8 has one
+ *                               scale, and never the NaN codes (as vf8)
  *   value (token t, channel c)  element ((c/16)*Tp + t)*16 + c%16    row 0, and
  *                               every row for formats but vi8; vf8 never has
  *                               the NaN codes 0x7f, 0xff (read as +-480)
@@ -41,7 +42,7 @@ typedef struct sk_seg_layout {
     uint32_t rscale_off;   /* f16 per span, or SK_NO_FIELD (rb = 16, dense) */
     uint32_t radius_off;   /* coded, else SK_NO_FIELD */
     uint32_t code_off;     /* coded, else SK_NO_FIELD */
-    uint32_t kscale_off;   /* ki8, ki4, else SK_NO_FIELD */
+    uint32_t kscale_off;   /* ki8, ki4, kf8, else SK_NO_FIELD */
     uint32_t key_off;      /* dense keys, else SK_NO_FIELD */
 } sk_seg_layout;
 

@@ -97,6 +97,8 @@ static double dense_key(const sk_spec *spec, uint32_t kind, const sk_seg_layout 
         return get_f16(keys, e);
     case SK_KEY_BF16:
         return get_bf16(keys, e);
+    case SK_KEY_F8:
+        return (double)sk_e4m3_to_f32(keys[e]) * get_f16(page + at->kscale_off, 0);
     default:
         break;
     }

@@ -13,7 +13,9 @@
 #define SK_LAYOUT_ROWS 2 /* rows of the layout table, see layout.h */
 
 typedef enum sk_key_kind {
-    SK_KEY_CODED, SK_KEY_F32, SK_KEY_F16, SK_KEY_BF16, SK_KEY_I8, SK_KEY_I4
+    SK_KEY_CODED, SK_KEY_F32, SK_KEY_F16, SK_KEY_BF16, SK_KEY_I8, SK_KEY_I4,
+    SK_KEY_F8, /* e4m3fn, one scale per page */
+    SK_KEY_KINDS
 } sk_key_kind;
 
 typedef enum sk_value_kind {

@@ -33,7 +33,8 @@ typedef struct named_format {
         .kind = kind_                                                                              \
     }
 
-/* The first-class keys, and one name that is not. */
+/* The first-class keys, and the names that are not (NOT_FIRST_CLASS). */
+#define NOT_FIRST_CLASS 2u
 static const named_format formats[] = {
     {"high", CODED(16, 6, 8, 16, false)},
     {"mid", CODED(16, 4, 8, 16, false)},
@@ -49,11 +50,12 @@ static const named_format formats[] = {
     {"ki8", DENSE(SK_KEY_I8)},
     {"ki4", DENSE(SK_KEY_I4)},
     {"kf32", DENSE(SK_KEY_F32)},
+    {"kf8", DENSE(SK_KEY_F8)},
 };
 
 const char *sk_first_class_key(uint32_t i)
 {
-    return i + 1 < SK_COUNT(formats) ? formats[i].name : NULL;
+    return i + NOT_FIRST_CLASS < SK_COUNT(formats) ? formats[i].name : NULL;
 }
 
 static const char *const value_names[] = {
@@ -137,7 +139,7 @@ bool sk_tier_equal(const sk_tier *a, const sk_tier *b)
 
 sk_status sk_segment_check(const sk_segment *seg, uint32_t dims, sk_err *err)
 {
-    if (seg->kind > SK_KEY_I4)
+    if (seg->kind >= SK_KEY_KINDS)
         return sk_fail(err, SPHKV_EINVAL, "key format: unknown kind %u", seg->kind);
     if (seg->kind != SK_KEY_CODED)
         return SPHKV_OK;

@@ -230,33 +230,65 @@ static sk_status judge_channel(encode_judge *j, uint32_t c, sk_err *err)
     return SPHKV_OK;
 }
 
-/* vf8: within half a step of the last place, and a hair for the division. */
-static sk_status judge_f8(encode_judge *j, sk_err *err)
+/* A code of kf8 or vf8 at byte e for x: within half a step of the last place, and a
+ * hair for the division. */
+static sk_status judge_f8_code(encode_judge *j, const char *what, uint32_t t, uint32_t e, double x,
+                               double scale, sk_err *err)
+{
+    const double got = (double)sk_e4m3_to_f32(j->page[e]);
+    const double want = scale > 0 ? fmax(fmin(x / scale, 448), -448) : 0, size = fabs(want);
+    const double step = size < 0x1p-6 ? 0x1p-9 : ldexp(1, ilogb(size) - 3);
+    if (!(fabs(got - want) <= 0.5 * step + 1e-5 * size))
+        return judge_fail(j, what, t, got, want, err);
+    j->rest[e] = 0;
+    return SPHKV_OK;
+}
+
+/* The one scale of a page, for numbers up to `most`. */
+static sk_status judge_f8_scale(encode_judge *j, const char *what, uint32_t off, double most,
+                                double *scale, sk_err *err)
+{
+    *scale = page_f16(j->page + off, 0);
+    if (!near_f16(*scale, fmin(most / 448, 65504)))
+        return judge_fail(j, what, 0, *scale, most / 448, err);
+    zero_f16(j->rest + off, 0);
+    return SPHKV_OK;
+}
+
+static sk_status judge_f8_keys(encode_judge *j, uint32_t s, sk_err *err)
+{
+    const sk_seg_layout *at = &j->at->seg[s];
+    double most = 0, scale;
+    for (uint32_t t = 0; t < j->count; t++)
+        for (uint32_t d = 0; d < at->dims; d++)
+            most = fmax(most, fabs(j->k[(size_t)t * j->spec->d + at->dim0 + d]));
+    sk_status st = judge_f8_scale(j, "key scale", at->kscale_off, most, &scale, err);
+    for (uint32_t t = 0; t < j->count; t++)
+        for (uint32_t d = 0; d < at->dims && st == SPHKV_OK; d++)
+            st = judge_f8_code(j, "key code", t, at->key_off + sk_layout_key_index(at, d, t),
+                               j->k[(size_t)t * j->spec->d + at->dim0 + d], scale, err);
+    return st;
+}
+
+static sk_status judge_f8_values(encode_judge *j, sk_err *err)
 {
     const sk_spec *spec = j->spec;
-    double most = 0, scale = page_f16(j->page + j->at->vscale_off, 0);
+    double most = 0, scale;
     for (size_t i = 0; i < (size_t)j->count * spec->dv; i++)
         most = fmax(most, fabs(j->v[i]));
-    if (!near_f16(scale, fmin(most / 448, 65504)))
-        return judge_fail(j, "value scale", 0, scale, most / 448, err);
-    zero_f16(j->rest + j->at->vscale_off, 0);
+    sk_status st = judge_f8_scale(j, "value scale", j->at->vscale_off, most, &scale, err);
     for (uint32_t t = 0; t < j->count; t++)
-        for (uint32_t c = 0; c < spec->dv; c++) {
+        for (uint32_t c = 0; c < spec->dv && st == SPHKV_OK; c++) {
             uint32_t e = j->at->value_off + sk_layout_value_index(spec, SK_VAL_F8, j->at, t, c);
-            double x = j->v[(size_t)t * spec->dv + c], got = (double)sk_e4m3_to_f32(j->page[e]);
-            double want = scale > 0 ? fmax(fmin(x / scale, 448), -448) : 0, size = fabs(want);
-            double step = size < 0x1p-6 ? 0x1p-9 : ldexp(1, ilogb(size) - 3);
-            if (!(fabs(got - want) <= 0.5 * step + 1e-5 * size))
-                return judge_fail(j, "value code", t, got, want, err);
-            j->rest[e] = 0;
+            st = judge_f8_code(j, "value code", t, e, j->v[(size_t)t * spec->dv + c], scale, err);
         }
-    return SPHKV_OK;
+    return st;
 }
 
 static sk_status judge_values(encode_judge *j, sk_err *err)
 {
     uint32_t kind = j->spec->tier[0].value;
-    if (kind == SK_VAL_F8) return judge_f8(j, err);
+    if (kind == SK_VAL_F8) return judge_f8_values(j, err);
     sk_status st = SPHKV_OK; /* floats: bit for bit, in forget_exact */
     for (uint32_t c = 0; c < j->spec->dv && st == SPHKV_OK; c++)
         if (kind == SK_VAL_I8 || kind == SK_VAL_I4) st = judge_channel(j, c, err);
@@ -307,6 +339,8 @@ static sk_status judge_page(encode_judge *j, const uint8_t *src, uint8_t *model,
     for (uint32_t s = 0; s < j->at->nseg && st == SPHKV_OK; s++)
         if (j->at->seg[s].code_off != SK_NO_FIELD)
             st = judge_coded(j, s, err);
+        else if (j->spec->tier[0].seg[s].kind == SK_KEY_F8)
+            st = judge_f8_keys(j, s, err);
         else if (j->at->seg[s].kscale_off != SK_NO_FIELD)
             st = judge_int_keys(j, s, err);
     if (st == SPHKV_OK) st = judge_values(j, err);

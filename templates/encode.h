@@ -1,7 +1,8 @@
 /* encode.h - the shared state of the parts that build kv_encode:
  *   encode_keys.c    the codes and radii of a page, and their fields
  *   encode_values.c  values (and float keys) of a page, converted
- *   encode_vcodes.c  values of a page as vi8, vi4 or vf8
+ *   encode_vcodes.c  values of a page as vi8 or vi4
+ *   encode_float8.c  keys and values as kf8 and vf8
  *   encode_ints.c    ki8 and ki4 keys
  *
  * Scratch of one block:
@@ -51,6 +52,8 @@ void sk_encode_dense_keys(sk_enc *c);
 void sk_encode_int_keys(sk_enc *c);
 void sk_encode_values(sk_enc *c);
 void sk_encode_coded_values(sk_enc *c);
+void sk_encode_float8_values(sk_enc *c);
+void sk_encode_float8_keys(sk_enc *c);
 /* Vector x of W consecutive value elements of the source from element e, the
  * first of token t0; 0 from count on. */
 sk_val sk_encode_load_values(sk_enc *c, sk_val e, sk_val t0, uint32_t x);

@@ -1,6 +1,5 @@
 /* encode_vcodes.c - values of a dense page as codes: vi8 (symmetric, one f16
- * scale per page and channel), vi4 (a scale and a minimum) and vf8 (e4m3fn, one
- * scale per page). A first sweep finds the scales as they are stored, a second
+ * scale per page and channel) and vi4 (a scale and a minimum). A first sweep finds the scales as they are stored, a second
  * one the codes against those. Largest and smallest values are found with the new
  * one first: a NaN then counts for nothing, and its token alone suffers. */
 #include <math.h>
@@ -10,7 +9,6 @@
 /* The code of the largest value. */
 #define I8_TOP 127u
 #define I4_TOP 15u
-#define F8_TOP 448u
 
 static sk_val f32(sk_enc *c, float x) { return sk_ir_f32(c->b, x); }
 
@@ -168,68 +166,11 @@ static void int4_values(sk_enc *c)
     sk_encode_pack(c, c->vm, c->dst.cp, 16, c->dst.vmin_off);
 }
 
-/* ---- vf8 ---------------------------------------------------------------- */
-
-/* The page's scale, stored; its inverse returned. */
-static sk_val float8_scale(sk_enc *c)
-{
-    sk_builder *b = c->b;
-    sk_val bits;
-    const sk_val most = sk_ir_var(b, SK_LANE, f32(c, 0.0f));
-    const sk_val c0 = sk_ir_for(b, c->zero, sk_u32(c, c->dst.cp), 16);
-    const sk_val t = sk_ir_for(b, c->zero, c->count, 1);
-    for (uint32_t x = 0; x < 16 / c->w; x++) {
-        const sk_val v = sk_ir_1(b, SK_OP_FABS, sk_encode_load_values(c, element(c, c0, t), t, x));
-        sk_ir_set(b, most, sk_op2(c, SK_OP_FMAX, v, sk_ir_get(b, most)));
-    }
-    sk_ir_end(b);
-    sk_ir_end(b);
-    const sk_val all = sk_ir_1(b, SK_OP_RED_FMAX, sk_ir_get(b, most));
-    const sk_val inv = sk_encode_scale(c, all, F8_TOP, &bits);
-    sk_ir_stu(b, c->dst_page, c->zero, c->dst.vscale_off, bits);
-    return inv;
-}
-
-/* e4m3fn of x, nearest even, at most 448: from 2^-6 on by adding half of what is
- * cut off, less one where the bit that stays last is even; below in steps of
- * 2^-9, of which the eighth is the first normal number. A byte, sign-extended. */
-static sk_val float8_code(sk_enc *c, sk_val x)
-{
-    sk_builder *b = c->b;
-    const sk_val size = cut(c, sk_ir_1(b, SK_OP_FABS, x), 0.0f, (float)F8_TOP);
-    const sk_val bits = sk_ir_1(b, SK_OP_BITS, size);
-    const sk_val last = sk_opk(c, SK_OP_AND, sk_opk(c, SK_OP_SHR, bits, 20), 1);
-    const sk_val up = sk_opk(c, SK_OP_ADD, sk_op2(c, SK_OP_ADD, bits, last), 0x7ffff);
-    const sk_val normal = sk_opk(c, SK_OP_SUB, sk_opk(c, SK_OP_SHR, up, 20), 120 << 3);
-    const sk_val small = sk_ir_1(b, SK_OP_F2I, sk_op2(c, SK_OP_FMUL, size, f32(c, 0x1p9f)));
-    const sk_val is_small = sk_op2(c, SK_OP_FLT, size, f32(c, 0x1p-6f));
-    const sk_val code = sk_pick(c, is_small, small, normal);
-    const sk_val sign = sk_opk(c, SK_OP_SRA, sk_ir_1(b, SK_OP_BITS, x), 31);
-    return sk_op2(c, SK_OP_OR, code, sk_opk(c, SK_OP_AND, sign, 0xffffff80u));
-}
-
-static void float8_values(sk_enc *c)
-{
-    sk_builder *b = c->b;
-    const sk_val inv = float8_scale(c);
-    const sk_val c0 = sk_ir_for(b, c->zero, sk_u32(c, c->dst.cp), 16);
-    const sk_val t0 = sk_ir_for(b, c->zero, sk_u32(c, c->dst.tp), 4 * c->w / 16);
-    const sk_val e = element(c, c0, t0);
-    sk_val q[4];
-    for (uint32_t x = 0; x < 4; x++) {
-        const sk_val v = sk_encode_load_values(c, e, t0, x);
-        q[x] = float8_code(c, sk_op2(c, SK_OP_FMUL, v, inv));
-    }
-    sk_ir_stv(b, c->dst_page, e, c->dst.value_off, sk_rows_pack8(b, q));
-    sk_ir_end(b);
-    sk_ir_end(b);
-}
-
 void sk_encode_coded_values(sk_enc *c)
 {
     switch (c->spec->tier[0].value) {
     case SK_VAL_I8: int8_values(c); break;
     case SK_VAL_I4: int4_values(c); break;
-    default: float8_values(c); break;
+    default: sk_encode_float8_values(c); break;
     }
 }

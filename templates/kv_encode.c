@@ -79,7 +79,7 @@ static void encode_scratch(sk_enc *c)
     if (c->spec->tier[0].value == SK_VAL_I4)
         c->vm = sk_ir_name(b, sk_ir_shared(b, c->dst.cp * 4), "vm");
     const sk_seg_layout *lay = &c->dst.seg[0];
-    if (lay->kscale_off != SK_NO_FIELD)
+    if (c->seg->kind == SK_KEY_I8 || c->seg->kind == SK_KEY_I4)
         c->ks = sk_ir_name(b, sk_ir_shared(b, (c->spec->d + 31) / 32 * c->spec->page * 4), "ks");
     if (c->seg->kind != SK_KEY_CODED) return;
     c->cb = sk_ir_name(b, sk_ir_shared(b, c->spec->d * c->codes * 4), "cb");
@@ -119,6 +119,8 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
     zero_range(c, c->dst.bytes & ~3u, c->dst.units * SPHKV_UNIT_BYTES);
     if (c->seg->kind == SK_KEY_CODED)
         sk_encode_coded_keys(c);
+    else if (c->seg->kind == SK_KEY_F8)
+        sk_encode_float8_keys(c);
     else if (c->dst.seg[0].kscale_off != SK_NO_FIELD)
         sk_encode_int_keys(c);
     else

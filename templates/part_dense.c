@@ -1,4 +1,4 @@
-/* part_dense.c - logits of keys that are not coded: f32, f16, bf16, ki8, ki4.
+/* part_dense.c - logits of keys that are not coded: f32, f16, bf16, ki8, ki4, kf8.
  * Lanes are tokens: 16 tokens of one dimension lie together, and what is loaded
  * of K serves all query heads of a tile.
  *
@@ -11,6 +11,7 @@
  * block's queries, is where a sum begins. A unit per block, not per head: in
  * models a few dimensions of a query are far larger than the rest. */
 #include "part_dense.h"
+#include "rows.h"
 
 static sk_ld_kind float_kind(uint32_t key_kind)
 {
@@ -108,6 +109,8 @@ static sk_val row_of(sk_dec *c, const sk_dense_keys *k, sk_val d0, uint32_t byte
 
 sk_val sk_dense_scales(sk_dec *c, const sk_dense_keys *k, sk_val d0, uint32_t u)
 {
+    if (k->kind == SK_KEY_F8) /* one of the page */
+        return sk_ir_ldu(c->b, SK_LD_F16, k->page, c->zero, k->lay->kscale_off);
     if (!has_scales(k->kind)) return SK_NONE;
     const sk_val row = sk_mul(c, sk_shr(c, d0, 5), c->p);
     const sk_val at = sk_mul(c, sk_add(c, row, k->t0), 2);
@@ -140,13 +143,15 @@ sk_val sk_dense_floats(sk_dec *c, const sk_dense_keys *k, sk_val d0, uint32_t i,
         const sk_val code = sk_ir_1(b, SK_OP_I2F, nibbles(c, k, d0, i, u));
         return sk_fma(c, code, scale, sk_ir_2(b, SK_OP_FMUL, scale, sk_ir_f32(b, -8.0f)));
     }
-    const sk_ld_kind load = k->kind == SK_KEY_I8 ? SK_LD_S8 : float_kind(k->kind);
+    const bool byte = k->kind == SK_KEY_I8 || k->kind == SK_KEY_F8;
+    const sk_ld_kind load = byte ? SK_LD_S8 : float_kind(k->kind);
     const uint32_t es = sk_ld_bytes(load);
     sk_val off = row_of(c, k, d0, 16 * es);
     if (k->column != SK_NONE) off = sk_add(c, off, sk_mul(c, k->column, es));
     const sk_val x = sk_ir_ldv(b, load, k->keys, off, element_of(c, u, i) * es);
     if (scale == SK_NONE) return x;
-    return sk_ir_2(b, SK_OP_FMUL, sk_ir_1(b, SK_OP_I2F, x), scale);
+    const sk_val code = k->kind == SK_KEY_F8 ? sk_rows_float8(b, x) : sk_ir_1(b, SK_OP_I2F, x);
+    return sk_ir_2(b, SK_OP_FMUL, code, scale);
 }
 
 sk_dense_keys sk_dense_begin(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,

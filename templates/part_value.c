@@ -11,6 +11,7 @@
  * per page, times the sum of the probabilities; floats are rebuilt token by
  * token, for where codes and minimum cancel a sum of f32 would keep too little. */
 #include "part_value.h"
+#include "rows.h"
 
 sk_value_form sk_value_form_of(const sk_dec *c, uint32_t tier_slot, uint32_t channels, bool i16)
 {
@@ -80,15 +81,6 @@ static void split_pair(sk_dec *c, const sk_value_form *f, uint32_t x, sk_val *lo
     *lo = sk_fma(c, *lo, f->scale[x], f->least[x]);
 }
 
-/* e4m3fn: its bits put under the sign and the low end of the exponent of an f32
- * are 2^-120 of the number, subnormals included. */
-static sk_val float8(sk_dec *c, sk_val x)
-{
-    sk_builder *b = c->b;
-    const sk_val bits = sk_and(c, sk_shl(c, x, 20), 0x87f00000u);
-    return sk_ir_2(b, SK_OP_FMUL, sk_ir_1(b, SK_OP_FLOAT, bits), sk_ir_f32(b, 0x1p120f));
-}
-
 void sk_value_load(sk_dec *c, const sk_value_form *f, sk_val v0, sk_val off, uint32_t i, sk_val *lo,
                    sk_val *hi)
 {
@@ -107,7 +99,7 @@ void sk_value_load(sk_dec *c, const sk_value_form *f, sk_val v0, sk_val off, uin
         if (f->pairs)
             split_pair(c, f, x, &lo[x], &hi[x]);
         else if (f->value == SK_VAL_F8)
-            lo[x] = float8(c, lo[x]);
+            lo[x] = sk_rows_float8(b, lo[x]);
         else if (f->value == SK_VAL_I8)
             lo[x] = sk_ir_1(b, SK_OP_I2F, lo[x]);
     }

@@ -204,6 +204,22 @@ static void put_dense_key(const sk_spec *spec, const sk_segment *seg, const sk_s
     }
 }
 
+/* kf8: one scale per page, f16(max|k| / 448). k: [count][D], at the segment. */
+static void put_f8_keys(const sk_spec *spec, const sk_seg_layout *at, const double *k,
+                        uint32_t count, uint8_t *page)
+{
+    double most = 0;
+    for (uint32_t t = 0; t < count; t++)
+        for (uint32_t d = 0; d < at->dims; d++)
+            most = fmax(most, fabs(k[(size_t)t * spec->d + d]));
+    put_scale(page + at->kscale_off, 0, most / 448);
+    double scale = get_f16(page + at->kscale_off, 0);
+    for (uint32_t t = 0; t < count && scale > 0; t++)
+        for (uint32_t d = 0; d < at->dims; d++)
+            page[at->key_off + sk_layout_key_index(at, d, t)] =
+                f8_bits(k[(size_t)t * spec->d + d] / scale);
+}
+
 /* Values that need nothing of the other tokens of the page. */
 static void put_float_value(const sk_spec *spec, uint32_t kind, const sk_page_layout *at,
                             const double *v, uint32_t slot, uint8_t *page)
@@ -281,6 +297,10 @@ void sk_encode_page_ref(const sk_spec *spec, uint32_t tier_slot, const double *k
     memset(page, 0, (size_t)at.units * SPHKV_UNIT_BYTES);
     for (uint32_t i = 0; i < at.nseg; i++) {
         const sk_segment *seg = &tier->seg[i];
+        if (seg->kind == SK_KEY_F8) {
+            put_f8_keys(spec, &at.seg[i], k + at.seg[i].dim0, count, page);
+            continue;
+        }
         if (seg->kind != SK_KEY_CODED) {
             for (uint32_t t = 0; t < count; t++)
                 put_dense_key(spec, seg, &at.seg[i], k + (size_t)t * spec->d + at.seg[i].dim0, t,

@@ -29,6 +29,15 @@ sk_ld_kind sk_rows_input_kind(uint32_t dtype)
     return dtype == SPHKV_F32 ? SK_LD_F32 : dtype == SPHKV_F16 ? SK_LD_F16 : SK_LD_BF16;
 }
 
+/* Its bits put under the sign and the low end of the exponent of an f32 are 2^-120
+ * of the number, subnormals included. */
+sk_val sk_rows_float8(sk_builder *b, sk_val code)
+{
+    const sk_val up = sk_ir_2k(b, SK_OP_SHL, code, 20);
+    const sk_val bits = sk_ir_2k(b, SK_OP_AND, up, 0x87f00000u);
+    return sk_ir_2(b, SK_OP_FMUL, sk_ir_1(b, SK_OP_FLOAT, bits), sk_ir_f32(b, 0x1p120f));
+}
+
 /* Even (odd) elements of the sequence x, y: lane i < W/2 from x, the rest from y. */
 static sk_val every_second(sk_builder *b, uint32_t w, sk_val x, sk_val y, uint32_t odd)
 {

@@ -10,6 +10,9 @@ sk_ld_kind sk_rows_key_kind(uint32_t key_kind);
 sk_ld_kind sk_rows_value_kind(uint32_t value_kind);
 sk_ld_kind sk_rows_input_kind(uint32_t dtype);
 
+/* The number of an e4m3fn code in the low byte, sign-extended (SK_LD_S8). */
+sk_val sk_rows_float8(sk_builder *b, sk_val code);
+
 /* Two vectors of W floats, consecutive elements, as W words of 16-bit floats
  * in order: word i of the lower half is (a[2i], a[2i+1]). */
 sk_val sk_rows_pack16(sk_builder *b, sk_ld_kind kind, uint32_t w, sk_val x, sk_val y);

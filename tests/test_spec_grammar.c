@@ -57,7 +57,7 @@ static void test_names(void **state)
         assert_int_equal(seg->pre_rope, coded[i].p);
         assert_false(sk_tier_is_dense(&tier));
     }
-    static const char *const dense[] = {"kf32", "kf16", "kbf16", "ki8", "ki4"};
+    static const char *const dense[] = {"kf32", "kf16", "kbf16", "ki8", "ki4", "kf8"};
     static const char *const values[] = {"vf32", "vf16", "vbf16", "vf8", "vi8", "vi4", "vk"};
     for (size_t i = 0; i < SK_COUNT(dense); i++)
         for (uint32_t v = 0; v < SK_COUNT(values); v++) {

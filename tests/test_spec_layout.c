@@ -65,12 +65,14 @@ static void claim_coded(bitmap *map, const sk_spec *spec, const sk_segment *seg,
 static void claim_dense(bitmap *map, const sk_spec *spec, const sk_segment *seg,
                         const sk_seg_layout *at, const sk_page_layout *page)
 {
-    static const uint32_t width[] = {0, 32, 16, 16, 8, 4};
-    bool scaled = seg->kind == SK_KEY_I8 || seg->kind == SK_KEY_I4;
+    static const uint32_t width[] = {0, 32, 16, 16, 8, 4, 8};
+    bool scaled = seg->kind == SK_KEY_I8 || seg->kind == SK_KEY_I4, whole = seg->kind == SK_KEY_F8;
     assert_place(at->key_off, page);
     assert_int_equal(at->code_off, SK_NO_FIELD);
     assert_int_equal(at->radius_off, SK_NO_FIELD);
-    assert_int_equal(at->kscale_off != SK_NO_FIELD, scaled);
+    assert_int_equal(at->kscale_off != SK_NO_FIELD, scaled || whole);
+    if (whole)
+        claim(map, at->kscale_off * 8, 16);
     for (uint32_t d = 0; d < at->dims; d++)
         for (uint32_t t = 0; t < page->tp; t++)
             claim(map, at->key_off * 8 + (size_t)sk_layout_key_index(at, d, t) * width[seg->kind],

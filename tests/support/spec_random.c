@@ -39,7 +39,7 @@ sk_tier sk_random_tier(sk_rng *rng, uint32_t d, bool key_values)
     for (uint32_t i = 0; i < tier.nseg; i++) {
         uint32_t after = tier.nseg - 1u - i;
         uint32_t dims = after ? 8 * (1 + sk_rng_below(rng, left / 8 - after)) : left;
-        uint32_t kind = sk_rng_below(rng, 3) ? SK_KEY_CODED : sk_rng_below(rng, SK_KEY_I4 + 1);
+        uint32_t kind = sk_rng_below(rng, 3) ? SK_KEY_CODED : sk_rng_below(rng, SK_KEY_KINDS);
         tier.seg[i] = random_segment(rng, dims, kind);
         tier.seg[i].dims = (uint16_t)(tier.nseg == 1 ? 0 : dims);
         left -= dims;
@@ -93,7 +93,8 @@ static theme theme_of(uint32_t n)
 {
     static const uint8_t keys[] = {SK_KEY_CODED, SK_KEY_CODED, SK_KEY_CODED,
                                    SK_KEY_CODED, SK_KEY_F32,   SK_KEY_F16,
-                                   SK_KEY_BF16,  SK_KEY_I8,    SK_KEY_I4};
+                                   SK_KEY_BF16,  SK_KEY_I8,    SK_KEY_I4,
+                                   SK_KEY_F8};
     const uint32_t at = n % SK_RANDOM_ROUND, kernels = SPHKV_KERNEL_COUNT;
     theme t = {.kernel = at < kernels ? at : SPHKV_ATTN_DECODE, .m = n / SK_RANDOM_ROUND};
     if (t.kernel == SPHKV_ATTN_DECODE) /* once, and then as often as all others */

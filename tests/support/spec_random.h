@@ -43,7 +43,7 @@ typedef struct sk_seen {
     uint32_t backend; /* of all schedules */
     uint32_t specs, cases;
     uint32_t kernel[SPHKV_KERNEL_COUNT];
-    uint32_t key[SPHKV_KERNEL_COUNT][SK_KEY_I4 + 1], value[SPHKV_KERNEL_COUNT][SK_VAL_KEY + 1];
+    uint32_t key[SPHKV_KERNEL_COUNT][SK_KEY_KINDS], value[SPHKV_KERNEL_COUNT][SK_VAL_KEY + 1];
     uint32_t input[SPHKV_KERNEL_COUNT][SK_INPUT_COUNT];
     uint32_t b[9], rb[17], g[33], ntiers[SK_MAX_TIERS + 1];
     uint32_t span_group, span_head, span_between;

@@ -1,0 +1,100 @@
+/* encode_float8.c - keys and values of a dense page as e4m3fn, kf8 and vf8: one f16
+ * scale per page, the largest magnitude over 448. A first sweep finds the scale as it
+ * is stored, a second one the codes against that. The largest is found with the new
+ * one first: a NaN then counts for nothing, and its token alone suffers. */
+#include "encode.h"
+
+#define F8_TOP 448u
+
+/* Elements of a field in memory order, rows of 16: vector x of W of them from row
+ * `row` on. What a row and its elements are is the field's affair. */
+typedef sk_val load_rows(sk_enc *c, sk_val row, uint32_t x);
+
+/* Rows of values are tokens of 16 channels, block by block. */
+static sk_val load_value_rows(sk_enc *c, sk_val row, uint32_t x)
+{
+    const sk_val token = sk_op2(c, SK_OP_UREM, row, sk_u32(c, c->dst.tp));
+    return sk_encode_load_values(c, sk_times(c, row, 16), token, x);
+}
+
+/* Rows of keys are dimensions of 16 tokens, 16 tokens by 16 tokens. */
+static sk_val load_key_rows(sk_enc *c, sk_val row, uint32_t x)
+{
+    const sk_ld_kind from = sk_rows_key_kind(c->spec->tier[1].seg[0].kind);
+    const uint32_t es = sk_ld_bytes(from), d = c->spec->d;
+    const sk_val in_row = sk_opk(c, SK_OP_ADD, c->lane, x * c->w);
+    const sk_val here = sk_op2(c, SK_OP_ADD, row, sk_opk(c, SK_OP_SHR, in_row, 4));
+    const sk_val block = sk_op2(c, SK_OP_UDIV, here, sk_u32(c, d));
+    const sk_val token =
+        sk_op2(c, SK_OP_ADD, sk_times(c, block, 16), sk_opk(c, SK_OP_AND, in_row, 15));
+    const sk_val k = sk_ir_ldv(c->b, from, c->src_page, sk_times(c, row, 16 * es),
+                               c->src.seg[0].key_off + x * c->w * es);
+    return sk_encode_masked(c, token, k);
+}
+
+/* Rows taken at once: a vector of words is 4 W elements. */
+static uint32_t rows_of(const sk_enc *c) { return 4 * c->w / 16; }
+
+/* The scale of all elements, stored at byte `off`; its inverse returned. */
+static sk_val float8_scale(sk_enc *c, load_rows *load, uint32_t rows, uint32_t off)
+{
+    sk_builder *b = c->b;
+    sk_val bits;
+    const sk_val most = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
+    const sk_val row = sk_ir_for(b, c->zero, sk_u32(c, rows), rows_of(c));
+    for (uint32_t x = 0; x < 4; x++) {
+        const sk_val v = sk_ir_1(b, SK_OP_FABS, load(c, row, x));
+        sk_ir_set(b, most, sk_op2(c, SK_OP_FMAX, v, sk_ir_get(b, most)));
+    }
+    sk_ir_end(b);
+    const sk_val all = sk_ir_1(b, SK_OP_RED_FMAX, sk_ir_get(b, most));
+    const sk_val inv = sk_encode_scale(c, all, F8_TOP, &bits);
+    sk_ir_stu(b, c->dst_page, c->zero, off, bits);
+    return inv;
+}
+
+/* e4m3fn of x, nearest even, at most 448: from 2^-6 on by adding half of what is
+ * cut off, less one where the bit that stays last is even; below in steps of
+ * 2^-9, of which the eighth is the first normal number. A byte, sign-extended. NaN
+ * becomes 0. */
+static sk_val float8_code(sk_enc *c, sk_val x)
+{
+    sk_builder *b = c->b;
+    const sk_val low = sk_op2(c, SK_OP_FMAX, sk_ir_1(b, SK_OP_FABS, x), sk_ir_f32(b, 0.0f));
+    const sk_val size = sk_op2(c, SK_OP_FMIN, low, sk_ir_f32(b, (float)F8_TOP));
+    const sk_val bits = sk_ir_1(b, SK_OP_BITS, size);
+    const sk_val last = sk_opk(c, SK_OP_AND, sk_opk(c, SK_OP_SHR, bits, 20), 1);
+    const sk_val up = sk_opk(c, SK_OP_ADD, sk_op2(c, SK_OP_ADD, bits, last), 0x7ffff);
+    const sk_val normal = sk_opk(c, SK_OP_SUB, sk_opk(c, SK_OP_SHR, up, 20), 120 << 3);
+    const sk_val small =
+        sk_ir_1(b, SK_OP_F2I, sk_op2(c, SK_OP_FMUL, size, sk_ir_f32(b, 0x1p9f)));
+    const sk_val is_small = sk_op2(c, SK_OP_FLT, size, sk_ir_f32(b, 0x1p-6f));
+    const sk_val code = sk_pick(c, is_small, small, normal);
+    const sk_val sign = sk_opk(c, SK_OP_SRA, sk_ir_1(b, SK_OP_BITS, x), 31);
+    return sk_op2(c, SK_OP_OR, code, sk_opk(c, SK_OP_AND, sign, 0xffffff80u));
+}
+
+static void float8_field(sk_enc *c, load_rows *load, uint32_t rows, uint32_t scale_off,
+                         uint32_t off)
+{
+    sk_builder *b = c->b;
+    const sk_val inv = float8_scale(c, load, rows, scale_off);
+    const sk_val row = sk_ir_for(b, c->zero, sk_u32(c, rows), rows_of(c));
+    sk_val q[4];
+    for (uint32_t x = 0; x < 4; x++)
+        q[x] = float8_code(c, sk_op2(c, SK_OP_FMUL, load(c, row, x), inv));
+    sk_ir_stv(b, c->dst_page, sk_times(c, row, 16), off, sk_rows_pack8(b, q));
+    sk_ir_end(b);
+}
+
+void sk_encode_float8_values(sk_enc *c)
+{
+    float8_field(c, load_value_rows, c->dst.cp / 16 * c->dst.tp, c->dst.vscale_off,
+                 c->dst.value_off);
+}
+
+void sk_encode_float8_keys(sk_enc *c)
+{
+    float8_field(c, load_key_rows, c->dst.tp / 16 * c->spec->d, c->dst.seg[0].kscale_off,
+                 c->dst.seg[0].key_off);
+}
