@@ -172,6 +172,12 @@ sk_status sk_cubin_resources(const void *bytes, size_t size, const char *const *
     return SPHKV_OK;
 }
 
+uint32_t sk_cuda_spilled(const sk_cuda_resources *r)
+{
+    return (r->spill_stores == SK_CUDA_UNKNOWN ? 0 : r->spill_stores) +
+           (r->spill_loads == SK_CUDA_UNKNOWN ? 0 : r->spill_loads);
+}
+
 /* ---- drivers ---------------------------------------------------------------------- */
 
 uint32_t sk_cubin_least_driver(uint32_t release, uint32_t sm, bool exact)

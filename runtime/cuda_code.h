@@ -21,6 +21,9 @@ typedef struct sk_cuda_resources {
     uint32_t barriers;     /* named barriers of a block */
 } sk_cuda_resources;
 
+/* Bytes spilled, stored and loaded; 0 when unknown. */
+uint32_t sk_cuda_spilled(const sk_cuda_resources *r);
+
 /* The resources of the `n` named kernels of a CUBIN, spills unknown. SPHKV_EINVAL:
  * the bytes are no CUBIN, damaged, or lack a kernel. Every offset in the bytes is
  * checked before it is followed. */

@@ -1,12 +1,15 @@
-/* nvrtc_case.h - what the tests of CUDA code share: a small CUBIN written here, in
- * either version of the container, with numbers of one's choice. static inline, as
- * each test is one program. */
+/* nvrtc_case.h - what the tests of NVRTC share: a small CUBIN written here, in either
+ * version of the container, with numbers of one's choice; folders as systems have them,
+ * with doubles of the library (hooks/fake_nvrtc.c) in them. static inline, as each test
+ * is one program. */
 #ifndef NVRTC_CASE_H
 #define NVRTC_CASE_H
 
 #include <elf.h>
+#include <limits.h>
+#include <sys/stat.h>
 
-#include "cuda_code.h"
+#include "jit_nvrtc.h"
 
 typedef struct nvrtc_fake {
     uint8_t abi;      /* 7 or 8 */
@@ -76,6 +79,64 @@ static inline sk_text nvrtc_fake_cubin(const nvrtc_fake *f)
     assert_false(out.failed || names.failed);
     sk_text_free(&names);
     return out;
+}
+
+/* ---- folders --------------------------------------------------------------------------- */
+
+/* The fake system: a folder that main makes. */
+static char *nvrtc_root;
+
+static inline void nvrtc_make_folders(char *path)
+{
+    for (char *p = strchr(path + strlen(nvrtc_root) + 1, '/'); p; p = strchr(p + 1, '/')) {
+        *p = '\0';
+        (void)mkdir(path, 0755);
+        *p = '/';
+    }
+}
+
+/* FILE of the system as a copy of hooked/lib/DOUBLE, or with these words in it. */
+static inline void nvrtc_put(const char *file, const char *which, const char *words)
+{
+    char *path = sk_test_path(nvrtc_root, file), *data = NULL;
+    size_t size = words ? strlen(words) : 0;
+    sk_err err = {0};
+    nvrtc_make_folders(path);
+    if (which) {
+        char *from = sk_test_path(SK_BUILD_DIR "/hooked/lib", which);
+        sk_assert_ok(sk_file_read(from, 1 << 22, &data, &size, &err), &err);
+        sk_free(from);
+    }
+    sk_assert_ok(sk_file_write(path, which ? data : words, size, &err), &err);
+    sk_free(data);
+    sk_free(path);
+}
+
+static inline void nvrtc_put_both(const char *folder, const char *which)
+{
+    char name[PATH_MAX];
+    snprintf(name, sizeof name, "%s/libnvrtc.so.13", folder);
+    nvrtc_put(name, which, NULL);
+    snprintf(name, sizeof name, "%s/libnvrtc-builtins.so.13.0", folder);
+    nvrtc_put(name, "fake_nvrtc_builtins.so", NULL);
+}
+
+/* A door that looks at one folder or file only. */
+static inline void nvrtc_door(sk_nvrtc *nvrtc, const char *asked)
+{
+    sk_nvrtc_init(nvrtc, true, 0);
+    nvrtc->places = (sk_nvrtc_places){.asked = asked, .root = nvrtc_root};
+}
+
+static inline const sk_nvrtc_api *nvrtc_must_open(sk_nvrtc *nvrtc, const char *folder)
+{
+    const sk_nvrtc_api *api;
+    sk_err err = {0};
+    char *asked = sk_test_path(nvrtc_root, folder);
+    nvrtc_door(nvrtc, asked);
+    sk_assert_ok(sk_nvrtc_get(nvrtc, &api, &err), &err);
+    sk_free(asked);
+    return api;
 }
 
 #endif

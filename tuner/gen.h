@@ -4,6 +4,7 @@
 #ifndef SK_GEN_H
 #define SK_GEN_H
 
+#include "cuda_code.h"
 #include "image_load.h"
 
 typedef struct sk_gen {
@@ -15,6 +16,10 @@ typedef struct sk_gen {
     sk_arena arena; /* of ir */
     char *data;     /* the output, sk_free; text has a NUL behind it */
     size_t bytes;
+    /* of a form that was compiled for a GPU */
+    bool compiled;
+    sk_cuda_resources resources[SK_MAX_ENTRIES];
+    uint32_t least_driver;
 } sk_gen;
 
 /* A form: a row of the table in gen_forms.c. */

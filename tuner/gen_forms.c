@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cpu_target.h"
+#include "cuda_build.h"
 #include "gpu_target.h"
 #include "jit.h"
 
@@ -47,11 +48,85 @@ static sk_status emit_llvm(sk_gen *g, sk_err *err) { return emit_by_llvm(g, SK_E
 static sk_status emit_asm(sk_gen *g, sk_err *err) { return emit_by_llvm(g, SK_EMIT_ASM, err); }
 static sk_status emit_obj(sk_gen *g, sk_err *err) { return emit_by_llvm(g, SK_EMIT_OBJ, err); }
 
+static sk_status emit_cuda(sk_gen *g, sk_err *err)
+{
+    sk_text out = {0};
+    sk_status st = sk_cuda_unit(&g->ir, &g->spec, &g->schedule, &out, err);
+    if (!st)
+        return hand_out(g, &out, err);
+    sk_text_free(&out);
+    return st;
+}
+
+/* Resources and driver go to *g; the code to its caller, who frees it. */
+static sk_status by_nvrtc(sk_gen *g, sk_nvrtc_code *code, sk_err *err)
+{
+    sk_nvrtc nvrtc;
+    const sk_nvrtc_api *api;
+    memset(code, 0, sizeof *code);
+    sk_nvrtc_init(&nvrtc, true, 0);
+    sk_status st = sk_nvrtc_get(&nvrtc, &api, err);
+    if (!st)
+        st = sk_cuda_build(&g->ir, &g->spec, &g->schedule, api, g->arch, 0, code, g->resources, err);
+    g->compiled = !st;
+    sk_nvrtc_close(&nvrtc);
+    return st;
+}
+
+static sk_status emit_ptx(sk_gen *g, sk_err *err)
+{
+    sk_nvrtc_code code;
+    sk_status st = by_nvrtc(g, &code, err);
+    g->data = code.ptx;
+    g->bytes = code.ptx_size;
+    g->least_driver = code.ptx_driver;
+    code.ptx = NULL;
+    sk_nvrtc_code_free(&code);
+    return st;
+}
+
+static sk_status emit_cubin(sk_gen *g, sk_err *err)
+{
+    sk_nvrtc_code code;
+    sk_status st = by_nvrtc(g, &code, err);
+    g->data = code.cubin;
+    g->bytes = code.cubin_size;
+    g->least_driver = code.cubin_driver;
+    code.cubin = NULL;
+    sk_nvrtc_code_free(&code);
+    return st;
+}
+
+/* One line per entry; shared memory is what a launch asks for and what is fixed. */
+static sk_status emit_resources(sk_gen *g, sk_err *err)
+{
+    sk_nvrtc_code code;
+    sk_text out = {0};
+    sk_status st = by_nvrtc(g, &code, err);
+    g->least_driver = code.cubin_driver;
+    sk_nvrtc_code_free(&code);
+    if (st)
+        return st;
+    sk_text_printf(&out, "threads registers stack spilled shared barriers entry\n");
+    for (uint32_t i = 0; i < g->ir.build.n; i++) {
+        const sk_program *p = g->ir.build.program[i];
+        const sk_cuda_resources *r = &g->resources[i];
+        sk_text_printf(&out, "%7u %9u %5u %7u %6u %8u %s\n", p->warps * 32, r->registers,
+                       r->stack_bytes, sk_cuda_spilled(r), p->shared_bytes + r->shared_bytes,
+                       r->barriers, p->symbol);
+    }
+    return hand_out(g, &out, err);
+}
+
 static const sk_gen_form forms[] = {
     {"ir", true, true, false, emit_ir},
     {"llvm", true, false, false, emit_llvm},
     {"asm", true, false, false, emit_asm},
     {"obj", true, false, true, emit_obj},
+    {"cuda", false, true, false, emit_cuda},
+    {"ptx", false, true, false, emit_ptx},
+    {"cubin", false, true, true, emit_cubin},
+    {"resources", false, true, false, emit_resources},
 };
 
 sk_status sk_gen_form_find(const char *name, const sk_gen_form **out, sk_err *err)

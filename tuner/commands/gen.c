@@ -23,10 +23,11 @@ static const char help_head[] =
     "       sphkv-gen --list [--json]\n"
     "\n"
     "  --kernel NAME        which; --list shows them (default attn_decode)\n"
-    "  --emit FORM          ir (default), llvm, asm or obj; all but ir need the compiler\n"
-    "                       module\n"
-    "  --arch NAME          for which CPU, in LLVM's words (default host), or GPU, such as\n"
-    "                       sm_90; --cpu is the same\n"
+    "  --emit FORM          ir (default); for a CPU llvm, asm or obj, which need the compiler\n"
+    "                       module; for a GPU cuda, and by NVRTC ptx, cubin or resources\n"
+    "                       (registers, spills, shared memory)\n"
+    "  --arch NAME          for which CPU, in LLVM's words (default host), or GPU (default\n"
+    "                       sm_90); --cpu is the same\n"
     "  --schedule K=V,...   tunables that differ from the kernel's default\n"
     "  --out FILE           write there instead of stdout\n"
     "  --json               facts and text as JSON; with --list, the list\n"
@@ -41,6 +42,8 @@ static const char help_tail[] =
     "  sphkv-gen --heads-per-kv 4 --tiers good:vi8 --emit asm --cpu znver3\n"
     "  sphkv-gen --heads-per-kv 4 --schedule w=16,lut=perm --emit llvm --cpu x86-64-v4\n"
     "  sphkv-gen --kernel kv_encode --tiers low:vi8,kf16:vf16 --emit obj --out low.o\n"
+    "  sphkv-gen --heads-per-kv 4 --tiers good:vi8,low:vi4 --emit cuda\n"
+    "  sphkv-gen --heads-per-kv 4 --emit resources --arch sm_80\n"
     "\n"
     "exit code: 0 done, 1 no kernel does this or the result cannot be written, 2 usage,\n"
     "3 no compiler\n";
@@ -141,6 +144,26 @@ static sk_status choose_spec(const gen_options *o, sk_spec *out, sk_err *err)
     return SPHKV_OK;
 }
 
+static void resources_json(const sk_gen *g, sk_json *j)
+{
+    sk_json_u64(j, "least_driver", g->least_driver);
+    sk_json_open(j, "resources", '[');
+    for (uint32_t i = 0; i < g->ir.build.n; i++) {
+        const sk_program *p = g->ir.build.program[i];
+        const sk_cuda_resources *r = &g->resources[i];
+        sk_json_open(j, NULL, '{');
+        sk_json_text(j, "entry", p->symbol);
+        sk_json_u64(j, "threads", p->warps * 32);
+        sk_json_u64(j, "registers", r->registers);
+        sk_json_u64(j, "stack_bytes", r->stack_bytes);
+        sk_json_u64(j, "spilled_bytes", sk_cuda_spilled(r));
+        sk_json_u64(j, "shared_bytes", p->shared_bytes + r->shared_bytes);
+        sk_json_u64(j, "barriers", r->barriers);
+        sk_json_close(j, '}');
+    }
+    sk_json_close(j, ']');
+}
+
 /* The output with its facts around it, as JSON. */
 static sk_status wrap_json(const gen_options *o, sk_gen *g, const char *spec,
                            const char *schedule, sk_err *err)
@@ -154,6 +177,8 @@ static sk_status wrap_json(const gen_options *o, sk_gen *g, const char *spec,
     sk_json_text(&j, "ir_hash", g->ir.hash);
     sk_json_text(&j, "form", o->emit);
     sk_json_u64(&j, "bytes", g->bytes);
+    if (g->compiled)
+        resources_json(g, &j);
     if (!o->form->binary)
         sk_json_text(&j, "text", g->data);
     sk_json_close(&j, '}');
