@@ -39,6 +39,9 @@ expect 0 'sm_90' --list
 expect 0 '"gpus":' --list --json
 expect 2 'is a GPU' --emit asm --arch sm_90
 expect 1 'sm_91' --arch sm_91
+expect 0 'EXTERN_C __global__ void __launch_bounds__(' --kernel kv_append --emit cuda
+expect 0 'warps' --kernel kv_append --arch sm_75
+expect 2 "'znver3' is a CPU" --kernel kv_append --emit ptx --arch znver3
 expect 2 "'sm_ninety'" --arch sm_ninety
 expect 2 'no database' --db some.db
 expect 2 '--schedule needs' --schedule
@@ -48,6 +51,23 @@ export SPHKV_LLVM_MODULE
 expect 3 'absent.so' --emit asm --out "$work/never"
 [ ! -e "$work/never" ] || fail "a file in spite of the error"
 unset SPHKV_LLVM_MODULE
+with_nvrtc=0
+"$gen" --kernel kv_append --emit resources >/dev/null 2>"$work/nvrtc" || with_nvrtc=$?
+(
+    SPHKV_NVRTC=$work/absent.so
+    export SPHKV_NVRTC
+    expect 3 'absent.so' --kernel kv_append --emit cubin --out "$work/never"
+) || exit 1
+[ ! -e "$work/never" ] || fail "a file in spite of the error"
+if [ "$with_nvrtc" -eq 0 ]; then
+    expect 0 'registers' --kernel kv_append --emit resources --arch sm_80
+    expect 0 '"spilled_bytes":0' --kernel kv_append --emit resources --json
+    expect 0 '.target sm_75' --kernel kv_append --emit ptx --arch sm_75
+    expect 0 '"least_driver":' --kernel kv_append --emit cubin --json --out "$work/kernel.cubin"
+    [ "$(head -c 4 "$work/kernel.cubin" | tail -c 3)" = ELF ] || fail "kernel.cubin is none"
+else
+    echo "what NVRTC makes is not tried: $(tail -n 1 "$work/nvrtc")"
+fi
 
 if [ ! -e "$SK_BUILD_DIR/lib/sphkv_llvm.so" ]; then
     echo "no compiler module: compiled forms not tried"
