@@ -39,7 +39,11 @@ typedef enum sk_backend { SK_BACKEND_CPU, SK_BACKEND_CUDA, SK_BACKENDS } sk_back
     X(warps, SK_ON_GPU(SPHKV_KV_APPEND) | SK_ON_GPU(SPHKV_PAGE_GATHER) | SK_ON_GPU(SPHKV_ATTN_MERGE), \
       "1|2|4|8|16|32", "warps of a block")                                                        \
     X(flight, SK_ON_GPU(SPHKV_PAGE_GATHER), "1|2|4|8", "16-byte loads of a lane under way at once") \
-    X(pieces, SK_ON_GPU(SPHKV_PAGE_GATHER), "1|2|4|8|16", "blocks that share a page")
+    X(pieces, SK_ON_GPU(SPHKV_PAGE_GATHER), "1|2|4|8|16", "blocks that share a page")       \
+    X(room, SK_ON_GPU(SPHKV_ATTN_DECODE), "shared|tables|global",                                 \
+      "where scratch lies: in shared memory; look-up tables in global memory; all of it there")   \
+    X(blocks, SK_ON_GPU(SPHKV_ATTN_DECODE), "1|2|4|8|16",                                         \
+      "blocks that a multiprocessor holds at once")
 
 typedef enum sk_tunable {
 #define SK_X(name, kernels, values, doc) SK_T_##name,
@@ -53,6 +57,7 @@ enum { SK_LUT_FUSED, SK_LUT_SEPARATE };
 enum { SK_QUERY_F32, SK_QUERY_I16 };
 enum { SK_PROB_F32, SK_PROB_I16 };
 enum { SK_STORE_PLAIN, SK_STORE_PAST };
+enum { SK_ROOM_SHARED, SK_ROOM_TABLES, SK_ROOM_GLOBAL };
 
 typedef struct sk_schedule {
     uint32_t backend;            /* sk_backend: whose tunables these are */

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "attn_run.h"
+#include "items.h"
 #include "page_table.h"
 
 /* ---- buffers ----------------------------------------------------------------- */
@@ -61,11 +62,7 @@ static sk_status check_buffers(const sk_attn_run_state *r, sk_err *err)
     if (books > 0 && (a->codebook == NULL || a->codebook_bytes < books))
         return sk_fail(err, SPHKV_EINVAL, "codebook has %zu bytes, %zu needed for %u KV heads",
                        a->codebook == NULL ? (size_t)0 : a->codebook_bytes, books, heads);
-    if (a->workspace == NULL || a->workspace_bytes < r->space->total ||
-        (uintptr_t)a->workspace % 64 != 0)
-        return sk_fail(err, SPHKV_EINVAL, "workspace: %zu bytes aligned to 64 needed",
-                       r->space->total);
-    return SPHKV_OK;
+    return sk_items_workspace(r->image, a->workspace, a->workspace_bytes, err);
 }
 
 /* After the table: rows of statistics are counted in 32 bits. */
@@ -88,7 +85,7 @@ static void complete(sk_attn_run_state *r)
 {
     const sk_spec *spec = &r->image->spec;
     sphkv_attn_args *a = &r->a;
-    if (a->scale == 0) a->scale = r->space->scale;
+    if (a->scale == 0) a->scale = 1.0f / sqrtf((float)spec->d);
     if (a->q_stride_head == 0) a->q_stride_head = spec->d;
     if (a->q_stride_seq == 0) a->q_stride_seq = r->heads * spec->d;
     if (a->out_stride_head == 0) a->out_stride_head = spec->dv;
@@ -96,13 +93,13 @@ static void complete(sk_attn_run_state *r)
     if (a->lse_stride_seq == 0) a->lse_stride_seq = r->heads;
 }
 
-sk_status sk_attn_read(sk_attn_run_state *r, const sk_image *image, const void *args, sk_err *err)
+sk_status sk_attn_read(sk_attn_run_state *r, const sk_image *image, const void *args, bool device,
+                       sk_err *err)
 {
     sk_status st = sk_args_copy(&r->a, sizeof r->a, args, err);
     if (st == SPHKV_OK) st = sk_args_reserved(r->a.reserved2, err);
     if (st != SPHKV_OK) return st;
     r->image = image;
-    r->space = sk_image_own(image);
     r->heads = image->maxima.kv_heads * image->spec.heads_per_kv;
     r->q_es = image->spec.q_dtype == SPHKV_F32 ? 4 : 2;
     r->out_es = image->spec.out_dtype == SPHKV_F32 ? 4 : 2;
@@ -122,7 +119,7 @@ sk_status sk_attn_read(sk_attn_run_state *r, const sk_image *image, const void *
     complete(r);
     st = check_rows(r, err);
     if (st == SPHKV_OK) st = check_buffers(r, err);
-    if (st == SPHKV_OK) st = sk_table_check(&look, err);
+    if (st == SPHKV_OK) st = device ? sk_table_frame(&look, err) : sk_table_check(&look, err);
     r->shared = look.shared;
     r->pages = look.pages;
     r->refs_end = look.refs_end;

@@ -14,7 +14,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "decode.h"
+#include "attn_gpu.h"
 
 static sk_status tier_supported(const sk_spec *spec, uint32_t i, sk_err *err)
 {
@@ -332,6 +332,6 @@ const sk_kernel sk_kernel_attn_decode = {
     .over_lists = true,
     .weight = 4, /* attention is where time goes */
     .supported = supported,
-    .form = {[SK_BACKEND_CPU] = &on_cpu},
+    .form = {[SK_BACKEND_CPU] = &on_cpu, [SK_BACKEND_CUDA] = &sk_gpu_attn},
     .cost = cost,
 };

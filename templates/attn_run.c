@@ -37,7 +37,6 @@ void sk_attn_prepare(sk_image *image)
     a->job_bytes = align64((SK_JOB_SLOTS + 2 * (size_t)parts) * 4);
     a->part_bytes = a->job + a->job_bytes;
     a->total = a->scratch + parts * a->part_bytes;
-    a->scale = 1.0f / sqrtf((float)spec->d);
 }
 
 size_t sk_attn_workspace(const sk_image *image)
@@ -288,7 +287,8 @@ sk_status sk_attn_run(const sk_image *image, const void *args, uint32_t part, ui
     if (parts == 0 || parts > image->maxima.parts || part >= parts)
         return sk_fail(err, SPHKV_EINVAL, "part %u of %u, the plan is for %u", part, parts,
                        image->maxima.parts);
-    sk_status st = sk_attn_read(&r, image, args, err);
+    sk_status st = sk_attn_read(&r, image, args, false, err);
+    r.space = sk_image_own(image);
     if (st == SPHKV_OK && r.a.schedule) st = sk_work_check(&r, parts, err);
     if (st != SPHKV_OK) return st;
     sk_attn_part p = part_begin(&r, part, parts);

@@ -18,13 +18,12 @@ typedef struct sk_attn_space {
     size_t partials, scratch, tables, job; /* offsets; scratch.. per part */
     size_t partial_bytes, scratch_bytes, tables_bytes, job_bytes, part_bytes;
     size_t total;
-    float scale; /* of logits when the caller says none */
 } sk_attn_space;
 
 /* Arguments with defaults filled in, and what follows from them. */
 typedef struct sk_attn_run_state {
     const sk_image *image;
-    const sk_attn_space *space;
+    const sk_attn_space *space;  /* of a CPU */
     sphkv_attn_args a;
     uint32_t heads;              /* query heads of the plan */
     uint32_t kv_first, kv_count; /* KV heads of this run */
@@ -38,8 +37,10 @@ typedef struct sk_attn_run_state {
 } sk_attn_run_state;
 
 /* Fills *r from args, or says what is wrong with them; reads nothing of KV heads
- * that are not of this run. */
-sk_status sk_attn_read(sk_attn_run_state *r, const sk_image *image, const void *args, sk_err *err);
+ * that are not of this run. device: pointers are a device's, nothing behind them is
+ * read; pages, refs_end and ml_bytes are then unknown, 0. */
+sk_status sk_attn_read(sk_attn_run_state *r, const sk_image *image, const void *args, bool device,
+                       sk_err *err);
 
 /* What one part works with: its share of the pages, its item and its call. */
 typedef struct sk_attn_part {

@@ -54,6 +54,7 @@ static sk_status image_for(const sk_image *from, const sk_case *c, sk_image *to,
     to->workspace = to->form->workspace(to);
     to->launch = from->launch;
     to->launch_user = from->launch_user;
+    to->launch_here = from->launch_here;
     memcpy(to->entry, from->entry, sizeof to->entry);
     memcpy(to->program, from->program, sizeof to->program);
     return SPHKV_OK;

@@ -115,6 +115,9 @@ typedef struct sk_image {
     sk_cpu_entry entry[SK_MAX_ENTRIES];         /* compiled for a CPU; or */
     sk_launch_fn launch;                        /* on a device; or */
     void *launch_user;
+    bool launch_here;                           /* launch runs at once, on memory of the host:
+                                                   a harness; arguments are checked as when
+                                                   interpreted */
     const sk_program *program[SK_MAX_ENTRIES];  /* interpreted, when there is neither */
     uint32_t sms;                               /* multiprocessors, at least 1; steers grids */
     uint32_t shared_bytes[SK_MAX_ENTRIES];

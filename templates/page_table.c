@@ -105,7 +105,7 @@ sk_status sk_table_heads(sk_table_look *look, sk_err *err)
     return SPHKV_OK;
 }
 
-sk_status sk_table_check(sk_table_look *look, sk_err *err)
+sk_status sk_table_frame(sk_table_look *look, sk_err *err)
 {
     const sphkv_page_table *t = look->table;
     const uint32_t kv_heads = look->image->maxima.kv_heads;
@@ -119,5 +119,11 @@ sk_status sk_table_check(sk_table_look *look, sk_err *err)
     if (t->lists > 0 && t->indptr == NULL)
         return sk_fail(err, SPHKV_EINVAL, "table.indptr is NULL");
     look->shared = t->lists_per_seq == 1;
-    return check_lists(look, err);
+    return SPHKV_OK;
+}
+
+sk_status sk_table_check(sk_table_look *look, sk_err *err)
+{
+    const sk_status st = sk_table_frame(look, err);
+    return st == SPHKV_OK ? check_lists(look, err) : st;
 }

@@ -22,7 +22,9 @@ typedef struct sk_table_look {
 
 /* Batch and KV heads within the plan's; completes kv_count. */
 sk_status sk_table_heads(sk_table_look *look, sk_err *err);
-/* Every list of the run: order, length, tiers, tokens, places in the arena. Reads
+/* How many lists there are, and whose: sets `shared`, reads nothing of them. */
+sk_status sk_table_frame(sk_table_look *look, sk_err *err);
+/* Beyond that every list of the run: order, length, tiers, tokens, places in the arena. Reads
  * nothing of other KV heads. SPHKV_EINVAL names the list or reference. */
 sk_status sk_table_check(sk_table_look *look, sk_err *err);
 

@@ -18,6 +18,8 @@ enum {
     SK_WORK_HEADER = 16
 };
 
+#define SK_WORK_LEAST ((SK_WORK_HEADER + 8) * 4u) /* bytes: of one part, without items */
+
 /* An item. */
 typedef struct sk_work_item {
     uint32_t pair;

@@ -100,7 +100,7 @@ static void test_every_value(void **state)
                         run_value(*state, specs[k], vector_bits[b], t, i, &s);
     for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++)
         for (uint32_t i = 0; i < sk_tunable_count(t); i++)
-            if (!s.ran[t][i])
+            if (!s.ran[t][i] && (sk_tunable_get(t)->kernels & SK_FOR_ALL))
                 fail_msg("no spec accepts value %u of %s", i, sk_tunable_get(t)->name);
     for (uint32_t i = 0; i < s.texts; i++)
         sk_free(s.text[i]);

@@ -1,0 +1,133 @@
+/* attn_gpu.h - the GPU form of attn_decode: one launch does everything, and all that
+ * depends on lengths is read on the device. Parts, one file each:
+ *   attn_gpu.c         the host side: plan, workspace, arguments, the launch
+ *   attn_gpu_choice.c  schedules
+ *   attn_gpu_build.c   the programs: what a block does from beginning to end
+ *   attn_gpu_deal.c    which pages are a block's
+ *   attn_gpu_merge.c   lists that several blocks share
+ *   attn_gpu_warp.c    form "warp": the parts of the CPU, a block is one warp
+ *   tile.c and others  form "tile": tensor cores (tile.h)
+ *
+ * The pages of all pairs of a sequence and a KV head, pair by pair (attn_run.h), form
+ * one row; block b of G takes an equal share of it, whatever the lists' lengths. The
+ * page table's indptr is the running sum, so that a block finds its place by a search,
+ * and no launch comes before; or it takes part b of a work list. A list that borders
+ * cut goes to partials, slot 2b of who goes on with one, 2b + 1 of who begins it, and
+ * who finishes last merges. */
+#ifndef SK_ATTN_GPU_H
+#define SK_ATTN_GPU_H
+
+#include "decode.h"
+
+/* The parameters, in this order; kernels written by hand take the same. Pointers:
+ *   q  codebook  arena  indptr  refs  out  lse  page_ml
+ *   work      a work list of attn_schedule
+ *   counters  [G], zero between runs: pages of the list that begins in block b and
+ *             goes on in others, whose partials are there
+ *   partials  [2 G]
+ *   tables    what does not fit in scratch, per block
+ * u32:
+ *   flags  batch  kv_heads  kv_first  kv_count
+ *   q_seq_bytes  q_head_bytes  out_seq_bytes  out_head_bytes  lse_seq (elements)
+ *   blocks    G
+ * f32:
+ *   scale_log2e */
+#define SK_GPU_LSE     1u /* of flags: lse is wanted */
+#define SK_GPU_PAGE_ML 2u /* page_ml is */
+#define SK_GPU_LISTED  4u /* there is a work list; one that is not of this run is ignored */
+#define SK_GPU_SHARED  8u /* one list for all KV heads of a sequence */
+
+/* What a block knows, in scratch: words that one warp finds and all read. */
+enum {
+    SK_DEAL_FIRST,  /* its pairs, or items of the work list: [FIRST, END) */
+    SK_DEAL_END,
+    SK_DEAL_AT,     /* place in the row of the first pair's first page */
+    SK_DEAL_TOTAL,  /* length of the row */
+    SK_DEAL_BLOCK,  /* of a list that is cut: block that begins it, */
+    SK_DEAL_COUNT,  /* how many blocks have some of it, */
+    SK_DEAL_ITEM,   /* its first item in the work list */
+    SK_DEAL_READY,  /* whether all its partials are there */
+    SK_DEAL_WORDS
+};
+
+/* A program under construction. */
+typedef struct sk_grid {
+    sk_dec *c;           /* q, codebook, arena, tables, scale, q_stride are there */
+    sk_val indptr, refs, out, lse, page_ml, work, counters, partials;
+    sk_val flags, batch, kv_heads, kv_first, kv_count;
+    sk_val q_seq, out_seq, out_head, lse_seq, blocks;
+    sk_val shared;       /* predicates: lists are shared; */
+    sk_val partly;       /* the run's lists are not one stretch of the table; */
+    sk_val listed;       /* there is a work list for this run */
+    sk_val block;        /* whose share is at work */
+    sk_val deal;         /* SK_DEAL_WORDS in scratch */
+    sk_val at;           /* variable: place in the row of the pair at work */
+} sk_grid;
+
+/* Pages of one list that a block works at: all values of block scope. */
+typedef struct sk_piece {
+    sk_val pair, seq, head; /* KV head, counted from the plan's first */
+    sk_val lo, hi;          /* references */
+    sk_val slot;            /* of the partial, or SK_ITEM_FINAL */
+    sk_val at, pages;       /* of the whole list: its place in the row, its pages */
+} sk_piece;
+
+/* attn_gpu_build.c. Arena units to add to a page of the piece, and which rows of page
+ * statistics are its: row of refs[i] i * step + add, step 0 when not wanted. */
+sk_val sk_grid_units(sk_grid *g, const sk_piece *piece, uint32_t tier_slot);
+typedef struct sk_grid_statistics {
+    sk_val step, add;
+} sk_grid_statistics;
+sk_grid_statistics sk_grid_statistics_of(sk_grid *g, const sk_piece *piece);
+
+/* Around what one warp does for the block. */
+void sk_grid_one(sk_grid *g);
+void sk_grid_one_end(sk_grid *g);
+void sk_grid_barrier(sk_grid *g); /* none where a block is one warp */
+
+/* attn_gpu_deal.c */
+void sk_grid_look(sk_grid *g); /* sets shared, partly, listed */
+void sk_grid_deal(sk_grid *g); /* FIRST, END, AT, TOTAL; ends with a barrier */
+sk_val sk_grid_word(sk_grid *g, uint32_t i);
+void sk_grid_put(sk_grid *g, uint32_t i, sk_val x);
+/* Pair v's sequence and KV head, and bounds of its list. */
+typedef struct sk_grid_list {
+    sk_val seq, head, begin, end;
+} sk_grid_list;
+sk_grid_list sk_grid_pair(sk_grid *g, sk_val v);
+/* Begins a loop over the pieces of the block; the body, run where there are pages,
+ * ends with sk_grid_next. */
+void sk_grid_pieces(sk_grid *g, sk_piece *piece);
+void sk_grid_next(sk_grid *g, const sk_piece *piece);
+/* BLOCK, COUNT, ITEM of the list of a piece that is cut; by one warp. */
+void sk_grid_cut(sk_grid *g, const sk_piece *piece);
+
+/* Slots of partials i of that list, lanes; `inside`: there is one. */
+sk_val sk_grid_slots(sk_grid *g, sk_val i, sk_val inside);
+
+/* attn_gpu_merge.c: c->acc and c->stat (m, l) from the partials of a list that is cut,
+ * as if it had been decoded whole; ends with a barrier. */
+void sk_grid_merge(sk_grid *g);
+/* Counts a partial of the block; READY says whether it was the last. Ends with a
+ * barrier. */
+void sk_grid_arrive(sk_grid *g, const sk_piece *piece);
+
+/* attn_gpu_warp.c. Tunables of the CPU's parts, which follow from the spec. */
+void sk_warp_inner(const sk_spec *spec, sk_schedule *out);
+/* Bytes of scratch, and of a block in `tables`. */
+typedef struct sk_warp_room {
+    uint32_t scratch, tables;
+} sk_warp_room;
+sk_warp_room sk_warp_room_of(const sk_spec *spec, const sk_schedule *sched);
+void sk_warp_begin(sk_grid *g, const sk_schedule *sched);
+void sk_warp_decode(sk_grid *g, const sk_piece *piece);
+
+/* The form's functions, see kernel.h. */
+sk_status sk_gpu_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
+                            sk_err *err);
+void sk_gpu_attn_default(const sk_spec *spec, const sk_target *target, sk_schedule *out);
+sk_status sk_gpu_attn_build(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena,
+                            sk_build *out, sk_err *err);
+extern const sk_kernel_form sk_gpu_attn;
+
+#endif

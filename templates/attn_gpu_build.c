@@ -1,0 +1,205 @@
+/* attn_gpu_build.c - the programs of attn_decode on a GPU: one block from beginning
+ * to end. */
+#include "attn_gpu.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- parameters ------------------------------------------------------------------ */
+
+static void params(sk_grid *g)
+{
+    sk_dec *c = g->c;
+    sk_builder *b = c->b;
+    c->q = sk_ir_param_ptr(b, "q", false);
+    c->codebook = sk_ir_param_ptr(b, "codebook", false);
+    c->arena = sk_ir_param_ptr(b, "arena", false);
+    g->indptr = sk_ir_param_ptr(b, "indptr", false);
+    g->refs = sk_ir_param_ptr(b, "refs", false);
+    g->out = sk_ir_param_ptr(b, "out", true);
+    g->lse = sk_ir_param_ptr(b, "lse", true);
+    g->page_ml = sk_ir_param_ptr(b, "page_ml", true);
+    g->work = sk_ir_param_ptr(b, "work", false);
+    g->counters = sk_ir_param_ptr(b, "counters", true);
+    g->partials = sk_ir_param_ptr(b, "partials", true);
+    c->tables = sk_ir_param_ptr(b, "tables", true);
+    g->flags = sk_ir_param_u32(b, "flags");
+    g->batch = sk_ir_param_u32(b, "batch");
+    g->kv_heads = sk_ir_param_u32(b, "kv_heads");
+    g->kv_first = sk_ir_param_u32(b, "kv_first");
+    g->kv_count = sk_ir_param_u32(b, "kv_count");
+    g->q_seq = sk_ir_param_u32(b, "q_seq_bytes");
+    c->q_stride = sk_ir_param_u32(b, "q_head_bytes");
+    g->out_seq = sk_ir_param_u32(b, "out_seq_bytes");
+    g->out_head = sk_ir_param_u32(b, "out_head_bytes");
+    g->lse_seq = sk_ir_param_u32(b, "lse_seq");
+    g->blocks = sk_ir_param_u32(b, "blocks");
+    c->scale = sk_ir_param_f32(b, "scale_log2e");
+}
+
+/* ---- what pieces have in common ------------------------------------------------------ */
+
+static sk_val op(sk_grid *g, sk_op o, sk_val x, sk_val y) { return sk_ir_2(g->c->b, o, x, y); }
+
+sk_val sk_grid_units(sk_grid *g, const sk_piece *piece, uint32_t tier_slot)
+{
+    sk_page_layout lay;
+    sk_page_layout_get(g->c->spec, tier_slot, &lay);
+    return sk_sel(g->c, g->shared, sk_mul(g->c, piece->head, lay.units), g->c->zero);
+}
+
+sk_grid_statistics sk_grid_statistics_of(sk_grid *g, const sk_piece *piece)
+{
+    sk_dec *c = g->c;
+    const sk_val wanted = op(g, SK_OP_NE, sk_and(c, g->flags, SK_GPU_PAGE_ML), c->zero);
+    const sk_val each = sk_sel(c, g->shared, g->kv_heads, sk_k(c, 1));
+    return (sk_grid_statistics){.step = sk_sel(c, wanted, each, c->zero),
+                                .add = sk_sel(c, g->shared, piece->head, c->zero)};
+}
+
+/* Where the rows of a pair go, as the parts read it from an item. */
+static sk_val out_at(sk_grid *g, sk_val seq, sk_val head)
+{
+    const sk_val rows = op(g, SK_OP_MUL, sk_mul(g->c, head, g->c->h), g->out_head);
+    return sk_add(g->c, op(g, SK_OP_MUL, seq, g->out_seq), rows);
+}
+
+static sk_val lse_wanted(sk_grid *g)
+{
+    return op(g, SK_OP_NE, sk_and(g->c, g->flags, SK_GPU_LSE), g->c->zero);
+}
+
+static sk_val lse_at(sk_grid *g, sk_val seq, sk_val head)
+{
+    const sk_val rows = sk_mul(g->c, head, g->c->h);
+    return sk_shl(g->c, sk_add(g->c, op(g, SK_OP_MUL, seq, g->lse_seq), rows), 2);
+}
+
+static void put_item(sk_grid *g, const sk_piece *piece)
+{
+    sk_dec *c = g->c;
+    const sk_val lse = lse_at(g, piece->seq, piece->head);
+    sk_grid_barrier(g); /* nobody is at the last piece any more */
+    sk_grid_one(g);
+    sk_ir_stu(c->b, c->item, c->zero, SK_ITEM_OUT * 4, out_at(g, piece->seq, piece->head));
+    sk_ir_stu(c->b, c->item, c->zero, SK_ITEM_LSE * 4,
+              sk_sel(c, lse_wanted(g), lse, sk_k(c, SK_ITEM_NONE)));
+    sk_grid_one_end(g);
+}
+
+/* ---- empty lists ----------------------------------------------------------------------- */
+
+static sk_val no_channels(sk_dec *c, const void *of, sk_val at)
+{
+    (void)of;
+    (void)at;
+    return sk_ir_f32(c->b, 0.0f);
+}
+
+static void clear_pair(sk_grid *g, const sk_grid_list *l)
+{
+    sk_dec *c = g->c;
+    sk_builder *b = c->b;
+    const sk_val first = c->warps > 1 ? c->warp : c->zero;
+    const sk_val rows = sk_ir_ptr_add(b, g->out, out_at(g, l->seq, l->head), 1);
+    const sk_val h = sk_ir_for(b, first, sk_k(c, c->h), c->warps);
+    sk_part_out(c, sk_ir_ptr_add(b, rows, op(g, SK_OP_MUL, h, g->out_head), 1), no_channels, NULL);
+    sk_ir_if(b, lse_wanted(g));
+    const sk_val at = sk_add(c, lse_at(g, l->seq, l->head), sk_shl(c, h, 2));
+    sk_ir_stu(b, g->lse, at, 0, sk_ir_f32(b, -INFINITY));
+    sk_ir_end(b);
+    sk_ir_end(b);
+}
+
+/* Pairs b, b + G, ... whose lists have no pages: they are in nobody's share. */
+static void clear_empty(sk_grid *g)
+{
+    sk_dec *c = g->c;
+    sk_builder *b = c->b;
+    const sk_val pairs = op(g, SK_OP_MUL, g->batch, g->kv_count);
+    const sk_val room = sk_add(c, op(g, SK_OP_SUB, pairs, g->block), g->blocks);
+    const sk_val mine = op(g, SK_OP_UDIV, op(g, SK_OP_SUB, room, sk_k(c, 1)), g->blocks);
+    const sk_val any = op(g, SK_OP_ULT, g->block, pairs);
+    const sk_val i = sk_ir_for(b, c->zero, sk_sel(c, any, mine, c->zero), 1);
+    const sk_grid_list l = sk_grid_pair(g, sk_add(c, g->block, op(g, SK_OP_MUL, i, g->blocks)));
+    sk_ir_if(b, op(g, SK_OP_EQ, l.begin, l.end));
+    clear_pair(g, &l);
+    sk_ir_end(b);
+    sk_ir_end(b);
+}
+
+/* ---- a block ------------------------------------------------------------------------------ */
+
+/* Rows of a list that is whole here, or becomes it. */
+static void finish(sk_grid *g, const sk_piece *piece)
+{
+    sk_dec *c = g->c;
+    sk_builder *b = c->b;
+    const sk_val cut = op(g, SK_OP_NE, piece->slot, sk_k(c, SK_ITEM_FINAL));
+    const sk_val whole = sk_ir_var(b, SK_BLOCK, sk_k(c, 1));
+    sk_ir_if(b, cut);
+    sk_part_finish_partial(c, g->partials, piece->slot);
+    sk_grid_arrive(g, piece);
+    const sk_val ready = sk_grid_word(g, SK_DEAL_READY);
+    sk_ir_set(b, whole, ready);
+    sk_ir_if(b, op(g, SK_OP_NE, ready, c->zero));
+    sk_grid_merge(g);
+    sk_ir_end(b);
+    sk_ir_end(b);
+    sk_ir_if(b, op(g, SK_OP_NE, sk_ir_get(b, whole), c->zero));
+    sk_part_finish_list(c, &(sk_dec_outputs){.out = g->out, .out_stride = g->out_head, .lse = g->lse});
+    sk_ir_end(b);
+}
+
+static void block(sk_grid *g, const sk_schedule *sched)
+{
+    sk_dec *c = g->c;
+    sk_builder *b = c->b;
+    sk_piece piece;
+    g->block = sk_ir_block(b, 0);
+    g->deal = sk_ir_name(b, sk_ir_shared(b, SK_DEAL_WORDS * 4), "deal");
+    c->item = sk_ir_name(b, sk_ir_shared(b, SK_ITEM_WORDS * 4), "item");
+    sk_warp_begin(g, sched);
+    sk_grid_look(g);
+    clear_empty(g);
+    sk_grid_deal(g);
+    sk_grid_pieces(g, &piece);
+    put_item(g, &piece);
+    sk_warp_decode(g, &piece);
+    finish(g, &piece);
+    sk_grid_next(g, &piece);
+}
+
+static sk_status build_warp(const sk_spec *spec, const sk_schedule *sched, const char *symbol,
+                            sk_arena *arena, sk_program **out, sk_err *err)
+{
+    sk_builder builder;
+    sk_dec dec;
+    sk_schedule inner;
+    sk_grid grid = {.c = &dec};
+    sk_program *narrow;
+    sk_warp_inner(spec, &inner);
+    sk_ir_begin(&builder, arena, symbol, (uint32_t)inner.v[SK_T_w], 1);
+    sk_ir_occupancy(&builder, (uint32_t)sched->v[SK_T_blocks]);
+    sk_dec_init(&dec, &builder, spec, &inner);
+    params(&grid);
+    dec.zero = sk_ir_u32(&builder, 0);
+    dec.lane = sk_ir_lane(&builder);
+    block(&grid, sched);
+    const sk_status st = sk_ir_finish(&builder, &narrow, err);
+    return st == SPHKV_OK ? sk_ir_widen(narrow, arena, out, err) : st;
+}
+
+sk_status sk_gpu_attn_build(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena,
+                            sk_build *out, sk_err *err)
+{
+    sk_text symbol = {0};
+    memset(out, 0, sizeof *out);
+    sk_spec_symbol(spec, &symbol);
+    const sk_status st = symbol.failed
+                             ? sk_fail(err, SPHKV_ENOMEM, "out of memory")
+                             : build_warp(spec, sched, symbol.s, arena, &out->program[0], err);
+    out->n = 1;
+    sk_text_free(&symbol);
+    return st;
+}

@@ -1,0 +1,60 @@
+/* attn_gpu_choice.c - schedules of attn_decode on GPUs: which ones can run a spec on
+ * a target, and which one is taken when nothing has been measured. */
+#include "attn_gpu.h"
+
+/* What a multiprocessor keeps of its shared memory for each block. */
+#define BLOCK_KEEPS 1024u
+
+/* `blocks` with so many bytes of scratch and threads are at home at once. */
+static sk_status check_home(const sk_target *target, uint32_t blocks, uint32_t scratch,
+                            uint32_t threads, sk_err *err)
+{
+    if (scratch > target->shared_block)
+        return sk_fail(err, SPHKV_EINVAL, "%u bytes of scratch, a block has %u", scratch,
+                       target->shared_block);
+    if (blocks > 1 && (uint64_t)blocks * (scratch + BLOCK_KEEPS) > target->shared_sm)
+        return sk_fail(err, SPHKV_EINVAL,
+                       "blocks=%u of %u bytes of scratch: a multiprocessor has %u", blocks, scratch,
+                       target->shared_sm);
+    if (blocks * threads > target->threads_sm)
+        return sk_fail(err, SPHKV_EINVAL, "blocks=%u of %u threads: a multiprocessor holds %u",
+                       blocks, threads, target->threads_sm);
+    return SPHKV_OK;
+}
+
+static bool fits(const sk_spec *spec, int32_t room, const sk_target *target)
+{
+    sk_schedule s = {.backend = SK_BACKEND_CUDA};
+    s.v[SK_T_room] = room;
+    return sk_warp_room_of(spec, &s).scratch <= target->shared_block;
+}
+
+/* Slower memory only for what has no place in the faster. */
+static sk_status check_room(const sk_spec *spec, int32_t rule, const sk_target *target, sk_err *err)
+{
+    sk_schedule inner;
+    sk_warp_inner(spec, &inner);
+    if (rule == SK_ROOM_TABLES && sk_dec_lut_total(spec, &inner) == 0)
+        return sk_fail(err, SPHKV_EINVAL, "room=tables without tables");
+    if (rule == SK_ROOM_GLOBAL && fits(spec, SK_ROOM_TABLES, target))
+        return sk_fail(err, SPHKV_EINVAL, "room=global where a block has room");
+    return SPHKV_OK;
+}
+
+sk_status sk_gpu_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
+                            sk_err *err)
+{
+    const uint32_t scratch = sk_warp_room_of(spec, s).scratch;
+    const sk_status st = check_room(spec, s->v[SK_T_room], target, err);
+    if (st != SPHKV_OK) return st;
+    return check_home(target, (uint32_t)s->v[SK_T_blocks], scratch, 32, err);
+}
+
+void sk_gpu_attn_default(const sk_spec *spec, const sk_target *target, sk_schedule *out)
+{
+    out->v[SK_T_room] = SK_ROOM_SHARED;
+    while (out->v[SK_T_room] < SK_ROOM_GLOBAL && !fits(spec, out->v[SK_T_room], target))
+        out->v[SK_T_room]++;
+    for (out->v[SK_T_blocks] = 8; out->v[SK_T_blocks] > 1; out->v[SK_T_blocks] /= 2)
+        if (sk_gpu_attn_valid(spec, out, target, NULL) == SPHKV_OK) return;
+}

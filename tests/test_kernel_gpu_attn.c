@@ -1,0 +1,95 @@
+/* test_kernel_gpu_attn.c - the GPU form of attn_decode on every spec that the CPU is tried
+ * on, interpreted: right by the double reference, with few and with many blocks. */
+#include "sk_test.h"
+
+#include "gpu_case.h"
+#include "kernel_tables.h"
+
+#define HEADS 2u
+#define WHOLE 10u /* one in so many specs goes through the whole check */
+
+typedef struct device {
+    uint32_t sm, sms;
+} device;
+
+static void fail_spec(const char *spec, const device *d, const sk_err *err)
+{
+    fail_msg("%s, sm_%u, %u multiprocessors: %s", spec, d->sm, d->sms, err->message);
+}
+
+static void check_whole(const gpu_built *b, const char *spec, const device *d, uint64_t seed)
+{
+    static const sphkv_maxima least = {.size = sizeof least, .batch = 1, .kv_heads = 1,
+                                       .pages_per_list = 1, .parts = 1};
+    sk_image image;
+    sk_err err = {0};
+    gpu_image(b, &least, d->sms, &image);
+    if (sk_image_check(&image, seed, NULL, &err) != SPHKV_OK) fail_spec(spec, d, &err);
+}
+
+/* Even lists per head, uneven ones that heads share. */
+static void check_cases(const gpu_built *b, const char *spec, const device *d, uint64_t seed)
+{
+    for (uint32_t shared = 0; shared < 2; shared++) {
+        sk_case_params p = {.spec = b->spec, .input = shared ? SK_IN_EDGE : SK_IN_S1,
+                            .seed = seed + shared, .copies = 1, .uneven = shared};
+        p.lists_per_seq = shared ? 1 : HEADS;
+        p.shape = (sk_shape){.batch = shared ? 3 : 1, .kv_heads = HEADS};
+        p.shape.context = (b->spec.ntiers + 1) * b->spec.page - 3;
+        sk_err err = {0};
+        if (gpu_case(b, &p, d->sms, &err) != SPHKV_OK) fail_spec(spec, d, &err);
+    }
+}
+
+static void run_spec(const char *spec, uint32_t n, uint64_t seed)
+{
+    static const uint32_t sms[] = {1, 3, 40}, sm[] = {90, 75, 86, 120};
+    const device d = {sm[n % SK_COUNT(sm)], sms[n % SK_COUNT(sms)]};
+    const gpu_row row = {spec, "", d.sm};
+    gpu_built b;
+    gpu_build(&row, &b);
+    if (n % WHOLE == 0)
+        check_whole(&b, spec, &d, seed);
+    else
+        check_cases(&b, spec, &d, seed);
+    gpu_built_free(&b);
+}
+
+static bool met(const char *const *specs, uint32_t n, const char *spec)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (strcmp(specs[i], spec) == 0) return true;
+    return false;
+}
+
+static bool attends(const char *text)
+{
+    sk_spec spec;
+    sk_err err = {0};
+    sk_assert_ok(sk_spec_parse(text, &spec, &err), &err);
+    return spec.kernel == SPHKV_ATTN_DECODE;
+}
+
+static void every_spec(void **state)
+{
+    static const char *specs[512];
+    const uint64_t seed = sk_test_seed(20250301);
+    uint32_t n = 0;
+    (void)state;
+    for (uint32_t t = 0; t < kernel_ntables; t++)
+        for (uint32_t i = 0; i < kernel_tables[t].n; i++) {
+            const char *spec = kernel_tables[t].row[i].spec;
+            if (met(specs, n, spec) || !attends(spec)) continue;
+            assert_true(n < SK_COUNT(specs));
+            run_spec(spec, n, seed + n);
+            specs[n++] = spec;
+        }
+    print_message("%u specs\n", n);
+    assert_true(n > 100);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_spec)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
