@@ -40,7 +40,7 @@ static void begin(interp *t, const interp_instr *in, interp_warp *warp)
     const uint32_t *const pred = in->nargs > 4 ? warp->word + in->src[4] : NULL;
     const uint32_t to = warp->addr[in->src[0]].place, from = warp->addr[in->src[2]].place;
     if (!t->place[to].scratch || t->place[from].scratch) {
-        sk_interp_fault(t, in, 0, "copies from %s to %s; it must be to the scratch, and not from it",
+        sk_interp_fault(t, in, 0, "copies from %s to %s; it must be to the scratch, not from it",
                         t->place[from].name, t->place[to].name);
         return;
     }

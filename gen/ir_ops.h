@@ -135,7 +135,7 @@
       "and 2(i%4)+1 (high); W = 32; lane scope")                                                   \
     X(MMA, "mma", 4, Q, 0,                                                                         \
       "d = a b + c: a 16x16 (quad a) and b 16x8 (words b, c) of halves (imm 0) or bfloat16s "      \
-      "(imm 1), c and d 16x8 of f32 (quads); fragments as of PTX mma.m16n8k16 (ir_interp_quad.c); " \
+      "(imm 1), c and d 16x8 of f32 (quads); fragments as in PTX mma.m16n8k16, ir_interp_quad.c; " \
       "error 2^-20 (sum |a b| + |c|); the bits of a NaN are open; W = 32; lane scope")             \
     /* memory */                                                                                   \
     X(LDU, "ldu", 2, K, 1, "uniform load; address a, offset b uniform")                            \

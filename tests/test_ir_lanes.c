@@ -272,8 +272,8 @@ static void quads(void **state)
         const sk_val odd = sk_ir_2(&f.b, SK_OP_NE, sk_ir_2k(&f.b, SK_OP_AND, lane, 1), f.zero);
         const sk_val off = sk_ir_3(&f.b, SK_OP_SELECT, odd, at, sk_ir_u32(&f.b, 0xfffffff1));
         const sk_val q = sk_ir_ldq(&f.b, f.in, off, 16, odd);
-        const sk_val w0 = sk_ir_word(&f.b, q, 0), w3 = sk_ir_1(&f.b, SK_OP_FLOAT, sk_ir_word(&f.b, q, 3));
-        const sk_val r = sk_ir_quad(&f.b, w3, f.zero, w0, lane);
+        const sk_val last = sk_ir_1(&f.b, SK_OP_FLOAT, sk_ir_word(&f.b, q, 3));
+        const sk_val r = sk_ir_quad(&f.b, last, f.zero, sk_ir_word(&f.b, q, 0), lane);
         const sk_val low = sk_ir_2(&f.b, SK_OP_ULT, lane, sk_ir_u32(&f.b, 3));
         const sk_val s = sk_ir_3(&f.b, SK_OP_SELECT, low, r, q);
         sk_ir_stq(&f.b, f.out, sk_ir_2k(&f.b, SK_OP_MUL, lane, 16), 0, s, SK_NONE);
@@ -307,7 +307,8 @@ static void quads_in_variables(void **state)
         const sk_val i = sk_ir_for(&f.b, f.zero, sk_ir_u32(&f.b, 3), 1);
         const sk_val old = sk_ir_get(&f.b, v);
         const sk_val sum = sk_ir_2(&f.b, SK_OP_ADD, sk_ir_word(&f.b, old, 0), lane);
-        sk_ir_set(&f.b, v, sk_ir_quad(&f.b, sum, sk_ir_word(&f.b, old, 2), i, sk_ir_word(&f.b, old, 1)));
+        const sk_val y = sk_ir_word(&f.b, old, 2), z = sk_ir_word(&f.b, old, 1);
+        sk_ir_set(&f.b, v, sk_ir_quad(&f.b, sum, y, i, z));
         sk_ir_end(&f.b);
         sk_ir_stq(&f.b, f.out, at, 0, sk_ir_get(&f.b, v), SK_NONE);
         sk_ir_stq(&f.b, f.out, at, 512, uniform, SK_NONE);

@@ -88,9 +88,10 @@ static void check(const matrices *m, bool bf16, double bound)
         for (uint32_t n = 0; n < 8; n++) {
             double sum = (double)m->c[r][n], weight = fabs(sum);
             for (uint32_t k = 0; k < K; k++) {
-                const double p = (double)rounded(m->a[r][k], bf16) * (double)rounded(m->b[k][n], bf16);
-                sum += p;
-                weight += fabs(p);
+                const double a = (double)rounded(m->a[r][k], bf16);
+                const double b = (double)rounded(m->b[k][n], bf16);
+                sum += a * b;
+                weight += fabs(a * b);
             }
             if (fabs((double)result(r, n) - sum) > bound * weight)
                 fail_msg("row %u, column %u: %g, should be %g", r, n, (double)result(r, n), sum);

@@ -31,6 +31,9 @@ void expect_sound(frame *f);
 void expect_memory_errors(frame *(*make)(void));
 
 static inline sk_val num(frame *f, uint32_t x) { return sk_ir_u32(&f->b, x); }
-static inline sk_val op2(frame *f, sk_op op, sk_val x, sk_val y) { return sk_ir_2(&f->b, op, x, y); }
+static inline sk_val op2(frame *f, sk_op op, sk_val x, sk_val y)
+{
+    return sk_ir_2(&f->b, op, x, y);
+}
 
 #endif
