@@ -20,8 +20,9 @@
  * goes on in a later part 2k + 1 (it began here). */
 #include <string.h>
 
+#include "attn_schedule.h"
+#include "gpu.h"
 #include "items.h"
-#include "page_table.h"
 #include "rows.h"
 #include "work.h"
 
@@ -58,16 +59,14 @@ static sk_val op(plan_ir *c, sk_op o, sk_val x, sk_val y) { return sk_ir_2(c->b,
 static sk_val opk(plan_ir *c, sk_op o, sk_val x, uint32_t y) { return sk_ir_2k(c->b, o, x, y); }
 static sk_val get(plan_ir *c, sk_val var) { return sk_ir_get(c->b, var); }
 
-/* Weight of a page from the upper word of its reference, any scope. */
-static sk_val page_weight(plan_ir *c, sk_val word)
+sk_val sk_work_page_weight(sk_builder *b, const sk_spec *spec, sk_val word)
 {
-    sk_builder *b = c->b;
-    const sk_val tokens = sk_ir_1(b, SK_OP_I2F, opk(c, SK_OP_AND, word, 0xffff));
-    const sk_val tier = opk(c, SK_OP_AND, opk(c, SK_OP_SHR, word, 16), 0xff);
+    const sk_val tokens = sk_ir_1(b, SK_OP_I2F, sk_ir_2k(b, SK_OP_AND, word, 0xffff));
+    const sk_val tier = sk_ir_2k(b, SK_OP_AND, sk_ir_2k(b, SK_OP_SHR, word, 16), 0xff);
     sk_val each = sk_ir_f32(b, 0.0f);
-    for (uint32_t k = 0; k < c->spec->ntiers; k++) {
-        const float bytes = (float)(sk_work_weight(c->spec, k, 1) - (double)PAGE_BYTES);
-        each = sk_ir_3(b, SK_OP_SELECT, opk(c, SK_OP_EQ, tier, k), sk_ir_f32(b, bytes), each);
+    for (uint32_t k = 0; k < spec->ntiers; k++) {
+        const float bytes = (float)(sk_work_weight(spec, k, 1) - (double)PAGE_BYTES);
+        each = sk_ir_3(b, SK_OP_SELECT, sk_ir_2k(b, SK_OP_EQ, tier, k), sk_ir_f32(b, bytes), each);
     }
     return sk_ir_3(b, SK_OP_FMA, tokens, each, sk_ir_f32(b, PAGE_BYTES));
 }
@@ -102,7 +101,7 @@ static sk_val sum_lists(plan_ir *c)
     const sk_val word = sk_ir_ldg(b, SK_LD_U32, sk_ir_ptr_add(b, c->refs, i, 8),
                                   opk(c, SK_OP_SHL, c->lane, 3), 4, inside);
     const sk_val weight =
-        sk_ir_3(b, SK_OP_SELECT, inside, page_weight(c, word), sk_ir_f32(b, 0.0f));
+        sk_ir_3(b, SK_OP_SELECT, inside, sk_work_page_weight(b, c->spec, word), sk_ir_f32(b, 0.0f));
     sk_ir_set(b, sum, op(c, SK_OP_FADD, get(c, sum), weight));
     sk_ir_end(b);
     const sk_val all = sk_ir_1(b, SK_OP_RED_FADD, get(c, sum));
@@ -155,7 +154,7 @@ static void walk(plan_ir *c, sk_val pair, sk_val lo, sk_val hi)
     const sk_val from = sk_ir_var(b, SK_WARP, lo);
     const sk_val i = sk_ir_for(b, lo, hi, 1);
     const sk_val weight =
-        page_weight(c, sk_ir_ldu(b, SK_LD_U32, sk_ir_ptr_add(b, c->refs, i, 8), c->zero, 4));
+        sk_work_page_weight(b, c->spec, sk_ir_ldu(b, SK_LD_U32, sk_ir_ptr_add(b, c->refs, i, 8), c->zero, 4));
     const sk_val middle = sk_ir_3(b, SK_OP_FMA, weight, sk_ir_f32(b, 0.5f), get(c, c->cum));
     const sk_val to = part_of(c, middle), here = get(c, c->part);
     sk_ir_if(b, op(c, SK_OP_ULT, here, to));
@@ -247,8 +246,8 @@ static size_t workspace(const sk_image *image)
     return (lists * 4 + 63) / 64 * 64;
 }
 
-static sk_status schedule_args(const sk_image *image, const void *args, sphkv_schedule_args *a,
-                               sk_table_look *look, sk_err *err)
+sk_status sk_schedule_args(const sk_image *image, const void *args, sphkv_schedule_args *a,
+                           sk_table_look *look, sk_err *err)
 {
     sk_status st = sk_args_copy(a, sizeof *a, args, err);
     if (st == SPHKV_OK) st = sk_args_reserved(a->reserved, err);
@@ -266,8 +265,7 @@ static sk_status schedule_args(const sk_image *image, const void *args, sphkv_sc
     const size_t bytes = sphkv_schedule_bytes(a->batch, look->kv_count, a->parts);
     if (a->schedule == NULL || a->schedule_bytes < bytes || (uintptr_t)a->schedule % 64 != 0)
         return sk_fail(err, SPHKV_EINVAL, "schedule: %zu bytes aligned to 64 needed", bytes);
-    st = sk_items_workspace(image, a->workspace, a->workspace_bytes, err);
-    return st == SPHKV_OK ? sk_table_check(look, err) : st;
+    return sk_items_workspace(image, a->workspace, a->workspace_bytes, err);
 }
 
 static void write_header(const sphkv_schedule_args *a, const sk_table_look *look)
@@ -289,7 +287,8 @@ static sk_status run(const sk_image *image, const void *args, uint32_t part, uin
     sphkv_schedule_args a;
     sk_table_look look;
     sk_status st = sk_items_part(image, part, parts, err);
-    if (st == SPHKV_OK) st = schedule_args(image, args, &a, &look, err);
+    if (st == SPHKV_OK) st = sk_schedule_args(image, args, &a, &look, err);
+    if (st == SPHKV_OK) st = sk_table_check(&look, err);
     if (st != SPHKV_OK || part != 0) return st;
     sk_call call = {0};
     write_header(&a, &look);
@@ -330,6 +329,6 @@ const sk_kernel sk_kernel_attn_schedule = {
     .over_lists = true,
     .weight = 1,
     .supported = supported,
-    .form = {[SK_BACKEND_CPU] = &on_cpu},
+    .form = {[SK_BACKEND_CPU] = &on_cpu, [SK_BACKEND_CUDA] = &sk_plan_on_gpu},
     .cost = cost,
 };

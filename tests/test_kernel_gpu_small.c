@@ -21,6 +21,9 @@ static const gpu_row rows[] = {
     {"attn_merge d128 v80 h3 p128 l0 qf32 of16 if16 tight kf16:vf16", "warps=8", 0},
     {"attn_merge d128 v16 h1 p128 l0 qf32 obf16 if32 tight kf16:vf16", "warps=1", 75},
     {"attn_merge d128 v272 h5 p128 l0 qf32 of32 ibf16 tight kf16:vf16", "warps=32", 0},
+    {"attn_schedule d128 v128 h4 p128 l1 qf32 of32 if32 tight good:vi8,kf16:vf16", "", 0},
+    {"attn_schedule d64 v64 h1 p16 l1 qf32 of32 if32 tight high:vi4,low:vi4,kf32:vf32", "warps=1", 75},
+    {"attn_schedule d64 v64 h1 p64 l1 qf32 of32 if32 tight kf16:vf16", "warps=8", 0},
 };
 
 static void whole_check(void **state)
