@@ -103,13 +103,35 @@ static void decode_one(const interp *t, uint32_t i, interp_instr *out)
     }
 }
 
+/* A piece of scratch goes to where the next one begins. */
+static void pieces(interp *t)
+{
+    const sk_program *const p = t->p;
+    for (uint32_t i = 0; i < p->ninstr; i++) {
+        if (p->instr[i].op != SK_OP_SHARED)
+            continue;
+        t->piece_end[i] = p->shared_bytes;
+        for (uint32_t k = 0; k < i; k++) { /* few, and the first of a program */
+            if (p->instr[k].op != SK_OP_SHARED)
+                continue;
+            const uint32_t here = p->instr[i].imm, there = p->instr[k].imm;
+            if (there > here && there < t->piece_end[i])
+                t->piece_end[i] = there;
+            if (here > there && here < t->piece_end[k])
+                t->piece_end[k] = here;
+        }
+    }
+}
+
 static sk_status decode(interp *t)
 {
     const sk_program *const p = t->p;
     t->reg = sk_calloc(p->ninstr + 1u, sizeof *t->reg);
     t->code = sk_calloc(p->ninstr + 1u, sizeof *t->code);
-    if (!t->reg || !t->code)
+    t->piece_end = sk_calloc(p->ninstr + 1u, sizeof *t->piece_end);
+    if (!t->reg || !t->code || !t->piece_end)
         return sk_fail(t->err, SPHKV_ENOMEM, "interpreter: out of memory");
+    pieces(t);
     const sk_status st = assign(t);
     if (st != SPHKV_OK)
         return st;
@@ -163,7 +185,8 @@ static void preset(const interp *t, uint32_t index, interp_warp *warp)
         case SK_OP_PARAM_F32: warp->word[r] = t->args->scalar[in->imm]; break;
         case SK_OP_PARAM_PTR: warp->addr[r] = (interp_addr){.place = in->imm}; break;
         case SK_OP_SHARED:
-            warp->addr[r] = (interp_addr){.place = p->nparams, .offset = in->imm};
+            warp->addr[r] = (interp_addr){.place = p->nparams, .offset = in->imm,
+                                          .from = in->imm, .to = t->piece_end[i]};
             break;
         default: break;
         }
@@ -313,6 +336,7 @@ static void release(interp *t)
     }
     sk_free(t->warp);
     sk_free(t->reg);
+    sk_free(t->piece_end);
     sk_free(t->code);
     sk_free(t->add);
     sk_interp_places_free(t);

@@ -24,6 +24,7 @@
 typedef struct interp_addr {
     uint32_t place;  /* parameter slot; nparams = the scratch */
     uint64_t offset; /* bytes, wrapping */
+    uint32_t from, to; /* scratch: the piece that it stays in */
 } interp_addr;
 
 /* Shadow of one 32-bit word. Intervals are counted over the whole run, from 1:
@@ -111,6 +112,7 @@ typedef struct interp {
     interp_instr *code;
     uint32_t ncode;
     uint32_t *reg;        /* per instruction of the program: its register */
+    uint32_t *piece_end;  /* per instruction: where the piece of a SHARED ends */
     uint32_t nword, naddr;/* registers of a warp */
     interp_warp *warp;
     interp_place *place;  /* nparams + 1 */

@@ -312,6 +312,10 @@ uint8_t *sk_interp_access(interp *t, const interp_instr *in, uint32_t lane, inte
     if (at > place->bytes || bytes > place->bytes - at)
         sk_interp_fault(t, in, lane, "%s %u bytes at %s%+lld, which has %zu bytes", verb[access],
                         bytes, place->name, (long long)at, place->bytes);
+    else if (place->scratch && (at < base.from || at + bytes > base.to))
+        sk_interp_fault(t, in, lane, "%s %u bytes at scratch+%llu; its address is of the piece "
+                        "from %u to %u", verb[access], bytes, (unsigned long long)at, base.from,
+                        base.to);
     else if ((begin + at) % bytes != 0)
         sk_interp_fault(t, in, lane, "%s+%llu is not aligned to %u bytes", place->name,
                         (unsigned long long)at, bytes);

@@ -40,7 +40,9 @@
     X(PARAM_U32, "param.u32", 0, U, 1, "parameter slot imm; block scope")                          \
     X(PARAM_F32, "param.f32", 0, F, 1, "parameter slot imm; block scope")                          \
     X(PARAM_PTR, "param.ptr", 0, A, 1, "parameter slot imm; block scope")                          \
-    X(SHARED, "shared", 0, A, 1, "the block's scratch at byte imm; block scope")                   \
+    X(SHARED, "shared", 0, A, 1,                                                                   \
+      "the block's scratch at byte imm; what comes of it addresses the piece up to the next "      \
+      "SHARED of the program; block scope")                                                        \
     X(PTR_ADD, "ptr.add", 2, A, 1, "a + (u64)b * imm bytes; b uniform u32")                        \
     /* mutable variables; become registers */                                                      \
     X(VAR, "var", 1, S, 1, "new variable, initial value a; imm = scope of the variable")           \

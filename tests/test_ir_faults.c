@@ -37,6 +37,20 @@ static void bounds(void **state)
     }
 }
 
+/* An address of one piece of scratch does not reach the next one. */
+static void pieces_of_scratch(void **state)
+{
+    (void)state;
+    for (uint32_t past = 0; past < 2; past++) {
+        frame *f = start(1);
+        const sk_val one = sk_ir_shared(&f->b, 64), two = sk_ir_shared(&f->b, 64);
+        sk_ir_stu(&f->b, two, num(f, 0), 0, num(f, 1));
+        sk_ir_stu(&f->b, sk_ir_ptr_add(&f->b, one, num(f, 15 + past), 4), num(f, 0), 0, num(f, 1));
+        past ? expect_fault(f, "writes 4 bytes at scratch+64; its address is of the piece from 0 to 64")
+             : expect_sound(f);
+    }
+}
+
 static void far_away(void **state)
 {
     (void)state;
@@ -304,6 +318,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bounds),
+        cmocka_unit_test(pieces_of_scratch),
         cmocka_unit_test(far_away),
         cmocka_unit_test(alignment),
         cmocka_unit_test(read_only),
