@@ -74,6 +74,8 @@ sphkv_status sphkv_open(const sphkv_open_params *params, sphkv_context **out, sp
     pthread_mutex_init(&ctx->lock, NULL);
     sk_jit_init(&ctx->jit, !(p.flags & SPHKV_OPEN_NO_JIT));
     st = open_device(ctx, p.device, err);
+    sk_nvrtc_init(&ctx->nvrtc, !(p.flags & SPHKV_OPEN_NO_JIT),
+                  (uint32_t)ctx->device.gpu.driver);
     if (st == SPHKV_OK) st = open_databases(ctx, p.db_path, err);
     if (st != SPHKV_OK) {
         sphkv_close(ctx);
@@ -92,6 +94,7 @@ void sphkv_close(sphkv_context *ctx)
     sk_registry_clear(&ctx->codes);
     sk_db_set_close(ctx->dbs);
     sk_jit_close(&ctx->jit);
+    sk_nvrtc_close(&ctx->nvrtc);
     sk_cuda_release(ctx->cuda);
     pthread_mutex_destroy(&ctx->lock);
     sk_free(ctx);

@@ -17,13 +17,15 @@
 
 #include "device.h"
 #include "jit.h"
+#include "jit_nvrtc.h"
 #include "registry.h"
 
 struct sphkv_context {
     sk_device device;      /* this machine, or its GPU */
     sk_cuda *cuda;         /* a reference; NULL on a CPU */
     sk_db_set *dbs;        /* user database over installed ones */
-    sk_jit jit;            /* opened on the first compile */
+    sk_jit jit;            /* LLVM, for CPUs; opened on the first compile */
+    sk_nvrtc nvrtc;        /* NVRTC, for GPUs; the same */
     pthread_mutex_t lock;  /* building only */
     sk_registry codes;     /* under lock */
     uint32_t flags;        /* SPHKV_OPEN_* */

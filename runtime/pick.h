@@ -8,6 +8,10 @@
  * the compiler; what was compiled here is checked against the reference before
  * its first use and then stored, so that a machine compiles and checks it once.
  *
+ * On a GPU code may also be that of an older architecture, or PTX; the order is in
+ * pick_cuda.c. Records that were predicted and never ran are proven like what was
+ * compiled here.
+ *
  * Compiling happens in this process: default schedules and verified winners
  * are known to compile, and an engine with threads cannot be forked safely. */
 #ifndef SK_PICK_H
@@ -21,7 +25,8 @@ typedef struct sk_pick {
     sk_code *code;        /* a reference for the caller */
     sk_schedule schedule;
     sk_match match;       /* SK_MATCH_NONE: the default schedule */
-    char how[320];        /* "exact", "same architecture (record of ...)", "default" */
+    char how[320];        /* "exact", "same architecture (record of ...)", "default"; of a GPU
+                             with another architecture or PTX: "compute_80: predicted (...)" */
     char note[SK_PICK_NOTES][512]; /* lines for the log, once no lock is held */
     uint32_t notes;
 } sk_pick;

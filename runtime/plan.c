@@ -5,8 +5,8 @@
 
 /* Fills in what may be left out and refuses what no machine can hold: products
  * of these must stay far from 64 bits, and item counts inside 32. */
-static sk_status read_maxima(const sphkv_maxima *given, const sk_spec *spec, sphkv_maxima *m,
-                             sk_err *err)
+static sk_status read_maxima(const sphkv_context *ctx, const sphkv_maxima *given,
+                             const sk_spec *spec, sphkv_maxima *m, sk_err *err)
 {
     sk_status st = sk_struct_read(given, m, sizeof *m, "sphkv_maxima", err);
     if (st != SPHKV_OK)
@@ -23,6 +23,9 @@ static sk_status read_maxima(const sphkv_maxima *given, const sk_spec *spec, sph
         m->pages_per_list = 1;
     if (m->parts == 0)
         m->parts = 1;
+    if (ctx->cuda && m->parts > 1)
+        return sk_fail(err, SPHKV_EINVAL, "sphkv_maxima.parts is %u: a run on a GPU has one",
+                       m->parts);
     if (m->batch > 1u << 20 || m->kv_heads > 1u << 16 || m->pages_per_list > 1u << 25 ||
         m->parts > 1024 || (uint64_t)m->batch * m->kv_heads > 1u << 28)
         return sk_fail(err, SPHKV_EINVAL,
@@ -91,7 +94,7 @@ sphkv_status sphkv_plan_create(sphkv_context *ctx, const sphkv_spec_params *spec
     *out = NULL;
     sk_status st = sk_spec_from_params(spec, &s, err);
     if (st == SPHKV_OK)
-        st = read_maxima(maxima, &s, &m, err);
+        st = read_maxima(ctx, maxima, &s, &m, err);
     if (st != SPHKV_OK)
         return st;
     const sk_db_shape shape = shape_of(&s, &m);

@@ -16,6 +16,7 @@
 typedef struct cuda_machine {
     void *library;
     fake_cuda *state;
+    fake_cuda_extent_fn extent;
     int (*init)(unsigned flags);
     int (*create)(sk_cu_context *context, unsigned flags, sk_cu_device device);
     int (*destroy)(sk_cu_context context);
@@ -52,6 +53,7 @@ static inline void cuda_machine_make(cuda_machine *m, const char *gpus, const ch
     m->library = dlopen(CUDA_CASE_DRIVER, RTLD_NOW | RTLD_LOCAL);
     assert_non_null(m->library);
     cuda_find(m, "fake_cuda_state", &state, sizeof state);
+    cuda_find(m, "fake_cuda_extent", &m->extent, sizeof m->extent);
     cuda_find(m, "cuInit", &m->init, sizeof m->init);
     cuda_find(m, "cuCtxCreate_v2", &m->create, sizeof m->create);
     cuda_find(m, "cuCtxDestroy_v2", &m->destroy, sizeof m->destroy);

@@ -41,7 +41,8 @@ static void tune_wrong(void **state)
         {{"--kernels", "attn_decode,attn_encode", NULL}, 2, "attn_encode"},
         {{"--kernels", "", NULL}, 2, "--kernels"},
         {{"--device", "tpu", NULL}, 2, "tpu"},
-        {{"--device", "cuda:0", NULL}, 3, "CUDA"},
+        {{"--device", "cuda:x", NULL}, 2, "neither cpu, cuda:N nor all"},
+        {{"--device", "cuda:0", NULL}, 3, "no CUDA driver: /nowhere/libcuda.so.1"},
         {{"--tiers", "splendid:vi8", NULL}, 2, "splendid"},
         {{"--tiers", "good:vi8;;kf16:vf16", NULL}, 2, "empty"},
         {{"--tiers", "good:vi8;", NULL}, 2, "semicolon"},
@@ -73,7 +74,8 @@ static void bench_wrong(void **state)
         {{"--frobnicate", NULL}, 2, "--frobnicate"},
         {{"--repeat", "0", NULL}, 2, "--repeat"},
         {{"--repeat", "1000", NULL}, 2, "--repeat"},
-        {{"--device", "cuda:1", NULL}, 3, "CUDA"},
+        {{"--device", "all", NULL}, 2, "neither cpu nor cuda:N"},
+        {{"--device", "cuda:1", NULL}, 3, "no CUDA driver: /nowhere/libcuda.so.1"},
         {{"--tiers", "splendid:vi8", "--quiet", NULL}, 2, "splendid"},
         {{"--model", "gemma-2-9b", NULL}, 1, "soft-capped"},
         {{"--weights", "q9_z", NULL}, 2, "q9_z"},
@@ -197,6 +199,7 @@ static void skipped_kernels(void **state)
 
 int main(void)
 {
+    setenv("SPHKV_CUDA_DRIVER", "/nowhere/libcuda.so.1", 1); /* whatever this machine has */
     const struct CMUnitTest tests[] = {
         TUNE_CASE(tune_wrong),       TUNE_CASE(bench_wrong),     TUNE_CASE(bad_database),
         TUNE_CASE(numbers),

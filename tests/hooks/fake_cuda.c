@@ -9,8 +9,15 @@
 #define GPUS 8
 #define CONTEXTS 64
 #define DEPTH 16
+#define ALLOCATIONS 4096
+
+typedef struct fake_allocation {
+    uint64_t at;
+    size_t bytes; /* 0: a free place */
+} fake_allocation;
 
 static fake_cuda state;
+static fake_allocation allocation[ALLOCATIONS];
 static fake_gpu gpus[GPUS];
 static uint32_t ngpus;
 static fake_context contexts[CONTEXTS]; /* handles are never used again */
@@ -263,15 +270,33 @@ FAKE_EXPORT int cuCtxSynchronize(void)
 
 /* ---- memory --------------------------------------------------------------------- */
 
+FAKE_EXPORT size_t fake_cuda_extent(uint64_t at)
+{
+    for (uint32_t i = 0; i < ALLOCATIONS; i++)
+        if (allocation[i].bytes && at >= allocation[i].at &&
+            at - allocation[i].at < allocation[i].bytes)
+            return allocation[i].bytes - (size_t)(at - allocation[i].at);
+    return 0;
+}
+
+static fake_allocation *free_place(void)
+{
+    for (uint32_t i = 0; i < ALLOCATIONS; i++)
+        if (!allocation[i].bytes) return &allocation[i];
+    return NULL;
+}
+
 FAKE_EXPORT int cuMemAllocManaged(uint64_t *at, size_t bytes, unsigned flags)
 {
     void *p = NULL;
     if (fake_cuda_refused("cuMemAllocManaged")) return FAKE_CAPTURE;
     if (!fake_cuda_current()) return FAKE_INVALID_CONTEXT;
     if (!bytes || flags != 1) return FAKE_INVALID_VALUE;
-    if (posix_memalign(&p, 512, bytes) != 0) return FAKE_NO_MEMORY;
+    fake_allocation *place = free_place();
+    if (!place || posix_memalign(&p, 512, bytes) != 0) return FAKE_NO_MEMORY;
     state.allocations++;
     *at = (uint64_t)(uintptr_t)p;
+    *place = (fake_allocation){*at, bytes};
     return FAKE_OK;
 }
 
@@ -279,7 +304,13 @@ FAKE_EXPORT int cuMemFree_v2(uint64_t at)
 {
     if (fake_cuda_refused("cuMemFree")) return FAKE_CAPTURE;
     if (!fake_cuda_current()) return FAKE_INVALID_CONTEXT;
-    if (at) state.allocations--;
-    free((void *)(uintptr_t)at);
-    return FAKE_OK;
+    if (!at) return FAKE_OK;
+    for (uint32_t i = 0; i < ALLOCATIONS; i++)
+        if (allocation[i].bytes && allocation[i].at == at) {
+            allocation[i].bytes = 0;
+            state.allocations--;
+            free((void *)(uintptr_t)at);
+            return FAKE_OK;
+        }
+    return fake_cuda_misuse("memory is freed that is not the driver's", FAKE_INVALID_VALUE);
 }

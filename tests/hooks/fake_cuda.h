@@ -15,6 +15,7 @@
 #define SK_FAKE_CUDA_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define FAKE_CUDA_SLOTS 32
@@ -44,7 +45,9 @@ typedef struct fake_cuda {
     uint32_t primaries, modules, allocations, streams, events, graphs;
 } fake_cuda;
 
-/* "fake_cuda_state" of the library. */
+/* "fake_cuda_state" of the library, and "fake_cuda_extent": the bytes from `at` to the
+ * end of the allocation that it lies in; 0: in none, so no kernel may touch it. */
 typedef fake_cuda *(*fake_cuda_state_fn)(void);
+typedef size_t (*fake_cuda_extent_fn)(uint64_t at);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include "bench_wish.h"
 #include "command.h"
+#include "device_option.h"
 #include "install_path.h"
 #include "latency.h"
 #include "results.h"
@@ -99,26 +100,19 @@ static sk_status take_word(command *c, sk_args *a, sk_err *err)
         c->weights = text;
         return sk_weight_bits(text, &c->report.bits, err);
     }
-    if (sk_args_is(a, "--effort")) {
-        c->effort = sk_effort_find(text);
-        if (c->effort) return SPHKV_OK;
-        return sk_fail(err, SPHKV_EINVAL, "--effort: '%.60s' is not quick, normal or full", text);
-    }
-    if (strcmp(text, "cpu") == 0) return SPHKV_OK;
-    if (strncmp(text, "cuda", 4) == 0)
-        return sk_fail(err, SPHKV_EDEVICE, "--device %.40s: this build has no CUDA back end yet",
-                       text);
-    return sk_fail(err, SPHKV_EINVAL, "--device: '%.60s' is neither cpu nor cuda:N", text);
+    c->effort = sk_effort_find(text);
+    if (c->effort) return SPHKV_OK;
+    return sk_fail(err, SPHKV_EINVAL, "--effort: '%.60s' is not quick, normal or full", text);
 }
 
 static sk_status take_own(command *c, sk_args *a, bool *taken, sk_err *err)
 {
-    static const char *const words[] = {"--tiers", "--schedule", "--weights", "--effort",
-                                        "--device"};
+    static const char *const words[] = {"--tiers", "--schedule", "--weights", "--effort"};
     *taken = true;
     for (size_t i = 0; i < SK_COUNT(words); i++)
         if (sk_args_is(a, words[i])) return take_word(c, a, err);
     if (sk_args_is(a, "--kernels")) return sk_args_kernels(a, &c->kernels, err);
+    if (sk_args_is(a, "--device")) return sk_device_option(a, false, err);
     if (sk_args_is(a, "--repeat")) return sk_args_u32(a, 1, SK_BENCH_RUNS, &c->repeat, err);
     if (sk_args_is(a, "--seed")) return sk_args_u32(a, 0, UINT32_MAX, &c->seed, err);
     if (sk_args_is(a, "--parameters")) return sk_args_f64(a, 1e6, 1e14, &c->parameters, err);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "command.h"
+#include "device_option.h"
 #include "fault.h"
 #include "pick.h"
 #include "progress.h"
@@ -73,18 +74,6 @@ typedef struct tune {
 
 /* ---- options ------------------------------------------------------------------ */
 
-/* SPHKV_EDEVICE: known, but not here. */
-static sk_status take_device(sk_args *a, sk_err *err)
-{
-    const char *text;
-    sk_status st = sk_args_value(a, &text, err);
-    if (st != SPHKV_OK || strcmp(text, "cpu") == 0 || strcmp(text, "all") == 0) return st;
-    if (strncmp(text, "cuda", 4) == 0 && (text[4] == '\0' || text[4] == ':'))
-        return sk_fail(err, SPHKV_EDEVICE, "--device %.40s: this build has no CUDA back end yet",
-                       text);
-    return sk_fail(err, SPHKV_EINVAL, "--device: '%.60s' is neither cpu, cuda:N nor all", text);
-}
-
 static sk_status take_effort(tune *t, sk_args *a, sk_err *err)
 {
     const char *text;
@@ -101,7 +90,7 @@ static sk_status take_own(tune *t, sk_args *a, bool *taken, sk_err *err)
     const char *text;
     *taken = true;
     if (sk_args_is(a, "--kernels")) return sk_args_kernels(a, &t->kernels, err);
-    if (sk_args_is(a, "--device")) return take_device(a, err);
+    if (sk_args_is(a, "--device")) return sk_device_option(a, true, err);
     if (sk_args_is(a, "--effort")) return take_effort(t, a, err);
     if (sk_args_is(a, "--time")) return sk_args_seconds(a, &t->seconds, err);
     if (sk_args_is(a, "--trials")) return sk_args_u32(a, 1, 1u << 20, &t->trials, err);
