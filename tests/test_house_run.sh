@@ -118,6 +118,18 @@ done
 ask 1 random --shard 1/3 --seed 5 --cases 7
 sees out 'kernel 1/3 7 5'
 if grep -qF 0/2 "$work/out"; then bad 'the other shard, too'; fi
+for tool in rm sort head; do ln -s "$(command -v $tool)" "$work/bin/$tool"; done
+ask 2 archs --programs 3
+sees err 'no such option: --programs'
+ask 1 archs # not built
+printf '#!/bin/sh\necho "archs $SK_SHARD $SK_CASES"\n%s\n' \
+    '[ "$SK_CASES" = 7 ] && exit 77; printf "head\n--\n%s\n" "$SK_SHARD" >"$SK_TABLE"' \
+    >"$work/tree/build/bin/test_code_archs"
+chmod +x "$work/tree/build/bin/test_code_archs"
+ask 0 archs
+[ "$(cat "$work/out")" = "$(printf 'head\n--\n0/2\n1/2')" ] || bad 'no table, or more'
+ask 3 archs --cases 7 # nothing to compile with, and no table of the time before
+[ ! -s "$work/out" ] || bad 'a table'
 
 machine # a build that fails: its end is shown
 has_tools
