@@ -6,7 +6,7 @@
 #include "kernel_tables.h"
 
 #define HEADS 2u
-#define WHOLE 10u /* one in so many specs goes through the whole check */
+#define WHOLE 16u /* one in so many specs goes through the whole check */
 
 typedef struct device {
     uint32_t sm, sms;
@@ -27,18 +27,17 @@ static void check_whole(const gpu_built *b, const char *spec, const device *d, u
     if (sk_image_check(&image, seed, NULL, &err) != SPHKV_OK) fail_spec(spec, d, &err);
 }
 
-/* Even lists per head, uneven ones that heads share. */
-static void check_cases(const gpu_built *b, const char *spec, const device *d, uint64_t seed)
+/* Even lists per head, or uneven ones that heads share. */
+static void check_case(const gpu_built *b, const char *spec, const device *d, bool shared,
+                       uint64_t seed)
 {
-    for (uint32_t shared = 0; shared < 2; shared++) {
-        sk_case_params p = {.spec = b->spec, .input = shared ? SK_IN_EDGE : SK_IN_S1,
-                            .seed = seed + shared, .copies = 1, .uneven = shared};
-        p.lists_per_seq = shared ? 1 : HEADS;
-        p.shape = (sk_shape){.batch = shared ? 3 : 1, .kv_heads = HEADS};
-        p.shape.context = (b->spec.ntiers + 1) * b->spec.page - 3;
-        sk_err err = {0};
-        if (gpu_case(b, &p, d->sms, &err) != SPHKV_OK) fail_spec(spec, d, &err);
-    }
+    sk_case_params p = {.spec = b->spec, .input = shared ? SK_IN_EDGE : SK_IN_S1, .seed = seed,
+                        .copies = 1, .uneven = shared};
+    p.lists_per_seq = shared ? 1 : HEADS;
+    p.shape = (sk_shape){.batch = shared ? 3 : 1, .kv_heads = HEADS};
+    p.shape.context = (b->spec.ntiers + 1) * b->spec.page - 3;
+    sk_err err = {0};
+    if (gpu_case(b, &p, d->sms, &err) != SPHKV_OK) fail_spec(spec, d, &err);
 }
 
 static void run_spec(const char *spec, uint32_t n, uint64_t seed)
@@ -51,7 +50,7 @@ static void run_spec(const char *spec, uint32_t n, uint64_t seed)
     if (n % WHOLE == 0)
         check_whole(&b, spec, &d, seed);
     else
-        check_cases(&b, spec, &d, seed);
+        check_case(&b, spec, &d, n % 2, seed);
     gpu_built_free(&b);
 }
 
