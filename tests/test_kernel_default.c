@@ -1,6 +1,6 @@
 /* test_kernel_default.c - what a kernel says of itself, held against many specs
  * by chance: whatever `supported` takes has a default schedule that is valid for
- * any vector width, every valid schedule builds and verifies, and what the
+ * any vector width and, where the kernel runs on GPUs, for each of them, every valid schedule builds and verifies, and what the
  * kernels cannot do is refused with a reason. What is run of them is run by
  * test_kernel_random.c. */
 #include "sk_test.h"
@@ -64,6 +64,43 @@ static void check_spec(sk_rng *rng, const kernel_lab *lab, uint32_t n, const sk_
     }
 }
 
+/* Scratch of all programs fits where the schedule is valid. */
+static void check_gpu_builds(const sk_spec *spec, const sk_schedule *s, const sk_target *target)
+{
+    sk_arena mem = {0};
+    sk_build build;
+    sk_err err = {0};
+    if (sk_kernel_build(sk_kernel_get(spec->kernel), spec, s, &mem, &build, &err) != SPHKV_OK)
+        fail_spec(spec, s, "a valid schedule does not build", err.message);
+    for (uint32_t i = 0; i < build.n; i++) {
+        if (build.program[i]->shared_bytes > target->shared_block)
+            fail_spec(spec, s, "a valid schedule", "has more scratch than a block");
+        assert_int_equal(build.program[i]->w, 32);
+        assert_true(build.program[i]->nparams <= SK_MAX_SLOTS);
+    }
+    sk_arena_free(&mem);
+}
+
+static void check_gpus(sk_rng *rng, uint32_t n, const sk_spec *spec)
+{
+    const sk_kernel *kernel = sk_kernel_get(spec->kernel);
+    uint32_t known = 0;
+    while (sk_target_cuda_known(known)) known++;
+    for (uint32_t i = 0; i < known; i++) {
+        sk_target target;
+        sk_schedule s;
+        sk_err err = {0};
+        sk_assert_ok(sk_target_cuda(sk_target_cuda_known(i), false, &target, &err), &err);
+        sk_kernel_default(kernel, spec, &target, &s);
+        if (sk_kernel_valid(kernel, spec, &s, &target, &err) != SPHKV_OK)
+            fail_spec(spec, &s, "the default schedule is refused", err.message);
+        if (n % known != i) continue;
+        check_gpu_builds(spec, &s, &target);
+        (void)sk_random_schedule(rng, n, spec, &target, &s);
+        check_gpu_builds(spec, &s, &target);
+    }
+}
+
 #define SPECS 2000u
 
 static void test_defaults(void **state)
@@ -83,6 +120,7 @@ static void test_defaults(void **state)
         }
         if (beyond_kernels(&spec)) fail_spec(&spec, NULL, "is taken", "no kernel does it");
         check_spec(&rng, lab, n, &spec);
+        if (sk_kernel_get(spec.kernel)->form[SK_BACKEND_CUDA]) check_gpus(&rng, n, &spec);
         seen[spec.kernel]++;
     }
     for (uint32_t i = 0; i < SPHKV_KERNEL_COUNT; i++) {
