@@ -37,14 +37,17 @@ typedef enum sk_backend { SK_BACKEND_CPU, SK_BACKEND_CUDA, SK_BACKENDS } sk_back
     X(store, SK_FOR(SPHKV_PAGE_GATHER) | SK_FOR(SPHKV_PAGE_DECODE), "plain|past",                 \
       "stores through the caches, or past them")                                                  \
     X(warps, SK_ON_GPU(SPHKV_KV_APPEND) | SK_ON_GPU(SPHKV_PAGE_GATHER) | SK_ON_GPU(SPHKV_ATTN_MERGE) | \
-          SK_ON_GPU(SPHKV_ATTN_SCHEDULE),                                                         \
+          SK_ON_GPU(SPHKV_ATTN_SCHEDULE) | SK_ON_GPU(SPHKV_ATTN_DECODE),                          \
       "1|2|4|8|16|32", "warps of a block")                                                        \
     X(flight, SK_ON_GPU(SPHKV_PAGE_GATHER), "1|2|4|8", "16-byte loads of a lane under way at once") \
     X(pieces, SK_ON_GPU(SPHKV_PAGE_GATHER), "1|2|4|8|16", "blocks that share a page")       \
     X(room, SK_ON_GPU(SPHKV_ATTN_DECODE), "shared|tables|global",                                 \
       "where scratch lies: in shared memory; look-up tables in global memory; all of it there")   \
     X(blocks, SK_ON_GPU(SPHKV_ATTN_DECODE), "1|2|4|8|16",                                         \
-      "blocks that a multiprocessor holds at once")
+      "blocks that a multiprocessor holds at once")                                                \
+    X(form, SK_ON_GPU(SPHKV_ATTN_DECODE), "warp|tile",                                            \
+      "a block is one warp that does what a CPU does, or warps with tensor cores")                \
+    X(slab, SK_ON_GPU(SPHKV_ATTN_DECODE), "16|32|64", "tokens of a page that a warp takes at once")
 
 typedef enum sk_tunable {
 #define SK_X(name, kernels, values, doc) SK_T_##name,
@@ -58,6 +61,7 @@ enum { SK_LUT_FUSED, SK_LUT_SEPARATE };
 enum { SK_QUERY_F32, SK_QUERY_I16 };
 enum { SK_PROB_F32, SK_PROB_I16 };
 enum { SK_STORE_PLAIN, SK_STORE_PAST };
+enum { SK_ATTN_WARP, SK_ATTN_TILE };
 enum { SK_ROOM_SHARED, SK_ROOM_TABLES, SK_ROOM_GLOBAL };
 
 typedef struct sk_schedule {
