@@ -31,7 +31,8 @@ static void prepare(sk_image *image)
     a->pages = (uint64_t)m->batch * m->kv_heads * m->pages_per_list;
     a->blocks = (uint32_t)(home < a->pages ? home : a->pages > 0 ? a->pages : 1);
     a->partials_bytes = 2 * (size_t)a->blocks * sk_dec_partial_bytes(spec);
-    a->tables_bytes = (size_t)a->blocks * sk_warp_room_of(spec, &image->schedule).tables;
+    if (image->schedule.v[SK_T_form] == SK_ATTN_WARP)
+        a->tables_bytes = (size_t)a->blocks * sk_warp_room_of(spec, &image->schedule).tables;
     a->partials = align128((size_t)a->blocks * 4);
     a->tables = a->partials + align128(a->partials_bytes);
     a->total = a->tables + align128(a->tables_bytes);

@@ -6,7 +6,7 @@
  *   attn_gpu_deal.c    which pages are a block's
  *   attn_gpu_merge.c   lists that several blocks share
  *   attn_gpu_warp.c    form "warp": the parts of the CPU, a block is one warp
- *   tile.c and others  form "tile": tensor cores (tile.h)
+ *   tile.c and others  form "tile": tensor cores (tile.h), where they can do the spec
  *
  * The pages of all pairs of a sequence and a KV head, pair by pair (attn_run.h), form
  * one row; block b of G takes an equal share of it, whatever the lists' lengths. The
@@ -17,7 +17,7 @@
 #ifndef SK_ATTN_GPU_H
 #define SK_ATTN_GPU_H
 
-#include "decode.h"
+#include "tile.h"
 
 /* The parameters, in this order; kernels written by hand take the same. Pointers:
  *   q  codebook  arena  indptr  refs  out  lse  page_ml
@@ -62,6 +62,7 @@ typedef struct sk_grid {
     sk_val block;        /* whose share is at work */
     sk_val deal;         /* SK_DEAL_WORDS in scratch */
     sk_val at;           /* variable: place in the row of the pair at work */
+    sk_tile *tile;       /* NULL: form "warp" */
 } sk_grid;
 
 /* Pages of one list that a block works at: all values of block scope. */

@@ -151,6 +151,22 @@ static void finish(sk_grid *g, const sk_piece *piece)
     sk_ir_end(b);
 }
 
+/* Form "tile": a piece as its warps take it. */
+static void tile_decode(sk_grid *g, const sk_piece *piece)
+{
+    sk_dec *c = g->c;
+    sk_builder *b = c->b;
+    const sk_val rows = op(g, SK_OP_MUL, sk_mul(c, piece->head, c->h), c->q_stride);
+    const sk_val q = sk_add(c, op(g, SK_OP_MUL, piece->seq, g->q_seq), rows);
+    const sk_grid_statistics ml = sk_grid_statistics_of(g, piece);
+    sk_tile_work work = {.q = sk_ir_ptr_add(b, c->q, q, 1), .q_stride = c->q_stride,
+                         .scale = c->scale, .arena = c->arena, .refs = g->refs, .lo = piece->lo,
+                         .hi = piece->hi, .ml = g->page_ml, .ml_step = ml.step, .ml_add = ml.add};
+    work.book = sk_ir_ptr_add(b, c->codebook, piece->head, sk_codebook_head_bytes(c->spec));
+    for (uint32_t k = 0; k < c->spec->ntiers; k++) work.unit_add[k] = sk_grid_units(g, piece, k);
+    sk_tile_decode(g->tile, &work);
+}
+
 static void block(sk_grid *g, const sk_schedule *sched)
 {
     sk_dec *c = g->c;
@@ -159,13 +175,21 @@ static void block(sk_grid *g, const sk_schedule *sched)
     g->block = sk_ir_block(b, 0);
     g->deal = sk_ir_name(b, sk_ir_shared(b, SK_DEAL_WORDS * 4), "deal");
     c->item = sk_ir_name(b, sk_ir_shared(b, SK_ITEM_WORDS * 4), "item");
-    sk_warp_begin(g, sched);
+    const bool tiles = sched->v[SK_T_form] == SK_ATTN_TILE;
+    if (tiles)
+        g->tile = sk_tile_begin(c);
+    else
+        sk_warp_begin(g, sched);
+    if (tiles && !g->tile) return; /* no memory, which the builder tells */
     sk_grid_look(g);
     clear_empty(g);
     sk_grid_deal(g);
     sk_grid_pieces(g, &piece);
     put_item(g, &piece);
-    sk_warp_decode(g, &piece);
+    if (tiles)
+        tile_decode(g, &piece);
+    else
+        sk_warp_decode(g, &piece);
     finish(g, &piece);
     sk_grid_next(g, &piece);
 }
@@ -190,15 +214,34 @@ static sk_status build_warp(const sk_spec *spec, const sk_schedule *sched, const
     return st == SPHKV_OK ? sk_ir_widen(narrow, arena, out, err) : st;
 }
 
+static sk_status build_tile(const sk_spec *spec, const sk_schedule *sched, const char *symbol,
+                            sk_arena *arena, sk_program **out, sk_err *err)
+{
+    sk_builder builder;
+    sk_dec dec;
+    sk_grid grid = {.c = &dec};
+    sk_ir_begin(&builder, arena, symbol, 32, sk_tile_warps(sched));
+    sk_ir_occupancy(&builder, (uint32_t)sched->v[SK_T_blocks]);
+    sk_dec_init(&dec, &builder, spec, sched);
+    dec.warps = sk_tile_warps(sched);
+    params(&grid);
+    dec.zero = sk_ir_u32(&builder, 0);
+    dec.lane = sk_ir_lane(&builder);
+    dec.warp = sk_ir_0(&builder, SK_OP_WARP, 0);
+    block(&grid, sched);
+    return sk_ir_finish(&builder, out, err);
+}
+
 sk_status sk_gpu_attn_build(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena,
                             sk_build *out, sk_err *err)
 {
     sk_text symbol = {0};
     memset(out, 0, sizeof *out);
     sk_spec_symbol(spec, &symbol);
-    const sk_status st = symbol.failed
-                             ? sk_fail(err, SPHKV_ENOMEM, "out of memory")
-                             : build_warp(spec, sched, symbol.s, arena, &out->program[0], err);
+    const bool tiles = sched->v[SK_T_form] == SK_ATTN_TILE;
+    sk_status st = symbol.failed ? sk_fail(err, SPHKV_ENOMEM, "out of memory") : SPHKV_OK;
+    if (st == SPHKV_OK)
+        st = (tiles ? build_tile : build_warp)(spec, sched, symbol.s, arena, &out->program[0], err);
     out->n = 1;
     sk_text_free(&symbol);
     return st;

@@ -41,20 +41,57 @@ static sk_status check_room(const sk_spec *spec, int32_t rule, const sk_target *
     return SPHKV_OK;
 }
 
-sk_status sk_gpu_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
+/* A block is one warp, and takes a page whole. */
+static sk_status check_warp(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
                             sk_err *err)
 {
     const uint32_t scratch = sk_warp_room_of(spec, s).scratch;
+    if (s->v[SK_T_warps] != 1 || s->v[SK_T_slab] != sk_tunable_value(SK_T_slab, 0))
+        return sk_fail(err, SPHKV_EINVAL, "form=warp has one warp and no slabs");
     const sk_status st = check_room(spec, s->v[SK_T_room], target, err);
     if (st != SPHKV_OK) return st;
     return check_home(target, (uint32_t)s->v[SK_T_blocks], scratch, 32, err);
 }
 
+static sk_status check_tile(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
+                            sk_err *err)
+{
+    const uint32_t words = (SK_DEAL_WORDS + SK_ITEM_WORDS) * 4 + 128; /* and their alignment */
+    if (s->v[SK_T_room] != SK_ROOM_SHARED)
+        return sk_fail(err, SPHKV_EINVAL, "form=tile has all scratch in shared memory");
+    const sk_status st = sk_tile_valid(spec, s, target, err);
+    if (st != SPHKV_OK) return st;
+    return check_home(target, (uint32_t)s->v[SK_T_blocks], sk_tile_scratch(spec, s) + words,
+                      32 * sk_tile_warps(s), err);
+}
+
+sk_status sk_gpu_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
+                            sk_err *err)
+{
+    const bool tiles = s->v[SK_T_form] == SK_ATTN_TILE;
+    return (tiles ? check_tile : check_warp)(spec, s, target, err);
+}
+
+/* As many blocks as may be, up to `most`. */
+static bool most_blocks(const sk_spec *spec, const sk_target *target, int32_t most, sk_schedule *out)
+{
+    for (out->v[SK_T_blocks] = most; out->v[SK_T_blocks] > 0; out->v[SK_T_blocks] /= 2)
+        if (sk_gpu_attn_valid(spec, out, target, NULL) == SPHKV_OK) return true;
+    return false;
+}
+
 void sk_gpu_attn_default(const sk_spec *spec, const sk_target *target, sk_schedule *out)
 {
+    out->v[SK_T_form] = SK_ATTN_TILE;
     out->v[SK_T_room] = SK_ROOM_SHARED;
+    if (sk_tile_supported(spec, target, NULL) == SPHKV_OK) {
+        sk_tile_default(spec, target, out);
+        if (most_blocks(spec, target, 2, out)) return;
+    }
+    out->v[SK_T_form] = SK_ATTN_WARP;
+    out->v[SK_T_warps] = 1;
+    out->v[SK_T_slab] = sk_tunable_value(SK_T_slab, 0);
     while (out->v[SK_T_room] < SK_ROOM_GLOBAL && !fits(spec, out->v[SK_T_room], target))
         out->v[SK_T_room]++;
-    for (out->v[SK_T_blocks] = 8; out->v[SK_T_blocks] > 1; out->v[SK_T_blocks] /= 2)
-        if (sk_gpu_attn_valid(spec, out, target, NULL) == SPHKV_OK) return;
+    (void)most_blocks(spec, target, 8, out);
 }
