@@ -166,7 +166,7 @@ static void fingerprints_are_of_the_kind(void **state)
     cuda_machine_make(&m, "sm_90:132,sm_90:132,sm_90:114", NULL);
     sk_device *const out[] = {&first, &second, &other};
     for (int i = 0; i < 3; i++) {
-        char name[16];
+        char name[24];
         snprintf(name, sizeof name, "cuda:%d", i);
         sk_cuda *cuda = open_device(name);
         sk_assert_ok(sk_device_cuda(cuda, out[i], &err), &err);

@@ -158,6 +158,40 @@ static void drivers_that_are_too_old(void **state)
     cuda_machine_free(&m);
 }
 
+/* Every allocation of opening and planning fails in turn: no memory is said, nothing is
+ * left, and the next try works. */
+static void no_memory_leaves_nothing(void **state)
+{
+    run_place *p = *state;
+    const run_spec r = spec_of();
+    const sphkv_maxima maxima = run_maxima(&r);
+    const sphkv_open_params params = cuda_open_params(p, "cuda:0", SPHKV_OPEN_NO_JIT);
+    cuda_machine m;
+    cuda_kernel k;
+    uint64_t n = 0;
+    cuda_machine_make(&m, "sm_90:8", NULL);
+    cuda_kernel_make(&k, &r.params, 90);
+    cuda_machine_runs(&m, &k);
+    cuda_keep_default(p, &k, "sm_90", 12000);
+    for (sphkv_status st = SPHKV_ENOMEM; st != SPHKV_OK;) {
+        sphkv_context *ctx = NULL;
+        sphkv_plan *plan = NULL;
+        sphkv_error err = {0};
+        sk_alloc_fault(++n, false);
+        st = sphkv_open(&params, &ctx, &err);
+        if (st == SPHKV_OK) st = sphkv_plan_create(ctx, &r.params, &maxima, &plan, &err);
+        const bool reached = sk_alloc_fault(0, false) >= n;
+        if (st != SPHKV_OK) assert_int_equal(st, SPHKV_ENOMEM);
+        if (st == SPHKV_OK && reached) st = SPHKV_ENOMEM; /* it could do without */
+        sphkv_plan_destroy(plan);
+        sphkv_close(ctx);
+        assert_int_equal(m.state->modules + m.state->primaries, 0);
+    }
+    assert_true(n > 10);
+    cuda_kernel_free(&k);
+    cuda_machine_free(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -167,6 +201,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(wrong_results_are_not_used, run_place_make,
                                         run_place_free),
         cmocka_unit_test_setup_teardown(drivers_that_are_too_old, run_place_make, run_place_free),
+        cmocka_unit_test_setup_teardown(no_memory_leaves_nothing, run_place_make, run_place_free),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -313,7 +313,10 @@ SPHKV_API const char *sphkv_plan_describe(const sphkv_plan *plan);
  *   workspace  zeroed once before the first run (cuMemsetD8), as on a CPU. Runs on one
  *     stream follow each other and may share it; on two streams each has its own.
  *   context  the CUDA context that sphkv_open found (see there). sphkv_run makes it
- *     current for the call where it is not. */
+ *     current for the call where it is not.
+ *   plans  what never ran on this kind of GPU is checked by sphkv_plan_create: it
+ *     launches and waits, in managed memory. Where host and device cannot have that at
+ *     once (WSL), nothing else of the process may run on the GPU meanwhile. */
 
 /* Page table of a layer: list i is refs[indptr[i] .. indptr[i+1]), sorted by
  * tier slot. lists = batch * lists_per_seq. lists_per_seq is kv_heads

@@ -10,6 +10,7 @@
 #define CONTEXTS 64
 #define DEPTH 16
 #define ALLOCATIONS 4096
+#define MEMORY ((size_t)16 << 30) /* of every device */
 
 typedef struct fake_allocation {
     uint64_t at;
@@ -148,7 +149,7 @@ FAKE_EXPORT int cuDeviceGetUuid_v2(uint8_t uuid[16], int device)
 
 FAKE_EXPORT int cuDeviceTotalMem_v2(size_t *bytes, int device)
 {
-    *bytes = (size_t)16 << 30;
+    *bytes = MEMORY;
     return (uint32_t)device < ngpus ? FAKE_OK : FAKE_INVALID_DEVICE;
 }
 
@@ -293,7 +294,7 @@ FAKE_EXPORT int cuMemAllocManaged(uint64_t *at, size_t bytes, unsigned flags)
     if (!fake_cuda_current()) return FAKE_INVALID_CONTEXT;
     if (!bytes || flags != 1) return FAKE_INVALID_VALUE;
     fake_allocation *place = free_place();
-    if (!place || posix_memalign(&p, 512, bytes) != 0) return FAKE_NO_MEMORY;
+    if (!place || bytes > MEMORY || posix_memalign(&p, 512, bytes) != 0) return FAKE_NO_MEMORY;
     state.allocations++;
     *at = (uint64_t)(uintptr_t)p;
     *place = (fake_allocation){*at, bytes};
