@@ -1,7 +1,7 @@
 /* sphkv-db - looks into kernel databases: what was tuned, with which result,
- * and why a kernel was chosen.
+ * and why a kernel was chosen; and builds ones for GPUs that are not here.
  *
- * Only reads. Records are named by the beginning of their hash, which is the
+ * All but build only read. Records are named by the beginning of their hash, which is the
  * same in every database, unlike row numbers. Results go to stdout, everything
  * else to stderr. */
 #include <stdio.h>
@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "db_build.h"
 #include "device.h"
 #include "install_path.h"
 #include "records.h"
@@ -22,6 +23,9 @@ static const char help[] =
     "usage: sphkv-db ls      [--db FILE] [--json]          winners, one per line\n"
     "       sphkv-db show    ID|SPEC [--db FILE] [--json]  everything about a record\n"
     "       sphkv-db explain ID|SPEC [--db FILE] [--json]  why this kernel was chosen\n"
+    "       sphkv-db build --arch LIST --model NAME --db FILE [...]\n"
+    "                                                      kernels for GPUs that are not here;\n"
+    "                                                      see sphkv-db build --help\n"
     "\n"
     "ID is the beginning (4 digits or more) of an id that ls or show printed; SPEC is a\n"
     "part of a spec or of its tiers, and may name several records.\n"
@@ -88,12 +92,12 @@ static int read_options(int argc, char **argv, options *o)
     if (o->help)
         return 0;
     if (!verb)
-        return usage_error("say what to do: ls, show or explain", "");
+        return usage_error("say what to do: ls, show, explain or build", "");
     size_t form = 0;
     while (form < SK_COUNT(verbs) && strcmp(verb, verbs[form]) != 0)
         form++;
     if (form == SK_COUNT(verbs))
-        return usage_error("there are ls, show and explain, not", verb);
+        return usage_error("there are ls, show, explain and build, not", verb);
     o->form = (sk_records_form)form;
     if (o->form == SK_RECORDS_LS && o->what)
         return usage_error("ls takes no", o->what);
@@ -200,6 +204,8 @@ int main(int argc, char **argv)
 {
     options o = {0};
     sk_command_begin();
+    if (argc > 1 && strcmp(argv[1], "build") == 0)
+        return sk_db_build(argc, argv);
     int code = read_options(argc, argv, &o);
     if (code)
         return code;
