@@ -130,7 +130,6 @@ sk_status sk_code_load_cuda(const sk_db_artifact *artifact, const sk_code_ir *ir
     code->cuda = sk_cuda_retain(cuda);
     code->sms = device->sms;
     memcpy(code->warps, launch.warps, sizeof code->warps);
-    snprintf(code->kind, sizeof code->kind, "%s", artifact->kind);
     st = sk_cuda_enter(cuda, &entered, err);
     if (st == SPHKV_OK) {
         st = fill(code, artifact, err);

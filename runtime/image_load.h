@@ -56,7 +56,6 @@ typedef struct sk_code {
     sk_cu_function function[SK_MAX_ENTRIES];
     uint32_t warps[SK_MAX_ENTRIES];        /* of a block */
     uint32_t sms;                          /* multiprocessors of the device */
-    char kind[8];                          /* of what was loaded: "cubin", "ptx" */
 } sk_code;
 
 /* Loads stored or fresh code, with one reference. ir may be NULL (nothing to
