@@ -3,6 +3,7 @@
  *   attn_gpu.c         the host side: plan, workspace, arguments, the launch
  *   attn_gpu_choice.c  schedules
  *   attn_gpu_build.c   the programs: what a block does from beginning to end
+ *   attn_gpu_row.c     the row of all pages, and who is where in it
  *   attn_gpu_deal.c    which pages are a block's
  *   attn_gpu_merge.c   lists that several blocks share
  *   attn_gpu_warp.c    form "warp": the parts of the CPU, a block is one warp
@@ -86,7 +87,22 @@ void sk_grid_one(sk_grid *g);
 void sk_grid_one_end(sk_grid *g);
 void sk_grid_barrier(sk_grid *g); /* none where a block is one warp */
 
+/* attn_gpu_row.c */
+/* Keys that never fall: (word at base + i * stride, less `zero`) * times. */
+typedef struct sk_grid_keys {
+    sk_val base, zero, times;
+    uint32_t stride;
+} sk_grid_keys;
+/* For two x at once, so that one waits for memory while the other does: the last of n
+ * keys that is at most x, of which the first is. W candidates a step, spread evenly. */
+void sk_grid_search(sk_grid *g, const sk_grid_keys k[2], const sk_val n[2], const sk_val x[2],
+                    sk_val found[2]);
+sk_val sk_grid_length(sk_grid *g);
+/* The pairs that hold places x of the row, and the places at which they begin. */
+void sk_grid_find(sk_grid *g, const sk_val x[2], sk_val pair[2], sk_val at[2]);
+
 /* attn_gpu_deal.c */
+sk_val sk_grid_entry(sk_grid *g, sk_val array, sk_val i); /* word i, a value */
 void sk_grid_look(sk_grid *g); /* sets shared, partly, listed */
 void sk_grid_deal(sk_grid *g); /* FIRST, END, AT, TOTAL; ends with a barrier */
 sk_val sk_grid_word(sk_grid *g, uint32_t i);

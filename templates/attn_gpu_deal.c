@@ -1,10 +1,6 @@
-/* attn_gpu_deal.c - which pages are a block's, found by one of its warps.
- *
- * The place in the row of all pages at which a list begins is a difference of two
- * entries of indptr, so place x is looked for in indptr: W entries a step. Lists that
- * all KV heads share count once for each of them. Of a run over some KV heads of lists
- * per head the entries are not one stretch: there the sequences are added up W at a
- * time, and only the heads of one sequence are searched. */
+/* attn_gpu_deal.c - which pages are a block's: its share of the row of all pages, or
+ * its part of a work list, taken list by list; and who has the rest of a list that is
+ * cut. What only one warp finds out it leaves in scratch. */
 #include "attn_gpu.h"
 #include "work.h"
 
@@ -37,8 +33,7 @@ void sk_grid_put(sk_grid *g, uint32_t i, sk_val x)
     sk_ir_stu(g->c->b, g->deal, g->c->zero, i * 4, x);
 }
 
-/* Word i, a value, of an array of words. */
-static sk_val entry(sk_grid *g, sk_val array, sk_val i)
+sk_val sk_grid_entry(sk_grid *g, sk_val array, sk_val i)
 {
     return sk_ir_ldu(g->c->b, SK_LD_U32, sk_ir_ptr_add(g->c->b, array, i, 4), g->c->zero, 0);
 }
@@ -63,10 +58,10 @@ static sk_val list_fits(sk_grid *g)
         {SK_WORK_HEADS, g->kv_count},
         {SK_WORK_SHARED, select(g, g->shared, sk_k(g->c, 1), g->c->zero)},
     };
-    sk_val fits = op(g, SK_OP_ULE, entry(g, g->work, sk_k(g->c, SK_WORK_PARTS)), g->blocks);
+    sk_val fits = op(g, SK_OP_ULE, sk_grid_entry(g, g->work, sk_k(g->c, SK_WORK_PARTS)), g->blocks);
     for (uint32_t i = 0; i < SK_COUNT(is); i++)
         fits = op(g, SK_OP_PAND, fits,
-                  op(g, SK_OP_EQ, entry(g, g->work, sk_k(g->c, is[i].word)), is[i].want));
+                  op(g, SK_OP_EQ, sk_grid_entry(g, g->work, sk_k(g->c, is[i].word)), is[i].want));
     return select(g, fits, sk_k(g->c, 1), g->c->zero);
 }
 
@@ -81,139 +76,6 @@ void sk_grid_look(sk_grid *g)
     sk_ir_set(b, listed, list_fits(g));
     sk_ir_end(b);
     g->listed = op(g, SK_OP_NE, sk_ir_get(b, listed), g->c->zero);
-}
-
-/* How many pairs share a list. */
-static sk_val times(sk_grid *g) { return select(g, g->shared, g->kv_count, sk_k(g->c, 1)); }
-
-/* ---- search ------------------------------------------------------------------- */
-
-/* Keys that never fall: (word at base + i * stride, less `zero`) * times. */
-typedef struct keys {
-    sk_val base, zero, times;
-    uint32_t stride;
-} keys;
-
-/* The last of n keys that is at most x, of which the first is: W candidates a
- * step, spread evenly. */
-static sk_val search(sk_grid *g, const keys *k, sk_val n, sk_val x)
-{
-    sk_dec *c = g->c;
-    sk_builder *b = c->b;
-    const uint32_t bits = (uint32_t)__builtin_ctz(c->w), steps = (30 + bits - 1) / bits;
-    const sk_val lo = sk_ir_var(b, SK_WARP, c->zero), left = sk_ir_var(b, SK_WARP, n);
-    (void)sk_ir_for(b, c->zero, sk_k(c, steps), 1);
-    const sk_val len = sk_ir_get(b, left), from = sk_ir_get(b, lo);
-    sk_ir_if(b, op(g, SK_OP_ULT, sk_k(c, 1), len));
-    const sk_val step = sk_shr(c, sk_add(c, len, sk_k(c, c->w - 1)), bits);
-    const sk_val i = op(g, SK_OP_MUL, c->lane, step), here = op(g, SK_OP_ULT, i, len);
-    const sk_val word =
-        sk_ir_ldg(b, SK_LD_U32, k->base, sk_mul(c, sk_add(c, from, i), k->stride), 0, here);
-    const sk_val key = op(g, SK_OP_MUL, op(g, SK_OP_SUB, word, k->zero), k->times);
-    const sk_val yes = op(g, SK_OP_PAND, here, op(g, SK_OP_ULE, key, x));
-    const sk_val count = sk_ir_1(b, SK_OP_RED_UADD, select(g, yes, sk_k(c, 1), c->zero));
-    const sk_val past = op(g, SK_OP_MUL, op(g, SK_OP_SUB, count, sk_k(c, 1)), step);
-    sk_ir_set(b, lo, sk_add(c, from, past));
-    sk_ir_set(b, left, op(g, SK_OP_UMIN, step, op(g, SK_OP_SUB, len, past)));
-    sk_ir_end(b);
-    sk_ir_end(b);
-    return sk_ir_get(b, lo);
-}
-
-/* ---- sequences of a run over some KV heads --------------------------------------- */
-
-/* Pages of sequences s0 .. s0+W-1, a lane each; 0 behind the last. */
-static sk_val sequence_pages(sk_grid *g, sk_val s0)
-{
-    sk_dec *c = g->c;
-    const sk_val s = sk_add(c, s0, c->lane), here = op(g, SK_OP_ULT, s, g->batch);
-    const sk_val first = sk_add(c, op(g, SK_OP_MUL, s, g->kv_heads), g->kv_first);
-    sk_val bound[2];
-    for (uint32_t k = 0; k < 2; k++) {
-        const sk_val i = k ? sk_add(c, first, g->kv_count) : first;
-        bound[k] = sk_ir_ldg(c->b, SK_LD_U32, g->indptr, sk_mul(c, i, 4), 0, here);
-    }
-    return op(g, SK_OP_SUB, bound[1], bound[0]);
-}
-
-/* Sums of lanes 0 .. i in lane i. */
-static sk_val running_sum(sk_grid *g, sk_val x)
-{
-    sk_dec *c = g->c;
-    for (uint32_t d = 1; d < c->w; d *= 2) {
-        const sk_val before = sk_shuf(c, x, op(g, SK_OP_SUB, c->lane, sk_k(c, d)));
-        const sk_val some = op(g, SK_OP_ULE, sk_k(c, d), c->lane);
-        x = sk_add(c, x, select(g, some, before, c->zero));
-    }
-    return x;
-}
-
-/* The sequence that holds place x, and the place at which it begins: behind all whose
- * end is at most x. */
-static void find_sequence(sk_grid *g, sk_val x, sk_val seq, sk_val begin)
-{
-    sk_dec *c = g->c;
-    sk_builder *b = c->b;
-    const sk_val sum = sk_ir_var(b, SK_WARP, c->zero);
-    const sk_val s0 = sk_ir_for(b, c->zero, g->batch, c->w);
-    const sk_val pages = sequence_pages(g, s0), before = sk_ir_get(b, sum);
-    const sk_val end = sk_add(c, before, running_sum(g, pages));
-    const sk_val inside = op(g, SK_OP_ULT, sk_add(c, s0, c->lane), g->batch);
-    const sk_val past = op(g, SK_OP_PAND, inside, op(g, SK_OP_ULE, end, x));
-    const sk_val n = sk_ir_1(b, SK_OP_RED_UADD, select(g, past, sk_k(c, 1), c->zero));
-    const sk_val most = sk_ir_1(b, SK_OP_RED_UMAX, select(g, past, end, c->zero));
-    sk_ir_set(b, seq, sk_add(c, sk_ir_get(b, seq), n));
-    sk_ir_set(b, begin, op(g, SK_OP_UMAX, sk_ir_get(b, begin), most));
-    sk_ir_set(b, sum, sk_add(c, before, sk_ir_1(b, SK_OP_RED_UADD, pages)));
-    sk_ir_end(b);
-}
-
-/* ---- the row --------------------------------------------------------------------- */
-
-static sk_val row_length(sk_grid *g)
-{
-    sk_dec *c = g->c;
-    sk_builder *b = c->b;
-    const sk_val total = sk_ir_var(b, SK_WARP, c->zero);
-    sk_ir_if(b, g->partly);
-    const sk_val sum = sk_ir_var(b, SK_LANE, c->zero);
-    const sk_val s0 = sk_ir_for(b, c->zero, g->batch, c->w);
-    sk_ir_set(b, sum, sk_add(c, sk_ir_get(b, sum), sequence_pages(g, s0)));
-    sk_ir_end(b);
-    sk_ir_set(b, total, sk_ir_1(b, SK_OP_RED_UADD, sk_ir_get(b, sum)));
-    sk_ir_else(b);
-    const sk_val each = select(g, g->shared, sk_k(c, 1), g->kv_heads);
-    const sk_val end = entry(g, g->indptr, op(g, SK_OP_MUL, g->batch, each));
-    const sk_val all = op(g, SK_OP_SUB, end, entry(g, g->indptr, c->zero));
-    sk_ir_set(b, total, op(g, SK_OP_MUL, all, times(g)));
-    sk_ir_end(b);
-    return sk_ir_get(b, total);
-}
-
-/* The pair that holds place x of the row, and the place at which it begins. */
-static sk_val find_pair(sk_grid *g, sk_val x, sk_val *at)
-{
-    sk_dec *c = g->c;
-    sk_builder *b = c->b;
-    const sk_val seq = sk_ir_var(b, SK_WARP, c->zero), begin = sk_ir_var(b, SK_WARP, c->zero);
-    sk_ir_if(b, g->partly);
-    find_sequence(g, x, seq, begin);
-    sk_ir_end(b);
-    const sk_val s = sk_ir_get(b, seq), rest = op(g, SK_OP_SUB, x, sk_ir_get(b, begin));
-    const sk_val whole = select(g, g->shared, g->batch, op(g, SK_OP_MUL, g->batch, g->kv_heads));
-    const sk_val n = select(g, g->partly, g->kv_count, whole);
-    const sk_val offset = sk_add(c, op(g, SK_OP_MUL, s, g->kv_heads), g->kv_first);
-    const sk_val first = select(g, g->partly, offset, c->zero);
-    const sk_val base = sk_ir_ptr_add(b, g->indptr, first, 4);
-    const keys k = {.base = base, .zero = entry(g, base, c->zero), .times = times(g), .stride = 4};
-    const sk_val list = search(g, &k, n, rest), lo = entry(g, base, list);
-    const sk_val pages = op(g, SK_OP_SUB, entry(g, base, sk_add(c, list, sk_k(c, 1))), lo);
-    const sk_val before = op(g, SK_OP_MUL, op(g, SK_OP_SUB, lo, k.zero), k.times);
-    /* which of the pairs that share the list */
-    const sk_val one = op(g, SK_OP_UDIV, op(g, SK_OP_SUB, rest, before), pages);
-    *at = sk_add(c, sk_ir_get(b, begin), sk_add(c, before, op(g, SK_OP_MUL, one, pages)));
-    const sk_val earlier = op(g, SK_OP_MUL, s, g->kv_count);
-    return sk_add(c, sk_add(c, earlier, op(g, SK_OP_MUL, list, k.times)), one);
 }
 
 /* Shares differ by one page at most, the larger first. */
@@ -247,10 +109,10 @@ static sk_val owner(sk_grid *g, const share *s, sk_val x)
 static void deal_listed(sk_grid *g)
 {
     sk_builder *b = g->c->b;
-    sk_ir_if(b, op(g, SK_OP_ULT, g->block, entry(g, g->work, sk_k(g->c, SK_WORK_PARTS))));
+    sk_ir_if(b, op(g, SK_OP_ULT, g->block, sk_grid_entry(g, g->work, sk_k(g->c, SK_WORK_PARTS))));
     const sk_val firsts = sk_ir_ptr_add(b, g->work, sk_k(g->c, SK_WORK_HEADER), 4);
-    sk_grid_put(g, SK_DEAL_FIRST, entry(g, firsts, g->block));
-    sk_grid_put(g, SK_DEAL_END, entry(g, firsts, sk_add(g->c, g->block, sk_k(g->c, 1))));
+    sk_grid_put(g, SK_DEAL_FIRST, sk_grid_entry(g, firsts, g->block));
+    sk_grid_put(g, SK_DEAL_END, sk_grid_entry(g, firsts, sk_add(g->c, g->block, sk_k(g->c, 1))));
     sk_ir_end(b);
 }
 
@@ -258,22 +120,16 @@ static void deal_even(sk_grid *g)
 {
     sk_dec *c = g->c;
     sk_builder *b = c->b;
-    const sk_val total = row_length(g);
+    const sk_val total = sk_grid_length(g);
     const share s = share_of(g, total);
     sk_grid_put(g, SK_DEAL_TOTAL, total);
     sk_ir_if(b, op(g, SK_OP_ULT, s.lo, s.hi));
-    const sk_val last = sk_ir_for(b, c->zero, sk_k(c, 2), 1); /* its first page, its last */
-    const sk_val first = op(g, SK_OP_EQ, last, c->zero);
-    sk_val at;
-    const sk_val v =
-        find_pair(g, select(g, first, s.lo, op(g, SK_OP_SUB, s.hi, sk_k(c, 1))), &at);
-    sk_ir_if(b, first);
-    sk_grid_put(g, SK_DEAL_FIRST, v);
-    sk_grid_put(g, SK_DEAL_AT, at);
-    sk_ir_else(b);
-    sk_grid_put(g, SK_DEAL_END, sk_add(c, v, sk_k(c, 1)));
-    sk_ir_end(b);
-    sk_ir_end(b);
+    const sk_val x[2] = {s.lo, op(g, SK_OP_SUB, s.hi, sk_k(c, 1))}; /* its first page, its last */
+    sk_val pair[2], at[2];
+    sk_grid_find(g, x, pair, at);
+    sk_grid_put(g, SK_DEAL_FIRST, pair[0]);
+    sk_grid_put(g, SK_DEAL_AT, at[0]);
+    sk_grid_put(g, SK_DEAL_END, sk_add(c, pair[1], sk_k(c, 1)));
     sk_ir_end(b);
 }
 
@@ -308,7 +164,7 @@ sk_grid_list sk_grid_pair(sk_grid *g, sk_val v)
 /* Address of the work list's items. */
 static sk_val work_items(sk_grid *g)
 {
-    const sk_val parts = entry(g, g->work, sk_k(g->c, SK_WORK_PARTS));
+    const sk_val parts = sk_grid_entry(g, g->work, sk_k(g->c, SK_WORK_PARTS));
     const sk_val firsts = sk_and(g->c, sk_add(g->c, parts, sk_k(g->c, 8)), ~7u);
     return sk_ir_ptr_add(g->c->b, g->work, sk_add(g->c, firsts, sk_k(g->c, SK_WORK_HEADER)), 4);
 }
@@ -361,29 +217,25 @@ void sk_grid_next(sk_grid *g, const sk_piece *piece)
 
 /* ---- lists that are cut -------------------------------------------------------------- */
 
-/* The items of a pair follow each other, so they are searched by pair. */
+/* The items of a pair follow each other, behind those of earlier pairs: they are
+ * searched by pair. */
 static void cut_listed(sk_grid *g, const sk_piece *piece)
 {
     sk_dec *c = g->c;
     sk_builder *b = c->b;
     const sk_val base = work_items(g), one = sk_k(c, 1);
-    const sk_val n = entry(g, g->work, sk_k(c, SK_WORK_ITEMS));
-    const keys k = {.base = base, .zero = c->zero, .times = one, .stride = sizeof(sk_work_item)};
-    const sk_val first = sk_ir_var(b, SK_WARP, c->zero);
-    const sk_val last = sk_ir_for(b, c->zero, sk_k(c, 2), 1); /* before its first; its last */
-    const sk_val x = op(g, SK_OP_SUB, sk_add(c, piece->pair, last), one);
-    const sk_val i = sk_add(c, search(g, &k, n, x), one); /* items up to there */
-    const sk_val none = op(g, SK_OP_EQ, sk_add(c, piece->pair, last), c->zero);
-    const sk_val items = select(g, none, c->zero, i);
-    sk_grid_put(g, SK_DEAL_COUNT, op(g, SK_OP_SUB, items, sk_ir_get(b, first)));
-    sk_ir_if(b, op(g, SK_OP_EQ, last, c->zero));
-    sk_ir_set(b, first, items);
-    sk_ir_end(b);
-    sk_ir_end(b);
-    const sk_val begin = sk_ir_get(b, first);
-    const sk_val item = sk_ir_ptr_add(b, base, begin, sizeof(sk_work_item));
+    const sk_val items = sk_grid_entry(g, g->work, sk_k(c, SK_WORK_ITEMS));
+    const sk_grid_keys key = {.base = base, .zero = c->zero, .times = one, .stride = sizeof(sk_work_item)};
+    const sk_grid_keys k[2] = {key, key};
+    const sk_val n[2] = {items, items}, x[2] = {op(g, SK_OP_SUB, piece->pair, one), piece->pair};
+    sk_val last[2];
+    sk_grid_search(g, k, n, x, last);
+    const sk_val behind = sk_add(c, last[0], one); /* what an earlier pair ends with */
+    const sk_val first = select(g, op(g, SK_OP_EQ, piece->pair, c->zero), c->zero, behind);
+    const sk_val item = sk_ir_ptr_add(b, base, first, sizeof(sk_work_item));
     const sk_val slot = sk_ir_ldu(b, SK_LD_U32, item, c->zero, offsetof(sk_work_item, slot));
-    sk_grid_put(g, SK_DEAL_ITEM, begin);
+    sk_grid_put(g, SK_DEAL_ITEM, first);
+    sk_grid_put(g, SK_DEAL_COUNT, op(g, SK_OP_SUB, sk_add(c, last[1], one), first));
     sk_grid_put(g, SK_DEAL_BLOCK, sk_shr(c, slot, 1));
 }
 
