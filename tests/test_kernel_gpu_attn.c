@@ -40,18 +40,47 @@ static void check_case(const gpu_built *b, const char *spec, const device *d, bo
     if (gpu_case(b, &p, d->sms, &err) != SPHKV_OK) fail_spec(spec, d, &err);
 }
 
-static void run_spec(const char *spec, uint32_t n, uint64_t seed)
+/* The form "warp" of a spec whose default is "tile". */
+static void run_warp(const char *spec, const device *d, uint64_t seed)
+{
+    static const char *const rooms[] = {"room=shared", "room=tables", "room=global"};
+    sk_target target;
+    sk_schedule schedule;
+    sk_text text = {0};
+    gpu_built b;
+    sk_err err = {0};
+    sk_spec parsed;
+    sk_assert_ok(sk_target_cuda(d->sm, false, &target, &err), &err);
+    sk_assert_ok(sk_spec_parse(spec, &parsed, &err), &err);
+    const sk_kernel *kernel = sk_kernel_get(parsed.kernel);
+    for (uint32_t i = 0; i < SK_COUNT(rooms); i++) {
+        sk_schedule_begin(SK_BACKEND_CUDA, &schedule);
+        sk_text_free(&text);
+        sk_text_printf(&text, "form=warp,warps=1,slab=16,blocks=1,%s", rooms[i]);
+        sk_assert_ok(sk_schedule_parse(parsed.kernel, text.s, &schedule, &err), &err);
+        if (sk_kernel_valid(kernel, &parsed, &schedule, &target, &err) == SPHKV_OK) break;
+    }
+    gpu_build_for(spec, text.s, &target, &b);
+    check_case(&b, spec, d, seed % 2, seed);
+    sk_text_free(&text);
+    gpu_built_free(&b);
+}
+
+static bool run_spec(const char *spec, uint32_t n, uint64_t seed)
 {
     static const uint32_t sms[] = {1, 3, 40}, sm[] = {90, 75, 86, 120};
     const device d = {sm[n % SK_COUNT(sm)], sms[n % SK_COUNT(sms)]};
     const gpu_row row = {spec, "", d.sm};
     gpu_built b;
     gpu_build(&row, &b);
+    const bool tiles = b.schedule.v[SK_T_form] == SK_ATTN_TILE;
     if (n % WHOLE == 0)
         check_whole(&b, spec, &d, seed);
     else
         check_case(&b, spec, &d, n % 2, seed);
     gpu_built_free(&b);
+    if (tiles && n % 2) run_warp(spec, &d, seed);
+    return tiles;
 }
 
 static bool met(const char *const *specs, uint32_t n, const char *spec)
@@ -73,18 +102,18 @@ static void every_spec(void **state)
 {
     static const char *specs[512];
     const uint64_t seed = sk_test_seed(20250301);
-    uint32_t n = 0;
+    uint32_t n = 0, tiles = 0;
     (void)state;
     for (uint32_t t = 0; t < kernel_ntables; t++)
         for (uint32_t i = 0; i < kernel_tables[t].n; i++) {
             const char *spec = kernel_tables[t].row[i].spec;
             if (met(specs, n, spec) || !attends(spec)) continue;
             assert_true(n < SK_COUNT(specs));
-            run_spec(spec, n, seed + n);
+            tiles += run_spec(spec, n, seed + n);
             specs[n++] = spec;
         }
-    print_message("%u specs\n", n);
-    assert_true(n > 100);
+    print_message("%u specs, %u by tiles\n", n, tiles);
+    assert_true(tiles > 50 && n - tiles > 20);
 }
 
 int main(void)
