@@ -115,4 +115,12 @@ void sphkv_plan_destroy(sphkv_plan *plan)
 
 size_t sphkv_plan_workspace(const sphkv_plan *plan) { return plan ? plan->image.workspace : 0; }
 
+uint32_t sphkv_plan_parts(const sphkv_plan *plan)
+{
+    if (!plan)
+        return 0;
+    const sk_image *image = &plan->image;
+    return image->form->parts ? image->form->parts(image) : image->maxima.parts;
+}
+
 const char *sphkv_plan_describe(const sphkv_plan *plan) { return plan ? plan->describe : ""; }

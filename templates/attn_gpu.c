@@ -44,6 +44,12 @@ static size_t workspace(const sk_image *image)
     return a->total;
 }
 
+static uint32_t parts(const sk_image *image)
+{
+    const gpu_space *a = sk_image_own(image);
+    return a->blocks < SPHKV_MAX_PARTS ? a->blocks : SPHKV_MAX_PARTS;
+}
+
 static uint32_t flags_of(const sk_attn_run_state *r)
 {
     return (r->a.lse ? SK_GPU_LSE : 0) | (r->a.page_ml ? SK_GPU_PAGE_ML : 0) |
@@ -88,13 +94,13 @@ static sk_status check_list(const sk_attn_run_state *r, sk_err *err)
     return sk_fail(err, SPHKV_EINVAL, "schedule: not a work list of attn_schedule");
 }
 
-static sk_status run(const sk_image *image, const void *args, uint32_t part, uint32_t parts,
+static sk_status run(const sk_image *image, const void *args, uint32_t part, uint32_t of,
                      sk_err *err)
 {
     const gpu_space *space = sk_image_own(image);
     sk_attn_run_state r;
-    if (part != 0 || parts != 1)
-        return sk_fail(err, SPHKV_EINVAL, "part %u of %u: a run on a GPU has one", part, parts);
+    if (part != 0 || of != 1)
+        return sk_fail(err, SPHKV_EINVAL, "part %u of %u: a run on a GPU has one", part, of);
     if (space->pages > UINT32_MAX)
         return sk_fail(err, SPHKV_EINVAL, "maxima: more than 2^32 pages in all lists");
     /* what runs on the host is held to bounds that only the table tells */
@@ -104,7 +110,9 @@ static sk_status run(const sk_image *image, const void *args, uint32_t part, uin
     if (st != SPHKV_OK || r.pairs == 0) return st;
     sk_call call = {0};
     fill(&r, space, &call);
-    return sk_image_launch(image, 0, &call, space->blocks, r.a.stream, err);
+    for (uint32_t entry = 0; entry < image->nentry && st == SPHKV_OK; entry++)
+        st = sk_image_launch(image, entry, &call, space->blocks, r.a.stream, err);
+    return st;
 }
 
 const sk_kernel_form sk_gpu_attn = {
@@ -113,5 +121,6 @@ const sk_kernel_form sk_gpu_attn = {
     .build = sk_gpu_attn_build,
     .prepare = prepare,
     .workspace = workspace,
+    .parts = parts,
     .run = run,
 };

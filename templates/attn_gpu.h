@@ -1,5 +1,6 @@
-/* attn_gpu.h - the GPU form of attn_decode: one launch does everything, and all that
- * depends on lengths is read on the device. Parts, one file each:
+/* attn_gpu.h - the GPU form of attn_decode: one launch does everything (two where
+ * merge=separate), and all that depends on lengths is read on the device. Parts, one
+ * file each:
  *   attn_gpu.c         the host side: plan, workspace, arguments, the launch
  *   attn_gpu_choice.c  schedules
  *   attn_gpu_build.c   the programs: what a block does from beginning to end
@@ -14,7 +15,7 @@
  * page table's indptr is the running sum, so that a block finds its place by a search,
  * and no launch comes before; or it takes part b of a work list. A list that borders
  * cut goes to partials, slot 2b of who goes on with one, 2b + 1 of who begins it, and
- * who finishes last merges. */
+ * who finishes last merges, or in a second launch who began. */
 #ifndef SK_ATTN_GPU_H
 #define SK_ATTN_GPU_H
 

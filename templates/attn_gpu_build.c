@@ -130,8 +130,14 @@ static void clear_empty(sk_grid *g)
 
 /* ---- a block ------------------------------------------------------------------------------ */
 
+static void put_rows(sk_grid *g)
+{
+    sk_part_finish_list(g->c, &(sk_dec_outputs){
+                                  .out = g->out, .out_stride = g->out_head, .lse = g->lse});
+}
+
 /* Rows of a list that is whole here, or becomes it. */
-static void finish(sk_grid *g, const sk_piece *piece)
+static void finish(sk_grid *g, const sk_piece *piece, bool join)
 {
     sk_dec *c = g->c;
     sk_builder *b = c->b;
@@ -139,15 +145,19 @@ static void finish(sk_grid *g, const sk_piece *piece)
     const sk_val whole = sk_ir_var(b, SK_BLOCK, sk_k(c, 1));
     sk_ir_if(b, cut);
     sk_part_finish_partial(c, g->partials, piece->slot);
-    sk_grid_arrive(g, piece);
-    const sk_val ready = sk_grid_word(g, SK_DEAL_READY);
-    sk_ir_set(b, whole, ready);
-    sk_ir_if(b, op(g, SK_OP_NE, ready, c->zero));
-    sk_grid_merge(g);
-    sk_ir_end(b);
+    if (join) {
+        sk_grid_arrive(g, piece);
+        const sk_val ready = sk_grid_word(g, SK_DEAL_READY);
+        sk_ir_set(b, whole, ready);
+        sk_ir_if(b, op(g, SK_OP_NE, ready, c->zero));
+        sk_grid_merge(g);
+        sk_ir_end(b);
+    } else {
+        sk_ir_set(b, whole, c->zero);
+    }
     sk_ir_end(b);
     sk_ir_if(b, op(g, SK_OP_NE, sk_ir_get(b, whole), c->zero));
-    sk_part_finish_list(c, &(sk_dec_outputs){.out = g->out, .out_stride = g->out_head, .lse = g->lse});
+    put_rows(g);
     sk_ir_end(b);
 }
 
@@ -167,14 +177,25 @@ static void tile_decode(sk_grid *g, const sk_piece *piece)
     sk_tile_decode(g->tile, &work);
 }
 
-static void block(sk_grid *g, const sk_schedule *sched)
+/* Parameters, constants, and the scratch of every block. */
+static void begin_block(sk_grid *g, uint32_t warps)
 {
     sk_dec *c = g->c;
     sk_builder *b = c->b;
-    sk_piece piece;
+    params(g);
+    c->zero = sk_ir_u32(b, 0);
+    c->lane = sk_ir_lane(b);
+    c->warps = warps;
+    if (warps > 1) c->warp = sk_ir_0(b, SK_OP_WARP, 0);
     g->block = sk_ir_block(b, 0);
     g->deal = sk_ir_name(b, sk_ir_shared(b, SK_DEAL_WORDS * 4), "deal");
     c->item = sk_ir_name(b, sk_ir_shared(b, SK_ITEM_WORDS * 4), "item");
+}
+
+static void block(sk_grid *g, const sk_schedule *sched)
+{
+    sk_dec *c = g->c;
+    sk_piece piece;
     const bool tiles = sched->v[SK_T_form] == SK_ATTN_TILE;
     if (tiles)
         g->tile = sk_tile_begin(c);
@@ -182,7 +203,6 @@ static void block(sk_grid *g, const sk_schedule *sched)
         sk_warp_begin(g, sched);
     if (tiles && !g->tile) return; /* no memory, which the builder tells */
     sk_grid_look(g);
-    clear_empty(g);
     sk_grid_deal(g);
     sk_grid_pieces(g, &piece);
     put_item(g, &piece);
@@ -190,8 +210,9 @@ static void block(sk_grid *g, const sk_schedule *sched)
         tile_decode(g, &piece);
     else
         sk_warp_decode(g, &piece);
-    finish(g, &piece);
+    finish(g, &piece, sched->v[SK_T_merge] == SK_MERGE_LAST);
     sk_grid_next(g, &piece);
+    clear_empty(g);
 }
 
 static sk_status build_warp(const sk_spec *spec, const sk_schedule *sched, const char *symbol,
@@ -206,9 +227,7 @@ static sk_status build_warp(const sk_spec *spec, const sk_schedule *sched, const
     sk_ir_begin(&builder, arena, symbol, (uint32_t)inner.v[SK_T_w], 1);
     sk_ir_occupancy(&builder, (uint32_t)sched->v[SK_T_blocks]);
     sk_dec_init(&dec, &builder, spec, &inner);
-    params(&grid);
-    dec.zero = sk_ir_u32(&builder, 0);
-    dec.lane = sk_ir_lane(&builder);
+    begin_block(&grid, 1);
     block(&grid, sched);
     const sk_status st = sk_ir_finish(&builder, &narrow, err);
     return st == SPHKV_OK ? sk_ir_widen(narrow, arena, out, err) : st;
@@ -223,26 +242,71 @@ static sk_status build_tile(const sk_spec *spec, const sk_schedule *sched, const
     sk_ir_begin(&builder, arena, symbol, 32, sk_tile_warps(sched));
     sk_ir_occupancy(&builder, (uint32_t)sched->v[SK_T_blocks]);
     sk_dec_init(&dec, &builder, spec, sched);
-    dec.warps = sk_tile_warps(sched);
-    params(&grid);
-    dec.zero = sk_ir_u32(&builder, 0);
-    dec.lane = sk_ir_lane(&builder);
-    dec.warp = sk_ir_0(&builder, SK_OP_WARP, 0);
+    begin_block(&grid, sk_tile_warps(sched));
     block(&grid, sched);
     return sk_ir_finish(&builder, out, err);
+}
+
+/* ---- lists that blocks share, in a launch of their own ----------------------------------- */
+
+#define MERGE_WARPS 4u
+
+/* What begins in this block's share and goes on in others: of its partials, slot
+ * 2b + 1. */
+static void join_begun(sk_grid *g, const sk_piece *piece)
+{
+    sk_dec *c = g->c;
+    sk_builder *b = c->b;
+    const sk_val begun = sk_add(c, sk_shl(c, g->block, 1), sk_k(c, 1));
+    sk_ir_if(b, op(g, SK_OP_EQ, piece->slot, begun));
+    put_item(g, piece);
+    sk_grid_one(g);
+    sk_grid_cut(g, piece);
+    sk_grid_one_end(g);
+    sk_grid_barrier(g);
+    sk_grid_merge(g);
+    put_rows(g);
+    sk_ir_end(b);
+}
+
+static sk_status build_merge(const sk_spec *spec, const sk_schedule *sched, const char *symbol,
+                             sk_arena *arena, sk_program **out, sk_err *err)
+{
+    sk_builder builder, *b = &builder;
+    sk_dec dec, *c = &dec;
+    sk_grid grid = {.c = c}, *g = &grid;
+    sk_piece piece;
+    sk_ir_begin(b, arena, symbol, 32, MERGE_WARPS);
+    sk_dec_init(c, b, spec, sched);
+    begin_block(g, MERGE_WARPS);
+    c->acc = sk_ir_name(b, sk_ir_shared(b, c->h * c->cp * 4), "acc");
+    c->stat = sk_ir_name(b, sk_ir_shared(b, c->h * 28), "stat");
+    sk_grid_look(g);
+    sk_grid_deal(g);
+    sk_grid_pieces(g, &piece);
+    join_begun(g, &piece);
+    sk_grid_next(g, &piece);
+    return sk_ir_finish(b, out, err);
 }
 
 sk_status sk_gpu_attn_build(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena,
                             sk_build *out, sk_err *err)
 {
-    sk_text symbol = {0};
+    sk_text symbol = {0}, merge = {0};
     memset(out, 0, sizeof *out);
     sk_spec_symbol(spec, &symbol);
+    sk_text_printf(&merge, "%s_merge", symbol.s ? symbol.s : "");
     const bool tiles = sched->v[SK_T_form] == SK_ATTN_TILE;
-    sk_status st = symbol.failed ? sk_fail(err, SPHKV_ENOMEM, "out of memory") : SPHKV_OK;
+    sk_status st = symbol.failed || merge.failed ? sk_fail(err, SPHKV_ENOMEM, "out of memory")
+                                                 : SPHKV_OK;
     if (st == SPHKV_OK)
         st = (tiles ? build_tile : build_warp)(spec, sched, symbol.s, arena, &out->program[0], err);
     out->n = 1;
+    if (st == SPHKV_OK && sched->v[SK_T_merge] == SK_MERGE_SEPARATE) {
+        st = build_merge(spec, sched, merge.s, arena, &out->program[1], err);
+        out->n = 2;
+    }
     sk_text_free(&symbol);
+    sk_text_free(&merge);
     return st;
 }

@@ -64,6 +64,8 @@ typedef struct sk_kernel_form {
     void (*prepare)(struct sk_image *image);
     /* Workspace bytes of an image that is prepared. */
     size_t (*workspace)(const struct sk_image *image);
+    /* Parts that a work list for it should have; NULL: maxima.parts. */
+    uint32_t (*parts)(const struct sk_image *image);
     /* Checks args (an args struct of sphkv.h), then runs one part; on a GPU there
      * is one part, and it enqueues. */
     sk_status (*run)(const struct sk_image *image, const void *args, uint32_t part, uint32_t parts,

@@ -191,10 +191,11 @@ static const struct {
     {A("d32 v32 h1 p32", "tight kf16:vf16,g4b4r16sD:vi4,ki8:vf8"), "form=tile,warps=1,slab=32,"},
 };
 
-/* Spec of a kind, and its schedule with so many blocks. */
-static const char *kind_row(uint32_t kind, uint32_t blocks, char schedule[80])
+/* Spec of a kind, and its schedule with so many blocks, joined either way. */
+static const char *kind_row(uint32_t kind, uint32_t blocks, bool separate, char schedule[80])
 {
-    snprintf(schedule, 80, "%sblocks=%u", kinds[kind].schedule, blocks);
+    snprintf(schedule, 80, "%sblocks=%u,merge=%s", kinds[kind].schedule, blocks,
+             separate ? "separate" : "last");
     return kinds[kind].spec;
 }
 
@@ -250,7 +251,7 @@ static void tables_by_chance(void **state)
         const char *where = sk_test_repeat(seed + n);
         const uint32_t k = (uint32_t)((seed + n) % 1000);
         char schedule[80];
-        const char *spec = kind_row(k % SK_COUNT(kinds), 1u << k / 6 % 4, schedule);
+        const char *spec = kind_row(k % SK_COUNT(kinds), 1u << k / 6 % 4, k / 9 % 3 == 0, schedule);
         world_make(&w, &(gpu_row){spec, schedule, 90}, k / 6 % 2, 1 + sk_rng_below(&rng, 5), 1 + sk_rng_below(&rng, 4),
                    sms[k % SK_COUNT(sms)], seed + n);
         for (uint32_t turn = 0; turn < 2; turn++) any_run(&rng, &w, k + turn, where);
@@ -266,7 +267,7 @@ static void many_sequences(void **state)
     for (uint32_t n = 0; n < 8; n++) {
         world w;
         char schedule[80];
-        const char *spec = kind_row(n % 2, 1, schedule);
+        const char *spec = kind_row(n % 2, 1, n == 3, schedule);
         world_make(&w, &(gpu_row){spec, schedule, 90}, n / 2 % 2, 150, 3, 9, n);
         fill_table(&w, &rng, false);
         w.a.kv_head_first = n / 4;
@@ -291,7 +292,7 @@ static void grow(uint32_t kind, uint64_t seed)
     sk_rng rng;
     world w;
     char schedule[80];
-    const char *spec = kind_row(kind, 2, schedule);
+    const char *spec = kind_row(kind, 2, kind == 1, schedule);
     sk_rng_seed(&rng, seed);
     world_make(&w, &(gpu_row){spec, schedule, 90}, false, 2, 3, 6, seed);
     w.a.kv_head_count = 3;
@@ -331,6 +332,7 @@ static void foreign_lists_are_ignored(void **state)
         world_make(&w, &row, false, 2, 2, 4, n);
         w.a.kv_head_count = 2;
         fill_table(&w, &rng, false);
+        assert_int_equal(w.image.form->parts(&w.image), 4); /* 4 multiprocessors, blocks=1 */
         make_list(&w, 3);
         uint32_t *word = (uint32_t *)(void *)w.list;
         assert_int_equal(word[SK_WORK_MAGIC], SK_WORK_MAGIC_WORD);
@@ -387,7 +389,7 @@ static void arguments(void **state)
     w.a.stream = (void *)(uintptr_t)&no_launch;
     memset(w.indptr, 0xff, (w.lists + 1) * sizeof *w.indptr);
     sk_assert_ok(w.image.form->run(&w.image, &w.a, 0, 1, &err), &err);
-    assert_int_equal(launched, 6);
+    assert_int_equal(launched, 6); /* blocks: one launch */
     w.a.schedule = w.list;
     w.a.schedule_bytes = sizeof w.list;
     REFUSED(a.workspace_bytes--, "workspace");

@@ -445,10 +445,12 @@ static void plan_args(void **state)
     m = fine, m.parts = 0; /* means one */
     sk_assert_ok(sphkv_plan_create(ctx, &r.params, &m, &plan, &err), &err);
     assert_int_equal(plan->image.maxima.parts, 1);
+    assert_int_equal(sphkv_plan_parts(plan), 1);
     assert_true(sphkv_plan_workspace(plan) > 0);
     sphkv_plan_destroy(plan);
     sphkv_plan_destroy(NULL);
     assert_int_equal(sphkv_plan_workspace(NULL), 0);
+    assert_int_equal(sphkv_plan_parts(NULL), 0);
     sphkv_close(ctx);
 }
 

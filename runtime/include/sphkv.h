@@ -287,6 +287,10 @@ SPHKV_API void sphkv_plan_destroy(sphkv_plan *plan);
  * before the first run; every run leaves it fit for the next of this plan,
  * not of another: one workspace serves one plan, and one run at a time. May be 0. */
 SPHKV_API size_t sphkv_plan_workspace(const sphkv_plan *plan);
+/* How many parts a work list of attn_schedule should have for runs of this plan of
+ * attn_decode: on a CPU those of the run, at most maxima.parts, which this gives; on a
+ * GPU the blocks that a run starts, at most SPHKV_MAX_PARTS. */
+SPHKV_API uint32_t sphkv_plan_parts(const sphkv_plan *plan);
 /* One line: spec, schedule, and how the look-up matched (exact, near shape,
  * same architecture, default). Valid until the plan is destroyed. */
 SPHKV_API const char *sphkv_plan_describe(const sphkv_plan *plan);
@@ -309,7 +313,9 @@ SPHKV_API const char *sphkv_plan_describe(const sphkv_plan *plan);
  *     strides are those of the capture; the contents of tables, items and work lists
  *     are read anew by every replay, so contexts grow, within the maxima, without
  *     another capture.
- *   parts  one: maxima.parts is 0 or 1, and sphkv_run is called with part 0 of 1.
+ *   parts  one: maxima.parts is 0 or 1, and sphkv_run is called with part 0 of 1. The
+ *     blocks of attn_decode share the pages evenly, or take a part each of a work list
+ *     of up to sphkv_plan_parts parts; a list that is not of this run is ignored.
  *   workspace  zeroed once before the first run (cuMemsetD8), as on a CPU. Runs on one
  *     stream follow each other and may share it; on two streams each has its own.
  *   context  the CUDA context that sphkv_open found (see there). sphkv_run makes it
