@@ -211,7 +211,7 @@ static void statement(cuda_entry *e, sk_val v)
     }
 }
 
-/* ---- an entry ----------------------------------------------------------------------------- */
+/* ---- an entry ------------------------------------------------------------------------ */
 
 static bool entry_begin(cuda_entry *e)
 {
@@ -278,7 +278,8 @@ static sk_status emit_entry(const sk_program *p, sk_text *out, sk_err *err)
     cuda_entry e = {.p = p, .out = out};
     if (p->w != 32)
         return sk_fail(err, SPHKV_EUNSUPPORTED,
-                       "cuda: %s is for warps of %u lanes; those of a GPU have 32", p->symbol, p->w);
+                       "cuda: %s is for warps of %u lanes; those of a GPU have 32", p->symbol,
+                       p->w);
     sk_status st = sk_ir_verify(p, err);
     if (st != SPHKV_OK)
         return st;
@@ -297,7 +298,7 @@ static sk_status emit_entry(const sk_program *p, sk_text *out, sk_err *err)
     return st;
 }
 
-/* ---- the unit ------------------------------------------------------------------------------ */
+/* ---- the unit ------------------------------------------------------------------------ */
 
 /* Lines of a text, each as a comment. */
 static void comment(const char *text, sk_text *out)
@@ -316,9 +317,9 @@ sk_status sk_emit_cuda(const sk_program *const *programs, uint32_t n, const sk_c
         comment(note->spec, out);
         comment(note->schedule, out);
     }
-    sk_text_printf(out,
-                   "// By sphkv, in the vocabulary of gen/prelude.cuh. Addresses are in bytes; i12, "
-                   "f12, p12,\n// a12, q12 are value 12 of the program (--emit ir).\n");
+    sk_text_printf(out, "// By sphkv, in the vocabulary of gen/prelude.cuh. Addresses are in "
+                        "bytes; i12, f12, p12,\n"
+                        "// a12, q12 are value 12 of the program (--emit ir).\n");
     sk_status st = SPHKV_OK;
     for (uint32_t k = 0; k < n && st == SPHKV_OK; k++)
         st = emit_entry(programs[k], out, err);

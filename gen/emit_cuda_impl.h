@@ -4,6 +4,7 @@
  * emit_cuda_value.c  the text of values
  * emit_cuda_plan.c   which values are written, and where
  * emit_cuda_sync.c   where the lanes of a warp must meet
+ * emit_cuda_access.c what an instruction touches, for that
  * emit_cuda_name.c   names that C takes, each once where it is visible */
 #ifndef SK_EMIT_CUDA_IMPL_H
 #define SK_EMIT_CUDA_IMPL_H

@@ -45,10 +45,12 @@ static const struct {
     [SK_OP_DOT4] = {AS_CALL, 0, "dot4"},             [SK_OP_HADD2] = {AS_CALL, 0, "add_f16x2"},
     [SK_OP_HMUL2] = {AS_CALL, 0, "mul_f16x2"},       [SK_OP_HFMA2] = {AS_CALL, 0, "fma_f16x2"},
     [SK_OP_PRMT] = {AS_CALL, 0, "prmt"},             [SK_OP_PACK16] = {AS_CALL, 0, "pack_s16"},
-    [SK_OP_LUT16] = {AS_CALL, 0, "lut16"},           [SK_OP_RED_FADD] = {AS_CALL, 0, "warp_sum_f32"},
-    [SK_OP_RED_FMAX] = {AS_CALL, 0, "warp_max_f32"}, [SK_OP_RED_UADD] = {AS_CALL, 0, "warp_sum_u32"},
-    [SK_OP_RED_UMIN] = {AS_CALL, 0, "warp_min_u32"}, [SK_OP_RED_UMAX] = {AS_CALL, 0, "warp_max_u32"},
-    [SK_OP_ANY] = {AS_CALL, 0, "warp_any"},          [SK_OP_MOVM] = {AS_CALL, 0, "movm"},
+    [SK_OP_LUT16] = {AS_CALL, 0, "lut16"},           [SK_OP_MOVM] = {AS_CALL, 0, "movm"},
+    [SK_OP_RED_FADD] = {AS_CALL, 0, "warp_sum_f32"}, [SK_OP_ANY] = {AS_CALL, 0, "warp_any"},
+    [SK_OP_RED_FMAX] = {AS_CALL, 0, "warp_max_f32"},
+    [SK_OP_RED_UADD] = {AS_CALL, 0, "warp_sum_u32"},
+    [SK_OP_RED_UMIN] = {AS_CALL, 0, "warp_min_u32"},
+    [SK_OP_RED_UMAX] = {AS_CALL, 0, "warp_max_u32"},
 };
 
 static void put(cuda_entry *e, const char *text)

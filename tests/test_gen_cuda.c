@@ -200,6 +200,117 @@ static void old_values_are_kept(void **state)
     sk_arena_free(&arena);
 }
 
+/* ---- where lanes meet ------------------------------------------------------------------ */
+
+typedef struct meeting {
+    sk_builder *b;
+    sk_val s, t, out, n, lane4; /* two pieces of scratch, buffer, count, 4 * lane */
+} meeting;
+
+static void read_what_another_wrote(meeting *m)
+{
+    sk_ir_stv(m->b, m->s, word(m->b, 0), 0, m->lane4);
+    const sk_val other = sk_ir_2k(m->b, SK_OP_XOR, m->lane4, 4);
+    sk_ir_stv(m->b, m->out, word(m->b, 0), 0,
+              sk_ir_ldg(m->b, SK_LD_U32, m->s, other, 0, SK_NONE));
+}
+
+static void read_what_it_wrote(meeting *m)
+{
+    sk_ir_stv(m->b, m->s, word(m->b, 128), 0, m->lane4);
+    const sk_val x = sk_ir_ldg(m->b, SK_LD_U32, m->s, m->lane4, 128, SK_NONE);
+    sk_ir_stv(m->b, m->out, word(m->b, 0), 0, x);
+}
+
+/* for (i ..; i += 32) s[i + lane] += 1 */
+static void count_up(meeting *m, sk_val most, uint32_t step)
+{
+    const sk_val i = sk_ir_for(m->b, word(m->b, 0), most, step);
+    const sk_val off = sk_ir_2k(m->b, SK_OP_MUL, i, 4);
+    const sk_val x = sk_ir_ldv(m->b, SK_LD_U32, m->s, off, 0);
+    sk_ir_stv(m->b, m->s, off, 0, sk_ir_2k(m->b, SK_OP_ADD, x, 1));
+    sk_ir_end(m->b);
+}
+
+static void rows_apart(meeting *m) { count_up(m, word(m->b, 96), 32); }
+static void rows_overlap(meeting *m) { count_up(m, word(m->b, 96), 16); }
+static void rows_come_round(meeting *m) { count_up(m, word(m->b, 3u << 30), 1u << 30); }
+static void rows_uncounted(meeting *m) { count_up(m, m->n, 32); }
+
+static void other_piece(meeting *m)
+{
+    const sk_val i = sk_ir_for(m->b, word(m->b, 0), m->n, 4);
+    const sk_val x = sk_ir_ldu(m->b, SK_LD_U32, m->s, i, 0);
+    sk_ir_stu(m->b, m->t, i, 0, x);
+    sk_ir_end(m->b);
+}
+
+static void one_lane_writes(meeting *m)
+{
+    sk_ir_stu(m->b, m->s, word(m->b, 0), 0, m->n);
+    sk_ir_stu(m->b, m->s, word(m->b, 0), 0, word(m->b, 1));
+}
+
+static void all_read_what_one_wrote(meeting *m)
+{
+    one_lane_writes(m);
+    sk_ir_stu(m->b, m->out, word(m->b, 0), 0, sk_ir_ldu(m->b, SK_LD_U32, m->s, word(m->b, 0), 0));
+}
+
+static void barrier_between(meeting *m)
+{
+    one_lane_writes(m);
+    sk_ir_barrier(m->b);
+    sk_ir_stu(m->b, m->out, word(m->b, 0), 0, sk_ir_ldu(m->b, SK_LD_U32, m->s, word(m->b, 0), 0));
+}
+
+static void a_branch_wrote(meeting *m)
+{
+    sk_ir_if(m->b, sk_ir_2k(m->b, SK_OP_EQ, m->n, 1));
+    one_lane_writes(m);
+    sk_ir_else(m->b);
+    sk_ir_end(m->b);
+    sk_ir_stu(m->b, m->out, word(m->b, 0), 0, sk_ir_ldu(m->b, SK_LD_U32, m->s, word(m->b, 0), 0));
+}
+
+/* Neither more nor fewer than these; that they suffice is tried by test_simt_meet.c. */
+static void lanes_meet_where_they_must(void **state)
+{
+    (void)state;
+    static const struct {
+        void (*build)(meeting *m);
+        uint32_t syncs;
+    } row[] = {{read_what_another_wrote, 1}, {read_what_it_wrote, 0},
+               {rows_apart, 0},              {rows_overlap, 1},
+               {rows_come_round, 1},         {rows_uncounted, 1},
+               {other_piece, 0},             {one_lane_writes, 0},
+               {all_read_what_one_wrote, 1}, {barrier_between, 0},
+               {a_branch_wrote, 1}};
+    for (uint32_t k = 0; k < SK_COUNT(row); k++) {
+        sk_builder b;
+        sk_arena arena = {0};
+        sk_err err = {0};
+        sk_program *program;
+        uint32_t syncs = 0;
+        sk_ir_begin(&b, &arena, "meeting", 32, 1);
+        meeting m = {.b = &b};
+        m.out = sk_ir_param_ptr(&b, "out", true);
+        m.n = sk_ir_param_u32(&b, "n");
+        m.s = sk_ir_shared(&b, 1024);
+        m.t = sk_ir_shared(&b, 1024);
+        m.lane4 = sk_ir_2k(&b, SK_OP_MUL, sk_ir_lane(&b), 4);
+        row[k].build(&m);
+        sk_assert_ok(sk_ir_finish(&b, &program, &err), &err);
+        char *const text = emit(program, NULL);
+        for (const char *at = text; (at = strstr(at, "__syncwarp")) != NULL; at++)
+            syncs++;
+        if (syncs != row[k].syncs)
+            fail_msg("row %u: %u syncs, not %u, in\n%s", k, syncs, row[k].syncs, text);
+        sk_free(text);
+        sk_arena_free(&arena);
+    }
+}
+
 /* ---- refusals ------------------------------------------------------------------------- */
 
 static void other_widths_are_refused(void **state)
@@ -246,6 +357,7 @@ int main(void)
         cmocka_unit_test(text_is_what_it_was),
         cmocka_unit_test(names_are_made_to_fit),
         cmocka_unit_test(old_values_are_kept),
+        cmocka_unit_test(lanes_meet_where_they_must),
         cmocka_unit_test(other_widths_are_refused),
         cmocka_unit_test(memory_may_run_out),
     };
