@@ -5,19 +5,27 @@
  *   encode_float8.c  keys and values as kf8 and vf8
  *   encode_ints.c    ki8 and ki4 keys
  *
+ * On a CPU a block is one warp. On a GPU it is several: what is one step of a loop is
+ * dealt to them in turns, behind a barrier what they have left in scratch is read by
+ * all, and scales are found apart from the codes that they are for. What a number is
+ * computed from, and in which order, is the same in both: so are its bits.
+ *
  * Scratch of one block:
  *   cb    [D][2^b]       f32 codewords, as in the packed set
  *   n2    [groups][2^b]  their squared norms
- *   kn    [D][T]         keys of T = etok*W tokens (span > group: over their radius)
+ *   kn    [D][T]         keys of T = etok*W tokens (span > group: over their radius);
+ *                        not on a GPU: there a group's are in registers
  *   rad   [spans][P]     radii, f32, then their stored form as u32
  *   code  [groups][P]    codes, u32
  *   rs    [spans]        r_scale as stored, f32
  *   ks    [D/32][P]      ki8, ki4: scales as stored, f16 bits in u32
  *   vs    [Cp]           value scales as stored, f16 bits in u32
- *   vm    [Cp]           value minima (vi4), the same */
+ *   vm    [Cp]           value minima (vi4), the same
+ *   red   [2][32]        GPU: what each warp has found, for keys and for values */
 #ifndef SK_ENCODE_H
 #define SK_ENCODE_H
 
+#include "gpu.h"
 #include "rows.h"
 
 typedef struct sk_enc {
@@ -27,9 +35,20 @@ typedef struct sk_enc {
     sk_page_layout dst, src;   /* tier 0 and tier 1 */
     uint32_t w, t, codes;      /* lanes, tokens of a chunk, 2^b */
     sk_val src_page, dst_page, book, count;
-    sk_val cb, n2, kn, rad, code, rs, ks, vs, vm;
+    bool gpu;                  /* warps take turns */
+    bool direct;               /* codewords are read where the set has them: no cb */
+    sk_val room;               /* GPU: where scratch lies if not in shared memory, or SK_NONE */
+    sk_val cb, n2, kn, rad, code, rs, ks, vs, vm, red;
     sk_val zero, lane;
 } sk_enc;
+
+/* All that follows from spec and schedule; no builder yet. */
+void sk_encode_init(sk_enc *c, const sk_spec *spec, const sk_schedule *sched);
+/* Bytes of scratch, all of it; and how it is laid out, at c->room or in the block's. */
+uint32_t sk_encode_scratch_bytes(const sk_enc *c);
+void sk_encode_scratch(sk_enc *c);
+/* The page of the item at an address. */
+void sk_encode_page(sk_enc *c, sk_val item, sk_val src, sk_val dst, sk_val book);
 
 /* ---- small words of both parts ---- */
 
@@ -44,6 +63,28 @@ static inline sk_val sk_pick(sk_enc *c, sk_val p, sk_val x, sk_val y)
 {
     return sk_ir_3(c->b, SK_OP_SELECT, p, x, y);
 }
+
+/* ---- what a GPU does otherwise ---- */
+
+/* for (i = 0; i < end; i += step); on a GPU the warps take turns. */
+static inline sk_val sk_enc_turns(sk_enc *c, uint32_t end, uint32_t step)
+{
+    if (c->gpu) return sk_gpu_turns(c->b, sk_u32(c, end), step);
+    return sk_ir_for(c->b, c->zero, sk_u32(c, end), step);
+}
+/* Two such loops, one in the other; on a GPU all their steps are turns. */
+void sk_enc_nest(sk_enc *c, uint32_t end, uint32_t step, uint32_t inner_end, uint32_t inner_step,
+                 sk_val *outer, sk_val *inner);
+void sk_enc_nest_end(sk_enc *c);
+/* What warps have stored is there for all. */
+static inline void sk_enc_sync(sk_enc *c)
+{
+    if (c->gpu) sk_ir_barrier(c->b);
+}
+/* Vector u of the tokens from t0 on, in a row of P words of scratch, at byte `at` for
+ * the first. On a GPU the last vector of a row may be longer than it. */
+void sk_enc_put_tokens(sk_enc *c, sk_val base, sk_val at, sk_val t0, uint32_t u, sk_val x);
+sk_val sk_enc_get_tokens(sk_enc *c, sk_val base, sk_val at, sk_val t0);
 
 /* ---- parts ---- */
 
@@ -62,6 +103,8 @@ sk_val sk_encode_masked(sk_enc *c, sk_val token, sk_val x);
 /* The scale of symmetric codes -top .. top whose largest magnitude is `most`:
  * f16 bits, cut to what is finite, and its inverse, 0 for a scale of 0. */
 sk_val sk_encode_scale(sk_enc *c, sk_val most, uint32_t top, sk_val *bits);
+/* The inverse alone, from the bits. zero: the f32. */
+sk_val sk_encode_inverse(sk_enc *c, sk_val bits, sk_val zero);
 /* v / scale to the nearest code. */
 sk_val sk_encode_code(sk_enc *c, sk_val v, sk_val inv, uint32_t top);
 /* n numbers of `bits` from u32s at scratch `from`, packed in plain order at

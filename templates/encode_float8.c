@@ -35,21 +35,36 @@ static sk_val load_key_rows(sk_enc *c, sk_val row, uint32_t x)
 /* Rows taken at once: a vector of words is 4 W elements. */
 static uint32_t rows_of(const sk_enc *c) { return 4 * c->w / 16; }
 
+/* The largest of all warps'; red: this field's part of the scratch for it. */
+static sk_val most_of_block(sk_enc *c, sk_val most, sk_val red)
+{
+    sk_builder *b = c->b;
+    if (!c->gpu) return most;
+    sk_ir_stu(b, sk_ir_ptr_add(b, red, sk_ir_0(b, SK_OP_WARP, 0), 4), c->zero, 0, most);
+    sk_enc_sync(c);
+    most = sk_ir_f32(b, 0.0f);
+    for (uint32_t i = 0; i < b->program->warps; i++)
+        most = sk_op2(c, SK_OP_FMAX, most, sk_ir_ldu(b, SK_LD_F32, red, c->zero, i * 4));
+    return most;
+}
+
 /* The scale of all elements, stored at byte `off`; its inverse returned. */
-static sk_val float8_scale(sk_enc *c, load_rows *load, uint32_t rows, uint32_t off)
+static sk_val float8_scale(sk_enc *c, load_rows *load, uint32_t rows, uint32_t off, sk_val red)
 {
     sk_builder *b = c->b;
     sk_val bits;
     const sk_val most = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
-    const sk_val row = sk_ir_for(b, c->zero, sk_u32(c, rows), rows_of(c));
+    const sk_val row = sk_enc_turns(c, rows, rows_of(c));
     for (uint32_t x = 0; x < 4; x++) {
         const sk_val v = sk_ir_1(b, SK_OP_FABS, load(c, row, x));
         sk_ir_set(b, most, sk_op2(c, SK_OP_FMAX, v, sk_ir_get(b, most)));
     }
     sk_ir_end(b);
-    const sk_val all = sk_ir_1(b, SK_OP_RED_FMAX, sk_ir_get(b, most));
+    const sk_val all = most_of_block(c, sk_ir_1(b, SK_OP_RED_FMAX, sk_ir_get(b, most)), red);
     const sk_val inv = sk_encode_scale(c, all, F8_TOP, &bits);
+    if (c->gpu) sk_ir_if(b, sk_op2(c, SK_OP_EQ, sk_ir_0(b, SK_OP_WARP, 0), c->zero));
     sk_ir_stu(b, c->dst_page, c->zero, off, bits);
+    if (c->gpu) sk_ir_end(b);
     return inv;
 }
 
@@ -75,11 +90,11 @@ static sk_val float8_code(sk_enc *c, sk_val x)
 }
 
 static void float8_field(sk_enc *c, load_rows *load, uint32_t rows, uint32_t scale_off,
-                         uint32_t off)
+                         uint32_t off, sk_val red)
 {
     sk_builder *b = c->b;
-    const sk_val inv = float8_scale(c, load, rows, scale_off);
-    const sk_val row = sk_ir_for(b, c->zero, sk_u32(c, rows), rows_of(c));
+    const sk_val inv = float8_scale(c, load, rows, scale_off, red);
+    const sk_val row = sk_enc_turns(c, rows, rows_of(c));
     sk_val q[4];
     for (uint32_t x = 0; x < 4; x++)
         q[x] = float8_code(c, sk_op2(c, SK_OP_FMUL, load(c, row, x), inv));
@@ -90,11 +105,11 @@ static void float8_field(sk_enc *c, load_rows *load, uint32_t rows, uint32_t sca
 void sk_encode_float8_values(sk_enc *c)
 {
     float8_field(c, load_value_rows, c->dst.cp / 16 * c->dst.tp, c->dst.vscale_off,
-                 c->dst.value_off);
+                 c->dst.value_off, c->gpu ? sk_ir_ptr_add(c->b, c->red, sk_u32(c, 32), 4) : SK_NONE);
 }
 
 void sk_encode_float8_keys(sk_enc *c)
 {
     float8_field(c, load_key_rows, c->dst.tp / 16 * c->spec->d, c->dst.seg[0].kscale_off,
-                 c->dst.seg[0].key_off);
+                 c->dst.seg[0].key_off, c->red);
 }

@@ -29,8 +29,8 @@ void sk_encode_dense_keys(sk_enc *c)
     const sk_ld_kind from = sk_rows_key_kind(c->spec->tier[1].seg[0].kind);
     const sk_ld_kind to = sk_rows_key_kind(c->seg->kind);
     const uint32_t step = float_step(c), n = step / c->w;
-    const sk_val t0 = sk_ir_for(b, c->zero, sk_u32(c, c->spec->page), 16);
-    const sk_val d0 = sk_ir_for(b, c->zero, sk_u32(c, c->spec->d), step / 16);
+    sk_val t0, d0;
+    sk_enc_nest(c, c->spec->page, 16, c->spec->d, step / 16, &t0, &d0);
     const sk_val e = sk_op2(c, SK_OP_ADD, sk_times(c, t0, c->spec->d), sk_times(c, d0, 16));
     sk_val x[8];
     for (uint32_t i = 0; i < n; i++) {
@@ -40,8 +40,7 @@ void sk_encode_dense_keys(sk_enc *c)
         x[i] = sk_encode_masked(c, sk_op2(c, SK_OP_ADD, t0, col), x[i]);
     }
     store_floats(c, to, sk_times(c, e, sk_ld_bytes(to)), c->dst.seg[0].key_off, x, n);
-    sk_ir_end(b);
-    sk_ir_end(b);
+    sk_enc_nest_end(c);
 }
 
 sk_val sk_encode_load_values(sk_enc *c, sk_val e, sk_val t0, uint32_t x)
@@ -50,25 +49,32 @@ sk_val sk_encode_load_values(sk_enc *c, sk_val e, sk_val t0, uint32_t x)
     const uint32_t es = sk_ld_bytes(from);
     const sk_val v = sk_ir_ldv(c->b, from, c->src_page, sk_times(c, e, es),
                                c->src.value_off + x * c->w * es);
-    return sk_encode_masked(c, sk_opk(c, SK_OP_ADD, t0, x * c->w / 16), v);
+    sk_val token = sk_opk(c, SK_OP_ADD, t0, x * c->w / 16);
+    if (c->w > 16) token = sk_op2(c, SK_OP_ADD, token, sk_opk(c, SK_OP_SHR, c->lane, 4));
+    return sk_encode_masked(c, token, v);
 }
 
 static void float_values(sk_enc *c)
 {
-    sk_builder *b = c->b;
     const sk_ld_kind to = sk_rows_value_kind(c->spec->tier[0].value);
     const uint32_t step = float_step(c), n = step / c->w;
-    const sk_val c0 = sk_ir_for(b, c->zero, sk_u32(c, c->dst.cp), 16);
-    const sk_val t0 = sk_ir_for(b, c->zero, sk_u32(c, c->dst.tp), step / 16);
+    sk_val c0, t0;
+    sk_enc_nest(c, c->dst.cp, 16, c->dst.tp, step / 16, &c0, &t0);
     const sk_val e = sk_op2(c, SK_OP_ADD, sk_times(c, c0, c->dst.tp), sk_times(c, t0, 16));
     sk_val x[8];
     for (uint32_t i = 0; i < n; i++) x[i] = sk_encode_load_values(c, e, t0, i);
     store_floats(c, to, sk_times(c, e, sk_ld_bytes(to)), c->dst.value_off, x, n);
-    sk_ir_end(b);
-    sk_ir_end(b);
+    sk_enc_nest_end(c);
 }
 
 /* ---- integers and their scales ------------------------------------------ */
+
+sk_val sk_encode_inverse(sk_enc *c, sk_val bits, sk_val zero)
+{
+    const sk_val stored = sk_ir_1(c->b, SK_OP_F16LO, bits);
+    const sk_val some = sk_op2(c, SK_OP_FLT, zero, stored);
+    return sk_pick(c, some, sk_op2(c, SK_OP_FDIV, sk_ir_f32(c->b, 1.0f), stored), zero);
+}
 
 sk_val sk_encode_scale(sk_enc *c, sk_val most, uint32_t top, sk_val *bits)
 {
@@ -77,9 +83,7 @@ sk_val sk_encode_scale(sk_enc *c, sk_val most, uint32_t top, sk_val *bits)
     sk_val exact = sk_op2(c, SK_OP_FDIV, most, sk_ir_f32(b, (float)top));
     exact = sk_op2(c, SK_OP_FMIN, exact, sk_ir_f32(b, 65504.0f)); /* f32 and bf16 reach further */
     *bits = sk_op2(c, SK_OP_PACKF16, exact, zero);
-    const sk_val stored = sk_ir_1(b, SK_OP_F16LO, *bits);
-    const sk_val some = sk_op2(c, SK_OP_FLT, zero, stored);
-    return sk_pick(c, some, sk_op2(c, SK_OP_FDIV, sk_ir_f32(b, 1.0f), stored), zero);
+    return sk_encode_inverse(c, *bits, zero);
 }
 
 /* Cut as a float: a value beyond a cut scale may be beyond integers too. */

@@ -8,8 +8,7 @@
  * what is between fields, and slots from count on, become zeros. */
 #include <string.h>
 
-#include "encode.h"
-#include "items.h"
+#include "kv_encode.h"
 
 static sk_status supported(const sk_spec *spec, sk_err *err)
 {
@@ -64,6 +63,13 @@ static void zero_range(sk_enc *c, uint32_t from, uint32_t to)
     if (from >= to) return;
     sk_builder *b = c->b;
     const uint32_t step = c->w * 4, whole = from + (to - from) / step * step;
+    if (c->gpu) {
+        const sk_val i = sk_op2(c, SK_OP_ADD, sk_enc_turns(c, (to - from) / 4, c->w), c->lane);
+        sk_ir_stg(b, c->dst_page, sk_times(c, i, 4), from, c->zero,
+                  sk_opk(c, SK_OP_ULT, i, (to - from) / 4));
+        sk_ir_end(b);
+        return;
+    }
     if (whole > from) {
         const sk_val at = sk_ir_for(b, sk_ir_u32(b, from), sk_ir_u32(b, whole), step);
         sk_ir_stv(b, c->dst_page, at, 0, c->zero);
@@ -72,51 +78,85 @@ static void zero_range(sk_enc *c, uint32_t from, uint32_t to)
     for (uint32_t at = whole; at < to; at += 4) sk_ir_stu(b, c->dst_page, c->zero, at, c->zero);
 }
 
-static void encode_scratch(sk_enc *c)
+void sk_encode_init(sk_enc *c, const sk_spec *spec, const sk_schedule *sched)
 {
-    sk_builder *b = c->b;
-    c->vs = sk_ir_name(b, sk_ir_shared(b, c->dst.cp * 4), "vs");
-    if (c->spec->tier[0].value == SK_VAL_I4)
-        c->vm = sk_ir_name(b, sk_ir_shared(b, c->dst.cp * 4), "vm");
-    const sk_seg_layout *lay = &c->dst.seg[0];
-    if (c->seg->kind == SK_KEY_I8 || c->seg->kind == SK_KEY_I4)
-        c->ks = sk_ir_name(b, sk_ir_shared(b, (c->spec->d + 31) / 32 * c->spec->page * 4), "ks");
-    if (c->seg->kind != SK_KEY_CODED) return;
-    c->cb = sk_ir_name(b, sk_ir_shared(b, c->spec->d * c->codes * 4), "cb");
-    c->n2 = sk_ir_name(b, sk_ir_shared(b, lay->groups * c->codes * 4), "n2");
-    c->kn = sk_ir_name(b, sk_ir_shared(b, c->spec->d * c->t * 4), "kn");
-    c->rad = sk_ir_name(b, sk_ir_shared(b, lay->spans * c->spec->page * 4), "rad");
-    c->code = sk_ir_name(b, sk_ir_shared(b, lay->groups * c->spec->page * 4), "code");
-    c->rs = sk_ir_name(b, sk_ir_shared(b, lay->spans * 4), "rs");
-}
-
-static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena, sk_build *out,
-                       sk_err *err)
-{
-    sk_builder builder, *b = &builder;
-    sk_enc enc = {.b = b, .spec = spec, .seg = &spec->tier[0].seg[0]}, *c = &enc;
-    const sk_status st = sk_rows_begin(b, spec, sched, arena, "", err);
-    if (st != SPHKV_OK) return st;
+    memset(c, 0, sizeof *c);
+    c->spec = spec;
+    c->seg = &spec->tier[0].seg[0];
     c->w = (uint32_t)sched->v[SK_T_w];
     c->t = c->w * (uint32_t)sched->v[SK_T_etok];
     c->codes = 1u << c->seg->b;
+    c->gpu = sched->backend == SK_BACKEND_CUDA;
+    c->direct = c->gpu && sched->v[SK_T_room] != SK_ROOM_SHARED;
+    c->room = SK_NONE;
     sk_page_layout_get(spec, 0, &c->dst);
     sk_page_layout_get(spec, 1, &c->src);
-    const sk_val item = sk_ir_param_ptr(b, "item", false);
-    const sk_val src = sk_ir_param_ptr(b, "src", false);
-    const sk_val dst = sk_ir_param_ptr(b, "dst", true);
-    const sk_val book = sk_ir_param_ptr(b, "codebook", false);
-    c->zero = sk_ir_u32(b, 0);
-    c->lane = sk_ir_lane(b);
-    encode_scratch(c);
+}
+
+/* The arrays of scratch, in order; their number. */
+typedef struct scratch_array {
+    const char *name;
+    size_t to; /* where in sk_enc its address goes */
+    uint32_t bytes;
+} scratch_array;
+#define ARRAYS_MOST 10
+
+static uint32_t scratch_arrays(const sk_enc *c, scratch_array *out)
+{
+    const uint32_t kind = c->seg->kind, d = c->spec->d, page = c->spec->page;
+    const sk_seg_layout *lay = &c->dst.seg[0];
+    const bool coded = kind == SK_KEY_CODED, ints = kind == SK_KEY_I8 || kind == SK_KEY_I4;
+    const bool f8 = kind == SK_KEY_F8 || c->spec->tier[0].value == SK_VAL_F8;
+    uint32_t n = 0;
+#define ARRAY(field, wanted, words)                                                               \
+    if (wanted) out[n++] = (scratch_array){#field, offsetof(sk_enc, field), (words) * 4}
+    ARRAY(vs, true, c->dst.cp);
+    ARRAY(vm, c->spec->tier[0].value == SK_VAL_I4, c->dst.cp);
+    ARRAY(ks, ints, (d + 31) / 32 * page);
+    ARRAY(cb, coded && !c->direct, d * c->codes);
+    ARRAY(n2, coded, lay->groups * c->codes);
+    ARRAY(kn, coded && !c->gpu, d * c->t);
+    ARRAY(rad, coded, lay->spans * page);
+    ARRAY(code, coded, lay->groups * page);
+    ARRAY(rs, coded, lay->spans);
+    ARRAY(red, c->gpu && f8, 64);
+#undef ARRAY
+    return n;
+}
+
+uint32_t sk_encode_scratch_bytes(const sk_enc *c)
+{
+    scratch_array a[ARRAYS_MOST];
+    uint32_t sum = 0;
+    for (uint32_t n = scratch_arrays(c, a), i = 0; i < n; i++) sum += (a[i].bytes + 63) & ~63u;
+    return sum;
+}
+
+void sk_encode_scratch(sk_enc *c)
+{
+    scratch_array a[ARRAYS_MOST];
+    uint32_t sum = 0;
+    for (uint32_t n = scratch_arrays(c, a), i = 0; i < n; i++) {
+        sk_val at = c->room == SK_NONE ? sk_ir_shared(c->b, a[i].bytes)
+                                       : sk_ir_ptr_add(c->b, c->room, sk_u32(c, sum), 1);
+        at = sk_ir_name(c->b, at, a[i].name);
+        memcpy((uint8_t *)c + a[i].to, &at, sizeof at);
+        sum += (a[i].bytes + 63) & ~63u;
+    }
+}
+
+void sk_encode_page(sk_enc *c, sk_val item, sk_val src, sk_val dst, sk_val book)
+{
+    sk_builder *b = c->b;
     sk_val f[4]; /* sphkv_encode_item: src_unit, dst_unit, count, kv_head */
     for (uint32_t i = 0; i < 4; i++) f[i] = sk_ir_ldu(b, SK_LD_U32, item, c->zero, i * 4);
     c->src_page = sk_ir_name(b, sk_ir_ptr_add(b, src, f[0], SPHKV_UNIT_BYTES), "src_page");
     c->dst_page = sk_ir_name(b, sk_ir_ptr_add(b, dst, f[1], SPHKV_UNIT_BYTES), "dst_page");
-    c->book = sk_ir_ptr_add(b, book, f[3], sk_codebook_head_bytes(spec));
+    c->book = sk_ir_ptr_add(b, book, f[3], sk_codebook_head_bytes(c->spec));
     c->count = f[2];
     zero_range(c, 0, c->dst.value_off);
     zero_range(c, c->dst.bytes & ~3u, c->dst.units * SPHKV_UNIT_BYTES);
+    sk_enc_sync(c);
     if (c->seg->kind == SK_KEY_CODED)
         sk_encode_coded_keys(c);
     else if (c->seg->kind == SK_KEY_F8)
@@ -126,6 +166,25 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
     else
         sk_encode_dense_keys(c);
     sk_encode_values(c);
+}
+
+static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena, sk_build *out,
+                       sk_err *err)
+{
+    sk_builder builder, *b = &builder;
+    sk_enc enc, *c = &enc;
+    const sk_status st = sk_rows_begin(b, spec, sched, arena, "", err);
+    if (st != SPHKV_OK) return st;
+    sk_encode_init(c, spec, sched);
+    c->b = b;
+    const sk_val item = sk_ir_param_ptr(b, "item", false);
+    const sk_val src = sk_ir_param_ptr(b, "src", false);
+    const sk_val dst = sk_ir_param_ptr(b, "dst", true);
+    const sk_val book = sk_ir_param_ptr(b, "codebook", false);
+    c->zero = sk_ir_u32(b, 0);
+    c->lane = sk_ir_lane(b);
+    sk_encode_scratch(c);
+    sk_encode_page(c, item, src, dst, book);
     memset(out, 0, sizeof *out);
     out->n = 1;
     return sk_ir_finish(b, &out->program[0], err);
@@ -157,10 +216,8 @@ static sk_status check_item(const sk_image *image, const sphkv_encode_args *a, u
     return SPHKV_OK;
 }
 
-static sk_status encode_args(const sk_image *image, const void *args, sphkv_encode_args *a,
-                             sk_err *err)
+sk_status sk_encode_args(const sk_image *image, const void *args, sphkv_encode_args *a, sk_err *err)
 {
-    sk_page_layout dst, src;
     sk_status st = sk_args_copy(a, sizeof *a, args, err);
     if (st == SPHKV_OK) st = sk_items_count(image, a->items_count, err);
     if (st != SPHKV_OK) return st;
@@ -170,10 +227,6 @@ static sk_status encode_args(const sk_image *image, const void *args, sphkv_enco
     if (st == SPHKV_OK) st = sk_items_aligned(a->dst_arena, err);
     if (st == SPHKV_OK) st = sk_items_books(image, a->codebook, a->codebook_bytes, err);
     if (st == SPHKV_OK) st = sk_items_workspace(image, a->workspace, a->workspace_bytes, err);
-    sk_page_layout_get(&image->spec, 0, &dst);
-    sk_page_layout_get(&image->spec, 1, &src);
-    for (uint32_t i = 0; st == SPHKV_OK && i < a->items_count; i++)
-        st = check_item(image, a, i, &dst, &src, err);
     return st;
 }
 
@@ -181,8 +234,13 @@ static sk_status run(const sk_image *image, const void *args, uint32_t part, uin
                      sk_err *err)
 {
     sphkv_encode_args a;
+    sk_page_layout dst, src;
     sk_status st = sk_items_part(image, part, parts, err);
-    if (st == SPHKV_OK) st = encode_args(image, args, &a, err);
+    if (st == SPHKV_OK) st = sk_encode_args(image, args, &a, err);
+    sk_page_layout_get(&image->spec, 0, &dst);
+    sk_page_layout_get(&image->spec, 1, &src);
+    for (uint32_t i = 0; st == SPHKV_OK && i < a.items_count; i++)
+        st = check_item(image, &a, i, &dst, &src, err);
     for (uint32_t i = part; st == SPHKV_OK && i < a.items_count; i += parts) {
         sk_call call = {.shared = (uint8_t *)a.workspace + part * sk_items_scratch(image)};
         sk_call_ptr(&call, &a.items[i], sizeof a.items[i]);
@@ -220,7 +278,7 @@ const sk_kernel sk_kernel_kv_encode = {
     .workspace_at = offsetof(sphkv_encode_args, workspace),
     .weight = 1,
     .supported = supported,
-    .form = {[SK_BACKEND_CPU] = &on_cpu},
+    .form = {[SK_BACKEND_CPU] = &on_cpu, [SK_BACKEND_CUDA] = &sk_encode_on_gpu},
     .cost = cost,
     .shape = sk_items_prefill,
 };
