@@ -190,6 +190,39 @@ static void captured_runs_are_replayed(void **state)
     }
 }
 
+/* What a replay reads of tables is what they hold then, not at the capture. */
+static void contexts_grow_between_replays(void **state)
+{
+    gpu_run g;
+    sk_cuda_clock clock;
+    sk_cuda_graph graph;
+    sk_err err = {0};
+    double us = 0;
+    const run_spec r = run_spec_get(0); /* attn_decode */
+    assert_true(gpu_run_make(&g, *state, &r, SK_IN_S1));
+    const sphkv_attn_args *a = g.args;
+    const size_t bytes = (a->table.lists + 1) * sizeof *a->table.indptr;
+    uint32_t *indptr = (uint32_t *)(uintptr_t)a->table.indptr, *full = sk_malloc(bytes);
+    assert_non_null(full);
+    memcpy(full, indptr, bytes);
+    for (uint32_t i = 1; i <= a->table.lists; i++) indptr[i] = indptr[0]; /* empty lists */
+    sk_assert_ok(sk_cuda_clock_make(g.cuda, &clock, &err), &err);
+    sk_assert_ok(sk_cuda_graph_capture(&clock, run_on_stream, &g, &graph, &err), &err);
+    sk_assert_ok(sk_cuda_graph_time(&clock, &graph, 1, &us, &err), &err);
+    size_t outputs = 0;
+    const float *out = sk_case_output(&g.kase, 0, &outputs);
+    assert_true(outputs > 0);
+    for (size_t i = 0; i < outputs; i++) assert_true(out[i] == 0);
+    memcpy(indptr, full, bytes);
+    sk_case_poison(&g.kase, 0);
+    sk_assert_ok(sk_cuda_graph_time(&clock, &graph, 1, &us, &err), &err);
+    run_judge(&g.kase);
+    sk_free(full);
+    sk_cuda_graph_free(&clock, &graph);
+    sk_cuda_clock_free(&clock);
+    gpu_run_free(&g);
+}
+
 /* The engine's threads may have another context current, or none. */
 static void runs_find_their_context(void **state)
 {
@@ -235,6 +268,8 @@ int main(void)
                                         run_place_free),
         cmocka_unit_test_setup_teardown(runs_only_enqueue, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(captured_runs_are_replayed, run_place_make,
+                                        run_place_free),
+        cmocka_unit_test_setup_teardown(contexts_grow_between_replays, run_place_make,
                                         run_place_free),
         cmocka_unit_test_setup_teardown(runs_find_their_context, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(a_run_has_one_part, run_place_make, run_place_free),
