@@ -2,9 +2,9 @@
  * (support/kernel_tables.h) is compiled by the NVRTC of this machine for every
  * architecture we ship for, and must not spill. Skipped where there is none.
  *
- * A run tries a few specs by chance; SK_CASES says how many, SK_SHARD i/n a share of
- * them, SK_SPEC the text of one. With SK_TABLE=FILE the lines of a Markdown table go
- * there: what `./run archs` prints. */
+ * A run tries a few specs by chance, each for one architecture. SK_CASES says how many
+ * are tried for all, SK_SHARD i/n a share of them, SK_SPEC the text of one. With
+ * SK_TABLE=FILE a Markdown table goes there: what `./run archs` prints. */
 #define _GNU_SOURCE
 #include "sk_test.h"
 
@@ -136,8 +136,9 @@ static void write_rows(FILE *table, const char *spec, const taken t[ARCHS])
     fflush(table);
 }
 
-/* The number of architectures that it spills on, or is not compiled for. */
-static uint32_t try_spec(const char *text, FILE *table)
+/* For all architectures, or one. The number of those that it spills on, or is not
+ * compiled for. */
+static uint32_t try_spec(const char *text, size_t only, FILE *table)
 {
     static taken t[ARCHS];
     uint32_t bad = 0;
@@ -147,7 +148,7 @@ static uint32_t try_spec(const char *text, FILE *table)
     sk_assert_ok(sk_spec_parse(text, &spec, &err), &err);
     printf("SK_SPEC='%s' build/bin/test_code_archs\n", text);
     for (size_t a = 0; a < ARCHS; a++) {
-        if (sk_nvrtc_has_arch(api, archs[a], NULL))
+        if ((only < ARCHS && a != only) || sk_nvrtc_has_arch(api, archs[a], NULL))
             continue;
         const sk_status st = compile(&spec, archs[a], &t[a], &err);
         if (st)
@@ -185,8 +186,11 @@ static void test_specs(void **state)
     const uint32_t asked = one ? 1 : sk_test_cases(3), cases = asked < n ? asked : n;
     sk_rng_order(&rng, order, n);
     printf("%s: %u of %u specs\n", api->version, cases, n);
-    for (uint32_t k = first; k < cases; k += step)
-        bad += try_spec(one ? one : specs[order[k]], table);
+    const bool all = one || getenv("SK_CASES");
+    for (uint32_t k = first; k < cases; k += step) {
+        const size_t only = all ? ARCHS : sk_rng_below(&rng, ARCHS);
+        bad += try_spec(one ? one : specs[order[k]], only, table);
+    }
     sk_free(order);
     if (table)
         fclose(table);
