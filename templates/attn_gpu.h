@@ -45,6 +45,13 @@ enum {
     SK_DEAL_END,
     SK_DEAL_AT,     /* place in the row of the first pair's first page */
     SK_DEAL_TOTAL,  /* length of the row */
+    SK_DEAL_LO,     /* its share of the row: [LO, HI) */
+    SK_DEAL_HI,
+    SK_DEAL_PAIR,   /* of the piece at work, what its end needs; in scratch, since */
+    SK_DEAL_SLOT,   /* decoding has no registers to spare for it */
+    SK_DEAL_PLACE,
+    SK_DEAL_PAGES,
+    SK_DEAL_MINE,
     SK_DEAL_BLOCK,  /* of a list that is cut: block that begins it, */
     SK_DEAL_COUNT,  /* how many blocks have some of it, */
     SK_DEAL_ITEM,   /* its first item in the work list */
@@ -63,7 +70,7 @@ typedef struct sk_grid {
     sk_val listed;       /* there is a work list for this run */
     sk_val block;        /* whose share is at work */
     sk_val deal;         /* SK_DEAL_WORDS in scratch */
-    sk_val at;           /* variable: place in the row of the pair at work */
+    sk_val at;           /* variable: place in the row of the next pair */
     sk_tile *tile;       /* NULL: form "warp" */
 } sk_grid;
 
@@ -72,6 +79,7 @@ typedef struct sk_piece {
     sk_val pair, seq, head; /* KV head, counted from the plan's first */
     sk_val lo, hi;          /* references */
     sk_val slot;            /* of the partial, or SK_ITEM_FINAL */
+    sk_val mine;            /* how many: hi - lo */
     sk_val at, pages;       /* of the whole list: its place in the row, its pages */
 } sk_piece;
 
@@ -116,7 +124,11 @@ sk_grid_list sk_grid_pair(sk_grid *g, sk_val v);
 /* Begins a loop over the pieces of the block; the body, run where there are pages,
  * ends with sk_grid_next. */
 void sk_grid_pieces(sk_grid *g, sk_piece *piece);
-void sk_grid_next(sk_grid *g, const sk_piece *piece);
+void sk_grid_next(sk_grid *g);
+/* Leaves in scratch what the end of a piece needs, by one warp; and finds it again:
+ * pair, slot, at, pages, mine. */
+void sk_grid_keep(sk_grid *g, const sk_piece *piece);
+sk_piece sk_grid_kept(sk_grid *g);
 /* BLOCK, COUNT, ITEM of the list of a piece that is cut; by one warp. */
 void sk_grid_cut(sk_grid *g, const sk_piece *piece);
 

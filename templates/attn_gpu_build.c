@@ -84,6 +84,7 @@ static void put_item(sk_grid *g, const sk_piece *piece)
     sk_ir_stu(c->b, c->item, c->zero, SK_ITEM_OUT * 4, out_at(g, piece->seq, piece->head));
     sk_ir_stu(c->b, c->item, c->zero, SK_ITEM_LSE * 4,
               sk_sel(c, lse_wanted(g), lse, sk_k(c, SK_ITEM_NONE)));
+    sk_grid_keep(g, piece);
     sk_grid_one_end(g);
 }
 
@@ -137,16 +138,17 @@ static void put_rows(sk_grid *g)
 }
 
 /* Rows of a list that is whole here, or becomes it. */
-static void finish(sk_grid *g, const sk_piece *piece, bool join)
+static void finish(sk_grid *g, bool join)
 {
     sk_dec *c = g->c;
     sk_builder *b = c->b;
-    const sk_val cut = op(g, SK_OP_NE, piece->slot, sk_k(c, SK_ITEM_FINAL));
+    const sk_piece piece = sk_grid_kept(g);
+    const sk_val cut = op(g, SK_OP_NE, piece.slot, sk_k(c, SK_ITEM_FINAL));
     const sk_val whole = sk_ir_var(b, SK_BLOCK, sk_k(c, 1));
     sk_ir_if(b, cut);
-    sk_part_finish_partial(c, g->partials, piece->slot);
+    sk_part_finish_partial(c, g->partials, piece.slot);
     if (join) {
-        sk_grid_arrive(g, piece);
+        sk_grid_arrive(g, &piece);
         const sk_val ready = sk_grid_word(g, SK_DEAL_READY);
         sk_ir_set(b, whole, ready);
         sk_ir_if(b, op(g, SK_OP_NE, ready, c->zero));
@@ -210,8 +212,8 @@ static void block(sk_grid *g, const sk_schedule *sched)
         tile_decode(g, &piece);
     else
         sk_warp_decode(g, &piece);
-    finish(g, &piece, sched->v[SK_T_merge] == SK_MERGE_LAST);
-    sk_grid_next(g, &piece);
+    finish(g, sched->v[SK_T_merge] == SK_MERGE_LAST);
+    sk_grid_next(g);
     clear_empty(g);
 }
 
@@ -285,7 +287,7 @@ static sk_status build_merge(const sk_spec *spec, const sk_schedule *sched, cons
     sk_grid_deal(g);
     sk_grid_pieces(g, &piece);
     join_begun(g, &piece);
-    sk_grid_next(g, &piece);
+    sk_grid_next(g);
     return sk_ir_finish(b, out, err);
 }
 

@@ -123,6 +123,8 @@ static void deal_even(sk_grid *g)
     const sk_val total = sk_grid_length(g);
     const share s = share_of(g, total);
     sk_grid_put(g, SK_DEAL_TOTAL, total);
+    sk_grid_put(g, SK_DEAL_LO, s.lo);
+    sk_grid_put(g, SK_DEAL_HI, s.hi);
     sk_ir_if(b, op(g, SK_OP_ULT, s.lo, s.hi));
     const sk_val x[2] = {s.lo, op(g, SK_OP_SUB, s.hi, sk_k(c, 1))}; /* its first page, its last */
     sk_val pair[2], at[2];
@@ -137,7 +139,7 @@ void sk_grid_deal(sk_grid *g)
 {
     sk_builder *b = g->c->b;
     sk_grid_one(g);
-    for (uint32_t i = SK_DEAL_FIRST; i <= SK_DEAL_TOTAL; i++) sk_grid_put(g, i, g->c->zero);
+    for (uint32_t i = SK_DEAL_FIRST; i <= SK_DEAL_HI; i++) sk_grid_put(g, i, g->c->zero);
     sk_ir_if(b, g->listed);
     deal_listed(g);
     sk_ir_else(b);
@@ -173,7 +175,6 @@ void sk_grid_pieces(sk_grid *g, sk_piece *piece)
 {
     sk_dec *c = g->c;
     sk_builder *b = c->b;
-    const share s = share_of(g, sk_grid_word(g, SK_DEAL_TOTAL));
     g->at = sk_ir_var(b, SK_BLOCK, sk_grid_word(g, SK_DEAL_AT));
     const sk_val first = sk_grid_word(g, SK_DEAL_FIRST), end = sk_grid_word(g, SK_DEAL_END);
     const sk_val k = sk_ir_for(b, first, end, 1);
@@ -192,27 +193,51 @@ void sk_grid_pieces(sk_grid *g, sk_piece *piece)
     piece->head = l.head;
     piece->at = sk_ir_get(b, g->at);
     piece->pages = op(g, SK_OP_SUB, l.end, l.begin);
+    sk_ir_set(b, g->at, sk_add(c, piece->at, piece->pages));
     sk_ir_if(b, sk_ir_1(b, SK_OP_PNOT, g->listed));
     const sk_val stop = sk_add(c, piece->at, piece->pages);
-    const sk_val from = op(g, SK_OP_UMAX, piece->at, s.lo), to = op(g, SK_OP_UMIN, stop, s.hi);
+    const sk_val share_lo = sk_grid_word(g, SK_DEAL_LO), share_hi = sk_grid_word(g, SK_DEAL_HI);
+    const sk_val from = op(g, SK_OP_UMAX, piece->at, share_lo);
+    const sk_val to = op(g, SK_OP_UMIN, stop, share_hi);
     sk_ir_set(b, lo, sk_add(c, l.begin, op(g, SK_OP_SUB, from, piece->at)));
     sk_ir_set(b, hi, sk_add(c, l.begin, op(g, SK_OP_SUB, to, piece->at)));
     const sk_val all = op(g, SK_OP_EQ, op(g, SK_OP_SUB, to, from), piece->pages);
-    const sk_val begun = op(g, SK_OP_ULT, piece->at, s.lo);
+    const sk_val begun = op(g, SK_OP_ULT, piece->at, share_lo);
     const sk_val late = select(g, begun, c->zero, sk_k(c, 1));
     sk_ir_set(b, slot, select(g, all, sk_k(c, SK_ITEM_FINAL), sk_add(c, sk_shl(c, g->block, 1), late)));
     sk_ir_end(b);
     piece->lo = sk_ir_get(b, lo);
     piece->hi = sk_ir_get(b, hi);
     piece->slot = sk_ir_get(b, slot);
+    piece->mine = op(g, SK_OP_SUB, piece->hi, piece->lo);
     sk_ir_if(b, op(g, SK_OP_ULT, piece->lo, piece->hi));
 }
 
-void sk_grid_next(sk_grid *g, const sk_piece *piece)
+void sk_grid_next(sk_grid *g)
 {
     sk_ir_end(g->c->b);
-    sk_ir_set(g->c->b, g->at, sk_add(g->c, piece->at, piece->pages));
     sk_ir_end(g->c->b);
+}
+
+void sk_grid_keep(sk_grid *g, const sk_piece *piece)
+{
+    sk_grid_put(g, SK_DEAL_PAIR, piece->pair);
+    sk_grid_put(g, SK_DEAL_SLOT, piece->slot);
+    sk_grid_put(g, SK_DEAL_PLACE, piece->at);
+    sk_grid_put(g, SK_DEAL_PAGES, piece->pages);
+    sk_grid_put(g, SK_DEAL_MINE, piece->mine);
+}
+
+sk_piece sk_grid_kept(sk_grid *g)
+{
+    const sk_val none = SK_NONE;
+    sk_piece p = {.seq = none, .head = none, .lo = none, .hi = none};
+    p.pair = sk_grid_word(g, SK_DEAL_PAIR);
+    p.slot = sk_grid_word(g, SK_DEAL_SLOT);
+    p.at = sk_grid_word(g, SK_DEAL_PLACE);
+    p.pages = sk_grid_word(g, SK_DEAL_PAGES);
+    p.mine = sk_grid_word(g, SK_DEAL_MINE);
+    return p;
 }
 
 /* ---- lists that are cut -------------------------------------------------------------- */

@@ -20,9 +20,8 @@ void sk_grid_arrive(sk_grid *g, const sk_piece *piece)
     sk_grid_one_end(g);
     sk_grid_barrier(g); /* all of the partial is written */
     sk_grid_one(g);
-    const sk_val mine = op(g, SK_OP_SUB, piece->hi, piece->lo);
     const sk_val at = sk_shl(c, sk_grid_word(g, SK_DEAL_BLOCK), 2);
-    const sk_val all = sk_add(c, sk_ir_atom_add(b, g->counters, at, 0, mine), mine);
+    const sk_val all = sk_add(c, sk_ir_atom_add(b, g->counters, at, 0, piece->mine), piece->mine);
     const sk_val last = op(g, SK_OP_EQ, all, piece->pages);
     sk_grid_put(g, SK_DEAL_READY, sk_sel(c, last, sk_k(c, 1), c->zero));
     sk_ir_if(b, last);
