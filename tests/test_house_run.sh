@@ -96,7 +96,7 @@ ask 5 tune --time 60s
 [ "$(cat "$work/out")" = 'result --time 60s' ] || bad 'stdout is not the result alone'
 ask 143 bench
 
-machine # chance: two shards of both tests; a failure counts, a skip does not
+machine # chance: two shards of all four tests; a failure counts, a skip does not
 has_tools
 ask 2 random --cases
 sees err '--cases takes a value'
@@ -104,16 +104,18 @@ ask 2 random --no-such
 sees err 'no such option: --no-such'
 ask 1 random # not built
 mkdir -p "$work/tree/build/bin"
-for name in cpu kernel; do
-    printf '#!/bin/sh\necho "%s $SK_SHARD $SK_CASES $SK_TEST_SEED"\n%s\n' $name \
-        "[ $name = cpu ] && exit 77; [ \"\$SK_SHARD\" != 1/3 ]" \
-        >"$work/tree/build/bin/test_${name}_random"
-    chmod +x "$work/tree/build/bin/test_${name}_random"
+for name in cpu_random kernel_random simt_random simt_sample; do
+    printf '#!/bin/sh\necho "%s $SK_SHARD $SK_CASES $SK_TEST_SEED"\n%s\n' ${name%_random} \
+        "[ $name = cpu_random ] && exit 77; [ \"\$SK_SHARD\" != 1/3 ]" \
+        >"$work/tree/build/bin/test_$name"
+    chmod +x "$work/tree/build/bin/test_$name"
 done
 ask 0 random --seed 5 --programs 30
 for shard in 0/2 1/2; do
     sees out "cpu $shard 30 5"
     sees out "kernel $shard 20000 5"
+    sees out "simt $shard 4 5"
+    sees out "simt_sample $shard 313 5"
 done
 ask 1 random --shard 1/3 --seed 5 --cases 7
 sees out 'kernel 1/3 7 5'

@@ -27,6 +27,7 @@ typedef struct sk_simt_unit {
     const char *text;
     uint32_t n;
     const sk_program *const *program; /* [n]: symbols, parameters */
+    bool alone; /* in a file of its own: it has more names than those of its entries */
 } sk_simt_unit;
 
 typedef struct sk_simt_module sk_simt_module;
@@ -48,7 +49,8 @@ typedef struct sk_simt_launch {
     uint32_t unit, entry;
     const sk_program *program; /* parameters, warps, scratch */
     const uint64_t *slot;      /* by parameter */
-    const size_t *bytes;       /* by parameter: what a pointer may touch */
+    const size_t *bytes;       /* by parameter: what a pointer may touch; of one that is not
+                                  NULL 0 = not known: then no access to memory is out of bounds */
     uint32_t grid[3];
     uint64_t seed;
     uint32_t yields;           /* of 65,536 accesses, how many let another lane run first */
@@ -57,5 +59,19 @@ typedef struct sk_simt_launch {
 #define SK_SIMT_YIELDS 2048u
 
 sk_status sk_simt_run(const sk_simt_launch *launch, sk_err *err);
+
+/* ---- as the device of an image (simt_image.c) ------------------------------------ */
+
+typedef struct sk_simt_device {
+    const sk_simt_module *module;
+    uint32_t unit, n;                 /* n: entries of the unit */
+    const sk_program *const *program; /* [n] */
+    uint64_t seed, launches;          /* the k-th launch has seed + k */
+    uint32_t yields;
+} sk_simt_device;
+
+/* For sk_image.launch, with the device as launch_user. */
+sk_status sk_simt_device_launch(void *user, uint32_t entry, const sk_call *call, uint32_t blocks,
+                                void *stream, sk_err *err);
 
 #endif

@@ -4,8 +4,9 @@
  * a kernel share a symbol, and behind it a function that takes slots), gathered
  * into files that are worth a compiler's start, compiled side by side and linked
  * into one library. It is kept in the build folder by the hash of all that went
- * into it; a test that runs again compiles nothing. -O1: with -O0 lanes run four
- * times slower, with -O2 the compiler takes twice as long. */
+ * into it; a test that runs again compiles nothing. SK_SIMT_KEEP=1 leaves the C files
+ * there, too, for who wants to see the text of a message's line. -O0: what runs long is the
+ * machine, and it does not get faster with the text. */
 #define _GNU_SOURCE
 #include "simt_impl.h"
 
@@ -33,7 +34,7 @@ struct sk_simt_module {
 };
 
 /* What a compiler of C17 only warns of, emitted text may not have either. */
-static const char *const options[] = {"-std=c17", "-O1", "-fPIC", "-fvisibility=hidden",
+static const char *const options[] = {"-std=c17", "-O0", "-fPIC", "-fvisibility=hidden",
                                       "-ffp-contract=off", "-fno-strict-aliasing",
                                       "-fstack-clash-protection",
                                       "-Werror=implicit-function-declaration",
@@ -92,7 +93,10 @@ static void wrap_unit(sk_text *t, const sk_simt_unit *unit, uint32_t index)
 static sk_status wrap_all(making *m, const sk_simt_unit *units, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) {
-        if (m->files == 0 || (m->file[m->files - 1].len > FILE_BYTES && m->files < FILES_MOST)) {
+        const bool alone = units[i].alone || (i && units[i - 1].alone);
+        if (i == 0 || alone || m->file[m->files - 1].len > FILE_BYTES) {
+            if (m->files == FILES_MOST)
+                return sk_fail(m->err, SPHKV_EINVAL, "%u units are too many for one module", n);
             sk_text_printf(&m->file[m->files], "#include \"simt_prelude.h\"\n");
             if (m->files++ == 0)
                 sk_text_printf(&m->file[0], "simt_machine *simt;\n"
@@ -298,7 +302,8 @@ static sk_status build(making *m, const char *library)
     if (st == SPHKV_OK && rename(made, library) != 0)
         st = sk_fail(m->err, SPHKV_EIO, "%s: %s", library, strerror(errno));
     sk_free(made);
-    remove_dir(m->dir.s);
+    if (!getenv("SK_SIMT_KEEP"))
+        remove_dir(m->dir.s);
     prune();
     return st;
 }

@@ -27,10 +27,10 @@
 #define SIMT_UNWRITTEN 0xffc0ffeeu /* NaN as f32, f16 and bf16: scratch at the start */
 #define SIMT_UNDER_WAY 0xffd0fffcu /* the same: where a copy was asked for */
 
-/* Who touched a word of memory: a thread of a slot, or several. */
+/* Who touched a word of memory: 1 + ((slot * 32 + warp) * 32 + lane), or several. */
 #define SIMT_NOBODY 0u
-#define SIMT_MANY 0xffffu             /* readers in several warps */
-#define SIMT_MANY_OF_WARP 0x8000u     /* + warp: several lanes of it */
+#define SIMT_MANY 0xffffu         /* readers in several warps */
+#define SIMT_MANY_OF_WARP 0x8000u /* + slot * 32 + warp: several lanes of it */
 
 /* Shadow of one 32-bit word. */
 typedef struct simt_word {
@@ -60,7 +60,7 @@ typedef struct simt_thread {
     struct simt_warp *warp;
     simt_context context;
     uint8_t *stack; /* its lowest page is out of bounds */
-    uint16_t id;    /* 1 + slot, warp, lane in one number */
+    uint16_t id;    /* see SIMT_NOBODY */
     uint32_t groups; /* of copies, committed */
     uint32_t copies;
     simt_copy copy[SIMT_COPIES];
@@ -102,6 +102,7 @@ typedef struct simt_run {
     sk_rng rng;
     simt_region *region;
     uint32_t regions, last_region;
+    bool open;         /* a pointer's bytes are not known: what is in no region is let be */
     bool failed;
     sk_err *err;
 } simt_run;

@@ -10,11 +10,12 @@
 
 /* ---- who goes on -------------------------------------------------------------------- */
 
-static uint32_t pick_bit(simt_run *r, uint64_t mask)
+/* A bit that is set in the mask of n bits: the first from a place that is drawn. */
+static uint32_t pick_bit(simt_run *r, uint64_t mask, uint32_t n)
 {
-    for (uint32_t skip = simt_below(r, (uint32_t)__builtin_popcountll(mask)); skip; skip--)
-        mask &= mask - 1;
-    return (uint32_t)__builtin_ctzll(mask);
+    const uint32_t from = simt_below(r, n);
+    const uint64_t behind = mask >> from << from;
+    return (uint32_t)__builtin_ctzll(behind ? behind : mask);
 }
 
 static simt_warp *warp_at(simt_run *r, uint32_t index)
@@ -37,9 +38,9 @@ simt_thread *simt_pick(simt_run *r)
     if (!r->ready)
         return NULL;
     if (!(r->ready >> r->at & 1) || simt_below(r, 256) >= r->stay)
-        r->at = pick_bit(r, r->ready);
+        r->at = pick_bit(r, r->ready, r->slots * r->launch->program->warps);
     simt_warp *const warp = warp_at(r, r->at);
-    return &warp->thread[pick_bit(r, warp->ready)];
+    return &warp->thread[pick_bit(r, warp->ready, SIMT_LANES)];
 }
 
 static void go_on(simt_run *r)

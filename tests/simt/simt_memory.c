@@ -58,7 +58,9 @@ static sk_status make_regions(simt_run *r, sk_err *err)
         return sk_fail(err, SPHKV_ENOMEM, "out of memory");
     }
     for (uint32_t k = 0; k < p->nparams; k++) {
-        if (p->param[k].kind != SK_PARAM_PTR || !r->launch->bytes[k])
+        const bool pointer = p->param[k].kind == SK_PARAM_PTR;
+        r->open |= pointer && r->launch->slot[k] && !r->launch->bytes[k];
+        if (!pointer || !r->launch->bytes[k])
             continue;
         cut[cuts++] = (uintptr_t)r->launch->slot[k];
         cut[cuts++] = (uintptr_t)r->launch->slot[k] + r->launch->bytes[k];
@@ -162,6 +164,8 @@ static place find(uintptr_t at, bool store)
         }
         r->last_region = r->last_region + 1 < r->regions ? r->last_region + 1 : 0;
     }
+    if (r->open)
+        return (place){"memory", 0, NULL, true, false};
     simt_region none = {.name = "address 0"}, *near = r->regions ? &r->region[0] : &none;
     for (uint32_t k = 1; k < r->regions; k++)
         if (distance(&r->region[k], at) < distance(near, at))
@@ -170,35 +174,37 @@ static place find(uintptr_t at, bool store)
                near->name, (long long)(at - near->begin));
 }
 
+/* slot * 32 + warp */
+static uint32_t place_of(uint16_t id) { return (id - 1u) / SIMT_LANES; }
+
 /* Whether what a thread did at `stamp` is over for this one. */
-static bool ordered(const simt_run *r, const simt_thread *self, uint16_t id, uint32_t stamp)
+static bool ordered(const simt_thread *self, uint16_t id, uint32_t stamp)
 {
     const simt_warp *const warp = self->warp;
-    const uint32_t lanes = r->launch->program->warps * SIMT_LANES;
-    const uint32_t mine = (self->id - 1u) / SIMT_LANES;
-    if (id == self->id || stamp < warp->block->begin)
+    if (id == self->id || stamp < warp->block->since)
         return true;
     if (id == SIMT_MANY)
-        return stamp < warp->block->since;
-    const uint32_t its = id & SIMT_MANY_OF_WARP ? id & ~SIMT_MANY_OF_WARP : (id - 1u) / SIMT_LANES;
-    if (its / (lanes / SIMT_LANES) != mine / (lanes / SIMT_LANES))
+        return false;
+    const uint32_t mine = place_of(self->id);
+    const uint32_t its = id & SIMT_MANY_OF_WARP ? id & ~SIMT_MANY_OF_WARP : place_of(id);
+    if (its / SIMT_WARPS != mine / SIMT_WARPS)
         return true; /* another block */
-    return its == mine ? stamp < warp->since : stamp < warp->block->since;
+    return its == mine && stamp < warp->since;
 }
 
 static uint32_t lane_of(uint16_t id) { return (id - 1u) % SIMT_LANES; }
+static uint32_t warp_of(uint16_t id) { return place_of(id) % SIMT_WARPS; }
 
-static uint32_t warp_of(const simt_run *r, uint16_t id)
+/* Readers or a writer in no other warp than this one. */
+static bool of_warp(const simt_thread *self, uint16_t id)
 {
-    return (id - 1u) / SIMT_LANES % r->launch->program->warps;
+    const uint32_t mine = place_of(self->id);
+    return id == (SIMT_MANY_OF_WARP | mine) || (id < SIMT_MANY_OF_WARP && place_of(id) == mine);
 }
 
 static const char *missing(const simt_thread *self, uint16_t id)
 {
-    const uint32_t mine = (self->id - 1u) / SIMT_LANES;
-    const bool same = id == (SIMT_MANY_OF_WARP | mine) ||
-                      (id < SIMT_MANY_OF_WARP && (id - 1u) / SIMT_LANES == mine);
-    return same ? "__syncwarp" : "barrier";
+    return of_warp(self, id) ? "__syncwarp" : "barrier";
 }
 
 static void look_read(simt_run *r, simt_thread *self, const place *p, uintptr_t at)
@@ -210,17 +216,15 @@ static void look_read(simt_run *r, simt_thread *self, const place *p, uintptr_t 
                    offset);
     if (p->scratch && !w->wrote)
         simt_fault("reads %s+%lld, which nobody has written", p->name, offset);
-    if (w->wrote && !ordered(r, self, w->writer, w->wrote))
+    if (w->wrote && !ordered(self, w->writer, w->wrote))
         simt_fault("race: reads %s+%lld, which lane %u of warp %u has written, with no %s between",
-                   p->name, offset, lane_of(w->writer), warp_of(r, w->writer),
+                   p->name, offset, lane_of(w->writer), warp_of(w->writer),
                    missing(self, w->writer));
-    const uint16_t of_warp = (uint16_t)(SIMT_MANY_OF_WARP | (self->id - 1u) / SIMT_LANES);
-    if (!w->read || ordered(r, self, w->reader, w->read))
+    if (!w->read || ordered(self, w->reader, w->read))
         w->reader = self->id;
-    else if (strcmp(missing(self, w->reader), "barrier") != 0)
-        w->reader = of_warp;
     else
-        w->reader = SIMT_MANY;
+        w->reader = of_warp(self, w->reader) ? (uint16_t)(SIMT_MANY_OF_WARP | place_of(self->id))
+                                             : SIMT_MANY;
     w->read = r->stamp;
 }
 
@@ -231,11 +235,11 @@ static void look_write(simt_run *r, simt_thread *self, const place *p, uintptr_t
     if (w->flying)
         simt_fault("writes %s+%lld, where a copy is under way that was not waited for", p->name,
                    offset);
-    if (w->wrote && !ordered(r, self, w->writer, w->wrote))
+    if (w->wrote && !ordered(self, w->writer, w->wrote))
         simt_fault("race: writes %s+%lld, which lane %u of warp %u has written, with no %s between",
-                   p->name, offset, lane_of(w->writer), warp_of(r, w->writer),
+                   p->name, offset, lane_of(w->writer), warp_of(w->writer),
                    missing(self, w->writer));
-    if (w->read && !ordered(r, self, w->reader, w->read))
+    if (w->read && !ordered(self, w->reader, w->read))
         simt_fault("race: writes %s+%lld, which another lane has read, with no %s between", p->name,
                    offset, missing(self, w->reader));
     w->wrote = r->stamp;

@@ -80,7 +80,7 @@ static sk_status make_blocks(simt_run *r, uint8_t *stacks)
             t->view.lane = k % SIMT_LANES;
             t->view.warp = k / SIMT_LANES;
             t->stack = stacks + (s * (size_t)warps * SIMT_LANES + k) * SIMT_STACK;
-            t->id = (uint16_t)(1 + s * warps * SIMT_LANES + k);
+            t->id = (uint16_t)(1 + s * SIMT_WARPS * SIMT_LANES + k);
         }
     }
     return SPHKV_OK;

@@ -1,0 +1,7 @@
+/* test_simt_rows.c - the kernels beside attention: the tables of
+ * kernels as CUDA text on the harness. */
+#include "sk_test.h"
+
+#include "simt_tables.h"
+
+SIMT_TABLES(every_spec_of_the_tables, "rows", "decode", "gather", "merge", "schedule")
