@@ -102,6 +102,17 @@ static inline void kernel_built_free(kernel_built *b)
     sk_arena_free(&b->mem);
 }
 
+/* The line that repeats a number alone, the kernel, what was wrong with it. */
+static inline void kernel_say(const kernel_built *b, uint64_t number, const sk_err *err)
+{
+    sk_text text = {0};
+    sk_spec_print(&b->spec, &text);
+    sk_text_printf(&text, " ");
+    sk_schedule_print(b->spec.kernel, &b->schedule, &text);
+    print_error("%s\n    %s\n    %s\n", sk_test_repeat(number), text.s ? text.s : "", err->message);
+    sk_text_free(&text);
+}
+
 /* ---- images and runs ---------------------------------------------------------- */
 
 static inline void kernel_image(const kernel_built *b, bool compiled, const sphkv_maxima *maxima,

@@ -42,12 +42,7 @@ static void find_targets(run *r)
 
 static void say_failure(run *r, uint64_t number, const kernel_built *b, const sk_err *err)
 {
-    sk_text text = {0};
-    sk_spec_print(&b->spec, &text);
-    sk_text_printf(&text, " ");
-    sk_schedule_print(b->spec.kernel, &b->schedule, &text);
-    print_error("%s\n    %s\n    %s\n", sk_test_repeat(number), text.s ? text.s : "", err->message);
-    sk_text_free(&text);
+    kernel_say(b, number, err);
     r->failures++;
 }
 

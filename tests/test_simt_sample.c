@@ -36,16 +36,6 @@ static void draw(simt_lot *lot, uint64_t number)
     }
 }
 
-static void say(const kernel_built *b, uint64_t number, const sk_err *err)
-{
-    sk_text text = {0};
-    sk_spec_print(&b->spec, &text);
-    sk_text_printf(&text, " ");
-    sk_schedule_print(b->spec.kernel, &b->schedule, &text);
-    print_error("%s\n    %s\n    %s\n", sk_test_repeat(number), text.s ? text.s : "", err->message);
-    sk_text_free(&text);
-}
-
 static uint32_t run_lot(simt_lot *lot, const uint64_t *number, uint32_t *kernels)
 {
     uint32_t failures = 0;
@@ -59,7 +49,7 @@ static uint32_t run_lot(simt_lot *lot, const uint64_t *number, uint32_t *kernels
             sk_rng_seed(&rng, ~(2 * number[i] + k));
             const sk_case_params p = sk_random_case(&rng, &lot->built[i].spec);
             st = simt_lot_case(lot, i, &p, &err);
-            if (st != SPHKV_OK) say(&lot->built[i], number[i], &err);
+            if (st != SPHKV_OK) kernel_say(&lot->built[i], number[i], &err);
         }
         failures += st != SPHKV_OK;
         kernels[lot->built[i].spec.kernel]++;
