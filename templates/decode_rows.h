@@ -14,6 +14,7 @@
 #ifndef SK_DECODE_ROWS_H
 #define SK_DECODE_ROWS_H
 
+#include "items.h"
 #include "part_unpack.h"
 #include "part_value.h"
 
@@ -61,6 +62,17 @@ void sk_unrow_scratch(sk_unrow *c);
 /* Keys of `count` tokens of a page. `next`: the page to prefetch, or SK_NONE. */
 void sk_unrow_keys(sk_unrow *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
                    sk_val count, sk_val head, sk_val next);
+
+/* One run: arguments, and the rows they describe. */
+typedef struct sk_decode_call {
+    const sk_image *image;
+    sphkv_decode_args a;
+    sk_rows k, v;
+} sk_decode_call;
+/* Args without what the items say. */
+sk_status sk_decode_args(sk_decode_call *r, const void *args, sk_err *err);
+/* Parameters of rows: where, whether they are wanted, strides. */
+void sk_decode_call_rows(sk_call *call, const sk_decode_call *r, const sk_rows *rows);
 
 size_t sk_decode_workspace(const sk_image *image);
 sk_status sk_decode_run(const sk_image *image, const void *args, uint32_t part, uint32_t parts,

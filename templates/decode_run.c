@@ -25,14 +25,7 @@ size_t sk_decode_workspace(const sk_image *image)
     return image->maxima.parts * part_bytes(image);
 }
 
-/* One run: arguments, and the rows they describe. */
-typedef struct decode_run {
-    const sk_image *image;
-    sphkv_decode_args a;
-    sk_rows k, v;
-} decode_run;
-
-static sk_status check_items(const decode_run *r, sk_err *err)
+static sk_status check_items(const sk_decode_call *r, sk_err *err)
 {
     uint32_t units[SK_MAX_TIERS];
     for (uint32_t i = 0; i < r->image->spec.ntiers; i++) {
@@ -58,7 +51,7 @@ static sk_status check_items(const decode_run *r, sk_err *err)
 }
 
 /* Rows that are wanted; 16-bit ones begin at 4 bytes, for words are stored. */
-static sk_status check_rows(const decode_run *r, sk_rows *rows, sk_err *err)
+static sk_status check_rows(const sk_decode_call *r, sk_rows *rows, sk_err *err)
 {
     if (rows->data == NULL) return SPHKV_OK;
     const sk_status st = sk_items_rows(r->image, rows, err);
@@ -70,7 +63,7 @@ static sk_status check_rows(const decode_run *r, sk_rows *rows, sk_err *err)
     return sk_items_reach(r->image, rows, r->a.rows, err);
 }
 
-static sk_status decode_args(decode_run *r, const void *args, sk_err *err)
+sk_status sk_decode_args(sk_decode_call *r, const void *args, sk_err *err)
 {
     sphkv_decode_args *a = &r->a;
     const sk_spec *spec = &r->image->spec;
@@ -87,11 +80,11 @@ static sk_status decode_args(decode_run *r, const void *args, sk_err *err)
     if (st == SPHKV_OK) st = check_rows(r, &r->v, err);
     if (st == SPHKV_OK && a->k) st = sk_items_books(r->image, a->codebook, a->codebook_bytes, err);
     if (st == SPHKV_OK) st = sk_items_workspace(r->image, a->workspace, a->workspace_bytes, err);
-    return st == SPHKV_OK ? check_items(r, err) : st;
+    return st;
 }
 
 /* Items by tier, then KV head, else as they came; into order[items]. */
-static void order_items(const decode_run *r, uint32_t *order, uint32_t *start)
+static void order_items(const sk_decode_call *r, uint32_t *order, uint32_t *start)
 {
     const uint32_t n = r->a.items_count, heads = heads_of(r->image);
     const size_t groups = groups_of(r->image);
@@ -109,7 +102,7 @@ static void order_items(const decode_run *r, uint32_t *order, uint32_t *start)
 }
 
 /* Whether every piece of a row begins where a store past the caches may. */
-static bool whole_vectors(const decode_run *r, const sk_rows *rows)
+static bool whole_vectors(const sk_decode_call *r, const sk_rows *rows)
 {
     const size_t align = 4 * (size_t)r->image->schedule.v[SK_T_w];
     const size_t es = rows->dtype == SPHKV_F32 ? 4 : 2;
@@ -117,7 +110,7 @@ static bool whole_vectors(const decode_run *r, const sk_rows *rows)
            rows->stride_head * es % align == 0;
 }
 
-static void call_rows(sk_call *call, const decode_run *r, const sk_rows *rows)
+void sk_decode_call_rows(sk_call *call, const sk_decode_call *r, const sk_rows *rows)
 {
     sk_call_ptr(call, rows->data,
                 rows->data ? sk_items_extent(r->image, rows, r->a.rows) : 0);
@@ -129,9 +122,10 @@ static void call_rows(sk_call *call, const decode_run *r, const sk_rows *rows)
 sk_status sk_decode_run(const sk_image *image, const void *args, uint32_t part, uint32_t parts,
                         sk_err *err)
 {
-    decode_run r = {.image = image};
+    sk_decode_call r = {.image = image};
     sk_status st = sk_items_part(image, part, parts, err);
-    if (st == SPHKV_OK) st = decode_args(&r, args, err);
+    if (st == SPHKV_OK) st = sk_decode_args(&r, args, err);
+    if (st == SPHKV_OK) st = check_items(&r, err);
     const uint32_t n = r.a.items_count;
     const uint32_t first = (uint32_t)((uint64_t)n * part / parts);
     const uint32_t end = (uint32_t)((uint64_t)n * (part + 1) / parts);
@@ -144,8 +138,8 @@ sk_status sk_decode_run(const sk_image *image, const void *args, uint32_t part, 
     sk_call_ptr(&call, order, n * sizeof *order);
     sk_call_ptr(&call, r.a.arena, r.a.arena_bytes);
     sk_call_ptr(&call, r.a.codebook, r.a.codebook_bytes);
-    call_rows(&call, &r, &r.k);
-    call_rows(&call, &r, &r.v);
+    sk_decode_call_rows(&call, &r, &r.k);
+    sk_decode_call_rows(&call, &r, &r.v);
     sk_call_u32(&call, first);
     sk_call_u32(&call, end);
     const bool past = image->nentry > 1 && whole_vectors(&r, &r.k) && whole_vectors(&r, &r.v);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "decode_rows.h"
+#include "gpu.h"
 #include "items.h"
 #include "rows.h"
 
@@ -272,7 +273,7 @@ const sk_kernel sk_kernel_page_decode = {
     .workspace_at = offsetof(sphkv_decode_args, workspace),
     .weight = 1,
     .supported = supported,
-    .form = {[SK_BACKEND_CPU] = &on_cpu},
+    .form = {[SK_BACKEND_CPU] = &on_cpu, [SK_BACKEND_CUDA] = &sk_unrow_on_gpu},
     .cost = cost,
     .shape = sk_items_prefill,
 };

@@ -7,6 +7,7 @@
 #include "gpu_case.h"
 
 #define E(dims, mix) "kv_encode " dims " qf32 of32 if32 tight " mix
+#define D(dims, out, mix) "page_decode " dims " qf32 " out " if32 tight " mix
 
 static const gpu_row rows[] = {
     {"kv_append d128 v128 h1 p128 l1 qf32 of32 if16 tight kf16:vf16", "", 0},
@@ -31,6 +32,13 @@ static const gpu_row rows[] = {
     {E("d80 v48 h1 p80 l0", "kf8:vf8,kf16:vf16"), "room=global", 0},
     {E("d48 v80 h1 p64 l1", "kbf16:vf32,kf32:vf16"), "", 0},
     {E("d64 v64 h1 p64 l1", "low:vbf16,kf16:vf32") " mean permutation", "", 0},
+    {D("d128 v128 h1 p128 l1", "of32", "good:vi8,kf16:vf16"), "", 0},
+    {D("d80 v48 h1 p48 l0", "of16", "high:vi4,kf32:vf32,ki4:vf8"), "warps=2", 75},
+    {D("d64 v64 h1 p64 l1", "obf16", "fine:vf8,kbf16:vf16,ki8:vi8"), "", 0},
+    {D("d96 v80 h1 p80 l1", "of32", "g3b5r4s6:vi8,kf8:vbf16"), "warps=32", 0},
+    {D("d16 v16 h1 p16 l0", "of16", "g1b7r8s16:vf32,kf8:vi8"), "warps=1", 0},
+    {D("d64 v112 h1 p64 l1", "of16", "lean:vi4,turbo:vi8") " mean permutation", "", 0},
+    {D("d48 v32 h1 p64 l1", "of32", "mid:vi4") " permutation", "", 0},
     {"attn_merge d128 v128 h4 p128 l0 qf32 of32 if32 tight kf16:vf16", "", 0},
     {"attn_merge d128 v80 h3 p128 l0 qf32 of16 if16 tight kf16:vf16", "warps=8", 0},
     {"attn_merge d128 v16 h1 p128 l0 qf32 obf16 if32 tight kf16:vf16", "warps=1", 75},

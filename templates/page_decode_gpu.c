@@ -1,0 +1,271 @@
+/* page_decode_gpu.c - page_decode on a GPU: a block is one item. Keys: a warp takes 32
+ * tokens, a lane each, and 32 dimensions; a codeword's element is read where the
+ * packed set has it, for its row is short and lanes share it; a transposition in
+ * registers makes rows of them (16-bit outputs: packed in pairs before, so that a
+ * vector is a piece of two rows). Values: a lane is a word of a row. */
+#include <string.h>
+
+#include "decode_rows.h"
+#include "gpu.h"
+#include "items.h"
+#include "lanes.h"
+#include "part_unpack.h"
+#include "rows.h"
+
+#define STEP 32u /* dimensions */
+
+/* A page of 128 tokens and dimensions is 16 pieces. */
+static void default_schedule(const sk_spec *spec, const sk_target *target, sk_schedule *out)
+{
+    (void)spec, (void)target;
+    out->v[SK_T_warps] = 8;
+}
+
+/* ---- building ------------------------------------------------------------- */
+
+enum { ITEM_UNIT, ITEM_TIER, ITEM_COUNT, ITEM_ROW, ITEM_HEAD, ITEM_WORDS };
+
+typedef struct unrow {
+    sk_dec dec;
+    uint32_t es;             /* bytes of an output element */
+    sk_val where;            /* scratch: the coded dimension that one of the model's is */
+    sk_val set, count;       /* of the item */
+    sk_val rows, stride;     /* its first row, elements to the next */
+} unrow;
+
+static sk_val out_row(unrow *c, sk_val t)
+{
+    sk_builder *b = c->dec.b;
+    return sk_ir_ptr_add(b, c->rows, sk_ir_2(b, SK_OP_MUL, t, c->stride), c->es);
+}
+
+static sk_op pack_op(const unrow *c)
+{
+    return c->dec.spec->out_dtype == SPHKV_F16 ? SK_OP_PACKF16 : SK_OP_PACKBF16;
+}
+
+/* What a damaged permutation names nowhere stays where it is. */
+static void invert_permutation(unrow *c)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    for (uint32_t k = 0; k < 2; k++) {
+        const sk_val i = sk_add(d, sk_gpu_turns(b, sk_k(d, d->d), 32), d->lane);
+        const sk_val inside = sk_ir_2k(b, SK_OP_ULT, i, d->d), at = sk_mul(d, i, 4);
+        sk_val to = i;
+        if (k == 1) {
+            to = sk_ir_ldg(b, SK_LD_U32, c->set, at, sk_codebook_permutation_off(d->spec), inside);
+            to = sk_ir_2k(b, SK_OP_UMIN, to, d->d - 1);
+        }
+        sk_ir_stg(b, c->where, sk_mul(d, to, 4), 0, i, inside);
+        sk_ir_end(b);
+        sk_ir_barrier(b);
+    }
+}
+
+/* Coded keys: what the groups of a piece share. */
+typedef struct group_at {
+    sk_val code, radius;
+} group_at;
+
+/* Dimension d0 + i of the model's key; something behind the last one. */
+static sk_val coded_dim(unrow *c, const sk_lanes *k, sk_val d0, uint32_t i, group_at *at)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const uint32_t g = k->seg->g, book = d->spec->book;
+    const bool permuted = book & SPHKV_BOOK_PERMUTATION;
+    const sk_seg_layout *lay = &k->lay->seg[0];
+    sk_val model = sk_add(d, d0, sk_k(d, i)), dim;
+    if (d->d % STEP != 0) model = sk_ir_2k(b, SK_OP_UMIN, model, d->d - 1);
+    dim = permuted ? sk_ir_ldu(b, SK_LD_U32, c->where, sk_mul(d, model, 4), 0) : model;
+    if (permuted || STEP % g != 0 || i % g == 0) { /* else it is the last one's group */
+        const sk_val j = sk_ir_2k(b, SK_OP_UDIV, dim, g);
+        at->code = sk_lanes_codes(k, j);
+        if (lay->spans > 1)
+            at->radius = sk_lanes_radii(k, sk_ir_2k(b, SK_OP_UDIV, j, lay->span_dims / g));
+    }
+    const sk_val x = sk_lanes_codewords(k, dim, at->code);
+    if (!(book & SPHKV_BOOK_MEAN)) return sk_ir_2(b, SK_OP_FMUL, x, at->radius);
+    const sk_val mean =
+        sk_ir_ldu(b, SK_LD_F32, k->set, sk_mul(d, model, 4), sk_codebook_mean_off(d->spec));
+    return sk_fma(d, x, at->radius, mean);
+}
+
+/* n vectors of words of 32 tokens, from word w0 of the row on, to their rows. */
+static void put_rows(unrow *c, sk_val *x, uint32_t n, sk_val t0, sk_val w0)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    sk_transpose(d, x, n);
+    const uint32_t words = d->d * c->es / 4, log = (uint32_t)__builtin_ctz(n);
+    const sk_val run = sk_mul(d, sk_shr(d, d->lane, log), n); /* tokens to a lane's own */
+    const sk_val word = sk_add(d, w0, sk_and(d, d->lane, n - 1));
+    const sk_val inside = sk_ir_2k(b, SK_OP_ULT, word, words);
+    const sk_val far = sk_mul(d, sk_ir_2(b, SK_OP_MUL, run, c->stride), c->es);
+    const sk_val off = sk_add(d, far, sk_mul(d, word, 4));
+    for (uint32_t i = 0; i < n; i++) {
+        const sk_val t = sk_add(d, t0, sk_k(d, i));
+        const sk_val used = sk_ir_2(b, SK_OP_ULT, sk_add(d, t, run), c->count);
+        sk_ir_stg(b, out_row(c, t), off, 0, x[i], sk_ir_2(b, SK_OP_PAND, used, inside));
+    }
+}
+
+static void decode_keys(unrow *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const bool coded = sk_dec_seg(d->spec, tier_slot)->kind == SK_KEY_CODED;
+    const uint32_t steps = (d->d + STEP - 1) / STEP, chunks = (d->p + 31) / 32;
+    if (coded && d->spec->book & SPHKV_BOOK_PERMUTATION) invert_permutation(c);
+    const sk_val turn = sk_gpu_turns(b, sk_k(d, steps * chunks), 1);
+    const sk_val t0 = sk_mul(d, sk_ir_2k(b, SK_OP_UDIV, turn, steps), 32);
+    const sk_val d0 = sk_mul(d, sk_ir_2k(b, SK_OP_UREM, turn, steps), STEP);
+    sk_ir_if(b, sk_ir_2(b, SK_OP_ULT, t0, c->count));
+    const sk_val token = sk_ir_2k(b, SK_OP_UMIN, sk_add(d, t0, d->lane), d->p - 1);
+    const sk_lanes k = sk_lanes_begin(d, tier_slot, lay, page, c->set, token);
+    group_at at = {SK_NONE, SK_NONE};
+    if (coded && lay->seg[0].spans == 1) at.radius = sk_lanes_radii(&k, d->zero);
+    sk_val x[STEP];
+    for (uint32_t i = 0; i < STEP; i++) {
+        if (coded) {
+            x[i] = coded_dim(c, &k, d0, i, &at);
+        } else {
+            const sk_val dim = sk_add(d, d0, sk_k(d, i));
+            x[i] = sk_lanes_dense(&k, sk_ir_2k(b, SK_OP_UMIN, dim, d->d - 1));
+        }
+    }
+    if (c->es == 4) {
+        put_rows(c, x, STEP, t0, d0);
+    } else {
+        for (uint32_t i = 0; i < STEP / 2; i++) x[i] = sk_ir_2(b, pack_op(c), x[2 * i], x[2 * i + 1]);
+        put_rows(c, x, STEP / 2, t0, sk_shr(d, d0, 1));
+    }
+    sk_ir_end(b);
+    sk_ir_end(b);
+}
+
+static void decode_values(unrow *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const uint32_t per = 4 / c->es, words = d->dv / per;
+    const sk_val w0 = sk_ir_for(b, d->zero, sk_k(d, words), 32), word = sk_add(d, w0, d->lane);
+    const sk_val inside = sk_ir_2k(b, SK_OP_ULT, word, words), channel = sk_mul(d, word, per);
+    sk_lane_values v[2];
+    for (uint32_t k = 0; k < per; k++)
+        v[k] = sk_lane_values_begin(d, tier_slot, lay, page, sk_add(d, channel, sk_k(d, k)), inside);
+    const sk_val t = sk_gpu_turns(b, c->count, 1);
+    sk_val x[2] = {SK_NONE, SK_NONE};
+    for (uint32_t k = 0; k < per; k++) x[k] = sk_lane_value(&v[k], t, inside);
+    const sk_val put = per == 1 ? sk_ir_1(b, SK_OP_BITS, x[0]) : sk_ir_2(b, pack_op(c), x[0], x[1]);
+    sk_ir_stg(b, out_row(c, t), sk_mul(d, word, 4), 0, put, inside);
+    sk_ir_end(b);
+    sk_ir_end(b);
+}
+
+/* The parameters of rows of keys (0) and values (1). */
+typedef struct row_params {
+    sk_val data, wanted, stride_row, stride_head;
+} row_params;
+
+static row_params row_params_of(sk_builder *b, bool values)
+{
+    row_params r;
+    r.data = sk_ir_param_ptr(b, values ? "v" : "k", true);
+    r.wanted = sk_ir_param_u32(b, values ? "v_wanted" : "k_wanted");
+    r.stride_row = sk_ir_param_u32(b, values ? "v_row_stride" : "k_row_stride");
+    r.stride_head = sk_ir_param_u32(b, values ? "v_head_stride" : "k_head_stride");
+    return r;
+}
+
+static void decode_item(unrow *c, uint32_t tier_slot, const sk_val f[ITEM_WORDS],
+                        const row_params rows[2])
+{
+    sk_builder *b = c->dec.b;
+    sk_page_layout lay;
+    sk_page_layout_get(c->dec.spec, tier_slot, &lay);
+    const sk_val page = sk_ir_ptr_add(b, c->dec.arena, f[ITEM_UNIT], SPHKV_UNIT_BYTES);
+    for (uint32_t k = 0; k < 2; k++) {
+        sk_ir_if(b, sk_ir_2(b, SK_OP_NE, rows[k].wanted, c->dec.zero));
+        const sk_val head = sk_ir_2(b, SK_OP_MUL, f[ITEM_HEAD], rows[k].stride_head);
+        const sk_val row = sk_ir_2(b, SK_OP_MUL, f[ITEM_ROW], rows[k].stride_row);
+        c->rows = sk_ir_ptr_add(b, sk_ir_ptr_add(b, rows[k].data, head, c->es), row, c->es);
+        c->stride = rows[k].stride_row;
+        if (k == 0)
+            decode_keys(c, tier_slot, &lay, page);
+        else
+            decode_values(c, tier_slot, &lay, page);
+        sk_ir_end(b);
+    }
+}
+
+static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena, sk_build *out,
+                       sk_err *err)
+{
+    sk_builder builder, *b = &builder;
+    unrow c = {.es = spec->out_dtype == SPHKV_F32 ? 4 : 2};
+    const sk_status st = sk_rows_begin(b, spec, sched, arena, "", err);
+    if (st != SPHKV_OK) return st;
+    c.dec = (sk_dec){.b = b, .spec = spec, .sched = sched, .w = 32, .d = spec->d, .dv = spec->dv,
+                     .p = spec->page, .tp = (spec->page + 15) / 16 * 16};
+    const sk_val items = sk_ir_param_ptr(b, "items", false);
+    c.dec.arena = sk_ir_param_ptr(b, "arena", false);
+    c.dec.codebook = sk_ir_param_ptr(b, "codebook", false);
+    row_params rows[2];
+    for (uint32_t k = 0; k < 2; k++) rows[k] = row_params_of(b, k == 1);
+    c.dec.zero = sk_ir_u32(b, 0);
+    c.dec.lane = sk_ir_lane(b);
+    if (spec->book & SPHKV_BOOK_PERMUTATION)
+        c.where = sk_ir_name(b, sk_ir_shared(b, spec->d * 4), "where");
+    const sk_val item = sk_ir_ptr_add(b, items, sk_ir_block(b, 0), sizeof(sphkv_decode_item));
+    sk_val f[ITEM_WORDS];
+    for (uint32_t k = 0; k < ITEM_WORDS; k++) f[k] = sk_ir_ldu(b, SK_LD_U32, item, c.dec.zero, k * 4);
+    c.count = f[ITEM_COUNT];
+    c.set = sk_ir_ptr_add(b, c.dec.codebook, f[ITEM_HEAD], sk_codebook_head_bytes(spec));
+    for (uint32_t k = 0; k < spec->ntiers; k++) {
+        sk_ir_if(b, sk_ir_2k(b, SK_OP_EQ, f[ITEM_TIER], k));
+        decode_item(&c, k, f, rows);
+        sk_ir_end(b);
+    }
+    memset(out, 0, sizeof *out);
+    out->n = 1;
+    return sk_ir_finish(b, &out->program[0], err);
+}
+
+/* ---- host side ------------------------------------------------------------ */
+
+/* Offsets of 32 bits reach the rows of 32 tokens. */
+static sk_status check_stride(const sk_rows *rows, sk_err *err)
+{
+    if (rows->data == NULL || rows->stride_row <= UINT32_MAX / 128) return SPHKV_OK;
+    return sk_fail(err, SPHKV_EINVAL, "rows of k or v are %u elements apart: at most %u on a GPU",
+                   rows->stride_row, UINT32_MAX / 128);
+}
+
+static sk_status run(const sk_image *image, const void *args, uint32_t part, uint32_t parts,
+                     sk_err *err)
+{
+    sk_decode_call r = {.image = image};
+    sk_status st = sk_items_part(image, part, parts, err);
+    if (st == SPHKV_OK) st = sk_decode_args(&r, args, err);
+    if (st == SPHKV_OK) st = sk_gpu_items(r.a.items, r.a.items_count, err);
+    if (st == SPHKV_OK) st = check_stride(&r.k, err);
+    if (st == SPHKV_OK) st = check_stride(&r.v, err);
+    if (st != SPHKV_OK || r.a.items_count == 0) return st;
+    sk_call call = {0};
+    sk_call_ptr(&call, r.a.items, r.a.items_count * sizeof *r.a.items);
+    sk_call_ptr(&call, r.a.arena, r.a.arena_bytes);
+    sk_call_ptr(&call, r.a.codebook, r.a.codebook_bytes);
+    sk_decode_call_rows(&call, &r, &r.k);
+    sk_decode_call_rows(&call, &r, &r.v);
+    return sk_image_launch(image, 0, &call, r.a.items_count, r.a.stream, err);
+}
+
+const sk_kernel_form sk_unrow_on_gpu = {
+    .default_schedule = default_schedule,
+    .valid = sk_gpu_valid,
+    .build = build,
+    .workspace = sk_gpu_no_workspace,
+    .run = run,
+};
