@@ -2,29 +2,92 @@
  * the same from different lanes.
  *
  * An offset is taken apart into what every lane has (a sum of values with constant
- * factors), what a lane adds by its index, and a constant. Two accesses whose values
- * are the same can then be compared lane by lane. Offsets wrap at 32 bits before they
- * are added to an address; since only constants and strides far below that are
- * compared, a wrap in one of two accesses takes them further apart, never together.
+ * factors), what each lane adds that follows from its index alone, and a constant.
+ * Two accesses whose values are the same can then be compared lane by lane. Offsets
+ * wrap at 32 bits before they are added to an address; since only constants far
+ * below that are compared, a wrap in one of two accesses takes them further apart,
+ * never together.
  *
  * Two accesses touch nothing in common
  *   - in the scratch and in memory, when it is known which is which (parameters may
  *     name the same memory, so they are one place);
  *   - in different pieces of scratch: an access stays in the piece whose address it
  *     was given (the interpreter checks that). */
+#include <string.h>
+
 #include "emit_cuda_access.h"
 
 #define NEAR (INT64_C(1) << 30) /* constants that are compared are below that */
-#define MOST_STEPS 32u          /* ops that an offset is taken apart into */
+#define MOST_STEPS 48u          /* ops that an offset is taken apart into */
 
-/* ---- offsets ----------------------------------------------------------------------- */
+/* ---- what follows from the lane ---------------------------------------------------------- */
+
+/* The value in a lane, when it is made of nothing but the lane's index and constants. */
+static bool in_lane(const cuda_entry *e, sk_val v, uint32_t lane, uint32_t *steps, uint32_t *out)
+{
+    const sk_instr *const in = cuda_at(e, v);
+    uint32_t x, y;
+    if (cuda_const(e, v, out))
+        return true;
+    *out = lane;
+    if (in->op == SK_OP_LANE)
+        return true;
+    return ++*steps < MOST_STEPS && in->type == SK_U32 && in->nargs == 2
+           && sk_ir_fold(in->op, 0, 1, out) && in_lane(e, in->arg[0], lane, steps, &x)
+           && in_lane(e, in->arg[1], lane, steps, &y) && sk_ir_fold(in->op, x, y, out);
+}
+
+/* The value in all lanes; false when something else is in it. */
+static bool in_lanes(const cuda_entry *e, sk_val v, uint32_t out[32])
+{
+    for (uint32_t i = 0; i < 32; i++) {
+        uint32_t steps = 0;
+        if (!in_lane(e, v, i, &steps, &out[i]))
+            return false;
+    }
+    return true;
+}
+
+static bool holds(uint32_t op, uint32_t x, uint32_t y)
+{
+    switch (op) {
+    case SK_OP_EQ: return x == y;
+    case SK_OP_NE: return x != y;
+    case SK_OP_ULT: return x < y;
+    default: return x <= y; /* ULE */
+    }
+}
+
+/* The lanes in which a predicate may hold. */
+static uint32_t lanes_of(const cuda_entry *e, sk_val v, uint32_t depth)
+{
+    const sk_instr *const in = cuda_at(e, v);
+    uint32_t x[32], y[32], lanes = 0;
+    switch (depth < 8 ? in->op : SK_OP_COUNT) {
+    case SK_OP_PAND: return lanes_of(e, in->arg[0], depth + 1) & lanes_of(e, in->arg[1], depth + 1);
+    case SK_OP_POR: return lanes_of(e, in->arg[0], depth + 1) | lanes_of(e, in->arg[1], depth + 1);
+    case SK_OP_EQ:
+    case SK_OP_NE:
+    case SK_OP_ULT:
+    case SK_OP_ULE:
+        if (!in_lanes(e, in->arg[0], x) || !in_lanes(e, in->arg[1], y))
+            return CUDA_ALL_LANES;
+        for (uint32_t i = 0; i < 32; i++)
+            lanes |= (uint32_t)holds(in->op, x[i], y[i]) << i;
+        return lanes;
+    default: return CUDA_ALL_LANES;
+    }
+}
+
+/* ---- offsets ----------------------------------------------------------------------------- */
 
 typedef struct taking {
     const cuda_entry *e;
     cuda_access *a;
-    uint32_t fixed, stride; /* wrapping sums */
+    uint32_t fixed, lane[32]; /* wrapping sums */
     uint32_t steps;
-    bool lost;              /* more than can be told */
+    bool by_lane;             /* lane[] is not all zeros */
+    bool lost;                /* more than can be told */
 } taking;
 
 static void add_term(taking *t, sk_val v, uint32_t factor)
@@ -51,14 +114,16 @@ static void add_term(taking *t, sk_val v, uint32_t factor)
 static void take_apart(taking *t, sk_val v, uint32_t factor)
 {
     const sk_instr *const in = cuda_at(t->e, v);
-    uint32_t x;
+    uint32_t x, lane[32];
     t->lost |= ++t->steps > MOST_STEPS;
     if (t->lost)
         return;
     if (cuda_const(t->e, v, &x)) {
         t->fixed += factor * x;
-    } else if (in->op == SK_OP_LANE) {
-        t->stride += factor;
+    } else if (in->scope == SK_LANE && in_lanes(t->e, v, lane)) {
+        t->by_lane = true;
+        for (uint32_t i = 0; i < 32; i++)
+            t->lane[i] += factor * lane[i];
     } else if (in->op == SK_OP_ADD || in->op == SK_OP_SUB) {
         take_apart(t, in->arg[0], factor);
         take_apart(t, in->arg[1], in->op == SK_OP_ADD ? factor : 0u - factor);
@@ -71,7 +136,7 @@ static void take_apart(taking *t, sk_val v, uint32_t factor)
     }
 }
 
-static void set_offset(const cuda_entry *e, cuda_access *a, sk_val off, int32_t stride)
+static void set_offset(const cuda_entry *e, cuda_access *a, sk_val off)
 {
     const cuda_access before = *a;
     taking t = {.e = e, .a = a};
@@ -81,9 +146,10 @@ static void set_offset(const cuda_entry *e, cuda_access *a, sk_val off, int32_t 
         t = (taking){.e = e, .a = a};
         add_term(&t, off, 1);
     }
-    const bool plain = a->nterms == 0 && t.stride == 0; /* cannot wrap: it is that number */
+    const bool plain = a->nterms == 0 && !t.by_lane; /* cannot wrap: it is that number */
     a->first += plain ? (int64_t)t.fixed : (int64_t)(int32_t)t.fixed;
-    a->stride = (int32_t)(t.stride + (uint32_t)stride);
+    for (uint32_t i = 0; i < 32; i++)
+        a->lane[i] = (int32_t)t.lane[i];
 }
 
 /* ---- instructions ------------------------------------------------------------------ */
@@ -103,55 +169,89 @@ static void set_base(const cuda_entry *e, cuda_access *a, sk_val base)
     a->base = whole ? SK_NONE : base; /* the same piece may be named by another value */
 }
 
+/* Adds what a lane adds by the kind of access: step bytes, for runs of n lanes. */
+static void add_rows(cuda_access *a, uint32_t step, uint32_t n)
+{
+    for (uint32_t i = 0; i < 32; i++)
+        a->lane[i] += (int32_t)(i % n * step);
+}
+
 /* The access through arguments k (address), k + 1 (offset) and, if present, m (mask). */
 static cuda_access access_of(const cuda_entry *e, const sk_instr *in, uint32_t k, uint32_t m,
-                             uint32_t disp, uint32_t bytes, int32_t stride)
+                             uint32_t disp, uint32_t bytes)
 {
-    cuda_access a = {.mask = in->nargs > m ? in->arg[m] : SK_NONE, .first = disp, .period = 32,
-                     .bytes = bytes};
+    cuda_access a = {.mask = SK_NONE, .lanes = CUDA_ALL_LANES, .first = disp, .bytes = bytes};
+    if (in->nargs > m) {
+        a.mask = in->arg[m];
+        a.lanes = lanes_of(e, a.mask, 0);
+    }
     set_base(e, &a, in->arg[k]);
-    set_offset(e, &a, in->arg[k + 1], stride);
+    set_offset(e, &a, in->arg[k + 1]);
     return a;
 }
 
 static cuda_access load_of(const cuda_entry *e, const sk_instr *in)
 {
-    const uint32_t bytes = in->op == SK_OP_LDQ ? 16 : sk_ld_bytes(in->imm2), run = in->imm >> 24;
-    if (in->op != SK_OP_LDROWS)
-        return access_of(e, in, 0, 2, in->imm, bytes, in->op == SK_OP_LDV ? (int32_t)bytes : 0);
-    cuda_access a = access_of(e, in, 0, 2, in->imm & 0xffffffu, 4, 0);
-    if (a.stride != 0 || a.scattered) { /* rows at places of their own: as if lanes had all of it */
-        a.bytes = 4 * run;
-    } else {
-        a.stride = 4;
-        a.period = run;
-    }
+    const bool rows = in->op == SK_OP_LDROWS;
+    const uint32_t bytes = in->op == SK_OP_LDQ ? 16 : sk_ld_bytes(in->imm2);
+    cuda_access a = access_of(e, in, 0, 2, rows ? in->imm & 0xffffffu : in->imm, bytes);
+    if (rows)
+        add_rows(&a, bytes, in->imm >> 24);
+    if (in->op == SK_OP_LDV)
+        add_rows(&a, bytes, 32);
     return a;
+}
+
+static cuda_access store_of(const cuda_entry *e, const sk_instr *in)
+{
+    const bool copy = in->op == SK_OP_CPASYNC, quad = copy || in->op == SK_OP_STQ;
+    cuda_access a = access_of(e, in, 0, copy ? 4 : 3, copy ? in->imm2 : in->imm, quad ? 16 : 4);
+    if (in->op == SK_OP_STV || in->op == SK_OP_STN)
+        add_rows(&a, 4, 32);
+    if (in->op == SK_OP_STU)
+        a.lanes = 1;
+    a.store = true;
+    return a;
+}
+
+/* The bytes from the lowest to behind the highest that any lane touches. */
+static void set_range(cuda_access *a)
+{
+    a->low = INT64_MAX;
+    a->high = INT64_MIN;
+    for (uint32_t i = 0; i < 32; i++) {
+        const int64_t at = a->first + a->lane[i];
+        if (!(a->lanes >> i & 1))
+            continue;
+        a->low = at < a->low ? at : a->low;
+        a->high = at + a->bytes > a->high ? at + a->bytes : a->high;
+    }
 }
 
 uint32_t sk_emit_cuda_accesses(const cuda_entry *e, sk_val i, cuda_access out[2])
 {
     const sk_instr *const in = cuda_at(e, i);
+    uint32_t n = 1;
     switch (in->op) {
     case SK_OP_LDU:
     case SK_OP_LDV:
     case SK_OP_LDG:
     case SK_OP_LDQ:
-    case SK_OP_LDROWS: out[0] = load_of(e, in); return 1;
+    case SK_OP_LDROWS: out[0] = load_of(e, in); break;
     case SK_OP_STU:
-    case SK_OP_STG: out[0] = access_of(e, in, 0, 3, in->imm, 4, 0); break;
-    case SK_OP_STQ: out[0] = access_of(e, in, 0, 3, in->imm, 16, 0); break;
+    case SK_OP_STG:
+    case SK_OP_STQ:
     case SK_OP_STV:
-    case SK_OP_STN: out[0] = access_of(e, in, 0, 3, in->imm, 4, 4); break;
+    case SK_OP_STN: out[0] = store_of(e, in); break;
     case SK_OP_CPASYNC: /* nobody touches the target before the wait, where the warp meets */
-        out[0] = access_of(e, in, 0, 4, in->imm2, 16, 0);
-        out[1] = access_of(e, in, 2, 4, in->imm, 16, 0);
+        out[n++] = access_of(e, in, 2, 4, in->imm, 16);
+        out[0] = store_of(e, in);
         break;
     default: return 0;
     }
-    out[0].store = true;
-    out[0].one_lane = in->op == SK_OP_STU;
-    return in->op == SK_OP_CPASYNC ? 2 : 1;
+    for (uint32_t k = 0; k < n; k++)
+        set_range(&out[k]);
+    return n;
 }
 
 /* ---- two of them ------------------------------------------------------------------- */
@@ -166,7 +266,7 @@ static bool same_piece(const cuda_entry *e, const cuda_access *a, const cuda_acc
 
 static bool is_near(const cuda_access *a)
 {
-    return a->first < NEAR && a->first > -NEAR && a->stride < (1 << 20) && a->stride > -(1 << 20);
+    return a->low > -NEAR && a->high < NEAR;
 }
 
 /* Both stand on the same values: only constants, strides and lanes are left. */
@@ -181,30 +281,25 @@ static bool comparable(const cuda_entry *e, const cuda_access *a, const cuda_acc
     return true;
 }
 
-static int64_t lane_at(const cuda_access *a, uint32_t lane)
-{
-    return a->first + (int64_t)a->stride * (lane % a->period);
-}
-
-/* The bytes from the lowest to behind the highest that any lane touches. */
-static void range_of(const cuda_access *a, int64_t *from, int64_t *to)
-{
-    const int64_t last = lane_at(a, a->one_lane ? 0 : a->period - 1);
-    *from = last < a->first ? last : a->first;
-    *to = (last < a->first ? a->first : last) + a->bytes;
-}
-
 /* Two lanes that are not the same touch a byte in common. */
 static bool lanes_collide(const cuda_access *a, const cuda_access *b)
 {
-    if (a->scattered) /* a lane that is switched off in one of the two may hold any offset */
-        return a->mask != b->mask || a->first != b->first || a->stride != b->stride
-               || a->bytes != b->bytes;
-    for (uint32_t i = 0; i < (a->one_lane ? 1 : 32); i++)
-        for (uint32_t j = 0; j < (b->one_lane ? 1 : 32); j++)
-            if (i != j && lane_at(a, i) < lane_at(b, j) + b->bytes
-                && lane_at(b, j) < lane_at(a, i) + a->bytes)
+    /* The lanes of one store own their words, whatever those are; but a lane that is
+     * switched off in one of the two may hold the place of another. */
+    if (a->mask == b->mask && a->lanes == b->lanes && a->first == b->first
+        && a->bytes == b->bytes && memcmp(a->lane, b->lane, sizeof a->lane) == 0)
+        return false;
+    if (a->scattered)
+        return true;
+    if (a->high <= b->low || b->high <= a->low)
+        return false;
+    for (uint32_t i = 0; i < 32; i++)
+        for (uint32_t j = 0; j < 32; j++) {
+            const int64_t x = a->first + a->lane[i], y = b->first + b->lane[j];
+            if (i != j && (a->lanes >> i & 1) && (b->lanes >> j & 1) && x < y + b->bytes
+                && y < x + a->bytes)
                 return true;
+        }
     return false;
 }
 
@@ -228,20 +323,19 @@ sk_val sk_emit_cuda_turns(const cuda_entry *e, const cuda_access *a)
 static bool turns_collide(const cuda_entry *e, const cuda_access *early, const cuda_access *late)
 {
     const sk_val loop = sk_emit_cuda_turns(e, early);
-    int64_t from, to, late_from, late_to, distance = 0;
+    int64_t distance = 0;
     for (uint32_t k = 0; k < early->nterms; k++)
         if (early->term[k].value == loop)
             distance = (int64_t)early->term[k].factor * cuda_at(e, loop)->imm;
-    range_of(early, &from, &to);
-    range_of(late, &late_from, &late_to);
-    return to - distance > late_from;
+    return early->high - distance > late->low;
 }
 
 bool sk_emit_cuda_conflict(const cuda_entry *e, const cuda_access *early, cuda_when when,
                            const cuda_access *late)
 {
+    const uint32_t lanes = early->lanes | late->lanes;
     if (!(early->store || late->store) || !(early->places & late->places)
-        || (early->one_lane && late->one_lane))
+        || early->lanes == 0 || late->lanes == 0 || (lanes & (lanes - 1)) == 0) /* or one alone */
         return false;
     if (early->places == CUDA_SCRATCH && late->places == CUDA_SCRATCH && early->piece != SK_NONE
         && late->piece != SK_NONE && !same_piece(e, early, late))

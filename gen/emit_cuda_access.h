@@ -6,24 +6,26 @@
 #include "emit_cuda_impl.h"
 
 #define CUDA_MOST_TERMS 4u
+#define CUDA_ALL_LANES 0xffffffffu
 
-/* Lane i touches `bytes` bytes at base + sum of factor * value + first
- * + stride * (i mod period); the offset, which is all but base, wraps at 32 bits. */
+/* Lane i touches `bytes` bytes at base + sum of factor * value + first + lane[i]; the
+ * offset, which is all but base, wraps at 32 bits. */
 typedef struct cuda_access {
     sk_val piece;     /* PARAM_PTR or SHARED that it surely comes from, or SK_NONE */
     sk_val base;      /* SK_NONE: the piece's begin */
     sk_val mask;      /* predicate, or SK_NONE: all lanes */
+    uint32_t lanes;   /* a bit for each lane that may do it */
     uint32_t nterms;
     struct {
-        sk_val value; /* ascending; more than one lane's values only when scattered */
+        sk_val value; /* ascending */
         int32_t factor;
     } term[CUDA_MOST_TERMS];
     int64_t first;
-    int32_t stride;
-    uint32_t period, bytes;
+    int32_t lane[32];
+    int64_t low, high; /* of first + lane[], from the lowest byte to behind the highest */
+    uint32_t bytes;
     uint8_t places;   /* CUDA_SCRATCH, CUDA_MEMORY */
     bool store;
-    bool one_lane;    /* lane 0 alone */
     bool scattered;   /* a term is different in each lane, nobody knows how */
 } cuda_access;
 

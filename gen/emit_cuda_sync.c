@@ -76,10 +76,11 @@ static cuda_when in_next_turn(const sync *s, const cuda_access *a, sk_val loop)
         counter |= a->term[k].value == loop;
         other |= a->term[k].value > loop;
     }
-    other |= a->scattered && a->mask != SK_NONE && a->mask >= loop;
     if (other)
         return CUDA_BEFORE;
-    return !counter ? CUDA_NOW : sk_emit_cuda_turns(s->e, a) == loop ? CUDA_TURN : CUDA_BEFORE;
+    if (counter)
+        return sk_emit_cuda_turns(s->e, a) == loop ? CUDA_TURN : CUDA_BEFORE;
+    return a->mask != SK_NONE && a->mask >= loop ? CUDA_BEFORE : CUDA_NOW; /* other lanes do it */
 }
 
 /* Adds what the end of a loop's body leaves to its next turn. Whether that is new. */
@@ -182,13 +183,21 @@ static bool walk(sync *s)
     return true;
 }
 
+static size_t most_accesses(const sk_program *p)
+{
+    size_t n = 2; /* room behind the last */
+    for (sk_val i = 0; i < p->ninstr; i++)
+        n += p->instr[i].op >= SK_OP_LDU ? p->instr[i].op == SK_OP_CPASYNC ? 2 : 1 : 0;
+    return n;
+}
+
 bool sk_emit_cuda_sync(cuda_entry *e)
 {
     sync s = {.e = e};
     const size_t n = e->p->ninstr + 1u;
     s.first = sk_arena_alloc(&e->arena, n * sizeof *s.first);
-    s.list = sk_arena_alloc(&e->arena, 2 * n * sizeof *s.list);
-    s.now = sk_arena_alloc(&e->arena, 2 * n);
+    s.list = sk_arena_alloc(&e->arena, most_accesses(e->p) * sizeof *s.list);
+    s.now = sk_arena_alloc(&e->arena, most_accesses(e->p));
     if (!s.first || !s.list || !s.now)
         return false;
     for (sk_val i = 0; i < e->p->ninstr; i++) {

@@ -98,8 +98,7 @@ static bool constant(const sk_program *p, sk_val v, uint32_t *x)
     return true;
 }
 
-/* The value of an integer op on constants; false when it is not one. */
-static bool fold_constants(uint32_t op, uint32_t x, uint32_t y, uint32_t *out)
+bool sk_ir_fold(uint32_t op, uint32_t x, uint32_t y, uint32_t *out)
 {
     switch (op) {
     case SK_OP_ADD: *out = x + y; return true;
@@ -155,7 +154,7 @@ static sk_val fold(sk_builder *b, const sk_instr *in)
         return SK_NONE;
     uint32_t x, y, folded;
     if (constant(b->program, in->arg[0], &x) && constant(b->program, in->arg[1], &y)
-        && fold_constants(in->op, x, y, &folded))
+        && sk_ir_fold(in->op, x, y, &folded))
         return sk_ir_u32(b, folded);
     bool zero = false;
     const sk_val same = fold_neutral(b->program, in, &zero);

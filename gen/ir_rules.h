@@ -33,6 +33,9 @@ sk_status sk_ir_check(const sk_program *p, const sk_instr *in, uint32_t index, s
  * (a chain of PTR_ADD): the instruction PARAM_PTR or SHARED, else SK_NONE. */
 sk_val sk_ir_root(const sk_program *p, sk_val address);
 
+/* The value of an integer op on constants; false when it is none that is folded. */
+bool sk_ir_fold(uint32_t op, uint32_t x, uint32_t y, uint32_t *out);
+
 /* One instruction as sk_ir_print writes it: no newline, no indentation. */
 void sk_ir_print_instr(const sk_program *p, uint32_t index, sk_text *out);
 

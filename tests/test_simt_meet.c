@@ -94,10 +94,19 @@ static void store(maker *m)
     }
 }
 
+/* One lane's word for all. */
+static void share(maker *m)
+{
+    const sk_val at = somewhere(m), off = uniform_offset(m), x = sk_ir_get(m->b, m->sum);
+    sk_ir_stu(m->b, at, off, 0, sk_ir_extract(m->b, x, below(m, 32)));
+    take(m, sk_ir_ldu(m->b, SK_LD_U32, at, off, 0));
+}
+
 /* Turns in which another eight lanes have the same words. */
 static void hand_over(maker *m)
 {
-    const sk_val turn = m->counters ? m->counter[m->counters - 1] : m->n;
+    const sk_val from = m->counters ? m->counter[m->counters - 1] : m->n;
+    const sk_val turn = sk_ir_2k(m->b, SK_OP_XOR, from, below(m, 3));
     const sk_val on = sk_ir_2(m->b, SK_OP_EQ, sk_ir_2k(m->b, SK_OP_SHR, sk_ir_lane(m->b), 3), turn);
     take(m, sk_ir_ldg(m->b, SK_LD_U32, m->piece[0], m->eighth, 0, on));
     sk_ir_stg(m->b, m->piece[0], m->eighth, 0, sk_ir_get(m->b, m->sum), on);
@@ -154,13 +163,14 @@ static void body(maker *m, uint32_t depth)
 {
     for (uint32_t k = 1 + below(m, 4); k > 0 && m->left > 0; k--) {
         m->left--;
-        const uint32_t what = below(m, depth < 4 ? 12 : 9);
+        const uint32_t what = below(m, depth < 4 ? 13 : 10);
         if (what < 3) load(m);
         else if (what < 6) store(m);
         else if (what < 7) update(m);
         else if (what < 8) hand_over(m);
         else if (what < 9) mirror(m);
-        else if (what < 11 && m->counters < SK_COUNT(m->counter)) loop(m, depth);
+        else if (what < 10) share(m);
+        else if (what < 12 && m->counters < SK_COUNT(m->counter)) loop(m, depth);
         else branch(m, depth);
     }
 }
