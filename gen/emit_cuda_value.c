@@ -196,6 +196,14 @@ static void put_call(cuda_entry *e, const sk_instr *in, const char *name)
 
 /* ---- addresses and loads -------------------------------------------------------------- */
 
+/* A constant added to a pointer. */
+static void put_distance(cuda_entry *e, uint64_t bytes)
+{
+    if (bytes)
+        sk_text_printf(&e->line, bytes > INT32_MAX ? " + %lluull" : " + %llu",
+                       (unsigned long long)bytes);
+}
+
 void sk_emit_cuda_address(cuda_entry *e, sk_val base, sk_val off, uint32_t disp, uint32_t stride,
                      bool store)
 {
@@ -207,10 +215,7 @@ void sk_emit_cuda_address(cuda_entry *e, sk_val base, sk_val off, uint32_t disp,
         put(e, " + ");
         sk_emit_cuda_value(e, off, CUDA_ADD, true);
     }
-    const uint64_t sum = (uint64_t)fixed + disp;
-    if (sum)
-        sk_text_printf(&e->line, sum > INT32_MAX ? " + %lluull" : " + %llu",
-                       (unsigned long long)sum);
+    put_distance(e, (uint64_t)fixed + disp);
     if (stride)
         sk_text_printf(&e->line, stride == 1 ? " + lane" : " + %u * lane", stride);
     put(e, cast ? ")" : "");
@@ -242,7 +247,7 @@ static void put_ptr_add(cuda_entry *e, const sk_instr *in)
     uint32_t x;
     sk_emit_cuda_value(e, in->arg[0], CUDA_ADD, false);
     if (cuda_const(e, in->arg[1], &x)) {
-        sk_text_printf(&e->line, " + %lluull", (unsigned long long)x * in->imm);
+        put_distance(e, (uint64_t)x * in->imm);
         return;
     }
     put(e, in->imm == 1 ? " + " : " + (u64)");
@@ -257,10 +262,14 @@ static void put_quad(cuda_entry *e, const sk_instr *in)
 {
     put(e, "make_quad(");
     for (uint32_t k = 0; k < in->nargs; k++) {
-        const bool bits = cuda_at(e, in->arg[k])->type == SK_F32;
+        const sk_instr *const word = cuda_at(e, in->arg[k]);
+        const bool bits = word->type == SK_F32 && word->op != SK_OP_CONST_F32;
         put(e, k ? ", " : "");
         put(e, bits ? "bits_of(" : "");
-        sk_emit_cuda_value(e, in->arg[k], CUDA_ANY, false);
+        if (word->op == SK_OP_CONST_F32)
+            put_u32(e, word->imm, true, false);
+        else
+            sk_emit_cuda_value(e, in->arg[k], CUDA_ANY, false);
         put(e, bits ? ")" : "");
     }
     put(e, ")");
