@@ -6,7 +6,6 @@
  * them. Addresses are sums in 64 bits of a pointer and 32-bit words, so a sum of
  * words keeps its parentheses: it wraps before it is added. */
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "emit_cuda_impl.h"
@@ -69,23 +68,32 @@ static void put_u32(cuda_entry *e, uint32_t x, bool hex, bool sign)
         sk_text_printf(&e->line, sign ? "%uu" : "%u", x);
 }
 
+/* Whether the decimal is x when read as a float, also by way of a double. */
+static bool reads_back(const char *text, float x)
+{
+    double y;
+    return sk_parse_f64(text, -INFINITY, INFINITY, &y)
+           && (float)nextafter(y, -INFINITY) >= x && (float)nextafter(y, INFINITY) <= x;
+}
+
 /* The shortest decimal that reads back as the same float. */
 static void put_f32(cuda_entry *e, uint32_t bits)
 {
-    float x, back;
-    char text[32];
+    float x;
     memcpy(&x, &bits, sizeof x);
     if (!isfinite(x)) {
         const char *const what = isnan(x) ? "NaN" : x > 0 ? "infinity" : "-infinity";
         sk_text_printf(&e->line, "float_of(0x%08xu /* %s */)", bits, what);
         return;
     }
+    const size_t begin = e->line.len;
     for (int digits = 1; digits < 10; digits++) {
-        (void)snprintf(text, sizeof text, "%.*g", digits, (double)x);
-        if (sscanf(text, "%f", &back) == 1 && memcmp(&back, &x, sizeof x) == 0)
+        e->line.len = begin;
+        sk_text_printf(&e->line, "%.*g", digits, (double)x);
+        if (e->line.failed || reads_back(e->line.s + begin, x))
             break;
     }
-    sk_text_printf(&e->line, "%s%sf", text, strpbrk(text, ".e") ? "" : ".0");
+    put(e, e->line.failed || strpbrk(e->line.s + begin, ".e") ? "f" : ".0f");
 }
 
 static bool is_bit_op(uint32_t op)

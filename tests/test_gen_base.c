@@ -278,18 +278,10 @@ static void parse_numbers(void **state)
 static void numbers_ignore_the_locale(void **state)
 {
     (void)state;
-    static const char *const names[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "de_DE", "fr_FR"};
-    char probe[16] = "0.5";
-    for (size_t i = 0; i < SK_COUNT(names) && probe[1] != ','; i++)
-        if (setlocale(LC_ALL, names[i]))
-            snprintf(probe, sizeof probe, "%.1f", 0.5);
-    if (probe[1] != ',') {
-        setlocale(LC_ALL, "C");
-        print_message("no locale with a decimal comma is installed\n");
-        skip();
-    }
+    char probe[16];
     sk_text t = {0};
     double x = 0;
+    sk_test_decimal_comma();
     sk_text_printf(&t, "%.1f", 0.5);
     bool read = sk_parse_f64("0.5", 0, 1, &x);
     snprintf(probe, sizeof probe, "%.1f", 0.5);

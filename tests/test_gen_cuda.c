@@ -3,6 +3,8 @@
  * tried on the harness (test_simt_*.c). */
 #include "sk_test.h"
 
+#include <locale.h>
+
 #include "emit_cuda.h"
 
 static sk_val word(sk_builder *b, uint32_t x)
@@ -128,6 +130,22 @@ static void text_is_what_it_was(void **state)
         (void)fputs(text, stderr); /* longer than what cmocka prints */
         fail_msg("the text has changed");
     }
+    sk_free(text);
+    sk_arena_free(&arena);
+}
+
+/* An engine may have set a locale with a decimal comma. */
+static void text_ignores_the_locale(void **state)
+{
+    (void)state;
+    sk_arena arena = {0};
+    sk_err err = {0};
+    sk_program *program;
+    sk_assert_ok(build_sample(32, &arena, &program, &err), &err);
+    sk_test_decimal_comma();
+    char *const text = emit(program, NULL);
+    setlocale(LC_ALL, "C");
+    assert_non_null(strstr(text, "4 * lane, -0.1f);"));
     sk_free(text);
     sk_arena_free(&arena);
 }
@@ -355,6 +373,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_is_what_it_was),
+        cmocka_unit_test(text_ignores_the_locale),
         cmocka_unit_test(names_are_made_to_fit),
         cmocka_unit_test(old_values_are_kept),
         cmocka_unit_test(lanes_meet_where_they_must),

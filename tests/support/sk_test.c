@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <ftw.h>
+#include <locale.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -122,6 +123,20 @@ void sk_test_ok(sk_status status, const sk_err *err, const char *what, const cha
         return;
     print_error("%s: status %d: %s\n", what, (int)status, err ? err->message : "(no message)");
     _fail(file, line);
+}
+
+void sk_test_decimal_comma(void)
+{
+    static const char *const names[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "de_DE", "fr_FR"};
+    char probe[16];
+    for (size_t i = 0; i < SK_COUNT(names); i++) {
+        if (!setlocale(LC_ALL, names[i])) continue;
+        snprintf(probe, sizeof probe, "%.1f", 0.5);
+        if (probe[1] == ',') return;
+    }
+    setlocale(LC_ALL, "C");
+    print_message("no locale with a decimal comma is installed\n");
+    skip();
 }
 
 int sk_test_skip(const char *reason)

@@ -51,6 +51,10 @@ void sk_test_dir_remove(char *dir);
 /* dir/name in memory of the test's; free with sk_free. */
 char *sk_test_path(const char *dir, const char *name);
 
+/* Sets a locale with a decimal comma, as an engine may have; the caller sets "C"
+ * again. Skips the test, with the reason, where none is installed. */
+void sk_test_decimal_comma(void);
+
 /* SPHKV_OK, or the test fails with the message of err. */
 #define sk_assert_ok(status, err) sk_test_ok((status), (err), #status, __FILE__, __LINE__)
 void sk_test_ok(sk_status status, const sk_err *err, const char *what, const char *file, int line);
