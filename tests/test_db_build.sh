@@ -58,6 +58,14 @@ grep -q '"predict"' "$work/ls.json" || fail 'not marked as predicted'
 "$bin/sphkv-db" build $spec --arch sm_80,sm_90 --db "$work/g.db" --json 2>/dev/null >"$work/again.json"
 [ "$(grep -o '"state":"found"' "$work/again.json" | wc -l)" -eq 2 ] || fail 'built again what was there'
 
+# what is for one capability alone leaves that of later ones as it was
+# shellcheck disable=SC2086
+"$bin/sphkv-db" build $spec --arch sm_90a --db "$work/g.db" >/dev/null 2>"$work/err" || fail "sm_90a: $(cat "$work/err")"
+"$bin/sphkv-db" ls --db "$work/g.db" --json >"$work/both.json" || fail 'ls'
+for arch in compute_90 compute_90a; do
+    grep -q "\"$arch\"" "$work/both.json" || fail "no record of $arch beside sm_90a"
+done
+
 # interrupted, then the rest
 # shellcheck disable=SC2086
 "$bin/sphkv-db" build $spec --arch sm_75,sm_86 --kernels attn_decode,page_gather \

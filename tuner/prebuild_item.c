@@ -39,9 +39,10 @@ static void site_make(const builder *b, uint32_t card, site *s)
     const sk_card *c = s->card;
     snprintf(s->name, sizeof s->name, "%s (predicted)", c->model->card);
     snprintf(s->print, sizeof s->print, "cuda;predicted;%s;%s", c->arch, c->model->card);
-    snprintf(s->ptx_arch, sizeof s->ptx_arch, "compute_%u", c->target.sm);
-    snprintf(s->ptx_name, sizeof s->ptx_name, "any GPU from %u.%u on (predicted)",
-             c->target.sm / 10, c->target.sm % 10);
+    snprintf(s->ptx_arch, sizeof s->ptx_arch, "compute_%s", c->arch + strlen("sm_"));
+    snprintf(s->ptx_name, sizeof s->ptx_name, "any GPU %s %u.%u%s (predicted)",
+             c->target.sm_exact ? "of" : "from", c->target.sm / 10, c->target.sm % 10,
+             c->target.sm_exact ? "" : " on");
     snprintf(s->ptx_print, sizeof s->ptx_print, "cuda;predicted;%s", s->ptx_arch);
     s->device = (sk_db_device){.kind = "cuda", .name = s->name, .arch = c->arch,
                                .fingerprint = s->print, .toolchain = b->api->version};
@@ -111,9 +112,7 @@ typedef struct made {
 static uint32_t spills(const sk_cuda_built *code)
 {
     uint32_t bytes = 0;
-    for (uint32_t i = 0; i < code->nentry; i++)
-        if (code->resources[i].spill_stores != SK_CUDA_UNKNOWN)
-            bytes += code->resources[i].spill_stores + code->resources[i].spill_loads;
+    for (uint32_t i = 0; i < code->nentry; i++) bytes += sk_cuda_spilled(&code->resources[i]);
     return bytes;
 }
 

@@ -2,24 +2,20 @@
 #include "rank.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "gpu_target.h"
+
 sk_status sk_card_parse(const char *arch, sk_card *out, sk_err *err)
 {
-    unsigned sm = 0;
-    char suffix = 0, more = 0;
     memset(out, 0, sizeof *out);
-    const int n = strncmp(arch, "sm_", 3) == 0 ? sscanf(arch + 3, "%u%c%c", &sm, &suffix, &more) : 0;
-    if (n < 1 || n > 2 || (n == 2 && suffix != 'a') || strlen(arch) >= sizeof out->arch)
-        return sk_fail(err, SPHKV_EINVAL, "'%.40s' is no architecture: sm_80, sm_90a ...", arch);
-    const sk_status st = sk_target_cuda(sm, n == 2, &out->target, err);
+    const sk_status st = sk_gpu_target_named(arch, &out->target, err);
     if (st != SPHKV_OK) return st;
-    out->model = sk_gpu_model_find(sm);
+    out->model = sk_gpu_model_find(out->target.sm);
     if (!out->model) return sk_fail(err, SPHKV_EUNSUPPORTED, "no card of %s is known", arch);
     out->target.sms = out->model->sms;
-    snprintf(out->arch, sizeof out->arch, "%s", arch);
+    sk_gpu_arch_text(&out->target, out->arch);
     return SPHKV_OK;
 }
 
