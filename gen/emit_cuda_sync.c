@@ -89,9 +89,9 @@ static bool next_turn(const sync *s, const body *b)
     bool grew = false;
     for (uint32_t k = 0; k < s->n; k++) {
         const cuda_when when = in_next_turn(s, &s->list[k], b->head);
-        const seen left = !s->now[k] || when == CUDA_NOW ? s->now[k]
-                          : (s->now[k] & SEEN(CUDA_BEFORE)) ? SEEN(when) | SEEN(CUDA_BEFORE)
-                                                            : SEEN(when);
+        seen left = s->now[k];
+        if (left && when != CUDA_NOW)
+            left = (seen)(SEEN(when) | (left & SEEN(CUDA_BEFORE)));
         grew |= (left & ~b->turns[k]) != 0;
         b->turns[k] |= left;
     }
