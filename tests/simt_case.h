@@ -19,4 +19,15 @@ static inline sk_simt_unit simt_unit(const sk_program *const *programs, uint32_t
     return unit;
 }
 
+/* Whether the line orders lanes or warps: a sync, or what waits for copies. */
+static inline bool simt_is_sync(const char *line)
+{
+    static const char *const words[] = {"__syncwarp();", "__syncthreads();", "cp_async_wait("};
+    line += strspn(line, " ");
+    for (uint32_t i = 0; i < SK_COUNT(words); i++)
+        if (strncmp(line, words[i], strlen(words[i])) == 0)
+            return true;
+    return false;
+}
+
 #endif

@@ -52,10 +52,11 @@ static inline void simt_lot_free(simt_lot *lot)
     memset(lot, 0, sizeof *lot);
 }
 
-/* The i-th kernel as an image on `device`, which must live as long. */
+/* The i-th kernel as an image on `device`, which must live as long, on so many
+ * multiprocessors. */
 static inline void simt_lot_image(const simt_lot *lot, uint32_t i, uint64_t seed,
-                                  const sphkv_maxima *maxima, sk_simt_device *device,
-                                  sk_image *out)
+                                  const sphkv_maxima *maxima, uint32_t sms,
+                                  sk_simt_device *device, sk_image *out)
 {
     const kernel_built *b = &lot->built[i];
     uint32_t shared[SK_MAX_ENTRIES];
@@ -64,8 +65,7 @@ static inline void simt_lot_image(const simt_lot *lot, uint32_t i, uint64_t seed
                                .program = lot->unit[i].program, .seed = seed,
                                .yields = SK_SIMT_YIELDS};
     for (uint32_t k = 0; k < b->ir.build.n; k++) shared[k] = b->ir.build.program[k]->shared_bytes;
-    sk_assert_ok(sk_image_init(out, &b->spec, &b->schedule, maxima, shared, b->ir.build.n, SIMT_SMS,
-                               &err),
+    sk_assert_ok(sk_image_init(out, &b->spec, &b->schedule, maxima, shared, b->ir.build.n, sms, &err),
                  &err);
     out->launch = sk_simt_device_launch;
     out->launch_user = device;
@@ -84,7 +84,7 @@ static inline sk_status simt_lot_case(const simt_lot *lot, uint32_t i, const sk_
     sk_status st = sk_case_make(p, &c, err);
     if (st != SPHKV_OK) return st;
     sk_case_maxima(&c, 1, &maxima);
-    simt_lot_image(lot, i, p->seed, &maxima, &device, &image);
+    simt_lot_image(lot, i, p->seed, &maxima, SIMT_SMS, &device, &image);
     st = kernel_run(&image, sk_case_args(&c, 0), 1, &why);
     if (st == SPHKV_OK) st = sk_case_judge(&c, 0, &error, &bound, &why);
     sk_case_free(&c);
@@ -100,7 +100,7 @@ static inline sk_status simt_lot_check(const simt_lot *lot, uint32_t i, uint64_t
                                  .pages_per_list = 1, .parts = 1};
     sk_simt_device device;
     sk_image image;
-    simt_lot_image(lot, i, seed, &maxima, &device, &image);
+    simt_lot_image(lot, i, seed, &maxima, SIMT_SMS, &device, &image);
     return sk_image_check(&image, seed, NULL, err);
 }
 

@@ -182,22 +182,12 @@ static void interpret(const sync_row *row, const sk_program *program)
     sk_assert_ok(sk_interp_run(program, &args, &err), &err);
 }
 
-static bool is_sync(const char *line)
-{
-    static const char *const words[] = {"__syncwarp();", "__syncthreads();", "cp_async_wait(",
-                                        "cp_async_commit("};
-    line += strspn(line, " ");
-    for (uint32_t i = 0; i < SK_COUNT(words); i++)
-        if (strncmp(line, words[i], strlen(words[i])) == 0)
-            return true;
-    return false;
-}
-
 /* The text without its which-th sync; NULL when it has no more. */
 static const char *without(const char *text, uint32_t which, sk_arena *arena)
 {
     for (const char *line = text; *line; line += strcspn(line, "\n") + 1) {
-        if (!is_sync(line) || which--)
+        const bool commit = strncmp(line + strspn(line, " "), "cp_async_commit(", 16) == 0;
+        if ((!commit && !simt_is_sync(line)) || which--)
             continue;
         char *const copy = sk_arena_strdup(arena, text);
         memmove(copy + (line - text), line + strcspn(line, "\n"), strlen(line + strcspn(line, "\n")) + 1);

@@ -55,6 +55,8 @@ typedef struct sk_simt_launch {
     uint64_t seed;
     uint32_t yields;           /* of 65,536 accesses, how many let another lane run first */
     uint64_t most_accesses;    /* of the whole run; 0 = 2^36 */
+    uint32_t without;          /* the sync or the wait for copies in this line of the text is left
+                                  out, as if it were not written; 0 = none */
 } sk_simt_launch;
 #define SK_SIMT_YIELDS 2048u
 
@@ -67,7 +69,7 @@ typedef struct sk_simt_device {
     uint32_t unit, n;                 /* n: entries of the unit */
     const sk_program *const *program; /* [n] */
     uint64_t seed, launches;          /* the k-th launch has seed + k */
-    uint32_t yields;
+    uint32_t yields, without;
 } sk_simt_device;
 
 /* For sk_image.launch, with the device as launch_user. */

@@ -14,7 +14,7 @@ sk_status sk_simt_device_launch(void *user, uint32_t entry, const sk_call *call,
         .module = device->module, .unit = device->unit, .entry = entry,
         .program = device->program[entry], .slot = call->slot, .bytes = call->bytes,
         .grid = {blocks, 1, 1}, .seed = device->seed + device->launches++,
-        .yields = device->yields,
+        .yields = device->yields, .without = device->without,
     };
     return sk_simt_run(&launch, err);
 }

@@ -123,6 +123,11 @@ void simt_yield(void);
 simt_thread *simt_pick(simt_run *r); /* who goes on; NULL when nobody can */
 const simt_words *simt_meet(simt_meeting kind, const uint32_t *words, uint32_t n);
 void simt_block_begin(simt_run *r, simt_block *block, const uint32_t id[3]);
+/* Whether the sync that the lane has come to is to be left out. */
+static inline bool simt_left_out(void)
+{
+    return simt_now->launch->without && simt_now->launch->without == simt_now->face.now->line;
+}
 /* Any number below n. */
 static inline uint32_t simt_below(simt_run *r, uint32_t n)
 {

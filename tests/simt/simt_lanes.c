@@ -96,6 +96,8 @@ const simt_words *simt_meet(simt_meeting kind, const uint32_t *words, uint32_t n
     simt_thread *const self = simt_self();
     simt_warp *const warp = self->warp;
     const uint32_t bit = 1u << self->view.lane, turn = warp->turn;
+    if (kind <= SIMT_BARRIER && simt_left_out())
+        return NULL;
     if (warp->done)
         simt_fault("at %s, but lane %u has left the kernel", meeting_text[kind],
                    (uint32_t)__builtin_ctz(warp->done));

@@ -344,6 +344,8 @@ void simt_copy_wait(uint32_t under_way)
 {
     simt_thread *const self = simt_self();
     uint32_t kept = 0;
+    if (simt_left_out())
+        return;
     simt_yield();
     for (uint32_t k = 0; k < self->copies; k++) {
         if (self->copy[k].group + under_way < self->groups)
