@@ -48,8 +48,9 @@ typedef enum sk_backend { SK_BACKEND_CPU, SK_BACKEND_CUDA, SK_BACKENDS } sk_back
       "blocks that a multiprocessor holds at once")                                                \
     X(merge, SK_ON_GPU(SPHKV_ATTN_DECODE), "last|separate",                                       \
       "lists that blocks share are joined by the last of them, or by a launch of their own")      \
-    X(form, SK_ON_GPU(SPHKV_ATTN_DECODE), "warp|tile",                                            \
-      "a block is one warp that does what a CPU does, or warps with tensor cores")                \
+    X(form, SK_ON_GPU(SPHKV_ATTN_DECODE), "warp|tile|raw",                                        \
+      "a block is one warp that does what a CPU does; or warps with tensor cores; or text "       \
+      "written by hand")                                                                          \
     X(slab, SK_ON_GPU(SPHKV_ATTN_DECODE), "16|32|64", "tokens of a page that a warp takes at once")
 
 typedef enum sk_tunable {
@@ -64,7 +65,7 @@ enum { SK_LUT_FUSED, SK_LUT_SEPARATE };
 enum { SK_QUERY_F32, SK_QUERY_I16 };
 enum { SK_PROB_F32, SK_PROB_I16 };
 enum { SK_STORE_PLAIN, SK_STORE_PAST };
-enum { SK_ATTN_WARP, SK_ATTN_TILE };
+enum { SK_ATTN_WARP, SK_ATTN_TILE, SK_ATTN_RAW };
 enum { SK_MERGE_LAST, SK_MERGE_SEPARATE };
 enum { SK_ROOM_SHARED, SK_ROOM_TABLES, SK_ROOM_GLOBAL };
 

@@ -9,6 +9,7 @@
  *   attn_gpu_merge.c   lists that several blocks share
  *   attn_gpu_warp.c    form "warp": the parts of the CPU, a block is one warp
  *   tile.c and others  form "tile": tensor cores (tile.h), where they can do the spec
+ *   attn_raw.c         form "raw": text written by hand, for one common spec
  *
  * The pages of all pairs of a sequence and a KV head, pair by pair (attn_run.h), form
  * one row; block b of G takes an equal share of it, whatever the lists' lengths. The
@@ -151,6 +152,16 @@ typedef struct sk_warp_room {
 sk_warp_room sk_warp_room_of(const sk_spec *spec, const sk_schedule *sched);
 void sk_warp_begin(sk_grid *g, const sk_schedule *sched);
 void sk_warp_decode(sk_grid *g, const sk_piece *piece);
+
+/* attn_gpu_build.c: declares the parameters. */
+void sk_grid_params(sk_grid *g);
+
+/* attn_raw.c */
+sk_status sk_raw_valid(const sk_spec *spec, sk_err *err);
+sk_status sk_raw_build(const sk_spec *spec, const sk_schedule *s, sk_arena *arena, sk_build *out,
+                       sk_err *err);
+#define SK_RAW_WARPS 4u
+uint32_t sk_raw_scratch(void);
 
 /* The form's functions, see kernel.h. */
 sk_status sk_gpu_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,

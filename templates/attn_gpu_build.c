@@ -7,7 +7,7 @@
 
 /* ---- parameters ------------------------------------------------------------------ */
 
-static void params(sk_grid *g)
+void sk_grid_params(sk_grid *g)
 {
     sk_dec *c = g->c;
     sk_builder *b = c->b;
@@ -184,7 +184,7 @@ static void begin_block(sk_grid *g, uint32_t warps)
 {
     sk_dec *c = g->c;
     sk_builder *b = c->b;
-    params(g);
+    sk_grid_params(g);
     c->zero = sk_ir_u32(b, 0);
     c->lane = sk_ir_lane(b);
     c->warps = warps;
@@ -295,6 +295,7 @@ sk_status sk_gpu_attn_build(const sk_spec *spec, const sk_schedule *sched, sk_ar
                             sk_build *out, sk_err *err)
 {
     sk_text symbol = {0}, merge = {0};
+    if (sched->v[SK_T_form] == SK_ATTN_RAW) return sk_raw_build(spec, sched, arena, out, err);
     memset(out, 0, sizeof *out);
     sk_spec_symbol(spec, &symbol);
     sk_text_printf(&merge, "%s_merge", symbol.s ? symbol.s : "");

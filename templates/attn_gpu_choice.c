@@ -65,11 +65,26 @@ static sk_status check_tile(const sk_spec *spec, const sk_schedule *s, const sk_
                       32 * sk_tile_warps(s), err);
 }
 
+static sk_status check_raw(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
+                           sk_err *err)
+{
+    if (s->v[SK_T_room] != SK_ROOM_SHARED || s->v[SK_T_warps] != (int32_t)SK_RAW_WARPS ||
+        s->v[SK_T_slab] != 64 || s->v[SK_T_merge] != SK_MERGE_LAST)
+        return sk_fail(err, SPHKV_EINVAL, "form=raw has room=shared, merge=last, warps=%u, slab=64",
+                       SK_RAW_WARPS);
+    const sk_status st = sk_raw_valid(spec, err);
+    if (st != SPHKV_OK) return st;
+    return check_home(target, (uint32_t)s->v[SK_T_blocks], sk_raw_scratch(), 32 * SK_RAW_WARPS, err);
+}
+
 sk_status sk_gpu_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
                             sk_err *err)
 {
-    const bool tiles = s->v[SK_T_form] == SK_ATTN_TILE;
-    return (tiles ? check_tile : check_warp)(spec, s, target, err);
+    switch (s->v[SK_T_form]) {
+    case SK_ATTN_RAW: return check_raw(spec, s, target, err);
+    case SK_ATTN_TILE: return check_tile(spec, s, target, err);
+    default: return check_warp(spec, s, target, err);
+    }
 }
 
 /* As many blocks as may be, up to `most`. */
