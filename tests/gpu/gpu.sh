@@ -59,8 +59,8 @@ while [ $# -gt 0 ]; do
 done
 case $minutes in '' | *[!0-9]* | 0) die 2 "--minutes: '$minutes' is no number of minutes" ;; esac
 
-bin=
-for build in build-portable build; do
+bin=${SPHKV_BIN:-} # where programs are, when neither of the two folders is meant
+[ -n "$bin" ] || for build in build-portable build; do
     if [ -x "$root/$build/bin/gpu_cases" ] && "$root/$build/bin/sphkv-tune" --help >/dev/null 2>&1; then
         bin=$root/$build/bin
         break

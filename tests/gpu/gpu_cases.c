@@ -3,18 +3,21 @@
  * in the whole check, with the default schedule and with others by chance. A line of
  * JSON for each, so that a run that is stopped leaves what it has.
  *
+ * gpu_cases [--device cuda:N] [--more N] [--most N] [--seconds N] [--seed N]
+ *
  * Kernels run in a worker process: one that faults takes the worker's CUDA context
  * along and nothing else. Exit code: 0 all right, 1 something is wrong, 3 no GPU or no
  * compiler. */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cuda_compile.h"
+#include "device.h"
 #include "image_load.h"
 #include "json.h"
 #include "kernel_tables.h"
+#include "progress.h"
 #include "rank.h"
 #include "worker.h"
 
@@ -205,17 +208,19 @@ static uint32_t option(int argc, char **argv, const char *name, uint32_t otherwi
     return otherwise;
 }
 
-static int run(lab *l, sk_worker *w, const sk_limits *limits, uint32_t most)
+static int run(lab *l, sk_worker *w, const sk_limits *limits, uint32_t most, double seconds)
 {
     uint32_t wrong = 0, done = 0;
     char why[400];
+    const double t0 = sk_progress_now();
     for (uint32_t i = 0; i < l->n && i < most; i++, done++) {
+        if (sk_progress_now() - t0 > seconds) break;
         const bool right = ask(l, w, limits, i + 1, why);
         wrong += !right;
         print_one(l, i, right ? "ok" : "wrong", why);
     }
-    fprintf(stderr, "gpu_cases: %u kernels on %s (%s), %u wrong; seed %llu\n", done, l->answer->gpu,
-            l->answer->arch, wrong, (unsigned long long)l->seed);
+    fprintf(stderr, "gpu_cases: %u of %u kernels on %s (%s), %u wrong; seed %llu\n", done, l->n,
+            l->answer->gpu, l->answer->arch, wrong, (unsigned long long)l->seed);
     return wrong ? 1 : 0;
 }
 
@@ -242,10 +247,12 @@ int main(int argc, char **argv)
     sk_worker_kill(&worker); /* the next one sees the list */
     sk_rng_seed(&rng, l.seed);
     add_raw(&l, &target);
-    for (uint32_t t = 0; t < kernel_ntables; t++)
-        for (uint32_t i = 0; i < kernel_tables[t].n; i++)
-            add_spec(&l, kernel_tables[t].row[i].spec, more, &rng, &target);
-    const int code = run(&l, &worker, &limits, option(argc, argv, "--most", CASES_MOST));
+    for (uint32_t pass = 0; pass < 2; pass++) /* defaults before what is drawn */
+        for (uint32_t t = 0; t < kernel_ntables; t++)
+            for (uint32_t i = 0; i < kernel_tables[t].n; i++)
+                add_spec(&l, kernel_tables[t].row[i].spec, pass ? more : 0, &rng, &target);
+    const int code = run(&l, &worker, &limits, option(argc, argv, "--most", CASES_MOST),
+                         option(argc, argv, "--seconds", 86400));
     sk_worker_free(&worker);
     return code;
 }
