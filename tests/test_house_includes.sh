@@ -55,7 +55,7 @@ broken_rules() { # tree
                 next
             }
             where[name] = $1
-            if (name ~ /\.(sql|cuh)$/) { # compiled in by way of the build
+            if (name ~ /\.(sql|cuh|cu)$/) { # compiled in by way of the build
                 made = name ".inc"; sub(/\./, "_", made); where[made] = $1
             }
             next
