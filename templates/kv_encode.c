@@ -165,6 +165,7 @@ void sk_encode_page(sk_enc *c, sk_val item, sk_val src, sk_val dst, sk_val book)
         sk_encode_int_keys(c);
     else
         sk_encode_dense_keys(c);
+    sk_enc_sync(c); /* no store of keys is before a load of values */
     sk_encode_values(c);
 }
 

@@ -65,35 +65,41 @@ sk_val sk_lanes_radii(const sk_lanes *c, sk_val p)
     return op(d, SK_OP_FMUL, sk_ir_1(d->b, SK_OP_I2F, code), unit);
 }
 
-sk_val sk_lanes_codewords(const sk_lanes *c, sk_val dim, sk_val code)
+sk_val sk_lanes_codewords(const sk_lanes *c, sk_val dim, uint32_t plus, sk_val code)
 {
     sk_dec *d = c->d;
-    const sk_val row = sk_ir_ptr_add(d->b, c->set, dim, 2u << c->seg->b);
-    return load(d, SK_LD_F16, row, sk_mul(d, code, 2), sk_codebook_tier_off(d->spec, c->tier_slot, 0));
+    const uint32_t bytes = 2u << c->seg->b, off = sk_codebook_tier_off(d->spec, c->tier_slot, 0);
+    const sk_val row = sk_ir_ptr_add(d->b, c->set, dim, bytes);
+    return load(d, SK_LD_F16, row, sk_mul(d, code, 2), off + plus * bytes);
 }
 
-sk_val sk_lanes_dense(const sk_lanes *c, sk_val dim)
+sk_val sk_lanes_scales(const sk_lanes *c, sk_val dim)
+{
+    sk_dec *d = c->d;
+    const sk_seg_layout *lay = &c->lay->seg[0];
+    if (lay->kscale_off == SK_NO_FIELD) return SK_NONE;
+    if (c->seg->kind == SK_KEY_F8) /* one of the page */
+        return sk_ir_ldu(d->b, SK_LD_F16, c->page, d->zero, lay->kscale_off);
+    const sk_val slot = sk_add(d, sk_mul(d, sk_shr(d, dim, 5), d->p), c->token);
+    return load(d, SK_LD_F16, c->page, sk_mul(d, slot, 2), lay->kscale_off);
+}
+
+sk_val sk_lanes_dense(const sk_lanes *c, sk_val dim, uint32_t plus, sk_val scale)
 {
     sk_dec *d = c->d;
     sk_builder *b = d->b;
-    const sk_seg_layout *lay = &c->lay->seg[0];
-    const uint32_t kind = c->seg->kind;
+    const uint32_t kind = c->seg->kind, field = c->lay->seg[0].key_off, more = plus * 16;
     const sk_val row = sk_add(d, sk_mul(d, sk_shr(d, c->token, 4), d->d), dim);
     const sk_val at = sk_add(d, sk_mul(d, row, 16), sk_and(d, c->token, 15));
     const sk_ld_kind wide = sk_rows_key_kind(kind);
-    if (wide != SK_LD_KINDS)
-        return load(d, wide, c->page, sk_mul(d, at, sk_ld_bytes(wide)), lay->key_off);
-    if (kind == SK_KEY_F8) {
-        const sk_val scale = sk_ir_ldu(b, SK_LD_F16, c->page, d->zero, lay->kscale_off);
-        const sk_val code = load(d, SK_LD_S8, c->page, at, lay->key_off);
-        return op(d, SK_OP_FMUL, sk_rows_float8(b, code), scale);
+    if (wide != SK_LD_KINDS) return load(d, wide, c->page, sk_mul(d, at, sk_ld_bytes(wide)),
+                                              field + more * sk_ld_bytes(wide));
+    if (kind != SK_KEY_I4) {
+        const sk_val code = load(d, SK_LD_S8, c->page, at, field + more);
+        return op(d, SK_OP_FMUL,
+                  kind == SK_KEY_F8 ? sk_rows_float8(b, code) : sk_ir_1(b, SK_OP_I2F, code), scale);
     }
-    const sk_val slot = sk_add(d, sk_mul(d, sk_shr(d, dim, 5), d->p), c->token);
-    const sk_val scale = load(d, SK_LD_F16, c->page, sk_mul(d, slot, 2), lay->kscale_off);
-    if (kind == SK_KEY_I8)
-        return op(d, SK_OP_FMUL, sk_ir_1(b, SK_OP_I2F, load(d, SK_LD_S8, c->page, at, lay->key_off)),
-                  scale);
-    const sk_val byte = load(d, SK_LD_U8, c->page, sk_shr(d, at, 1), lay->key_off);
+    const sk_val byte = load(d, SK_LD_U8, c->page, sk_shr(d, at, 1), field + more / 2);
     const sk_val nibble = op(d, SK_OP_SHR, byte, sk_shl(d, sk_and(d, at, 1), 2));
     const sk_val code = sk_ir_1(b, SK_OP_I2F, sk_and(d, nibble, 15));
     return sk_fma(d, code, scale, op(d, SK_OP_FMUL, scale, sk_ir_f32(b, -8.0f)));

@@ -23,9 +23,12 @@ sk_lanes sk_lanes_begin(sk_dec *d, uint32_t tier_slot, const sk_page_layout *lay
 /* Codes of group j, radii of span p, uniform values. */
 sk_val sk_lanes_codes(const sk_lanes *c, sk_val j);
 sk_val sk_lanes_radii(const sk_lanes *c, sk_val p);
-/* Dimension `dim` (uniform) of codewords, before the radius; of keys not coded. */
-sk_val sk_lanes_codewords(const sk_lanes *c, sk_val dim, sk_val code);
-sk_val sk_lanes_dense(const sk_lanes *c, sk_val dim);
+/* Dimension `dim` (uniform) + `plus` of codewords, before the radius; of keys not
+ * coded, with the scales of the 32 dimensions that dim is one of, SK_NONE where there
+ * are none. */
+sk_val sk_lanes_codewords(const sk_lanes *c, sk_val dim, uint32_t plus, sk_val code);
+sk_val sk_lanes_scales(const sk_lanes *c, sk_val dim);
+sk_val sk_lanes_dense(const sk_lanes *c, sk_val dim, uint32_t plus, sk_val scale);
 
 /* Channels of the values of a page, a lane each; scale, least: as they are stored. */
 typedef struct sk_lane_values {

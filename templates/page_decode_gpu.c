@@ -1,8 +1,9 @@
 /* page_decode_gpu.c - page_decode on a GPU: a block is one item. Keys: a warp takes 32
- * tokens, a lane each, and 32 dimensions; a codeword's element is read where the
- * packed set has it, for its row is short and lanes share it; a transposition in
- * registers makes rows of them (16-bit outputs: packed in pairs before, so that a
- * vector is a piece of two rows). Values: a lane is a word of a row. */
+ * tokens, a lane each, and 64 bytes of their rows, 16 or 32 dimensions; a codeword's
+ * element is read where the packed set has it, for its row is short and lanes share
+ * it; 16-bit outputs are packed in pairs, and a transposition in registers makes of
+ * 16 words of 32 rows 16 vectors, a piece of two rows each. All of a row's 128 bytes
+ * at once would take twice the registers. Values: a lane is a word of a row. */
 #include <string.h>
 
 #include "decode_rows.h"
@@ -12,9 +13,9 @@
 #include "part_unpack.h"
 #include "rows.h"
 
-#define STEP 32u /* dimensions */
+#define WORDS 16u /* of a row, at once */
 
-/* A page of 128 tokens and dimensions is 16 pieces. */
+/* A page of 128 tokens and dimensions is 16 or 32 pieces. */
 static void default_schedule(const sk_spec *spec, const sk_target *target, sk_schedule *out)
 {
     (void)spec, (void)target;
@@ -28,6 +29,7 @@ enum { ITEM_UNIT, ITEM_TIER, ITEM_COUNT, ITEM_ROW, ITEM_HEAD, ITEM_WORDS };
 typedef struct unrow {
     sk_dec dec;
     uint32_t es;             /* bytes of an output element */
+    uint32_t step;           /* dimensions of WORDS words */
     sk_val where;            /* scratch: the coded dimension that one of the model's is */
     sk_val set, count;       /* of the item */
     sk_val rows, stride;     /* its first row, elements to the next */
@@ -68,7 +70,20 @@ typedef struct group_at {
     sk_val code, radius;
 } group_at;
 
-/* Dimension d0 + i of the model's key; something behind the last one. */
+/* Dimension d0 + i as a value and what to add; the last one instead of what is behind. */
+typedef struct dim_at {
+    sk_val dim;
+    uint32_t plus;
+} dim_at;
+
+static dim_at model_dim(unrow *c, sk_val d0, uint32_t i)
+{
+    if (c->dec.d % c->step == 0) return (dim_at){d0, i};
+    const sk_val dim = sk_add(&c->dec, d0, sk_k(&c->dec, i));
+    return (dim_at){sk_ir_2k(c->dec.b, SK_OP_UMIN, dim, c->dec.d - 1), 0};
+}
+
+/* That dimension of the model's key; something behind the last one. */
 static sk_val coded_dim(unrow *c, const sk_lanes *k, sk_val d0, uint32_t i, group_at *at)
 {
     sk_dec *d = &c->dec;
@@ -76,35 +91,36 @@ static sk_val coded_dim(unrow *c, const sk_lanes *k, sk_val d0, uint32_t i, grou
     const uint32_t g = k->seg->g, book = d->spec->book;
     const bool permuted = book & SPHKV_BOOK_PERMUTATION;
     const sk_seg_layout *lay = &k->lay->seg[0];
-    sk_val model = sk_add(d, d0, sk_k(d, i)), dim;
-    if (d->d % STEP != 0) model = sk_ir_2k(b, SK_OP_UMIN, model, d->d - 1);
-    dim = permuted ? sk_ir_ldu(b, SK_LD_U32, c->where, sk_mul(d, model, 4), 0) : model;
-    if (permuted || STEP % g != 0 || i % g == 0) { /* else it is the last one's group */
-        const sk_val j = sk_ir_2k(b, SK_OP_UDIV, dim, g);
+    const dim_at model = model_dim(c, d0, i);
+    const sk_val at4 = sk_mul(d, model.dim, 4);
+    dim_at coded = model;
+    if (permuted) coded = (dim_at){sk_ir_ldu(b, SK_LD_U32, c->where, at4, model.plus * 4), 0};
+    const bool apart = c->step % g != 0 && g % c->step != 0; /* groups and pieces do not fit */
+    if (permuted || apart || i % g == 0) { /* else it is the last one's group */
+        const sk_val j = sk_ir_2k(b, SK_OP_UDIV, sk_add(d, coded.dim, sk_k(d, coded.plus)), g);
         at->code = sk_lanes_codes(k, j);
         if (lay->spans > 1)
             at->radius = sk_lanes_radii(k, sk_ir_2k(b, SK_OP_UDIV, j, lay->span_dims / g));
     }
-    const sk_val x = sk_lanes_codewords(k, dim, at->code);
+    const sk_val x = sk_lanes_codewords(k, coded.dim, coded.plus, at->code);
     if (!(book & SPHKV_BOOK_MEAN)) return sk_ir_2(b, SK_OP_FMUL, x, at->radius);
     const sk_val mean =
-        sk_ir_ldu(b, SK_LD_F32, k->set, sk_mul(d, model, 4), sk_codebook_mean_off(d->spec));
+        sk_ir_ldu(b, SK_LD_F32, k->set, at4, sk_codebook_mean_off(d->spec) + model.plus * 4);
     return sk_fma(d, x, at->radius, mean);
 }
 
-/* n vectors of words of 32 tokens, from word w0 of the row on, to their rows. */
-static void put_rows(unrow *c, sk_val *x, uint32_t n, sk_val t0, sk_val w0)
+/* WORDS words of the rows of 32 tokens, from word w0 on, to where they belong. */
+static void put_rows(unrow *c, sk_val *x, sk_val t0, sk_val w0)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
-    sk_transpose(d, x, n);
-    const uint32_t words = d->d * c->es / 4, log = (uint32_t)__builtin_ctz(n);
-    const sk_val run = sk_mul(d, sk_shr(d, d->lane, log), n); /* tokens to a lane's own */
-    const sk_val word = sk_add(d, w0, sk_and(d, d->lane, n - 1));
-    const sk_val inside = sk_ir_2k(b, SK_OP_ULT, word, words);
+    sk_transpose(d, x, WORDS);
+    const sk_val run = sk_and(d, d->lane, WORDS); /* a lane's token is that of lane 0, and 0 or 16 */
+    const sk_val word = sk_add(d, w0, sk_and(d, d->lane, WORDS - 1));
+    const sk_val inside = sk_ir_2k(b, SK_OP_ULT, word, d->d * c->es / 4);
     const sk_val far = sk_mul(d, sk_ir_2(b, SK_OP_MUL, run, c->stride), c->es);
     const sk_val off = sk_add(d, far, sk_mul(d, word, 4));
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < WORDS; i++) {
         const sk_val t = sk_add(d, t0, sk_k(d, i));
         const sk_val used = sk_ir_2(b, SK_OP_ULT, sk_add(d, t, run), c->count);
         sk_ir_stg(b, out_row(c, t), off, 0, x[i], sk_ir_2(b, SK_OP_PAND, used, inside));
@@ -116,31 +132,29 @@ static void decode_keys(unrow *c, uint32_t tier_slot, const sk_page_layout *lay,
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
     const bool coded = sk_dec_seg(d->spec, tier_slot)->kind == SK_KEY_CODED;
-    const uint32_t steps = (d->d + STEP - 1) / STEP, chunks = (d->p + 31) / 32;
+    const uint32_t steps = (d->d + c->step - 1) / c->step, chunks = (d->p + 31) / 32;
     if (coded && d->spec->book & SPHKV_BOOK_PERMUTATION) invert_permutation(c);
     const sk_val turn = sk_gpu_turns(b, sk_k(d, steps * chunks), 1);
     const sk_val t0 = sk_mul(d, sk_ir_2k(b, SK_OP_UDIV, turn, steps), 32);
-    const sk_val d0 = sk_mul(d, sk_ir_2k(b, SK_OP_UREM, turn, steps), STEP);
+    const sk_val d0 = sk_mul(d, sk_ir_2k(b, SK_OP_UREM, turn, steps), c->step);
     sk_ir_if(b, sk_ir_2(b, SK_OP_ULT, t0, c->count));
     const sk_val token = sk_ir_2k(b, SK_OP_UMIN, sk_add(d, t0, d->lane), d->p - 1);
     const sk_lanes k = sk_lanes_begin(d, tier_slot, lay, page, c->set, token);
     group_at at = {SK_NONE, SK_NONE};
     if (coded && lay->seg[0].spans == 1) at.radius = sk_lanes_radii(&k, d->zero);
-    sk_val x[STEP];
-    for (uint32_t i = 0; i < STEP; i++) {
+    const sk_val scale = coded ? SK_NONE : sk_lanes_scales(&k, d0); /* a piece is of one block */
+    sk_val x[2 * WORDS];
+    for (uint32_t i = 0; i < c->step; i++) {
         if (coded) {
             x[i] = coded_dim(c, &k, d0, i, &at);
         } else {
-            const sk_val dim = sk_add(d, d0, sk_k(d, i));
-            x[i] = sk_lanes_dense(&k, sk_ir_2k(b, SK_OP_UMIN, dim, d->d - 1));
+            const dim_at dim = model_dim(c, d0, i);
+            x[i] = sk_lanes_dense(&k, dim.dim, dim.plus, scale);
         }
     }
-    if (c->es == 4) {
-        put_rows(c, x, STEP, t0, d0);
-    } else {
-        for (uint32_t i = 0; i < STEP / 2; i++) x[i] = sk_ir_2(b, pack_op(c), x[2 * i], x[2 * i + 1]);
-        put_rows(c, x, STEP / 2, t0, sk_shr(d, d0, 1));
-    }
+    for (uint32_t i = 0; c->es == 2 && i < WORDS; i++)
+        x[i] = sk_ir_2(b, pack_op(c), x[2 * i], x[2 * i + 1]);
+    put_rows(c, x, t0, c->es == 2 ? sk_shr(d, d0, 1) : d0);
     sk_ir_end(b);
     sk_ir_end(b);
 }
@@ -205,6 +219,7 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
 {
     sk_builder builder, *b = &builder;
     unrow c = {.es = spec->out_dtype == SPHKV_F32 ? 4 : 2};
+    c.step = WORDS * 4 / c.es;
     const sk_status st = sk_rows_begin(b, spec, sched, arena, "", err);
     if (st != SPHKV_OK) return st;
     c.dec = (sk_dec){.b = b, .spec = spec, .sched = sched, .w = 32, .d = spec->d, .dv = spec->dv,

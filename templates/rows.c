@@ -99,6 +99,9 @@ sk_status sk_rows_begin(sk_builder *b, const sk_spec *spec, const sk_schedule *s
     const bool ok = !symbol.failed;
     const uint32_t warps = sched->v[SK_T_warps] ? (uint32_t)sched->v[SK_T_warps] : 1;
     if (ok) sk_ir_begin(b, arena, symbol.s, (uint32_t)sched->v[SK_T_w], warps);
+    /* 512 threads a multiprocessor, 128 registers each: left alone, compilers keep to fewer
+     * registers for the sake of more threads and spill some */
+    if (ok && sched->backend == SK_BACKEND_CUDA) sk_ir_occupancy(b, warps < 16 ? 16 / warps : 1);
     sk_text_free(&symbol);
     return ok ? SPHKV_OK : sk_fail(err, SPHKV_ENOMEM, "out of memory");
 }

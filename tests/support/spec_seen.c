@@ -52,7 +52,7 @@ void sk_seen_case(sk_seen *seen, const sk_case_params *params)
 
 static const char *key_text(uint32_t kind)
 {
-    static const char *const text[] = {"g4b4r8", "kf32", "kf16", "kbf16", "ki8", "ki4"};
+    static const char *const text[] = {"g4b4r8", "kf32", "kf16", "kbf16", "ki8", "ki4", "kf8"};
     return text[kind];
 }
 
