@@ -116,8 +116,41 @@ static void every_spec(void **state)
     assert_true(tiles > 50 && n - tiles > 20);
 }
 
+/* Form "warp" in blocks with little shared memory: tables, or all scratch, in global memory. */
+static void scratch_elsewhere(void **state)
+{
+    static const struct {
+        const char *spec;
+        uint32_t shared;
+        int32_t room;
+    } rows[] = {
+        {"attn_decode d64 v64 h4 p32 l1 qf32 of32 if32 exact good:vi8,kf16:vf16", 8192,
+         SK_ROOM_TABLES},
+        {"attn_decode d64 v64 h4 p32 l1 qf32 of32 if32 exact good:vi8,kf16:vf16", 2048,
+         SK_ROOM_GLOBAL},
+        {"attn_decode d64 v64 h3 p32 l0 qf16 of16 if32 exact low:vi4,ki8:vf8", 1024,
+         SK_ROOM_GLOBAL},
+    };
+    const uint64_t seed = sk_test_seed(3);
+    (void)state;
+    for (uint32_t i = 0; i < SK_COUNT(rows); i++) {
+        const device d = {90, 5};
+        sk_target target;
+        gpu_built b;
+        sk_err err = {0};
+        sk_assert_ok(sk_target_cuda(d.sm, false, &target, &err), &err);
+        target.shared_block = rows[i].shared;
+        gpu_build_for(rows[i].spec, "", &target, &b);
+        assert_int_equal(b.schedule.v[SK_T_room], rows[i].room);
+        assert_true(b.build.program[0]->shared_bytes <= rows[i].shared);
+        check_whole(&b, rows[i].spec, &d, seed + i);
+        gpu_built_free(&b);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_spec)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_spec),
+                                       cmocka_unit_test(scratch_elsewhere)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
