@@ -160,6 +160,27 @@ void sk_cuda_memory_free(const sk_cuda *cuda, void *at)
     sk_cuda_leave(cuda, entered);
 }
 
+sk_status sk_cuda_memory_left(const sk_cuda *cuda, size_t *bytes, sk_err *err)
+{
+    bool entered;
+    size_t total = 0;
+    *bytes = 0;
+    sk_status st = sk_cuda_enter(cuda, &entered, err);
+    if (st != SPHKV_OK) return st;
+    st = sk_cuda_check(&cuda->driver, cuda->driver.memory_info(bytes, &total),
+                       "the memory that a GPU has left", err);
+    sk_cuda_leave(cuda, entered);
+    return st;
+}
+
+void sk_cuda_memory_fetch(const sk_cuda *cuda, const void *at, size_t bytes, sk_cu_stream stream)
+{
+    bool entered;
+    if (!cuda->driver.memory_prefetch || sk_cuda_enter(cuda, &entered, NULL) != SPHKV_OK) return;
+    (void)cuda->driver.memory_prefetch((sk_cu_address)(uintptr_t)at, bytes, cuda->device, stream);
+    sk_cuda_leave(cuda, entered);
+}
+
 sk_status sk_cuda_wait(const sk_cuda *cuda, sk_err *err)
 {
     bool entered;

@@ -39,6 +39,11 @@ void sk_cuda_leave(const sk_cuda *cuda, bool entered);
 /* Memory that host and device both see at the same address; for checks. */
 sk_status sk_cuda_memory_make(const sk_cuda *cuda, size_t bytes, void **out, sk_err *err);
 void sk_cuda_memory_free(const sk_cuda *cuda, void *at); /* NULL is fine */
+/* Bytes that the device has left. */
+sk_status sk_cuda_memory_left(const sk_cuda *cuda, size_t *bytes, sk_err *err);
+/* Asks that such memory lie on the device when the stream comes to it; a wish: what it
+ * cannot have comes when it is touched. */
+void sk_cuda_memory_fetch(const sk_cuda *cuda, const void *at, size_t bytes, sk_cu_stream stream);
 
 /* Waits for all that was enqueued in the context. */
 sk_status sk_cuda_wait(const sk_cuda *cuda, sk_err *err);

@@ -68,6 +68,9 @@ typedef struct sk_cu_uuid {
     X(memory_managed, "cuMemAllocManaged",                                                     \
       (sk_cu_address * at, size_t bytes, unsigned flags), 1)                                   \
     X(memory_free, "cuMemFree_v2", (sk_cu_address at), 1)                                      \
+    X(memory_info, "cuMemGetInfo_v2", (size_t *free, size_t *total), 1)                        \
+    X(memory_prefetch, "cuMemPrefetchAsync",                                                   \
+      (sk_cu_address at, size_t bytes, sk_cu_device device, sk_cu_stream stream), 0)           \
     X(stream_make, "cuStreamCreate", (sk_cu_stream * stream, unsigned flags), 1)               \
     X(stream_free, "cuStreamDestroy_v2", (sk_cu_stream stream), 1)                             \
     X(stream_wait, "cuStreamSynchronize", (sk_cu_stream stream), 1)                            \

@@ -33,6 +33,8 @@ typedef struct sk_device {
     sk_gpu_facts gpu;      /* GPUs */
     char name[64];         /* for people: the brand, tidied */
     char arch[96];         /* what code must match */
+    char place[16];        /* what another process opens it by: "cuda:1"; "" when that is not
+                              known; of no record */
     char fingerprint[384]; /* canonical text, see above */
     char toolchain[96];    /* for people; "" until sk_device_set_compiler */
 } sk_device;

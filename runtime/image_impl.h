@@ -24,6 +24,5 @@ sk_status sk_code_entries(sk_code *code, const char *entries, sk_code_find find,
 
 /* What is a GPU's: nothing to unload on a CPU. */
 void sk_code_unload(sk_code *code);
-void sk_code_launches(const sk_code *code, sk_image *image);
 
 #endif

@@ -83,6 +83,8 @@ sk_status sk_code_check(const sk_code *code, const sk_image *image, uint64_t see
  * judges cases by itself. The image must not outlive the code. */
 sk_case_memory sk_code_memory(const sk_code *code);
 void sk_code_wait_for_launches(const sk_code *code, sk_image *image);
+/* Launches that only enqueue: what sk_code_image sets. For code that is no kernel's, too. */
+void sk_code_launches(const sk_code *code, sk_image *image);
 
 /* Launch facts as stored with an artifact; one text has one meaning. */
 typedef struct sk_launch {

@@ -65,6 +65,11 @@ void sk_kernel_workspace(const sk_kernel *kernel, void *args, void *workspace, s
     memcpy(at + sizeof workspace, &bytes, sizeof bytes);
 }
 
+void sk_kernel_stream(const sk_kernel *kernel, void *args, void *stream)
+{
+    memcpy((uint8_t *)args + kernel->args_size - sizeof stream, &stream, sizeof stream);
+}
+
 sk_status sk_image_init(sk_image *image, const sk_spec *spec, const sk_schedule *schedule,
                         const sphkv_maxima *maxima, const uint32_t *shared_bytes, uint32_t nentry,
                         uint32_t sms, sk_err *err)

@@ -99,6 +99,8 @@ sk_status sk_kernel_build(const sk_kernel *kernel, const sk_spec *spec, const sk
                           sk_arena *arena, sk_build *out, sk_err *err);
 /* Gives an args struct its workspace. */
 void sk_kernel_workspace(const sk_kernel *kernel, void *args, void *workspace, size_t bytes);
+/* And the stream of a GPU: the last word of every args struct. */
+void sk_kernel_stream(const sk_kernel *kernel, void *args, void *stream);
 
 #define SK_IMAGE_OWN 96
 

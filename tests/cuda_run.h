@@ -69,8 +69,9 @@ static inline const sk_program *cuda_program(const cuda_kernel *k, const char *n
     return NULL;
 }
 
-static inline uint32_t cuda_slots(void *user, const char *name)
+static inline uint32_t cuda_slots(void *user, const char *name, const char *unit)
 {
+    (void)unit;
     return cuda_program(user, name)->nparams;
 }
 

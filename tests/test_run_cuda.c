@@ -156,8 +156,7 @@ static void runs_only_enqueue(void **state)
 static sk_status run_on_stream(void *user, void *stream, sk_err *err)
 {
     gpu_run *g = user;
-    const size_t at = g->kase.args_size - sizeof stream; /* the last word of every args struct */
-    memcpy((uint8_t *)g->args + at, &stream, sizeof stream);
+    sk_kernel_stream(g->plan->image.kernel, g->args, stream);
     return g->plan->image.form->run(&g->plan->image, g->args, 0, 1, err);
 }
 

@@ -270,8 +270,9 @@ static void no_memory_leaves_nothing(void **state)
 
 /* ---- launching ---------------------------------------------------------------------- */
 
-static uint32_t three_slots(void *user, const char *name)
+static uint32_t three_slots(void *user, const char *name, const char *unit)
 {
+    (void)unit;
     (void)user;
     (void)name;
     return 3;

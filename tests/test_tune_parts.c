@@ -60,18 +60,24 @@ static void sweeps(void **state)
     for (size_t i = 0; i < SK_COUNT(bytes); i++)
         for (uint32_t threads = 1; threads <= 3; threads += 2)
             for (int copy = 0; copy < 2; copy++) {
-                sk_team *team;
+                sk_executor x;
+                sk_device device;
                 sk_sweep sweep;
                 sk_err err;
-                sk_assert_ok(sk_team_start(threads, &team, &err), &err);
-                sk_assert_ok(sk_sweep_make(bytes[i], 4 << 20, copy, &sweep, &err), &err);
-                sk_sweep_choose(&sweep, team);
+                double us;
+                sk_device_host(&device);
+                sk_assert_ok(sk_executor_open(&device, threads, &x, &err), &err);
+                sk_assert_ok(sk_sweep_make(&x, bytes[i], 4 << 20, copy, &sweep, &err), &err);
+                sk_assert_ok(sk_sweep_choose(&sweep, &err), &err);
                 assert_true(sweep.streams == 1 || sweep.streams == 2 || sweep.streams == 4 ||
                             sweep.streams == 8);
-                for (int r = 0; r < 5; r++) assert_true(sk_sweep_time(&sweep, team) > 0);
+                for (int r = 0; r < 5; r++) {
+                    sk_assert_ok(sk_sweep_time(&sweep, &us, &err), &err);
+                    assert_true(us > 0);
+                }
                 assert_true(sweep.size >= 2 * sweep.bytes && sweep.size >= 4 << 20);
                 sk_sweep_free(&sweep);
-                sk_team_stop(team);
+                sk_executor_close(&x);
             }
 }
 
@@ -91,7 +97,7 @@ static void copies(void **state)
         sk_case kase;
         sk_err err;
         sk_assert_ok(sk_spec_from_params(&params, &spec, &err), &err);
-        sk_assert_ok(sk_job_case(&spec, &shape, cold, 1, &kase, &err), &err);
+        sk_assert_ok(sk_job_case(&spec, &shape, cold, 1, &(sk_case_memory){0}, &kase, &err), &err);
         assert_true(kase.read_bytes > 0 && kase.write_bytes > 0);
         assert_true(kase.copies > 1);
         if (kernel != SPHKV_KV_APPEND) /* its rows are scattered, a line each and more */

@@ -20,7 +20,8 @@ static void add_group(sk_bench_report *p, const char *tiers, sk_shape shape, boo
                       double dense_us)
 {
     sk_bench_lane lane[2];
-    sk_bench b = {.shape = shape, .lane = lane, .lanes = 2, .dense = 1, .repeat = 2};
+    sk_bench b = {.shape = shape, .lane = lane, .lanes = 2, .dense = 1, .fp8 = SK_NONE,
+                  .repeat = 2};
     sk_err err = {0};
     memset(lane, 0, sizeof lane);
     const char *names[2] = {tiers, "kf16:vf16"};

@@ -9,15 +9,14 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "bandwidth_gpu.h"
 #include "clock.h"
-
 #include "statistics.h"
 
 typedef uint64_t vec __attribute__((vector_size(32), aligned(32), may_alias));
 
 #define ALIGN 4096u     /* parts and passes begin on a page */
 #define SAMPLE_US 200.0 /* a sample lasts at least about this long */
-#define CHOOSE_ROUNDS 7u
 #define INLINE static inline __attribute__((always_inline))
 
 /* Streams run through equal shares of [p, p + bytes), four vectors at a time. */
@@ -91,47 +90,68 @@ static void sweep_part(void *user, uint32_t part, uint32_t parts)
     atomic_fetch_add_explicit(&s->sink, sum, memory_order_relaxed);
 }
 
-double sk_sweep_time(sk_sweep *s, sk_team *team)
+static double time_passes(sk_sweep *s)
 {
     size_t step = (s->bytes + ALIGN - 1) / ALIGN * ALIGN;
     double t0 = sk_clock_us();
     for (uint32_t r = 0; r < s->reps; r++) {
         if (s->offset + s->bytes > s->size) s->offset = 0;
-        sk_team_run(team, sweep_part, s);
+        sk_team_run(s->x->team, sweep_part, s);
         s->offset += step;
     }
     return (sk_clock_us() - t0) / s->reps;
 }
 
-void sk_sweep_choose(sk_sweep *s, sk_team *team)
+sk_status sk_sweep_time(sk_sweep *s, double *us, sk_err *err)
 {
-    double best = 0, us[4][CHOOSE_ROUNDS];
-    uint32_t chosen = 1;
-    s->reps = 1;
-    s->streams = 4;
-    (void)sk_sweep_time(s, team);
-    double once = sk_sweep_time(s, team);
-    if (once < SAMPLE_US) s->reps = once > 0.2 ? (uint32_t)(SAMPLE_US / once) + 1 : 1000;
-    for (uint32_t i = 0; i < CHOOSE_ROUNDS; i++) /* rounds, so that a slow stretch hits all */
-        for (uint32_t k = 0; k < 4; k++) {
-            s->streams = 1u << k;
-            us[k][i] = sk_sweep_time(s, team);
-        }
-    for (uint32_t k = 0; k < 4; k++) {
-        double mid = sk_median(us[k], CHOOSE_ROUNDS);
-        if (best == 0 || mid < best) {
-            best = mid;
-            chosen = 1u << k;
-        }
-    }
-    s->streams = chosen;
+    if (s->x->cuda) return sk_gpu_sweep_time(s, us, err);
+    *us = time_passes(s);
+    return SPHKV_OK;
 }
 
-sk_status sk_sweep_make(size_t bytes, size_t cold, bool copy, sk_sweep *out, sk_err *err)
+uint32_t sk_sweep_best(double us[SK_SWEEP_FORMS][SK_SWEEP_ROUNDS])
+{
+    double best = 0;
+    uint32_t chosen = 0;
+    for (uint32_t k = 0; k < SK_SWEEP_FORMS; k++) {
+        double mid = sk_median(us[k], SK_SWEEP_ROUNDS);
+        if (best == 0 || mid < best) {
+            best = mid;
+            chosen = k;
+        }
+    }
+    return chosen;
+}
+
+sk_status sk_sweep_choose(sk_sweep *s, sk_err *err)
+{
+    double us[SK_SWEEP_FORMS][SK_SWEEP_ROUNDS];
+    if (s->x->cuda) return sk_gpu_sweep_choose(s, err);
+    s->reps = 1;
+    s->streams = 4;
+    (void)time_passes(s);
+    double once = time_passes(s);
+    if (once < SAMPLE_US) s->reps = once > 0.2 ? (uint32_t)(SAMPLE_US / once) + 1 : 1000;
+    for (uint32_t i = 0; i < SK_SWEEP_ROUNDS; i++) /* rounds, so that a slow stretch hits all */
+        for (uint32_t k = 0; k < SK_SWEEP_FORMS; k++) {
+            s->streams = 1u << k;
+            us[k][i] = time_passes(s);
+        }
+    s->streams = 1u << sk_sweep_best(us);
+    return SPHKV_OK;
+}
+
+sk_status sk_sweep_make(sk_executor *x, size_t bytes, size_t cold, bool copy, sk_sweep *out,
+                        sk_err *err)
 {
     memset(out, 0, sizeof *out);
-    if (bytes < 4096) bytes = 4096; /* less says nothing about memory */
-    size_t size = 2 * bytes > cold ? 2 * bytes : cold;
+    out->x = x;
+    out->bytes = bytes < 4096 ? 4096 : bytes; /* less says nothing about memory */
+    out->copy = copy;
+    out->streams = 4;
+    out->reps = 1;
+    if (x->cuda) return sk_gpu_sweep_make(out, cold, err);
+    size_t size = 2 * out->bytes > cold ? 2 * out->bytes : cold;
     size = (size + (2u << 20) - 1) >> 21 << 21;
     out->buffer =
         mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -142,15 +162,14 @@ sk_status sk_sweep_make(size_t bytes, size_t cold, bool copy, sk_sweep *out, sk_
     (void)madvise(out->buffer, size, MADV_HUGEPAGE); /* refused: ordinary pages */
     for (size_t i = 0; i < size; i += 64) out->buffer[i] = (uint8_t)(i >> 6 | 1);
     out->size = size;
-    out->bytes = bytes;
-    out->copy = copy;
-    out->streams = 4;
-    out->reps = 1;
     return SPHKV_OK;
 }
 
 void sk_sweep_free(sk_sweep *s)
 {
-    if (s->buffer) munmap(s->buffer, s->size);
+    if (s->x && s->x->cuda)
+        sk_gpu_sweep_free(s);
+    else if (s->buffer)
+        munmap(s->buffer, s->size);
     s->buffer = NULL;
 }

@@ -18,6 +18,7 @@ enum { ASK_PREPARE, ASK_RUN };
 /* Shared memory: what the worker answers. */
 typedef struct answer {
     uint32_t status;
+    uint32_t opened; /* the device, or the threads */
     char message[400];
     double bytes, error;                                /* of a lane that was prepared */
     double time[SK_BENCH_LANES][ROUNDS_MOST], sweep[SK_BENCH_LANES][ROUNDS_MOST];
@@ -39,7 +40,8 @@ typedef struct field {
     answer *answer;
     /* the worker's own */
     sk_jit jit;
-    sk_team *team;
+    sk_executor x;
+    sk_case_memory memory;
     size_t cold;
     bool opened;
     stand stand[SK_BENCH_LANES];
@@ -51,39 +53,52 @@ static sk_status field_open(field *f, sk_err *err)
 {
     if (f->opened) return SPHKV_OK;
     sk_jit_init(&f->jit, true);
-    f->cold = sk_measure_cold_bytes(f->bench->device->facts.l3_bytes);
-    sk_status st = sk_team_start(f->bench->shape.threads, &f->team, err);
+    f->cold = sk_device_cold_bytes(f->bench->device);
+    sk_status st = sk_executor_open(f->bench->device, f->bench->shape.threads, &f->x, err);
+    f->memory = sk_executor_memory(&f->x);
     f->opened = st == SPHKV_OK;
     return st;
+}
+
+static sk_status compile(field *f, sk_ready *code, sk_err *err)
+{
+    const sk_jit_llvm_api *llvm;
+    const sk_nvrtc_api *cuda;
+    if (f->x.cuda) {
+        sk_status st = sk_executor_compiler(&f->x, &cuda, err);
+        return st == SPHKV_OK ? sk_ready_compile_cuda(code, f->x.arch, cuda, err) : st;
+    }
+    sk_status st = sk_jit_get(&f->jit, &llvm, err);
+    return st == SPHKV_OK ? sk_ready_compile(code, &f->x.target, llvm, err) : st;
 }
 
 /* Stored code when it loads, else compiled here. */
 static sk_status stand_code(field *f, stand *s, const sk_bench_lane *b,
                             const sphkv_maxima *maxima, sk_desk *desk, uint32_t i, sk_err *err)
 {
-    const sk_jit_llvm_api *api;
-    const sk_target *target = &f->bench->device->target;
     sk_status st = sk_ready_start(&b->spec, &b->schedule, &s->code, err);
     if (st != SPHKV_OK) return st;
     if (b->artifact.bytes && sk_ready_adopt(&s->code, &b->artifact, err) == SPHKV_OK &&
-        sk_ready_load(&s->code, target, maxima, err) == SPHKV_OK)
+        sk_ready_load(&s->code, &f->x, maxima, err) == SPHKV_OK)
         return SPHKV_OK;
     sk_desk_enter(desk, SK_PHASE_COMPILE, i);
-    st = sk_jit_get(&f->jit, &api, err);
-    if (st == SPHKV_OK) st = sk_ready_compile(&s->code, target, api, err);
+    st = compile(f, &s->code, err);
     sk_desk_enter(desk, SK_PHASE_LOAD, i);
-    return st == SPHKV_OK ? sk_ready_load(&s->code, target, maxima, err) : st;
+    return st == SPHKV_OK ? sk_ready_load(&s->code, &f->x, maxima, err) : st;
 }
 
 static sk_status stand_check(field *f, stand *s, double *error, sk_err *err)
 {
     size_t count;
     double first;
-    sk_status st = sk_ready_check(&s->code, CHECK_SEED, NULL, err);
+    sk_check_set *set = sk_check_set_make(&f->memory);
+    if (!set) return sk_fail(err, SPHKV_ENOMEM, "no memory for a check");
+    sk_status st = sk_ready_check(&s->code, CHECK_SEED, set, err);
+    sk_check_set_free(set);
     *error = s->code.error;
     if (st != SPHKV_OK) return st;
     sk_case_poison(&s->kase, 0);
-    st = sk_lane_run(&s->lane, f->team, 0, err);
+    st = sk_lane_run(&s->lane, 0, err);
     if (st == SPHKV_OK) st = sk_case_intact(&s->kase, 0, err);
     if (st != SPHKV_OK) return st;
     if (sk_case_outputs(&s->kase.p.spec, &s->kase.p.shape) == 0)
@@ -99,22 +114,24 @@ static sk_status prepare(field *f, sk_desk *desk, uint32_t i, sk_err *err)
     const sk_bench_lane *b = &f->bench->lane[i];
     sphkv_maxima maxima;
     sk_desk_enter(desk, SK_PHASE_LOAD, i);
-    sk_status st = sk_job_case(&b->spec, &f->bench->shape, f->cold, f->bench->seed, &s->kase, err);
+    sk_status st = sk_job_case(&b->spec, &f->bench->shape, f->cold, f->bench->seed, &f->memory,
+                               &s->kase, err);
     if (st != SPHKV_OK) return st;
     sk_case_maxima(&s->kase, f->bench->shape.threads, &maxima);
     s->read = (double)s->kase.read_bytes;
     s->write = (double)s->kase.write_bytes;
     st = stand_code(f, s, b, &maxima, desk, i, err);
     if (st == SPHKV_OK)
-        st = sk_lane_make(&s->code.image, &s->kase, &s->cursor, s->read + s->write, &s->lane, err);
+        st = sk_lane_make(&f->x, &s->code.image, &s->kase, &s->cursor, s->read + s->write, &s->lane,
+                          err);
     sk_desk_enter(desk, SK_PHASE_CHECK, i);
     if (st == SPHKV_OK) st = stand_check(f, s, &f->answer->error, err);
     sk_desk_enter(desk, SK_PHASE_MEASURE, i);
-    if (st == SPHKV_OK) st = sk_lane_settle(&s->lane, f->team, err);
+    if (st == SPHKV_OK) st = sk_lane_settle(&s->lane, err);
     if (st == SPHKV_OK)
-        st = sk_sweep_make((size_t)(s->read + s->write), f->cold, sk_sweep_copies(s->read, s->write),
-                           &s->sweep, err);
-    if (st == SPHKV_OK) sk_sweep_choose(&s->sweep, f->team);
+        st = sk_sweep_make(&f->x, (size_t)(s->read + s->write), f->cold,
+                           sk_sweep_copies(s->read, s->write), &s->sweep, err);
+    if (st == SPHKV_OK) st = sk_sweep_choose(&s->sweep, err);
     f->answer->bytes = s->read + s->write;
     s->ready = st == SPHKV_OK;
     return st;
@@ -138,8 +155,8 @@ static sk_status run_rounds(field *f, sk_desk *desk, uint32_t number, sk_err *er
             sweep_us[i] = &f->answer->sweep[which[i]][r];
         }
         sk_desk_enter(desk, SK_PHASE_MEASURE, SK_NONE);
-        sk_status st = sk_measure_rounds(lane, sweep, n, 1, f->team,
-                                         f->bench->seed + number * 1000 + r, us, sweep_us, err);
+        sk_status st = sk_measure_rounds(lane, sweep, n, 1, f->bench->seed + number * 1000 + r, us,
+                                         sweep_us, err);
         if (st != SPHKV_OK) return st;
     }
     return SPHKV_OK;
@@ -154,6 +171,7 @@ static void serve(void *user, sk_desk *desk, const uint32_t request[SK_REQUEST_W
         st = request[0] == ASK_PREPARE ? prepare(f, desk, request[1], &err)
                                        : run_rounds(f, desk, request[1], &err);
     f->answer->status = st;
+    f->answer->opened = f->opened;
     snprintf(f->answer->message, sizeof f->answer->message, "%.399s",
              st == SPHKV_OK ? "" : err.message);
 }
@@ -206,7 +224,8 @@ static sk_status prepare_all(host *h, sk_err *err)
         sk_err why = {0};
         if (b->lane[i].failed[0]) continue;
         sk_status st = ask(h, ASK_PREPARE, i, &died, &why);
-        if (*h->stopped || st == SPHKV_ECOMPILE) return sk_fail(err, st, "%s", why.message);
+        if (*h->stopped || st == SPHKV_ECOMPILE || (!died && !h->answer->opened))
+            return sk_fail(err, st, "%s", why.message);
         b->bytes[i] = h->answer->bytes;
         b->error[i] = h->answer->error;
         if (st == SPHKV_OK) continue;
@@ -215,6 +234,15 @@ static sk_status prepare_all(host *h, sk_err *err)
         i = (uint32_t)-1;           /* from the start, in a fresh worker */
     }
     return SPHKV_OK;
+}
+
+/* Median of a yardstick's time over this one's, round by round; 0: it failed. */
+static double against(const sk_bench *b, const answer *a, uint32_t yardstick, uint32_t lane)
+{
+    double ratio[ROUNDS_MOST];
+    if (yardstick >= b->lanes || b->lane[yardstick].failed[0]) return 0;
+    for (uint32_t k = 0; k < b->rounds; k++) ratio[k] = a->time[yardstick][k] / a->time[lane][k];
+    return sk_median(ratio, b->rounds);
 }
 
 static void take_run(host *h, uint32_t number)
@@ -229,8 +257,8 @@ static void take_run(host *h, uint32_t number)
         double ratio[ROUNDS_MOST];
         for (uint32_t k = 0; k < b->rounds; k++) ratio[k] = a->sweep[i][k] / a->time[i][k];
         r->roofline = sk_median(ratio, b->rounds);
-        for (uint32_t k = 0; k < b->rounds; k++) ratio[k] = a->time[b->dense][k] / a->time[i][k];
-        r->vs_dense = b->lane[b->dense].failed[0] ? 0 : sk_median(ratio, b->rounds);
+        r->vs_dense = against(b, a, b->dense, i);
+        r->vs_fp8 = against(b, a, b->fp8, i);
     }
 }
 
@@ -255,7 +283,9 @@ static sk_status measure_all(host *h, sk_err *err)
 
 sk_status sk_bench_measure(sk_bench *b, const volatile int *stop, bool *stopped, sk_err *err)
 {
-    host h = {.bench = b, .limits = sk_limits_default(), .stop = stop, .stopped = stopped};
+    const bool gpu = b->device->target.backend == SK_BACKEND_CUDA;
+    host h = {.bench = b, .limits = gpu ? sk_limits_gpu() : sk_limits_default(), .stop = stop,
+              .stopped = stopped};
     *stopped = false;
     if (b->lanes > SK_BENCH_LANES || b->repeat > SK_BENCH_RUNS || b->rounds > ROUNDS_MOST)
         return sk_fail(err, SPHKV_EINVAL, "a bench of %u lanes, %u runs, %u rounds", b->lanes,

@@ -30,12 +30,14 @@ typedef struct sk_bench_run {
     double median_us, sweep_us; /* medians over the rounds */
     double roofline;            /* median of sweep over kernel, round by round */
     double vs_dense;            /* median of dense over this; 0 = dense failed */
+    double vs_fp8;              /* the same of dense fp8, where it is a yardstick; else 0 */
 } sk_bench_run;
 
 typedef struct sk_bench {
     sk_shape shape;
     sk_bench_lane *lane;
     uint32_t lanes, dense;      /* dense: index of the yardstick */
+    uint32_t fp8;               /* of the second one, on a GPU; SK_NONE = there is none */
     const sk_device *device;
     uint32_t rounds, repeat;
     uint64_t seed;
@@ -57,7 +59,7 @@ void sk_bench_lane_free(sk_bench_lane *lane);
 /* About how many bytes a lane of this shape needs, inputs and sweep; how many all
  * lanes of a bench may take together on this machine. */
 double sk_bench_memory(const sk_spec *spec, const sk_shape *shape, const sk_device *device);
-double sk_bench_memory_limit(void);
+double sk_bench_memory_limit(const sk_device *device);
 
 /* The run with the best roofline. */
 uint32_t sk_bench_best(const sk_bench *bench, uint32_t lane);

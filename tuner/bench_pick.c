@@ -79,7 +79,10 @@ sk_status sk_bench_pick(sk_db_set *set, const sk_device *device, const sk_spec *
     sk_err why = {0};
     memset(out, 0, sizeof *out);
     out->spec = *spec;
-    sk_status st = sk_kernel_get(spec->kernel)->supported(spec, &why);
+    const sk_kernel *kernel = sk_kernel_get(spec->kernel);
+    sk_status st = kernel->supported(spec, &why);
+    if (st == SPHKV_OK && !kernel->form[device->target.backend])
+        st = sk_kernel_valid(kernel, spec, &(sk_schedule){0}, &device->target, &why);
     if (st == SPHKV_OK) {
         st = pick_schedule(set, device, shape, schedule, out, err);
         if (st != SPHKV_OK) {
@@ -109,15 +112,18 @@ void sk_bench_lane_free(sk_bench_lane *lane)
 double sk_bench_memory(const sk_spec *spec, const sk_shape *shape, const sk_device *device)
 {
     sk_cost cost;
-    const size_t cold = sk_measure_cold_bytes(device->facts.l3_bytes);
+    const size_t cold = sk_device_cold_bytes(device);
     sk_kernel_get(spec->kernel)->cost(spec, shape, &cost);
     const double bytes = cost.read_bytes + cost.write_bytes;
     const double sweep = 2 * bytes > (double)cold ? 2 * bytes : (double)cold;
     return bytes + (double)cold + sweep; /* copies: as many as make the cold bytes */
 }
 
-double sk_bench_memory_limit(void)
+double sk_bench_memory_limit(const sk_device *device)
 {
     const long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
-    return pages > 0 && size > 0 ? 0.6 * (double)pages * (double)size : (double)((size_t)4 << 30);
+    const double host =
+        pages > 0 && size > 0 ? 0.6 * (double)pages * (double)size : (double)((size_t)4 << 30);
+    const double gpu = 0.8 * (double)device->gpu.memory_bytes;
+    return device->target.backend == SK_BACKEND_CUDA && gpu < host ? gpu : host;
 }

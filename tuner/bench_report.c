@@ -25,6 +25,7 @@ static sk_status add_row(sk_bench_report *p, const sk_bench *b, uint32_t lane, b
                         .group = p->groups,
                         .local = local,
                         .dense = l->dense,
+                        .fp8 = b->fp8 != SK_NONE,
                         .bytes = b->bytes[lane],
                         .token_heads = b->token_heads,
                         .error = b->error[lane],
@@ -66,21 +67,24 @@ static void group_text(const sk_bench_row *r, sk_text *t)
                    sk_kernel_name(r->kernel), r->d, r->heads_per_kv * r->shape.kv_heads, r->shape.kv_heads, r->page,
                    r->shape.context, r->shape.batch, r->shape.threads,
                    sk_accuracy_name(r->accuracy), r->local ? ", layers that see a part" : "");
-    sk_text_printf(t, "%10s %9s %9s %7s %9s %7s %8s  %s\n", "median us", "ns/tok-hd", "B/tok-hd",
-                   "GB/s", "sweep", "roofl.", "vs f16", "tiers");
+    sk_text_printf(t, "%10s %9s %9s %7s %9s %7s %8s%s  %s\n", "median us", "ns/tok-hd",
+                   "B/tok-hd", "GB/s", "sweep", "roofl.", "vs f16", r->fp8 ? "   vs fp8" : "",
+                   "tiers");
 }
 
 static void row_text(const sk_bench_row *r, sk_text *t)
 {
     const sk_bench_run *x = &r->run[r->best];
+    char fp8[24] = "";
     if (r->failed[0]) {
         sk_text_printf(t, "%s: no verified result: %s\n", r->tiers, r->failed);
         return;
     }
-    sk_text_printf(t, "%10.2f %9.3f %9.1f %7.2f %9.2f %7.3f %7.2fx  %s\n", x->median_us,
+    if (r->fp8) snprintf(fp8, sizeof fp8, " %7.2fx", x->vs_fp8);
+    sk_text_printf(t, "%10.2f %9.3f %9.1f %7.2f %9.2f %7.3f %7.2fx%s  %s\n", x->median_us,
                    x->median_us * 1e3 / r->token_heads, r->bytes / r->token_heads,
                    r->bytes / x->median_us * 1e-3, r->bytes / x->sweep_us * 1e-3, x->roofline,
-                   x->vs_dense, r->tiers);
+                   x->vs_dense, fp8, r->tiers);
     sk_text_printf(t, "%10s %s (%s)\n", "", r->schedule, r->how);
 }
 
@@ -131,6 +135,7 @@ static void run_json(sk_json *j, const sk_bench_row *row, const sk_bench_run *r)
         sk_json_f64(j, "vs_dense_f16", r->vs_dense);
     else
         sk_json_text(j, "vs_dense_f16", NULL);
+    if (r->vs_fp8 > 0) sk_json_f64(j, "vs_dense_fp8", r->vs_fp8);
 }
 
 static void row_json(const sk_bench_row *r, sk_json *j)

@@ -21,6 +21,7 @@ typedef struct sk_bench_row {
     uint32_t kernel, d, heads_per_kv, page, accuracy;
     uint32_t group;            /* rows of a group took turns */
     bool local, dense;         /* local: layers that see a part; dense: the yardstick */
+    bool fp8;                  /* there is a second yardstick in its group */
     double bytes, token_heads, error;
     uint32_t runs, best;
     sk_bench_run run[SK_BENCH_RUNS];

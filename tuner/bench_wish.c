@@ -11,14 +11,16 @@ static bool same_shape(const sk_wish_item *item, const sk_shape *shape)
     return memcmp(&item->shape, shape, sizeof *shape) == 0;
 }
 
-static bool is_dense(const sk_wish_item *item)
+static bool is_mix(const sk_wish_item *item, const char *text)
 {
     sk_text mix = {0};
     sk_spec_mix_print(&item->spec, &mix);
-    const bool dense = !mix.failed && strcmp(mix.s, SK_BENCH_DENSE) == 0;
+    const bool is = !mix.failed && strcmp(mix.s, text) == 0;
     sk_text_free(&mix);
-    return dense;
+    return is;
 }
+
+static bool is_dense(const sk_wish_item *item) { return is_mix(item, SK_BENCH_DENSE); }
 
 /* The kernel of an item, or why there is none; how it was found is said. */
 static sk_status add_lane(const sk_bench_ask *ask, const sk_wish_item *item, sk_bench *b,
@@ -27,11 +29,14 @@ static sk_status add_lane(const sk_bench_ask *ask, const sk_wish_item *item, sk_
     sk_bench_lane *lane = &b->lane[b->lanes];
     sk_status st = sk_bench_pick(ask->set, ask->device, &item->spec, &b->shape, ask->schedule,
                                  lane, err);
-    if (st == SPHKV_EINVAL && ask->yardstick && is_dense(item))
+    const bool ours = (ask->yardstick && is_dense(item)) || (ask->fp8 && is_mix(item, SK_BENCH_FP8));
+    if (st == SPHKV_EINVAL && ours)
         st = sk_bench_pick(ask->set, ask->device, &item->spec, &b->shape, "default", lane, err);
     if (st != SPHKV_OK) return st;
     lane->dense = strcmp(lane->tiers, SK_BENCH_DENSE) == 0;
     if (lane->dense) b->dense = b->lanes;
+    if (strcmp(lane->tiers, SK_BENCH_FP8) == 0 && ask->device->target.backend == SK_BACKEND_CUDA)
+        b->fp8 = b->lanes;
     b->lanes++;
     if (strncmp(lane->how, "default", 7) == 0 && !ask->schedule && ask->program) {
         char line[400];
@@ -48,7 +53,7 @@ static sk_status fill_lanes(const sk_bench_ask *ask, const sk_wish *wish, uint32
                             sk_err *err)
 {
     const sk_wish_item *dense = NULL;
-    double left = sk_bench_memory_limit();
+    double left = sk_bench_memory_limit(ask->device);
     bool has_dense = false;
     sk_status st = SPHKV_OK;
     for (uint32_t i = 0; i < wish->n; i++)
@@ -81,6 +86,7 @@ static sk_status bench_group(const sk_bench_ask *ask, const sk_wish *wish, const
     memset(lane, 0, sizeof lane);
     b->shape = *shape;
     b->lane = lane;
+    b->fp8 = SK_NONE;
     b->device = ask->device;
     b->rounds = ask->rounds;
     b->repeat = ask->repeat;

@@ -8,6 +8,7 @@
 #include "wish.h"
 
 #define SK_BENCH_DENSE "kf16:vf16" /* the yardstick */
+#define SK_BENCH_FP8 "kf8:vf8"     /* the second one, on a GPU */
 
 typedef struct sk_bench_ask {
     sk_db_set *set;             /* of winners */
@@ -18,6 +19,7 @@ typedef struct sk_bench_ask {
     const volatile int *stop;   /* set by a signal */
     bool yardstick;             /* dense f16 is the last mix, and nobody asked for it: it
                                    runs its default where the schedule does not fit it */
+    bool fp8;                   /* the same of dense fp8 */
 } sk_bench_ask;
 
 /* Every shape of the wish once, in its order. local: of layers that see a part. */

@@ -13,12 +13,14 @@
 
 enum { ASK_PROBE, ASK_COMPILE };
 
-/* What one worker needs; its own copy after the fork. */
+/* What one worker needs; its own copy after the fork. One of the compilers is opened. */
 typedef struct sk_seat {
     const sk_job *job;
     sk_code_slot *slot;
     sk_jit jit;
-    const sk_jit_llvm_api *api;
+    const sk_jit_llvm_api *llvm;
+    sk_nvrtc nvrtc;
+    const sk_nvrtc_api *cuda;
 } sk_seat;
 
 /* ---- the worker ----------------------------------------------------------------- */
@@ -26,14 +28,29 @@ typedef struct sk_seat {
 static sk_status fill_slot(sk_code_slot *slot, const sk_db_artifact *code, sk_err *err)
 {
     if (code->size > SK_CODE_MOST || strlen(code->entries) >= sizeof slot->entries ||
-        strlen(code->launch) >= sizeof slot->launch || strlen(code->ir_hash) != 64)
+        strlen(code->launch) >= sizeof slot->launch || strlen(code->ir_hash) != 64 ||
+        strlen(code->kind) >= sizeof slot->kind)
         return sk_fail(err, SPHKV_EINTERNAL, "code of %zu bytes is too large to keep", code->size);
+    snprintf(slot->kind, sizeof slot->kind, "%s", code->kind);
     snprintf(slot->entries, sizeof slot->entries, "%s", code->entries);
     snprintf(slot->launch, sizeof slot->launch, "%s", code->launch);
     memcpy(slot->ir_hash, code->ir_hash, sizeof slot->ir_hash);
     memcpy(slot->code, code->bytes, code->size);
     slot->code_bytes = code->size;
     return SPHKV_OK;
+}
+
+/* Opens the compiler, once. */
+static sk_status open_compiler(sk_seat *s, sk_err *err)
+{
+    const sk_device *device = s->job->device;
+    if (s->llvm || s->cuda) return SPHKV_OK;
+    if (device->target.backend == SK_BACKEND_CUDA) {
+        sk_nvrtc_init(&s->nvrtc, true, (uint32_t)device->gpu.driver);
+        return sk_nvrtc_get(&s->nvrtc, &s->cuda, err);
+    }
+    sk_jit_init(&s->jit, true);
+    return sk_jit_get(&s->jit, &s->llvm, err);
 }
 
 static sk_status compile(sk_seat *s, sk_desk *desk, uint32_t index, uint32_t ordinal, sk_err *err)
@@ -44,7 +61,8 @@ static sk_status compile(sk_seat *s, sk_desk *desk, uint32_t index, uint32_t ord
     const sk_schedule *schedule = &s->job->space.candidate[index].schedule;
     sk_status st = sk_ready_start(&s->job->spec, schedule, &ready, err);
     if (st != SPHKV_OK) return st;
-    st = sk_ready_compile(&ready, &s->job->device->target, s->api, err);
+    st = s->cuda ? sk_ready_compile_cuda(&ready, s->job->device->arch, s->cuda, err)
+                 : sk_ready_compile(&ready, &s->job->device->target, s->llvm, err);
     if (st == SPHKV_OK) st = fill_slot(s->slot, &ready.artifact, err);
     s->slot->index = index;
     sk_ready_free(&ready);
@@ -55,15 +73,12 @@ static void serve(void *user, sk_desk *desk, const uint32_t request[SK_REQUEST_W
 {
     sk_seat *s = user;
     sk_err err = {0};
-    sk_status st = SPHKV_OK;
     sk_desk_enter(desk, SK_PHASE_LOAD, SK_NONE);
     s->slot->code_bytes = 0;
-    if (!s->api) {
-        sk_jit_init(&s->jit, true);
-        st = sk_jit_get(&s->jit, &s->api, &err);
-    }
+    sk_status st = open_compiler(s, &err);
     if (st == SPHKV_OK && request[0] == ASK_PROBE)
-        snprintf(s->slot->entries, sizeof s->slot->entries, "%s", s->api->version);
+        snprintf(s->slot->entries, sizeof s->slot->entries, "%s",
+                 s->cuda ? s->cuda->version : s->llvm->version);
     else if (st == SPHKV_OK)
         st = compile(s, desk, request[1], request[2], &err);
     s->slot->status = st;
@@ -83,7 +98,7 @@ void sk_made_free(sk_made *m)
 
 sk_db_artifact sk_made_artifact(const sk_made *m)
 {
-    return (sk_db_artifact){.kind = "obj",
+    return (sk_db_artifact){.kind = m->kind,
                             .entries = m->entries,
                             .launch = m->launch,
                             .ir_hash = m->ir_hash,
@@ -106,6 +121,7 @@ static sk_status take_slot(sk_code_slot *slot, uint32_t index, sk_made *m, sk_er
 {
     uint64_t bytes = slot->code_bytes;
     slot->message[sizeof slot->message - 1] = '\0';
+    slot->kind[sizeof slot->kind - 1] = '\0';
     slot->entries[sizeof slot->entries - 1] = '\0';
     slot->launch[sizeof slot->launch - 1] = '\0';
     slot->ir_hash[sizeof slot->ir_hash - 1] = '\0';
@@ -120,6 +136,7 @@ static sk_status take_slot(sk_code_slot *slot, uint32_t index, sk_made *m, sk_er
     m->outcome = SK_OUTCOME_OK;
     m->entries = sk_strdup(slot->entries);
     m->launch = sk_strdup(slot->launch);
+    memcpy(m->kind, slot->kind, sizeof m->kind);
     memcpy(m->ir_hash, slot->ir_hash, sizeof m->ir_hash);
     m->bytes = sk_malloc((size_t)bytes);
     if (!m->entries || !m->launch || !m->bytes) {

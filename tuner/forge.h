@@ -17,7 +17,7 @@ typedef struct sk_made {
     sk_db_outcome outcome; /* OK: there is code */
     char message[400];
     char *entries, *launch;
-    char ir_hash[65];
+    char kind[8], ir_hash[65];
     void *bytes;
     size_t size;
     double seconds;

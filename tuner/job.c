@@ -51,7 +51,7 @@ sk_status sk_job_make(const sk_spec *spec, const sk_shape *shape, const sk_devic
     out->device = device;
     out->effort = effort;
     out->seed = seed;
-    out->cold = sk_measure_cold_bytes(device->facts.l3_bytes);
+    out->cold = sk_device_cold_bytes(device);
     sk_status st = sk_space_make(spec, &device->target, &out->space, err);
     if (st == SPHKV_OK) st = fill_texts(out, err);
     if (st != SPHKV_OK) {
@@ -61,7 +61,7 @@ sk_status sk_job_make(const sk_spec *spec, const sk_shape *shape, const sk_devic
     out->answer = sk_shared_alloc(sizeof *out->answer);
     out->code = sk_shared_alloc(SK_MAX_ENTRANTS * sizeof *out->code);
     out->base_count = sk_case_outputs(spec, shape);
-    out->case_by_worker = out->base_count == 0;
+    out->case_by_worker = out->base_count == 0 || device->target.backend == SK_BACKEND_CUDA;
     if (out->base_count) out->base = sk_shared_alloc(out->base_count * sizeof *out->base);
     if (!out->answer || !out->code || (out->base_count && !out->base)) {
         sk_job_free(out);
@@ -71,7 +71,7 @@ sk_status sk_job_make(const sk_spec *spec, const sk_shape *shape, const sk_devic
 }
 
 sk_status sk_job_case(const sk_spec *spec, const sk_shape *shape, size_t cold, uint64_t seed,
-                      sk_case *out, sk_err *err)
+                      const sk_case_memory *memory, sk_case *out, sk_err *err)
 {
     const sk_case_params params = {
         .spec = *spec,
@@ -81,6 +81,7 @@ sk_status sk_job_case(const sk_spec *spec, const sk_shape *shape, size_t cold, u
         .seed = seed,
         .cold = cold,
         .quick_fill = true,
+        .memory = *memory,
     };
     return sk_case_make(&params, out, err);
 }
@@ -88,7 +89,8 @@ sk_status sk_job_case(const sk_spec *spec, const sk_shape *shape, size_t cold, u
 sk_status sk_job_inputs(sk_job *job, sk_err *err)
 {
     if (job->case_made) return SPHKV_OK;
-    sk_status st = sk_job_case(&job->spec, &job->shape, job->cold, job->seed, &job->kase, err);
+    sk_status st = sk_job_case(&job->spec, &job->shape, job->cold, job->seed, &job->memory,
+                               &job->kase, err);
     if (st != SPHKV_OK) return st;
     job->case_made = true;
     sk_case_maxima(&job->kase, job->shape.threads, &job->maxima);

@@ -7,7 +7,8 @@
  *
  * Inputs of kernels that only read them are made by the parent once. Kernels
  * that write pages would turn every page into a private copy of the worker, with
- * small pages behind it: their inputs are made by each worker for itself. */
+ * small pages behind it: their inputs are made by each worker for itself. So are all of
+ * a GPU's, in memory that ends with the worker's CUDA context. */
 #ifndef SK_JOB_H
 #define SK_JOB_H
 
@@ -57,6 +58,7 @@ typedef struct sk_code_slot {
     uint32_t status;       /* sk_status of a compile */
     uint32_t index;        /* of the candidate */
     char message[400];
+    char kind[8];
     char entries[2048], launch[4096], ir_hash[65];
     uint64_t code_bytes;
     uint8_t code[SK_CODE_MOST]; /* last: touched as far as it is used */
@@ -76,6 +78,7 @@ typedef struct sk_job {
     double read_bytes, write_bytes; /* once per run at this shape; 0 until inputs are made */
     size_t cold;             /* bytes that fall out of the caches */
     sk_case kase;            /* inputs at the timed shape */
+    sk_case_memory memory;   /* what they are made of; set by a worker on a GPU */
     bool case_made, case_by_worker;
     sk_answer *answer;       /* shared */
     sk_code_slot *code;      /* shared, [SK_MAX_ENTRANTS]: what the worker loads; 0 = the default */
@@ -96,8 +99,8 @@ sk_status sk_job_make(const sk_spec *spec, const sk_shape *shape, const sk_devic
 sk_status sk_job_inputs(sk_job *job, sk_err *err);
 void sk_job_free(sk_job *job); /* a zeroed one is fine */
 
-/* Inputs of a timed shape, copies enough to be cold. */
+/* Inputs of a timed shape, copies enough to be cold. memory: of the executor. */
 sk_status sk_job_case(const sk_spec *spec, const sk_shape *shape, size_t cold, uint64_t seed,
-                      sk_case *out, sk_err *err);
+                      const sk_case_memory *memory, sk_case *out, sk_err *err);
 
 #endif

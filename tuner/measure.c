@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "clock.h"
+#include "measure_gpu.h"
 
-#define SAMPLE_US 200.0  /* a sample lasts at least about this long */
 #define SETTLE_US 2e6    /* no warm-up lasts longer */
 #define REPS_MOST 4096u
 #define LANES_MOST 64u
@@ -19,36 +19,61 @@ size_t sk_measure_cold_bytes(uint32_t last_level_bytes)
     return 4 * cache < COLD_MOST ? 4 * cache : COLD_MOST;
 }
 
-sk_status sk_lane_make(const sk_image *image, const sk_case *kase, uint32_t *cursor, double bytes,
-                       sk_lane *out, sk_err *err)
+static sk_status make_workspace(sk_lane *lane, size_t work, sk_err *err)
+{
+    const sk_case_memory memory = sk_executor_memory(lane->x);
+    if (!memory.make) {
+        lane->memory = sk_calloc(1, work + 128);
+        if (lane->memory) return SPHKV_OK;
+        return sk_fail(err, SPHKV_ENOMEM, "no memory for a workspace of %zu bytes", work);
+    }
+    const sk_status st = memory.make(memory.user, work + 128, &lane->memory, err);
+    if (st == SPHKV_OK) memset(lane->memory, 0, work + 128);
+    return st;
+}
+
+sk_status sk_lane_make(sk_executor *x, const sk_image *image, const sk_case *kase,
+                       uint32_t *cursor, double bytes, sk_lane *out, sk_err *err)
 {
     size_t work = (image->workspace + 63) / 64 * 64;
     memset(out, 0, sizeof *out);
+    out->x = x;
     out->image = image;
     out->args_size = kase->args_size;
     out->copies = kase->copies;
     out->cursor = cursor;
     out->reps = 1;
     out->bytes = bytes;
-    out->args = sk_calloc(kase->copies, kase->args_size);
-    out->memory = sk_calloc(1, work + 128);
-    if (!out->args || !out->memory) {
+    sk_status st = make_workspace(out, work, err);
+    if (st == SPHKV_OK) {
+        out->args = sk_calloc(kase->copies, kase->args_size);
+        if (!out->args) st = sk_fail(err, SPHKV_ENOMEM, "no memory for args");
+    }
+    if (st != SPHKV_OK) {
         sk_lane_free(out);
-        return sk_fail(err, SPHKV_ENOMEM, "no memory for a workspace of %zu bytes", work);
+        return st;
     }
     out->workspace = (void *)(((uintptr_t)out->memory + 63) & ~(uintptr_t)63);
     for (uint32_t i = 0; i < kase->copies; i++) {
         void *args = out->args + i * out->args_size;
         memcpy(args, sk_case_args(kase, i), out->args_size);
         sk_kernel_workspace(image->kernel, args, out->workspace, work);
+        if (x->cuda) sk_kernel_stream(image->kernel, args, x->clock.stream);
     }
     return SPHKV_OK;
 }
 
 void sk_lane_free(sk_lane *lane)
 {
+    sk_executor *x = lane->x;
+    if (x && x->cuda) {
+        const sk_case_memory memory = sk_executor_memory(x);
+        sk_cuda_graph_free(&x->clock, &lane->graph);
+        if (lane->memory) memory.free(memory.user, lane->memory);
+    } else {
+        sk_free(lane->memory);
+    }
     sk_free(lane->args);
-    sk_free(lane->memory);
     lane->args = NULL;
     lane->memory = NULL;
 }
@@ -76,46 +101,55 @@ static sk_status explain(const one_run *run, uint32_t parts, sk_err *err)
     return st != SPHKV_OK ? st : sk_fail(err, SPHKV_EINTERNAL, "a part of a run failed, once");
 }
 
-sk_status sk_lane_run(sk_lane *lane, sk_team *team, uint32_t copy, sk_err *err)
+sk_status sk_lane_run(sk_lane *lane, uint32_t copy, sk_err *err)
 {
     one_run run = {lane, lane->args + copy * lane->args_size};
+    sk_team *team = lane->x->team;
+    if (lane->x->cuda) return sk_gpu_lane_run(lane, run.args, err);
     atomic_store(&lane->fail, SPHKV_OK);
     sk_team_run(team, run_part, &run);
     return atomic_load(&lane->fail) == SPHKV_OK ? SPHKV_OK
                                                 : explain(&run, sk_team_size(team), err);
 }
 
-sk_status sk_lane_time(sk_lane *lane, sk_team *team, double *us, sk_err *err)
+sk_status sk_lane_time(sk_lane *lane, double *us, sk_err *err)
 {
+    if (lane->x->cuda) return sk_gpu_lane_time(lane, us, err);
     double t0 = sk_clock_us();
     for (uint32_t r = 0; r < lane->reps; r++) {
         uint32_t copy = *lane->cursor % lane->copies;
         *lane->cursor = copy + 1;
-        sk_status st = sk_lane_run(lane, team, copy, err);
+        sk_status st = sk_lane_run(lane, copy, err);
         if (st != SPHKV_OK) return st;
     }
     *us = (sk_clock_us() - t0) / lane->reps;
     return SPHKV_OK;
 }
 
-sk_status sk_lane_settle(sk_lane *lane, sk_team *team, sk_err *err)
+uint32_t sk_measure_reps(double us, double least)
 {
+    double reps = us > 0 ? least / us + 1 : REPS_MOST;
+    return us >= least ? 1 : reps > REPS_MOST ? REPS_MOST : (uint32_t)reps;
+}
+
+sk_status sk_lane_settle(sk_lane *lane, sk_err *err)
+{
+    if (lane->x->cuda) return sk_gpu_lane_settle(lane, err);
     double start = sk_clock_us(), best = 0;
     lane->reps = 1;
     for (uint32_t i = 0; i < lane->copies + 2; i++) {
         double us;
-        sk_status st = sk_lane_time(lane, team, &us, err);
+        sk_status st = sk_lane_time(lane, &us, err);
         if (st != SPHKV_OK) return st;
         if (i == 0 || us < best) best = us;
         if (i >= 2 && sk_clock_us() - start > SETTLE_US) break;
     }
-    double reps = best > 0 ? SAMPLE_US / best + 1 : REPS_MOST;
-    lane->reps = best >= SAMPLE_US ? 1 : reps > REPS_MOST ? REPS_MOST : (uint32_t)reps;
+    lane->reps = sk_measure_reps(best, SK_SAMPLE_US);
     return SPHKV_OK;
 }
 
 sk_status sk_measure_rounds(sk_lane *const *lane, sk_sweep *const *sweep, uint32_t n,
-                            uint32_t rounds, sk_team *team, uint64_t seed, double *const *us,
+                            uint32_t rounds, uint64_t seed, double *const *us,
                             double *const *sweep_us, sk_err *err)
 {
     uint32_t order[LANES_MOST];
@@ -131,9 +165,10 @@ sk_status sk_measure_rounds(sk_lane *const *lane, sk_sweep *const *sweep, uint32
         }
         for (uint32_t i = 0; i < n; i++) {
             uint32_t k = order[i];
-            sk_status st = sk_lane_time(lane[k], team, &us[k][r], err);
+            sk_status st = sk_lane_time(lane[k], &us[k][r], err);
+            if (st == SPHKV_OK && sweep && sweep[k])
+                st = sk_sweep_time(sweep[k], &sweep_us[k][r], err);
             if (st != SPHKV_OK) return st;
-            if (sweep && sweep[k]) sweep_us[k][r] = sk_sweep_time(sweep[k], team);
         }
     }
     return SPHKV_OK;

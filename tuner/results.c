@@ -15,7 +15,7 @@ void sk_results_shape(const sk_db_shape *s, sk_text *out)
     sk_text_printf(out, " threads %u", s->threads);
 }
 
-void sk_results_print(const sk_result *result, uint32_t n, sk_text *out)
+static void table(const sk_result *result, uint32_t n, sk_text *out)
 {
     sk_text_printf(out, "%10s %10s %8s %16s %7s %7s %9s %10s\n", "median us", "default us",
                    "speed-up", "[95 %]", "GB/s", "roofl.", "error", "trials");
@@ -31,6 +31,14 @@ void sk_results_print(const sk_result *result, uint32_t n, sk_text *out)
         sk_text_printf(out, "%10.2f %10.2f %7.3fx [%6.3f, %6.3f] %7.2f %7.3f %9.2g %6u/%u\n",
                        r->median_us, r->default_us, r->speedup.mid, r->speedup.lo, r->speedup.hi,
                        r->gbps, r->roofline, r->error, r->trials, r->failed);
+    }
+}
+
+void sk_results_print(const sk_results *of, uint32_t devices, sk_text *out)
+{
+    for (uint32_t i = 0; i < devices; i++) {
+        if (devices > 1) sk_text_printf(out, "%s, %s\n", of[i].device->name, of[i].device->arch);
+        table(of[i].result, of[i].n, out);
     }
 }
 
@@ -88,34 +96,42 @@ static void times_json(sk_json *j, const sk_result *r)
     sk_json_f64(j, "max_rel_err", r->error);
 }
 
-void sk_results_json(const sk_result *result, uint32_t n, const sk_device *device, sk_text *out)
+static void device_json(const sk_result *result, uint32_t n, const sk_device *device, sk_json *j)
 {
-    sk_json j = {0};
-    sk_json_open(&j, NULL, '{');
-    sk_results_device_json(&j, device);
-    sk_json_open(&j, "results", '[');
+    sk_json_open(j, NULL, '{');
+    sk_results_device_json(j, device);
+    sk_json_open(j, "results", '[');
     for (uint32_t i = 0; i < n; i++) {
         const sk_result *r = &result[i];
-        sk_json_open(&j, NULL, '{');
-        sk_json_text(&j, "kernel", r->kernel);
-        sk_json_text(&j, "spec", r->spec);
-        sk_json_text(&j, "tiers", r->tiers);
-        sk_json_open(&j, "shape", '{');
-        sk_results_shape_json(&j, &r->shape);
-        sk_json_close(&j, '}');
-        sk_json_text(&j, "accuracy", r->accuracy);
-        sk_json_bool(&j, "verified", r->verified);
+        sk_json_open(j, NULL, '{');
+        sk_json_text(j, "kernel", r->kernel);
+        sk_json_text(j, "spec", r->spec);
+        sk_json_text(j, "tiers", r->tiers);
+        sk_json_open(j, "shape", '{');
+        sk_results_shape_json(j, &r->shape);
+        sk_json_close(j, '}');
+        sk_json_text(j, "accuracy", r->accuracy);
+        sk_json_bool(j, "verified", r->verified);
         if (r->verified)
-            times_json(&j, r);
+            times_json(j, r);
         else
-            sk_json_text(&j, "message", r->message);
-        sk_json_u64(&j, "trials", r->trials);
-        sk_json_u64(&j, "failed", r->failed);
-        sk_json_f64(&j, "seconds", r->seconds);
-        sk_json_close(&j, '}');
+            sk_json_text(j, "message", r->message);
+        sk_json_u64(j, "trials", r->trials);
+        sk_json_u64(j, "failed", r->failed);
+        sk_json_f64(j, "seconds", r->seconds);
+        sk_json_close(j, '}');
     }
-    sk_json_close(&j, ']');
-    sk_json_close(&j, '}');
+    sk_json_close(j, ']');
+    sk_json_close(j, '}');
+}
+
+void sk_results_json(const sk_results *of, uint32_t devices, sk_text *out)
+{
+    sk_json j = {0};
+    if (devices > 1) sk_json_open(&j, NULL, '[');
+    for (uint32_t i = 0; i < devices; i++)
+        device_json(of[i].result, of[i].n, of[i].device, &j);
+    if (devices > 1) sk_json_close(&j, ']');
     sk_text_append(&j.text, "\n", 1);
     *out = j.text;
 }

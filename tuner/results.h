@@ -12,9 +12,17 @@ void sk_results_shape_json(sk_json *j, const sk_db_shape *shape);
 /* The member "device" of an open object. */
 void sk_results_device_json(sk_json *j, const sk_device *device);
 
-/* One block of lines per result. */
-void sk_results_print(const sk_result *result, uint32_t n, sk_text *out);
-/* One object: device, results[]. */
-void sk_results_json(const sk_result *result, uint32_t n, const sk_device *device, sk_text *out);
+/* What was found on one device. */
+typedef struct sk_results {
+    const sk_device *device;
+    const sk_result *result;
+    uint32_t n;
+} sk_results;
+
+/* A table for each device, a block of lines per result; with their names when they are
+ * several. */
+void sk_results_print(const sk_results *of, uint32_t devices, sk_text *out);
+/* An object with device and results[]; of several devices a list of such objects. */
+void sk_results_json(const sk_results *of, uint32_t devices, sk_text *out);
 
 #endif

@@ -25,7 +25,7 @@ typedef struct slot {
 } slot;
 
 typedef struct sk_rig {
-    sk_team *team;
+    sk_executor x;
     sk_check_set *checks; /* made as they are met; NULL: made each time */
     sk_sweep sweep;
     bool sweep_made;
@@ -38,12 +38,18 @@ static sk_status rig_open(sk_job *job, sk_err *err)
     if (job->rig) return SPHKV_OK;
     sk_rig *rig = sk_calloc(1, sizeof *rig);
     if (!rig) return sk_fail(err, SPHKV_ENOMEM, "no memory for a worker's tables");
-    sk_status st = sk_team_start(job->shape.threads, &rig->team, err);
+    sk_status st = sk_executor_open(job->device, job->shape.threads, &rig->x, err);
     if (st != SPHKV_OK) {
         sk_free(rig);
         return st;
     }
-    rig->checks = sk_check_set_make(NULL);
+    job->memory = sk_executor_memory(&rig->x);
+    rig->checks = sk_check_set_make(&job->memory);
+    if (!rig->checks && rig->x.cuda) { /* without one its cases would lie on the heap */
+        sk_executor_close(&rig->x);
+        sk_free(rig);
+        return sk_fail(err, SPHKV_ENOMEM, "no memory for checks");
+    }
     job->rig = rig;
     return SPHKV_OK;
 }
@@ -74,7 +80,7 @@ static slot *slot_find(sk_rig *rig, uint32_t index)
 
 static sk_status slot_load(sk_job *job, slot *s, const sk_code_slot *code, sk_err *err)
 {
-    const sk_db_artifact artifact = {.kind = "obj",
+    const sk_db_artifact artifact = {.kind = code->kind,
                                      .entries = code->entries,
                                      .launch = code->launch,
                                      .ir_hash = code->ir_hash,
@@ -87,9 +93,9 @@ static sk_status slot_load(sk_job *job, slot *s, const sk_code_slot *code, sk_er
     if (st == SPHKV_OK) st = sk_ready_adopt(&s->ready, &artifact, err);
     if (st == SPHKV_OK) st = sk_job_inputs(job, err);
     if (st == SPHKV_OK)
-        st = sk_ready_load(&s->ready, &job->device->target, &job->maxima, err);
+        st = sk_ready_load(&s->ready, &job->rig->x, &job->maxima, err);
     if (st == SPHKV_OK)
-        st = sk_lane_make(&s->ready.image, &job->kase, &job->rig->cursor,
+        st = sk_lane_make(&job->rig->x, &s->ready.image, &job->kase, &job->rig->cursor,
                           job->read_bytes + job->write_bytes, &s->lane, err);
     return st;
 }
@@ -152,7 +158,7 @@ static sk_status check_timed(sk_job *job, slot *s, sk_fault_kind fault, sk_err *
     double error, bound;
     size_t count = 0, left;
     sk_case_poison(&job->kase, 0);
-    sk_status st = sk_lane_run(&s->lane, job->rig->team, 0, err);
+    sk_status st = sk_lane_run(&s->lane, 0, err);
     if (st != SPHKV_OK) return st;
     uint8_t *out = written(job, &left);
     sk_fault_spoil(fault, out, left);
@@ -179,9 +185,14 @@ static sk_status slot_check(sk_job *job, sk_desk *desk, slot *s, sk_fault_kind f
 
 /* ---- requests ------------------------------------------------------------- */
 
-static sk_db_outcome outcome_of(sk_status st, sk_desk *desk, const char *message)
+/* A GPU that was opened and then refuses a call has met an illegal address, or its
+ * like, in a kernel; one that could not be opened says nothing of a candidate. */
+static sk_db_outcome outcome_of(sk_status st, bool opened, sk_desk *desk, const char *message)
 {
     bool outside = strstr(message, "wrote outside") != NULL; /* words of sk_case_intact */
+    if (!opened) return SK_OUTCOME_SKIPPED;
+    if (st == SPHKV_EDEVICE && atomic_load(&desk->phase) > SK_PHASE_LOAD)
+        return SK_OUTCOME_ILLEGAL;
     switch (st) {
     case SPHKV_OK: return SK_OUTCOME_OK;
     case SPHKV_ENOMEM: return SK_OUTCOME_OOM;
@@ -192,10 +203,10 @@ static sk_db_outcome outcome_of(sk_status st, sk_desk *desk, const char *message
     }
 }
 
-static sk_status settle(sk_job *job, sk_desk *desk, slot *s, sk_err *err)
+static sk_status settle(sk_desk *desk, slot *s, sk_err *err)
 {
     sk_desk_enter(desk, SK_PHASE_MEASURE, s->index);
-    sk_status st = s->settled ? SPHKV_OK : sk_lane_settle(&s->lane, job->rig->team, err);
+    sk_status st = s->settled ? SPHKV_OK : sk_lane_settle(&s->lane, err);
     s->settled = st == SPHKV_OK;
     return st;
 }
@@ -209,8 +220,7 @@ static sk_status take_pairs(sk_job *job, slot *s, slot *base, sk_err *err)
     for (uint32_t i = 0; i < pairs && i < SK_SAMPLES_MOST; i++) {
         double *const us[2] = {&a->sample[i], &a->baseline[i]};
         uint32_t n = s == base ? 1 : 2;
-        sk_status st = sk_measure_rounds(lane, NULL, n, 1, job->rig->team, job->seed + i, us, NULL,
-                                         err);
+        sk_status st = sk_measure_rounds(lane, NULL, n, 1, job->seed + i, us, NULL, err);
         if (st != SPHKV_OK) return st;
         if (s == base) a->baseline[i] = a->sample[i];
         a->samples = i + 1;
@@ -243,13 +253,13 @@ static sk_status serve_trial(sk_job *job, sk_desk *desk, uint32_t index, uint32_
     sk_status st = slot_take(job, desk, 0, &job->code[0], &base, err);
     if (st == SPHKV_OK && index && !a->base_ready) /* of an earlier run: check it here */
         st = slot_check(job, desk, base, SK_FAULT_NONE, err);
-    if (st == SPHKV_OK && index) st = settle(job, desk, base, err);
+    if (st == SPHKV_OK && index) st = settle(desk, base, err);
     if (st == SPHKV_OK) st = slot_take(job, desk, index, &job->code[1], &s, err);
     if (st == SPHKV_OK) st = slot_check(job, desk, s, fault, err);
     if (st != SPHKV_OK) return st;
     a->error = s->ready.error;
     snprintf(a->error_kind, sizeof a->error_kind, "worst of the input sets");
-    st = settle(job, desk, s, err);
+    st = settle(desk, s, err);
     return st == SPHKV_OK ? take_pairs(job, s, base, err) : st;
 }
 
@@ -258,12 +268,11 @@ static sk_status make_sweep(sk_job *job, sk_err *err)
     sk_rig *rig = job->rig;
     double read = job->read_bytes, write = job->write_bytes;
     if (rig->sweep_made) return SPHKV_OK;
-    sk_status st = sk_sweep_make((size_t)(read + write), job->cold, sk_sweep_copies(read, write), &rig->sweep,
-                                 err);
+    sk_status st = sk_sweep_make(&rig->x, (size_t)(read + write), job->cold,
+                                 sk_sweep_copies(read, write), &rig->sweep, err);
     if (st != SPHKV_OK) return st;
     rig->sweep_made = true;
-    sk_sweep_choose(&rig->sweep, rig->team);
-    return SPHKV_OK;
+    return sk_sweep_choose(&rig->sweep, err);
 }
 
 static sk_status serve_final(sk_job *job, sk_desk *desk, uint32_t rounds, sk_err *err)
@@ -280,7 +289,7 @@ static sk_status serve_final(sk_job *job, sk_desk *desk, uint32_t rounds, sk_err
         slot *s;
         sk_status st = slot_take(job, desk, a->entrant[i], &job->code[i], &s, err);
         if (st == SPHKV_OK) st = slot_check(job, desk, s, SK_FAULT_NONE, err);
-        if (st == SPHKV_OK) st = settle(job, desk, s, err);
+        if (st == SPHKV_OK) st = settle(desk, s, err);
         if (st != SPHKV_OK) return st;
         lane[i] = &s->lane;
         us[i] = a->time[i];
@@ -293,7 +302,7 @@ static sk_status serve_final(sk_job *job, sk_desk *desk, uint32_t rounds, sk_err
         double *at[SK_MAX_ENTRANTS], *sweep_at[SK_MAX_ENTRANTS] = {a->sweep + r};
         for (uint32_t i = 0; i < n; i++) at[i] = us[i] + r;
         sk_desk_enter(desk, SK_PHASE_MEASURE, SK_NONE);
-        st = sk_measure_rounds(lane, sweep, n, 1, job->rig->team, job->seed + r, at, sweep_at, err);
+        st = sk_measure_rounds(lane, sweep, n, 1, job->seed + r, at, sweep_at, err);
         if (st != SPHKV_OK) return st;
     }
     a->rounds = rounds;
@@ -315,7 +324,7 @@ void sk_rig_serve(void *user, sk_desk *desk, const uint32_t request[SK_REQUEST_W
         default: st = sk_fail(&err, SPHKV_EINTERNAL, "request %u", request[0]);
         }
     job->answer->status = st;
-    job->answer->outcome = outcome_of(st, desk, err.message);
+    job->answer->outcome = outcome_of(st, job->rig != NULL, desk, err.message);
     snprintf(job->answer->message, sizeof job->answer->message, "%.399s",
              st == SPHKV_OK ? "" : err.message);
 }

@@ -125,6 +125,7 @@ static void try_candidate(sk_search *s, uint32_t index, uint32_t ordinal, sk_tri
         else
             t->outcome = sk_report_outcome(&report, &s->p->limits, t->message, sizeof t->message);
         t->seconds = sk_progress_now() - t0;
+        s->lost = t->outcome == SK_OUTCOME_SKIPPED;
         bool spoiled = t->outcome == SK_OUTCOME_WRONG || t->outcome == SK_OUTCOME_ILLEGAL ||
                        t->outcome == SK_OUTCOME_OOM;
         if (spoiled) sk_worker_kill(&s->worker);
@@ -333,6 +334,7 @@ static sk_status try_batch(sk_search *s, batch *b, sk_err *err)
         } else {
             tried_unmade(b->index[i], made, t);
         }
+        if (st == SPHKV_OK && s->lost) st = sk_fail(err, SPHKV_EDEVICE, "%s", t->message);
         if (st != SPHKV_OK || s->stopped) break;
         st = sk_store_put(s->store, s->job, t, NULL, err);
         s->now++;

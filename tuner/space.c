@@ -36,6 +36,8 @@ static sk_status list_valid(sk_space *space, const sk_kernel *kernel, sk_err *er
     sk_schedule s, first;
     memset(&first, 0, sizeof first);
     sk_kernel_default(kernel, &space->spec, &space->target, &first);
+    if (!kernel->form[space->target.backend])
+        return sk_kernel_valid(kernel, &space->spec, &first, &space->target, err);
     space->candidate = sk_calloc(cap, sizeof *space->candidate);
     if (!space->candidate) return sk_fail(err, SPHKV_ENOMEM, "no memory for a search space");
     space->candidate[space->count++].schedule = first;

@@ -59,6 +59,8 @@ sk_status sk_store_open(const char *path, const sk_device *device, uint64_t seed
     out->seed = seed;
     out->fresh = fresh;
     out->lock_fd = -1;
+    if (device->target.backend == SK_BACKEND_CUDA)
+        sk_cuda_version_text(device->gpu.driver, out->driver);
     make_run_id(out);
     if (path) return open_at(out, path, true, err);
     sk_status st = sk_db_default_path(&place, err);
@@ -177,7 +179,7 @@ sk_status sk_store_known(sk_store *s, sk_job *job, sk_arena *mem, uint32_t **ind
     (*index)[(*count)++] = 0;
     for (size_t i = 0; i < n && st == SPHKV_OK; i++) {
         sk_schedule schedule;
-        memset(&schedule, 0, sizeof schedule);
+        sk_schedule_begin(s->device->target.backend, &schedule);
         if (strcmp(list[i].key.run_kind, RUN_KIND) != 0) continue;
         if (sk_schedule_parse(job->spec.kernel, list[i].key.schedule, &schedule, NULL) != SPHKV_OK)
             continue; /* of another generator */
@@ -215,6 +217,7 @@ sk_status sk_store_put(sk_store *s, const sk_job *job, sk_tried *tried,
         .seed = s->seed,
         .tool_version = sphkv_version(),
         .compiler_version = s->compiler,
+        .driver_version = s->driver,
         .seconds = tried->seconds,
         .run_id = s->run_id,
         .artifact = code,

@@ -17,6 +17,7 @@ typedef struct sk_store {
     const sk_device *device;
     sk_db_device record;       /* the device as the database sees it */
     char compiler[96];
+    char driver[16];           /* of a GPU: "12.4"; else "" */
     char run_id[40];           /* of this command */
     uint64_t seed;
     bool fresh;                /* records of other runs count for nothing */

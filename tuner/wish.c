@@ -181,3 +181,32 @@ void sk_wish_print(const sk_wish_item *item, sk_text *out)
     if (shape.context) sk_text_printf(out, " context %u", shape.context);
     sk_text_printf(out, " batch %u threads %u", shape.batch, shape.threads);
 }
+
+sk_status sk_wish_space_print(const sk_wish_item *item, const sk_target *target, sk_text *out,
+                              sk_err *err)
+{
+    sk_space space;
+    uint32_t distinct;
+    sk_status st = sk_space_make(&item->spec, target, &space, err);
+    if (st == SPHKV_EUNSUPPORTED) {
+        sk_wish_print(item, out);
+        sk_text_printf(out, ": not supported: %s\n", err->message);
+        return SPHKV_OK;
+    }
+    if (st == SPHKV_OK) st = sk_space_resolve_all(&space, &distinct, err);
+    if (st != SPHKV_OK) {
+        sk_space_free(&space);
+        return st;
+    }
+    sk_wish_print(item, out);
+    sk_text_printf(out, ": %llu combinations, %u valid, %u differ in their code\n",
+                   (unsigned long long)space.combinations, space.count, distinct);
+    for (uint32_t i = 0; i < space.count; i++) {
+        if (space.candidate[i].same_as != i) continue;
+        sk_text_append(out, "  ", 2);
+        sk_schedule_print(item->spec.kernel, &space.candidate[i].schedule, out);
+        sk_text_append(out, i ? "\n" : "  (default)\n", i ? 1 : 12);
+    }
+    sk_space_free(&space);
+    return SPHKV_OK;
+}

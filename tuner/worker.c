@@ -35,6 +35,14 @@ sk_limits sk_limits_default(void)
                        .memory = (size_t)8 << 30};
 }
 
+sk_limits sk_limits_gpu(void)
+{
+    sk_limits limits = sk_limits_default();
+    limits.seconds[SK_PHASE_LOAD] = 60;
+    limits.memory = 0;
+    return limits;
+}
+
 void sk_desk_enter(sk_desk *desk, sk_phase phase, uint32_t subject)
 {
     atomic_store(&desk->subject, subject);

@@ -34,6 +34,8 @@ typedef struct sk_limits {
 } sk_limits;
 /* Generous ones: a limit is there for what never ends, not for what is slow. */
 sk_limits sk_limits_default(void);
+/* Of workers that open CUDA: it maps more than any machine has, and takes its time. */
+sk_limits sk_limits_gpu(void);
 
 /* What the worker shows. */
 typedef struct sk_desk {

@@ -38,6 +38,22 @@ int fake_cuda_misuse(const char *what, int result)
     return result;
 }
 
+int fake_cuda_fault(const char *name)
+{
+    static bool poisoned;
+    static unsigned calls;
+    const char *said = getenv("SK_FAKE_FAULT");
+    unsigned nth = 0;
+    int error = 0;
+    const size_t len = said ? strcspn(said, ":") : 0;
+    if (poisoned) return FAKE_ILLEGAL;
+    if (!len || strncmp(said, name, len) != 0 || name[len] ||
+        sscanf(said + len, ":%u:%d", &nth, &error) != 2 || ++calls != nth)
+        return FAKE_OK;
+    poisoned = error == FAKE_ILLEGAL;
+    return error;
+}
+
 /* ---- the machine ------------------------------------------------------------ */
 
 static const fake_gpu kinds[] = {
@@ -99,6 +115,7 @@ static const struct {
     {FAKE_PTX_VERSION, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION", "an unsupported toolchain"},
     {FAKE_INVALID_HANDLE, "CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"},
     {FAKE_NOT_FOUND, "CUDA_ERROR_NOT_FOUND", "named symbol not found"},
+    {FAKE_ILLEGAL, "CUDA_ERROR_ILLEGAL_ADDRESS", "an illegal memory access was encountered"},
     {FAKE_CAPTURE, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED", "not permitted in a capture"},
 };
 
@@ -157,12 +174,14 @@ FAKE_EXPORT int cuDeviceGetAttribute(int *value, int attribute, int device)
 {
     if ((uint32_t)device >= ngpus) return FAKE_INVALID_DEVICE;
     const fake_gpu *g = &gpus[device];
+    const char *said = getenv("SK_FAKE_L2");
+    const uint32_t l2 = said ? (uint32_t)atoi(said) : 40u << 20;
     const struct {
         int attribute;
         uint32_t value;
     } known[] = {
         {13, 1500000},   {16, g->sms},     {36, 1200000},    {37, 5120},
-        {38, 40u << 20}, {39, g->threads}, {75, g->sm / 10}, {76, g->sm % 10},
+        {38, l2},        {39, g->threads}, {75, g->sm / 10}, {76, g->sm % 10},
         {81, g->shared_sm}, {82, 65536},   {97, g->shared_block},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
@@ -211,6 +230,8 @@ FAKE_EXPORT int cuDevicePrimaryCtxGetState(int device, unsigned *flags, int *act
 
 FAKE_EXPORT int cuDevicePrimaryCtxRetain(fake_context **context, int device)
 {
+    const int fault = fake_cuda_fault("cuDevicePrimaryCtxRetain");
+    if (fault) return fault;
     if (fake_cuda_refused("cuDevicePrimaryCtxRetain")) return FAKE_CAPTURE;
     if ((uint32_t)device >= ngpus) return FAKE_INVALID_DEVICE;
     if (primary[device] && primary[device]->refs)
@@ -289,6 +310,8 @@ static fake_allocation *free_place(void)
 
 FAKE_EXPORT int cuMemAllocManaged(uint64_t *at, size_t bytes, unsigned flags)
 {
+    const int fault = fake_cuda_fault("cuMemAllocManaged");
+    if (fault) return fault;
     void *p = NULL;
     if (fake_cuda_refused("cuMemAllocManaged")) return FAKE_CAPTURE;
     if (!fake_cuda_current()) return FAKE_INVALID_CONTEXT;
@@ -314,4 +337,21 @@ FAKE_EXPORT int cuMemFree_v2(uint64_t at)
             return FAKE_OK;
         }
     return fake_cuda_misuse("memory is freed that is not the driver's", FAKE_INVALID_VALUE);
+}
+
+FAKE_EXPORT int cuMemGetInfo_v2(size_t *left, size_t *total)
+{
+    if (!fake_cuda_current()) return FAKE_INVALID_CONTEXT;
+    *left = (size_t)15 << 30;
+    *total = (size_t)16 << 30;
+    return FAKE_OK;
+}
+
+FAKE_EXPORT int cuMemPrefetchAsync(uint64_t at, size_t bytes, int device, void *stream)
+{
+    (void)stream;
+    if ((uint32_t)device >= ngpus || fake_cuda_extent(at) < bytes || !bytes)
+        return fake_cuda_misuse("memory is fetched that is not the driver's", FAKE_INVALID_VALUE);
+    state.fetched += bytes;
+    return FAKE_OK;
 }

@@ -5,7 +5,11 @@
  *
  * $SK_FAKE_GPUS says what the machine has: "none", "stub" (the toolkit's library), or
  * architectures with their multiprocessors, "sm_90:132,sm_80:108". It is read at every
- * cuInit. $SK_FAKE_CUDA is the driver's version, "12040"; 13000 without.
+ * cuInit. $SK_FAKE_CUDA is the driver's version, "12040"; 13000 without. $SK_FAKE_L2 is
+ * the size of the cache, 40 MiB without.
+ *
+ * $SK_FAKE_FAULT, "cuGraphLaunch:3:700": the third call of that function in a process
+ * returns that error, and with 700, an illegal address, everything that comes after it.
  *
  * It is strict where a driver is lenient, or would crash: a module loads only
  * where its code runs, shared memory beyond 48 KiB must have been asked for, handles
@@ -18,7 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FAKE_CUDA_SLOTS 32
+#define FAKE_CUDA_SLOTS 64
 
 typedef struct fake_cuda_launch {
     char name[128]; /* of the function */
@@ -26,19 +30,22 @@ typedef struct fake_cuda_launch {
     uint32_t slots;
     uint64_t slot[FAKE_CUDA_SLOTS];
     void *stream; /* NULL, too, when it comes out of a graph */
+    const char *unit; /* the text in its module's section ".unit"; NULL: there is none */
 } fake_cuda_launch;
 
 typedef struct fake_cuda {
     /* The test's: how many parameters of 8 bytes a function takes (NULL: none is
      * looked at), and what a launch does, now or at every replay of a graph. */
-    uint32_t (*slots)(void *user, const char *name);
+    uint32_t (*slots)(void *user, const char *name, const char *unit);
     void (*run)(void *user, const fake_cuda_launch *launch);
     void *user;
+    float launch_ms; /* what a launch takes; 0: 0.01 */
     bool forbid; /* as in a capture: nothing that waits or allocates */
     /* What happened; the test may clear it. */
     char forbidden[64]; /* the first call that waits or allocates where none may */
     char misuse[128];   /* the first call that a driver need not survive */
     uint32_t launches, replays, loads;
+    size_t fetched; /* bytes that were asked for ahead */
     fake_cuda_launch last;
     char loaded[32]; /* the last module: "cubin sm_80", "ptx sm_90a" */
     /* What is alive. */

@@ -22,6 +22,7 @@ enum fake_cuda_result {
     FAKE_PTX_VERSION = 222,
     FAKE_INVALID_HANDLE = 400,
     FAKE_NOT_FOUND = 500,
+    FAKE_ILLEGAL = 700,
     FAKE_CAPTURE = 900
 };
 
@@ -40,6 +41,7 @@ typedef struct fake_module fake_module;
 typedef struct fake_function {
     fake_module *module;
     char name[128];
+    const char *unit; /* in the module; or NULL */
     int max_shared;
 } fake_function;
 
@@ -48,6 +50,8 @@ int fake_cuda_version(void);
 /* The current context's device; NULL when there is none. */
 fake_context *fake_cuda_current(void);
 const fake_gpu *fake_cuda_gpu(uint32_t device);
+/* The error that this call is to return, by SK_FAKE_FAULT; else FAKE_OK. */
+int fake_cuda_fault(const char *name);
 /* Notes a call that is not allowed now; true: it is to fail. */
 bool fake_cuda_refused(const char *name);
 int fake_cuda_misuse(const char *what, int result);

@@ -88,6 +88,8 @@ static int load_cubin(fake_module *m, const char *bytes, uint32_t device)
 FAKE_EXPORT int cuModuleLoadDataEx(fake_module **module, const void *image, unsigned options,
                                    int *option, void **value)
 {
+    const int fault = fake_cuda_fault("cuModuleLoadDataEx");
+    if (fault) return fault;
     const fake_context *c = fake_cuda_current();
     if (fake_cuda_refused("cuModuleLoadDataEx")) return FAKE_CAPTURE;
     if (!c) return FAKE_INVALID_CONTEXT;
@@ -145,12 +147,29 @@ static bool has_entry(const fake_module *m, const char *name)
     return false;
 }
 
+/* The text that NVRTC's double leaves in a CUBIN. */
+static const char *unit_of(const fake_module *m)
+{
+    Elf64_Ehdr head;
+    if (m->ptx) return NULL;
+    memcpy(&head, m->copy, sizeof head);
+    for (uint32_t i = 0; i < head.e_shnum; i++) {
+        Elf64_Shdr s;
+        memcpy(&s, m->copy + head.e_shoff + i * sizeof s, sizeof s);
+        if (s.sh_type == SHT_PROGBITS && s.sh_name < m->strings.sh_size &&
+            strcmp(m->copy + m->strings.sh_offset + s.sh_name, ".unit") == 0)
+            return m->copy + s.sh_offset;
+    }
+    return NULL;
+}
+
 FAKE_EXPORT int cuModuleGetFunction(fake_function **function, fake_module *module, const char *name)
 {
     if (!has_entry(module, name)) return FAKE_NOT_FOUND;
     if (module->nfunctions == FUNCTIONS) return FAKE_NO_MEMORY;
     fake_function *f = &module->function[module->nfunctions++];
     f->module = module;
+    f->unit = unit_of(module);
     snprintf(f->name, sizeof f->name, "%s", name);
     *function = f;
     return FAKE_OK;

@@ -1,6 +1,6 @@
 /* fake_cuda_stream.c - launches, streams, graphs and events of the double. A launch is
  * done when it is called, or at every replay of a graph that captured it, so waiting
- * is nothing; time is counted in launches, ten microseconds each. */
+ * is nothing; time is counted in launches, ten microseconds each unless the test says. */
 #include "fake_cuda_impl.h"
 
 #include <stddef.h>
@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define GRAPH_LAUNCHES 64
+#define GRAPH_LAUNCHES 256
 #define SHARED_PLAIN 49152u /* without asking for more */
 #define LAUNCH_MS 0.01f
 
@@ -41,7 +41,7 @@ bool fake_cuda_refused(const char *name)
 static void perform(const fake_cuda_launch *l)
 {
     const fake_cuda *s = fake_cuda_get();
-    now_ms += LAUNCH_MS;
+    now_ms += s->launch_ms > 0 ? s->launch_ms : LAUNCH_MS;
     if (s->run) s->run(s->user, l);
 }
 
@@ -57,6 +57,8 @@ FAKE_EXPORT int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigne
                                unsigned by, unsigned bz, unsigned shared, fake_stream *stream,
                                void **parameters, void **extra)
 {
+    const int fault = fake_cuda_fault("cuLaunchKernel");
+    if (fault) return fault;
     const fake_function *f = fake_cuda_function(function);
     if (!f || extra) return FAKE_INVALID_HANDLE;
     fake_cuda_launch l = {.grid = {gx, gy, gz}, .block = {bx, by, bz}, .shared_bytes = shared,
@@ -64,7 +66,8 @@ FAKE_EXPORT int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigne
     snprintf(l.name, sizeof l.name, "%s", f->name);
     if (!launch_fits(f, &l)) return FAKE_INVALID_VALUE;
     fake_cuda *s = fake_cuda_get();
-    l.slots = s->slots ? s->slots(s->user, f->name) : 0;
+    l.unit = f->unit;
+    l.slots = s->slots ? s->slots(s->user, f->name, f->unit) : 0;
     for (uint32_t i = 0; i < l.slots && i < FAKE_CUDA_SLOTS; i++)
         memcpy(&l.slot[i], parameters[i], sizeof l.slot[i]);
     s->launches++;
@@ -83,6 +86,8 @@ FAKE_EXPORT int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigne
 FAKE_EXPORT int cuStreamCreate(fake_stream **stream, unsigned flags)
 {
     (void)flags;
+    const int fault = fake_cuda_fault("cuStreamCreate");
+    if (fault) return fault;
     if (fake_cuda_refused("cuStreamCreate")) return FAKE_CAPTURE;
     if (!fake_cuda_current()) return FAKE_INVALID_CONTEXT;
     *stream = calloc(1, sizeof **stream);
@@ -99,6 +104,8 @@ FAKE_EXPORT int cuStreamDestroy_v2(fake_stream *stream)
 
 FAKE_EXPORT int cuStreamSynchronize(fake_stream *stream)
 {
+    const int fault = fake_cuda_fault("cuStreamSynchronize");
+    if (fault) return fault;
     (void)stream;
     return fake_cuda_refused("cuStreamSynchronize") ? FAKE_CAPTURE : FAKE_OK;
 }
@@ -135,6 +142,8 @@ FAKE_EXPORT int cuGraphDestroy(fake_graph *graph)
 FAKE_EXPORT int cuGraphInstantiateWithFlags(fake_graph **exec, const fake_graph *graph,
                                             unsigned long long flags)
 {
+    const int fault = fake_cuda_fault("cuGraphInstantiateWithFlags");
+    if (fault) return fault;
     (void)flags;
     *exec = malloc(sizeof **exec);
     if (!*exec) return FAKE_NO_MEMORY;
@@ -147,6 +156,8 @@ FAKE_EXPORT int cuGraphExecDestroy(fake_graph *exec) { return cuGraphDestroy(exe
 
 FAKE_EXPORT int cuGraphLaunch(const fake_graph *exec, fake_stream *stream)
 {
+    const int fault = fake_cuda_fault("cuGraphLaunch");
+    if (fault) return fault;
     (void)stream;
     fake_cuda_get()->replays++;
     for (uint32_t i = 0; i < exec->n; i++) perform(&exec->launch[i]);
@@ -179,6 +190,8 @@ FAKE_EXPORT int cuEventRecord(fake_event *event, fake_stream *stream)
 
 FAKE_EXPORT int cuEventSynchronize(fake_event *event)
 {
+    const int fault = fake_cuda_fault("cuEventSynchronize");
+    if (fault) return fault;
     (void)event;
     return fake_cuda_refused("cuEventSynchronize") ? FAKE_CAPTURE : FAKE_OK;
 }

@@ -7,6 +7,8 @@
  *   FAKE_NVRTC=11.8           its version (13.0)
  *   FAKE_NVRTC_REJECTS=--x    the option it does not know, complained of in the log
  *   FAKE_NVRTC_QUIET=1        ... without a log
+ *   FAKE_NVRTC_CUBINS=1       it hands out a CUBIN with the kernels of the text, and the
+ *                             text in it, where the text names none
  *
  *   //! result N                what compiling returns
  *   //! log WORDS               a line of the log
@@ -15,6 +17,8 @@
  *
  * As the real one it wants its built-in functions open by name (result 7). The PTX
  * names every option in a comment, and has the version that belongs to the release. */
+#include "fake_nvrtc.h"
+
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -167,6 +171,11 @@ int nvrtcCompileProgram(program *p, int n, const char *const *options)
         result = atoi(rest);
     if (at = p->text, directive(&at, "cubin", rest))
         read_cubin(p, rest);
+    unsigned sm = 90;
+    for (int i = 0; i < n; i++)
+        if (strstr(options[i], "=sm_")) sm = (unsigned)atoi(strstr(options[i], "sm_") + 3);
+    if (getenv("FAKE_NVRTC_CUBINS") && !p->cubin)
+        p->cubin = fake_nvrtc_cubin(p->text, sm, &p->cubin_size);
     if (at = p->text, directive(&at, "slow", rest))
         result = slowly(p, atol(rest));
     for (int i = 0; i < n; i++)

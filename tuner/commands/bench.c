@@ -44,7 +44,8 @@ static const char help_tail[] =
     "                       of threads\n"
     "  --repeat N           runs; the best by roofline is shown (default 3)\n"
     "  --seed N             inputs and turns (default 1)\n"
-    "  --device cpu         what to measure\n"
+    "  --device WORD        what to measure: cpu (default) or cuda:N, where dense kf8:vf8\n"
+    "                       stands beside dense " DENSE "; --threads are of a CPU\n"
     "  --db FILE            the database (default $SPHKV_DB, or\n"
     "                       $XDG_CACHE_HOME/sphkv/kernels.db, over the installed ones)\n"
     "  --json               JSON on stdout\n"
@@ -78,6 +79,7 @@ typedef struct command {
     bool quiet, help, markdown, latency;
     const char *weights; /* format; NULL: no whole tokens */
     double parameters;   /* as said; 0 = from the model */
+    const char *choice;  /* of the device */
     sk_device device;
     sk_db_set *set;
     sk_bench_report report;
@@ -112,7 +114,7 @@ static sk_status take_own(command *c, sk_args *a, bool *taken, sk_err *err)
     for (size_t i = 0; i < SK_COUNT(words); i++)
         if (sk_args_is(a, words[i])) return take_word(c, a, err);
     if (sk_args_is(a, "--kernels")) return sk_args_kernels(a, &c->kernels, err);
-    if (sk_args_is(a, "--device")) return sk_device_option(a, false, err);
+    if (sk_args_is(a, "--device")) return sk_device_option(a, false, &c->choice, err);
     if (sk_args_is(a, "--repeat")) return sk_args_u32(a, 1, SK_BENCH_RUNS, &c->repeat, err);
     if (sk_args_is(a, "--seed")) return sk_args_u32(a, 0, UINT32_MAX, &c->seed, err);
     if (sk_args_is(a, "--parameters")) return sk_args_f64(a, 1e6, 1e14, &c->parameters, err);
@@ -169,6 +171,8 @@ static sk_status check_kernels(const command *c, sk_err *err)
     if (c->kernels != SK_FOR(SPHKV_ATTN_DECODE) && (c->weights || c->markdown || c->latency))
         return sk_fail(err, SPHKV_EINVAL,
                        "--weights, --markdown and --latency are of attn_decode alone");
+    if (c->latency && c->choice && sk_cuda_named(c->choice, NULL))
+        return sk_fail(err, SPHKV_EINVAL, "--latency: of the calls of a CPU, not of a GPU");
     if (c->latency && (c->weights || c->markdown || c->schedule))
         return sk_fail(err, SPHKV_EINVAL,
                        "--latency is a run of its own: without --weights, --markdown, --schedule");
@@ -202,6 +206,8 @@ static sk_status read_options(command *c, int argc, char **argv, sk_err *err)
     }
     if (st != SPHKV_OK || c->options.list_models) return st;
     if (!c->options.model && !c->options.head_dim) c->options.model = "llama-3.1-8b";
+    if (c->options.threads.n && c->choice && sk_cuda_named(c->choice, NULL))
+        return sk_fail(err, SPHKV_EINVAL, "--threads: a GPU has none to choose");
     set_default(&c->options.batch, 1);
     set_default(&c->options.threads, 1);
     for (uint32_t i = 0; i < c->options.threads.n; i++)
@@ -245,6 +251,8 @@ static int print(command *c)
     } else if (c->markdown) {
         sk_report_markdown(&c->report, &out);
     } else {
+        if (c->device.target.backend == SK_BACKEND_CUDA)
+            sk_text_printf(&out, "%s, %s\n", c->device.name, c->device.arch);
         sk_report_text(&c->report, &out);
     }
     int code = sk_command_print(PROGRAM, &out);
@@ -278,16 +286,25 @@ static sk_status make_wishes(const command *c, sk_wish *wish, sk_err *err)
     return st;
 }
 
+/* A yardstick is the last mix, unless somebody asked for it; *ours: nobody did. */
+static sk_status add_yardstick(command *c, const char *mix, bool *ours, sk_err *err)
+{
+    *ours = true;
+    for (uint32_t i = 0; i < c->mixes.n; i++) *ours = *ours && strcmp(c->mixes.mix[i], mix) != 0;
+    return *ours ? sk_mixes_add(&c->mixes, mix, err) : SPHKV_OK;
+}
+
 static int run_all(command *c, sk_err *err)
 {
     sk_wish wish[SPHKV_KERNEL_COUNT] = {0};
-    bool stopped = false, dense = false;
-    for (uint32_t i = 0; i < c->mixes.n; i++) dense = dense || !strcmp(c->mixes.mix[i], DENSE);
-    sk_status st = dense ? SPHKV_OK : sk_mixes_add(&c->mixes, DENSE, err);
+    bool stopped = false, dense, fp8 = false;
+    sk_status st = add_yardstick(c, DENSE, &dense, err);
+    if (st == SPHKV_OK && c->device.target.backend == SK_BACKEND_CUDA)
+        st = add_yardstick(c, SK_BENCH_FP8, &fp8, err);
     if (st == SPHKV_OK) st = make_wishes(c, wish, err);
     if (st == SPHKV_OK) st = open_set(c, err);
     const sk_bench_ask ask = {c->set, &c->device, c->schedule, c->effort->rounds, c->repeat,
-                              c->seed, c->quiet ? NULL : PROGRAM, c->stop, !dense};
+                              c->seed, c->quiet ? NULL : PROGRAM, c->stop, dense, fp8};
     for (uint32_t i = 0; i < SPHKV_KERNEL_COUNT && st == SPHKV_OK && !stopped; i++)
         st = sk_bench_wish(&ask, &wish[i], false, &c->report, &stopped, err);
     if (st == SPHKV_OK && c->report.model && c->report.model->local.n)
@@ -302,6 +319,16 @@ static int run_all(command *c, sk_err *err)
     for (uint32_t i = 0; i < c->report.n; i++)
         if (c->report.row[i].failed[0]) return SK_EXIT_UNVERIFIED;
     return code;
+}
+
+static int begin(command *c, sk_err *err)
+{
+    static sk_devices found; /* large */
+    const sk_status st = sk_devices_find(c->choice, &found, err);
+    if (st != SPHKV_OK) return sk_command_fail(PROGRAM, st, err);
+    c->device = found.device[0];
+    if (!c->quiet) sk_options_note(&c->options, PROGRAM);
+    return c->latency ? run_latency(c, err) : run_all(c, err);
 }
 
 int main(int argc, char **argv)
@@ -325,9 +352,7 @@ int main(int argc, char **argv)
         code = sk_options_list_models(&c.options, PROGRAM);
     } else {
         c.stop = sk_command_stop();
-        sk_device_host(&c.device);
-        if (!c.quiet) sk_options_note(&c.options, PROGRAM);
-        code = c.latency ? run_latency(&c, &err) : run_all(&c, &err);
+        code = begin(&c, &err);
     }
     sk_db_set_close(c.set);
     sk_mixes_free(&c.mixes);

@@ -29,7 +29,8 @@ static const char help_tail[] =
     "the run:\n"
     "  --kernels LIST       with commas between them (default all), of\n"
     "   " SK_KERNEL_NAMES "\n"
-    "  --device cpu         what to tune for\n"
+    "  --device WORD        what to tune for: cpu (default), cuda:N, or all: the CPU, then\n"
+    "                       every GPU; --threads are of a CPU\n"
     "  --effort WORD        quick, normal (default) or full: samples and trials\n"
     "  --time T             for the whole command: 90s, 15m, 2h\n"
     "  --trials N           schedules tried per kernel and shape, at most\n"
@@ -58,19 +59,25 @@ static const char help_tail[] =
 typedef struct tune {
     sk_options options;
     sk_mixes mixes;
-    sk_wish wish;
     uint32_t kernels, trials, seed;
     const sk_effort *effort;
     double seconds;
     bool fresh, dry_run, quiet, help;
-    sk_device device;
+    const char *choice;   /* of the devices */
+    sk_devices devices;
     sk_store store;
     sk_progress progress;
-    sk_result *result; /* [wish.n] */
-    uint32_t results;
+    struct part {         /* one for each device, one after the other */
+        const sk_device *device;
+        sk_wish wish;
+        sk_result *result; /* [wish.n] */
+        uint32_t results;
+        double started, seconds;
+    } part[SK_DEVICES_MOST];
     double started;
     const volatile int *stop; /* set by a signal */
 } tune;
+typedef struct part part;
 
 /* ---- options ------------------------------------------------------------------ */
 
@@ -90,7 +97,7 @@ static sk_status take_own(tune *t, sk_args *a, bool *taken, sk_err *err)
     const char *text;
     *taken = true;
     if (sk_args_is(a, "--kernels")) return sk_args_kernels(a, &t->kernels, err);
-    if (sk_args_is(a, "--device")) return sk_device_option(a, true, err);
+    if (sk_args_is(a, "--device")) return sk_device_option(a, true, &t->choice, err);
     if (sk_args_is(a, "--effort")) return take_effort(t, a, err);
     if (sk_args_is(a, "--time")) return sk_args_seconds(a, &t->seconds, err);
     if (sk_args_is(a, "--trials")) return sk_args_u32(a, 1, 1u << 20, &t->trials, err);
@@ -140,6 +147,8 @@ static sk_status read_options(tune *t, int argc, char **argv, sk_err *err)
     }
     if (st != SPHKV_OK || t->options.list_models) return st;
     if (!t->options.model && !t->options.head_dim) t->options.model = "llama-3.1-8b";
+    if (t->options.threads.n && t->choice && sk_cuda_named(t->choice, NULL))
+        return sk_fail(err, SPHKV_EINVAL, "--threads: a GPU has none to choose");
     set_default(&t->options.context, 8192);
     set_default(&t->options.batch, 1);
     set_default(&t->options.threads, 1);
@@ -147,49 +156,42 @@ static sk_status read_options(tune *t, int argc, char **argv, sk_err *err)
         if (t->options.threads.v[i] > SK_TEAM_MOST)
             return sk_fail(err, SPHKV_EINVAL, "--threads: at most %u", SK_TEAM_MOST);
     if (t->mixes.n == 0) st = sk_mixes_add(&t->mixes, "good:vi8,kf16:vf16", err);
-    if (st == SPHKV_OK) st = sk_options_finish(&t->options, err);
-    if (st == SPHKV_OK)
-        st = sk_wish_make(&t->options, &t->mixes, t->kernels, &t->wish, err);
+    return st == SPHKV_OK ? sk_options_finish(&t->options, err) : st;
+}
+
+/* What is wished for on a device. On a GPU the kernels are, unless said, those that
+ * run there. */
+static sk_status make_wish(const tune *t, const sk_device *device, sk_wish *out, sk_err *err)
+{
+    const uint32_t backend = device->target.backend;
+    sk_options o = t->options;
+    uint32_t kernels = t->kernels;
+    if (backend == SK_BACKEND_CUDA) o.threads = (sk_list){1, {1}};
+    for (uint32_t i = 0; i < SPHKV_KERNEL_COUNT && t->kernels == ~0u; i++)
+        if (!sk_kernel_get(i)->form[backend]) kernels &= ~SK_FOR(i);
+    return sk_wish_make(&o, &t->mixes, kernels, out, err);
+}
+
+/* A bad mix is found before a device is looked for. */
+static sk_status check_wish(const tune *t, sk_err *err)
+{
+    const sk_device any = {.target = {.backend = SK_BACKEND_CPU}};
+    sk_wish wish = {0};
+    const sk_status st = make_wish(t, &any, &wish, err);
+    sk_wish_free(&wish);
     return st;
 }
 
 /* ---- the space ------------------------------------------------------------------ */
 
-static sk_status print_space(const sk_wish_item *item, const sk_device *device, sk_text *out,
-                             sk_err *err)
-{
-    sk_space space;
-    uint32_t distinct;
-    sk_status st = sk_space_make(&item->spec, &device->target, &space, err);
-    if (st == SPHKV_EUNSUPPORTED) {
-        sk_wish_print(item, out);
-        sk_text_printf(out, ": not supported: %s\n", err->message);
-        return SPHKV_OK;
-    }
-    if (st == SPHKV_OK) st = sk_space_resolve_all(&space, &distinct, err);
-    if (st != SPHKV_OK) {
-        sk_space_free(&space);
-        return st;
-    }
-    sk_wish_print(item, out);
-    sk_text_printf(out, ": %llu combinations, %u valid, %u differ in their code\n",
-                   (unsigned long long)space.combinations, space.count, distinct);
-    for (uint32_t i = 0; i < space.count; i++) {
-        if (space.candidate[i].same_as != i) continue;
-        sk_text_append(out, "  ", 2);
-        sk_schedule_print(item->spec.kernel, &space.candidate[i].schedule, out);
-        sk_text_append(out, i ? "\n" : "  (default)\n", i ? 1 : 12);
-    }
-    sk_space_free(&space);
-    return SPHKV_OK;
-}
-
-static int dry_run(tune *t, sk_err *err)
+static int dry_run(tune *t, const part *p, sk_err *err)
 {
     int code = SK_EXIT_DONE;
-    for (uint32_t i = 0; i < t->wish.n && code == SK_EXIT_DONE; i++) {
+    for (uint32_t i = 0; i < p->wish.n && code == SK_EXIT_DONE; i++) {
         sk_text out = {0};
-        sk_status st = print_space(&t->wish.item[i], &t->device, &out, err);
+        if (i == 0 && t->devices.n > 1)
+            sk_text_printf(&out, "%s, %s\n", p->device->name, p->device->arch);
+        sk_status st = sk_wish_space_print(&p->wish.item[i], &p->device->target, &out, err);
         if (*t->stop)
             code = SK_EXIT_STOPPED;
         else
@@ -201,18 +203,18 @@ static int dry_run(tune *t, sk_err *err)
 
 /* ---- jobs ----------------------------------------------------------------------- */
 
-/* The command's time is shared by weight. */
+/* The device's time is shared by weight. */
 static double job_weight(const sk_wish_item *item)
 {
     return sk_kernel_get(item->spec.kernel)->weight;
 }
 
-static double job_seconds(const tune *t, uint32_t at)
+static double job_seconds(const part *p, uint32_t at)
 {
-    double all = 0, left = t->seconds - (sk_progress_now() - t->started);
-    if (t->seconds <= 0) return 0;
-    for (uint32_t i = at; i < t->wish.n; i++) all += job_weight(&t->wish.item[i]);
-    left *= job_weight(&t->wish.item[at]) / all;
+    double all = 0, left = p->seconds - (sk_progress_now() - p->started);
+    if (p->seconds <= 0) return 0;
+    for (uint32_t i = at; i < p->wish.n; i++) all += job_weight(&p->wish.item[i]);
+    left *= job_weight(&p->wish.item[at]) / all;
     return left > 0.5 ? left : 0.5;
 }
 
@@ -245,33 +247,38 @@ static void say_job_done(tune *t, const sk_result *r)
         sk_progress_line(&t->progress, "  %u schedules were left to another tuner", r->busy);
 }
 
-static sk_status run_job(tune *t, uint32_t at, bool *stopped, sk_err *err)
+static sk_search_params search_params(tune *t, const part *p, uint32_t at)
 {
-    const sk_wish_item *item = &t->wish.item[at];
-    sk_result *r = &t->result[at];
-    sk_job job;
-    sk_text what = {0};
-    sk_wish_print(item, &what);
-    const sk_search_params params = {
+    const bool gpu = p->device->target.backend == SK_BACKEND_CUDA;
+    sk_search_params params = {
         .trials = t->trials ? t->trials : t->seconds > 0 ? 0 : t->effort->trials,
-        .seconds = job_seconds(t, at),
-        .limits = sk_limits_default(),
+        .seconds = job_seconds(p, at),
+        .limits = gpu ? sk_limits_gpu() : sk_limits_default(),
         .progress = &t->progress,
         .stop = t->stop,
     };
-    sk_search_params p = params;
     for (uint32_t i = 0; i < SK_PHASE_COUNT && sk_fault_limit() > 0; i++)
-        p.limits.seconds[i] = sk_fault_limit();
-    sk_progress_job(&t->progress, what.s ? what.s : "?", p.trials);
-    sk_progress_line(&t->progress, "%u/%u %s", at + 1, t->wish.n, what.s ? what.s : "?");
+        params.limits.seconds[i] = sk_fault_limit();
+    return params;
+}
+
+static sk_status run_job(tune *t, part *p, uint32_t at, bool *stopped, sk_err *err)
+{
+    const sk_wish_item *item = &p->wish.item[at];
+    sk_result *r = &p->result[at];
+    sk_job job;
+    sk_text what = {0};
+    sk_wish_print(item, &what);
+    const sk_search_params params = search_params(t, p, at);
+    sk_progress_job(&t->progress, what.s ? what.s : "?", params.trials);
+    sk_progress_line(&t->progress, "%u/%u %s", at + 1, p->wish.n, what.s ? what.s : "?");
     sk_text_free(&what);
-    sk_status st = sk_job_make(&item->spec, &item->shape, &t->device, t->effort, t->seed, &job,
-                               err);
+    sk_status st = sk_job_make(&item->spec, &item->shape, p->device, t->effort, t->seed, &job, err);
     if (st == SPHKV_OK) {
-        st = sk_search_run(&job, &t->store, &p, r, stopped, err);
+        st = sk_search_run(&job, &t->store, &params, r, stopped, err);
         sk_job_free(&job);
     }
-    t->results = at + 1;
+    p->results = at + 1;
     if (st == SPHKV_EUNSUPPORTED || st == SPHKV_ENOMEM) {
         sk_result_free(r);
         st = refuse(item, err->message, r, err);
@@ -283,17 +290,21 @@ static sk_status run_job(tune *t, uint32_t at, bool *stopped, sk_err *err)
 /* With --quiet too: why the exit code is not 0. */
 static void say_unverified(const tune *t)
 {
-    uint32_t n = 0;
+    uint32_t n = 0, all = 0;
     const sk_result *first = NULL;
-    for (uint32_t i = t->results; i-- > 0;)
-        if (!t->result[i].verified) {
-            n++;
-            first = &t->result[i];
-        }
+    for (uint32_t k = t->devices.n; k-- > 0;) {
+        const part *p = &t->part[k];
+        all += p->results;
+        for (uint32_t i = p->results; i-- > 0;)
+            if (!p->result[i].verified) {
+                n++;
+                first = &p->result[i];
+            }
+    }
     if (!first) return;
     char line[500];
     snprintf(line, sizeof line, "%u of %u kernels have no verified result; %s %.100s: %.300s", n,
-             t->results, first->kernel, first->tiers ? first->tiers : "",
+             all, first->kernel, first->tiers ? first->tiers : "",
              first->message[0] ? first->message : "out of memory");
     sk_command_say(PROGRAM, line);
 }
@@ -301,27 +312,47 @@ static void say_unverified(const tune *t)
 static int print_results(const tune *t)
 {
     sk_text out = {0};
+    sk_results of[SK_DEVICES_MOST];
+    for (uint32_t k = 0; k < t->devices.n; k++)
+        of[k] = (sk_results){t->part[k].device, t->part[k].result, t->part[k].results};
     if (t->options.json)
-        sk_results_json(t->result, t->results, &t->device, &out);
+        sk_results_json(of, t->devices.n, &out);
     else
-        sk_results_print(t->result, t->results, &out);
+        sk_results_print(of, t->devices.n, &out);
     int code = sk_command_print(PROGRAM, &out);
     sk_text_free(&out);
     if (code == SK_EXIT_DONE) say_unverified(t);
-    for (uint32_t i = 0; i < t->results; i++)
-        if (!t->result[i].verified) code = SK_EXIT_UNVERIFIED;
+    for (uint32_t k = 0; k < t->devices.n; k++)
+        for (uint32_t i = 0; i < t->part[k].results; i++)
+            if (!t->part[k].result[i].verified) code = SK_EXIT_UNVERIFIED;
     return code;
+}
+
+/* All jobs of a device, within its share of the command's time. */
+static sk_status run_part(tune *t, uint32_t number, bool *stopped, sk_err *err)
+{
+    part *p = &t->part[number];
+    p->started = sk_progress_now();
+    if (t->seconds > 0)
+        p->seconds = (t->seconds - (p->started - t->started)) / (t->devices.n - number);
+    sk_status st = sk_store_open(t->options.db, p->device, t->seed, t->fresh, &t->store, err);
+    if (st != SPHKV_OK) return st == SPHKV_ENOTFOUND ? SPHKV_EIO : st;
+    if (t->store.warning[0] && number == 0) sk_command_say(PROGRAM, t->store.warning);
+    sk_progress_start(&t->progress, p->wish.n, p->seconds, t->quiet);
+    if (t->devices.n > 1)
+        sk_progress_line(&t->progress, "%s, %s", p->device->name, p->device->arch);
+    for (uint32_t i = 0; i < p->wish.n && st == SPHKV_OK && !*stopped; i++)
+        st = run_job(t, p, i, stopped, err);
+    sk_store_close(&t->store);
+    return st;
 }
 
 static int run_all(tune *t, sk_err *err)
 {
     bool stopped = false;
-    sk_status st = sk_store_open(t->options.db, &t->device, t->seed, t->fresh, &t->store, err);
-    if (st != SPHKV_OK) return sk_command_fail(PROGRAM, st == SPHKV_ENOTFOUND ? SPHKV_EIO : st, err);
-    if (t->store.warning[0]) sk_command_say(PROGRAM, t->store.warning);
-    sk_progress_start(&t->progress, t->wish.n, t->seconds, t->quiet);
-    for (uint32_t i = 0; i < t->wish.n && st == SPHKV_OK && !stopped; i++)
-        st = run_job(t, i, &stopped, err);
+    sk_status st = SPHKV_OK;
+    for (uint32_t i = 0; i < t->devices.n && st == SPHKV_OK && !stopped; i++)
+        st = run_part(t, i, &stopped, err);
     if (stopped) {
         sk_command_say(PROGRAM, "interrupted; what was tried is kept, run again to go on");
         return SK_EXIT_STOPPED;
@@ -339,26 +370,43 @@ static int print_help(void)
     return code;
 }
 
+static sk_status make_part(tune *t, uint32_t number, sk_err *err)
+{
+    part *p = &t->part[number];
+    p->device = &t->devices.device[number];
+    sk_status st = make_wish(t, p->device, &p->wish, err);
+    if (st != SPHKV_OK) return st;
+    if (p->wish.skipped.s) fputs(p->wish.skipped.s, stderr);
+    p->result = sk_calloc(p->wish.n + 1, sizeof *p->result);
+    return p->result ? SPHKV_OK : sk_fail(err, SPHKV_ENOMEM, "out of memory");
+}
+
 static int begin(tune *t, sk_err *err)
 {
+    int code = SK_EXIT_DONE;
     t->stop = sk_command_stop();
-    sk_device_host(&t->device);
-    t->result = sk_calloc(t->wish.n + 1, sizeof *t->result);
-    if (t->wish.skipped.s) fputs(t->wish.skipped.s, stderr);
+    sk_status st = sk_devices_find(t->choice, &t->devices, err);
+    for (uint32_t i = 0; i < t->devices.n && st == SPHKV_OK; i++) st = make_part(t, i, err);
+    if (st != SPHKV_OK) return sk_command_fail(PROGRAM, st, err);
     if (!t->quiet) sk_options_note(&t->options, PROGRAM);
-    if (!t->result)
-        return sk_command_fail(PROGRAM, sk_fail(err, SPHKV_ENOMEM, "out of memory"), err);
-    return t->dry_run ? dry_run(t, err) : run_all(t, err);
+    if (!t->dry_run) return run_all(t, err);
+    for (uint32_t i = 0; i < t->devices.n && code == SK_EXIT_DONE; i++)
+        code = dry_run(t, &t->part[i], err);
+    return code;
 }
 
 int main(int argc, char **argv)
 {
-    tune t = {.kernels = ~0u, .seed = 1, .effort = sk_effort_find("normal")};
+    static tune t; /* large */
     sk_err err = {0};
     int code;
+    t.kernels = ~0u;
+    t.seed = 1;
+    t.effort = sk_effort_find("normal");
     sk_command_begin();
     t.started = sk_progress_now();
     sk_status st = read_options(&t, argc, argv, &err);
+    if (st == SPHKV_OK && !t.help && !t.options.list_models) st = check_wish(&t, &err);
     if (st == SPHKV_ENOTFOUND || st == SPHKV_EIO) st = SPHKV_EINVAL;
     if (st != SPHKV_OK)
         code = sk_command_fail(PROGRAM, st, &err);
@@ -366,9 +414,12 @@ int main(int argc, char **argv)
         code = t.help                  ? print_help()
                : t.options.list_models ? sk_options_list_models(&t.options, PROGRAM)
                                        : begin(&t, &err);
-    for (uint32_t i = 0; i < t.results; i++) sk_result_free(&t.result[i]);
-    sk_free(t.result);
-    sk_wish_free(&t.wish);
+    for (uint32_t k = 0; k < t.devices.n; k++) {
+        part *p = &t.part[k];
+        for (uint32_t i = 0; i < p->results; i++) sk_result_free(&p->result[i]);
+        sk_free(p->result);
+        sk_wish_free(&p->wish);
+    }
     sk_mixes_free(&t.mixes);
     sk_store_close(&t.store);
     return code;
