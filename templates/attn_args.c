@@ -55,13 +55,11 @@ static sk_status check_rows(sk_attn_run_state *r, sk_err *err)
 static sk_status check_buffers(const sk_attn_run_state *r, sk_err *err)
 {
     const sphkv_attn_args *a = &r->a;
-    const uint32_t heads = r->kv_first + r->kv_count;
-    const size_t books = (size_t)heads * r->image->book_stride;
     if ((uintptr_t)a->arena % SPHKV_UNIT_BYTES != 0)
         return sk_fail(err, SPHKV_EINVAL, "arena is not aligned to %u bytes", SPHKV_UNIT_BYTES);
-    if (books > 0 && (a->codebook == NULL || a->codebook_bytes < books))
-        return sk_fail(err, SPHKV_EINVAL, "codebook has %zu bytes, %zu needed for %u KV heads",
-                       a->codebook == NULL ? (size_t)0 : a->codebook_bytes, books, heads);
+    const sk_status st = sk_items_books(r->image, r->kv_first + r->kv_count, a->codebook,
+                                        a->codebook_bytes, err);
+    if (st != SPHKV_OK) return st;
     return sk_items_workspace(r->image, a->workspace, a->workspace_bytes, err);
 }
 

@@ -78,7 +78,8 @@ sk_status sk_decode_args(sk_decode_call *r, const void *args, sk_err *err)
     st = sk_items_aligned(a->arena, err);
     if (st == SPHKV_OK) st = check_rows(r, &r->k, err);
     if (st == SPHKV_OK) st = check_rows(r, &r->v, err);
-    if (st == SPHKV_OK && a->k) st = sk_items_books(r->image, a->codebook, a->codebook_bytes, err);
+    if (st == SPHKV_OK && a->k)
+        st = sk_items_books(r->image, r->image->maxima.kv_heads, a->codebook, a->codebook_bytes, err);
     if (st == SPHKV_OK) st = sk_items_workspace(r->image, a->workspace, a->workspace_bytes, err);
     return st;
 }

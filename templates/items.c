@@ -47,12 +47,16 @@ sk_status sk_items_head(const sk_image *image, uint32_t i, uint32_t kv_head, sk_
                    image->maxima.kv_heads);
 }
 
-sk_status sk_items_books(const sk_image *image, const void *codebook, size_t bytes, sk_err *err)
+sk_status sk_items_books(const sk_image *image, uint32_t heads, const void *codebook, size_t bytes,
+                         sk_err *err)
 {
-    const size_t books = (size_t)image->maxima.kv_heads * sk_codebook_head_bytes(&image->spec);
-    if (books == 0 || (codebook != NULL && bytes >= books)) return SPHKV_OK;
-    return sk_fail(err, SPHKV_EINVAL, "codebook has %zu bytes, %zu needed for %u KV heads",
-                   codebook == NULL ? (size_t)0 : bytes, books, image->maxima.kv_heads);
+    const size_t books = (size_t)heads * image->book_stride;
+    if (books == 0) return SPHKV_OK;
+    if (codebook == NULL || bytes < books)
+        return sk_fail(err, SPHKV_EINVAL, "codebook has %zu bytes, %zu needed for %u KV heads",
+                       codebook == NULL ? (size_t)0 : bytes, books, heads);
+    if ((uintptr_t)codebook % 4 == 0) return SPHKV_OK;
+    return sk_fail(err, SPHKV_EINVAL, "codebook is not aligned to 4 bytes");
 }
 
 sk_status sk_items_workspace(const sk_image *image, const void *workspace, size_t bytes,

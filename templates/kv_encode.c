@@ -226,7 +226,8 @@ sk_status sk_encode_args(const sk_image *image, const void *args, sphkv_encode_a
         return sk_fail(err, SPHKV_EINVAL, "items, src_arena or dst_arena is NULL");
     st = sk_items_aligned(a->src_arena, err);
     if (st == SPHKV_OK) st = sk_items_aligned(a->dst_arena, err);
-    if (st == SPHKV_OK) st = sk_items_books(image, a->codebook, a->codebook_bytes, err);
+    if (st == SPHKV_OK)
+        st = sk_items_books(image, image->maxima.kv_heads, a->codebook, a->codebook_bytes, err);
     if (st == SPHKV_OK) st = sk_items_workspace(image, a->workspace, a->workspace_bytes, err);
     return st;
 }

@@ -118,6 +118,8 @@ sk_status sk_table_frame(sk_table_look *look, sk_err *err)
                        t->lists, look->batch, t->lists_per_seq);
     if (t->lists > 0 && t->indptr == NULL)
         return sk_fail(err, SPHKV_EINVAL, "table.indptr is NULL");
+    if ((uintptr_t)t->indptr % sizeof *t->indptr != 0 || (uintptr_t)t->refs % sizeof *t->refs != 0)
+        return sk_fail(err, SPHKV_EINVAL, "table.indptr or table.refs is not aligned to its elements");
     look->shared = t->lists_per_seq == 1;
     return SPHKV_OK;
 }

@@ -211,6 +211,7 @@ static void attn_args(void **state)
     REFUSED(a->arena_bytes = SPHKV_UNIT_BYTES);
     REFUSED(a->codebook = NULL);
     REFUSED(a->codebook_bytes--);
+    REFUSED(a->codebook = (const char *)a->codebook + 2);
     REFUSED(a->workspace = NULL);
     REFUSED(a->workspace_bytes--);
     REFUSED(a->workspace = (char *)a->workspace + 8);
@@ -221,6 +222,8 @@ static void attn_args(void **state)
     REFUSED(a->table.lists_per_seq = 0);
     REFUSED(a->table.lists_per_seq = 7);
     REFUSED(a->table.indptr = NULL);
+    REFUSED(a->table.indptr = (const void *)((const char *)a->table.indptr + 2));
+    REFUSED(a->table.refs = (const void *)((const char *)a->table.refs + 4));
     REFUSED(a->table.refs = NULL);
     REFUSED(a->scale = 1.0f / 0.0f);
     REFUSED(a->lse = (float *)(void *)((char *)a->lse + 2));
@@ -313,6 +316,7 @@ static void encode_args(void **state)
     REFUSED(a->dst_arena_bytes = SPHKV_UNIT_BYTES);
     REFUSED(a->codebook = NULL);
     REFUSED(a->codebook_bytes--);
+    REFUSED(a->codebook = (const char *)a->codebook + 2);
     if (b.good.bytes) {
         REFUSED(a->workspace = NULL);
         REFUSED(a->workspace_bytes--);
@@ -383,6 +387,7 @@ static void decode_args(void **state)
     REFUSED(a->arena_bytes = SPHKV_UNIT_BYTES);
     REFUSED(a->codebook = NULL);
     REFUSED(a->codebook_bytes--);
+    REFUSED(a->codebook = (const char *)a->codebook + 2);
     REFUSED(a->workspace = NULL);
     REFUSED(a->workspace_bytes--);
     sphkv_decode_item *item = &b.read[b.good.args.decode.items_count - 1];

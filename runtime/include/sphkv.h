@@ -319,10 +319,13 @@ SPHKV_API const char *sphkv_plan_describe(const sphkv_plan *plan);
  *   workspace  zeroed once before the first run (cuMemsetD8), as on a CPU. Runs on one
  *     stream follow each other and may share it; on two streams each has its own.
  *   context  the CUDA context that sphkv_open found (see there). sphkv_run makes it
- *     current for the call where it is not.
+ *     current for the call where it is not. Code stays loaded until sphkv_close: runs
+ *     are done by then, and graphs that captured one are not replayed any more.
  *   plans  what never ran on this kind of GPU is checked by sphkv_plan_create: it
- *     launches and waits, in managed memory. Where host and device cannot have that at
- *     once (WSL), nothing else of the process may run on the GPU meanwhile. */
+ *     launches on the default stream and waits for the context, in managed memory,
+ *     so no stream of it may be in the middle of a capture. Where host and device
+ *     cannot have such memory at once (WSL), nothing else of the process may run on
+ *     the GPU meanwhile. */
 
 /* Page table of a layer: list i is refs[indptr[i] .. indptr[i+1]), sorted by
  * tier slot. lists = batch * lists_per_seq. lists_per_seq is kv_heads
@@ -366,8 +369,8 @@ typedef struct sphkv_attn_args {
     const void *arena;                        /* 128-byte aligned */
     size_t arena_bytes;
     sphkv_page_table table;
-    const void *codebook; /* sphkv_codebook_data of a set made for this mix;
-                             NULL when the mix is dense */
+    const void *codebook; /* sphkv_codebook_data of a set made for this mix, aligned
+                             to 4 bytes; NULL when the mix is dense */
     size_t codebook_bytes;
     float scale;                    /* on logits; 0 = 1/sqrt(D) */
     uint32_t reserved;
@@ -398,7 +401,8 @@ typedef struct sphkv_append_item {
 
 /* kv_append: new rows into dense tail pages. k [rows][kv_heads][D], v
  * [rows][kv_heads][Dv]; that they hold the rows which items name is the
- * caller's promise. No two items share a page. */
+ * caller's promise. Rows and KV heads span at most 2^32 elements, which a GPU cannot
+ * check. No two items share a page. */
 typedef struct sphkv_append_args {
     uint32_t size;
     uint32_t items_count;
