@@ -65,8 +65,8 @@ static inline void simt_lot_image(const simt_lot *lot, uint32_t i, uint64_t seed
                                .program = lot->unit[i].program, .seed = seed,
                                .yields = SK_SIMT_YIELDS};
     for (uint32_t k = 0; k < b->ir.build.n; k++) shared[k] = b->ir.build.program[k]->shared_bytes;
-    sk_assert_ok(sk_image_init(out, &b->spec, &b->schedule, maxima, shared, b->ir.build.n, sms, &err),
-                 &err);
+    sk_assert_ok(
+        sk_image_init(out, &b->spec, &b->schedule, maxima, shared, b->ir.build.n, sms, &err), &err);
     out->launch = sk_simt_device_launch;
     out->launch_user = device;
 }

@@ -1,5 +1,5 @@
-/* test_simt_dense.c - attention over keys that are not coded: the tables of
- * kernels as CUDA text on the harness. */
+/* test_simt_dense.c - attention over keys that are not coded: their table as CUDA
+ * text on the harness. */
 #include "sk_test.h"
 
 #include "simt_tables.h"

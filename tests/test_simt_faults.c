@@ -16,33 +16,38 @@ typedef struct fault_row {
 static const fault_row rows[] = {
     {"store and load", "st_u32(out + 4 * lane, ld_u32(in + 4 * lane));", NULL, 1, 0},
     {"through scratch, with a __syncwarp",
-     "st_u32(s + 4 * lane, lane);\n__syncwarp();\nst_u32(out + 4 * lane, ld_u32(s + 4 * (lane ^ 1)));",
+     "st_u32(s + 4 * lane, lane);\n__syncwarp();\nst_u32(out + 4 * lane, ld_u32(s + 4 * (lane ^ "
+     "1)));",
      NULL, 1, 128},
     {"through scratch, without",
-     "st_u32(s + 4 * lane, lane);\nst_u32(out + 4 * lane, ld_u32(s + 4 * (lane ^ 1)));",
-     "shared+", 1, 128},
+     "st_u32(s + 4 * lane, lane);\nst_u32(out + 4 * lane, ld_u32(s + 4 * (lane ^ 1)));", "shared+",
+     1, 128},
     {"a shuffle orders nothing",
      "st_u32(s + 4 * lane, lane);\nshfl_u32(lane, 0);\nld_u32(s + 4 * (lane ^ 1));",
      "with no __syncwarp between", 1, 128},
     {"overwritten too early",
-     "st_u32(s + 4 * lane, lane);\n__syncwarp();\nld_u32(s + 4 * (lane ^ 1));\nst_u32(s + 4 * lane, 7);",
+     "st_u32(s + 4 * lane, lane);\n__syncwarp();\nld_u32(s + 4 * (lane ^ 1));\nst_u32(s + 4 * "
+     "lane, 7);",
      "with no __syncwarp between", 1, 128},
-    {"two lanes store to one word", "st_u32(out, lane);", "writes out+0, which lane",
-     1, 0},
+    {"two lanes store to one word", "st_u32(out, lane);", "writes out+0, which lane", 1, 0},
     {"between warps, with a barrier",
-     "st_u32(s + 4 * self, self);\n__syncthreads();\nst_u32(out + 4 * self, ld_u32(s + 4 * (self ^ 32)));",
+     "st_u32(s + 4 * self, self);\n__syncthreads();\nst_u32(out + 4 * self, ld_u32(s + 4 * (self ^ "
+     "32)));",
      NULL, 2, 256},
     {"between warps, with a __syncwarp",
-     "st_u32(s + 4 * self, self);\n__syncwarp();\nst_u32(out + 4 * self, ld_u32(s + 4 * (self ^ 32)));",
+     "st_u32(s + 4 * self, self);\n__syncwarp();\nst_u32(out + 4 * self, ld_u32(s + 4 * (self ^ "
+     "32)));",
      "shared+", 2, 256},
     {"overwritten before a barrier",
      "st_u32(s + 4 * self, self);\n__syncthreads();\nld_u32(s + 4 * (self ^ 32));\n__syncwarp();\n"
      "st_u32(s + 4 * self, 1);",
      "with no barrier between", 2, 256},
-    {"never written", "st_u32(out + 4 * lane, ld_u32(s + 4 * lane));",
-     "which nobody has written", 1, 128},
-    {"behind the scratch", "st_u32(s + 4 * lane + 4, lane);", "shared+128, which has 128 bytes", 1, 128},
-    {"before the scratch", "st_u32(s + 4 * lane - 4, lane);", "shared-4, which has 128 bytes", 1, 128},
+    {"never written", "st_u32(out + 4 * lane, ld_u32(s + 4 * lane));", "which nobody has written",
+     1, 128},
+    {"behind the scratch", "st_u32(s + 4 * lane + 4, lane);", "shared+128, which has 128 bytes", 1,
+     128},
+    {"before the scratch", "st_u32(s + 4 * lane - 4, lane);", "shared-4, which has 128 bytes", 1,
+     128},
     {"behind a buffer", "ld_u32(in + 4 * lane + 4 * 240);", "in no buffer", 1, 0},
     {"far away", "ld_u32((const u8 *)0 + 4096);", "in no buffer", 1, 0},
     {"past the vocabulary", "*(volatile u32 *)(u64)64 = 1;", "where there is no memory", 1, 0},
@@ -51,15 +56,19 @@ static const fault_row rows[] = {
     {"read-only", "st_u32((u8 *)in + 4 * lane, lane);", "which is read-only", 1, 0},
     {"lanes part at a shuffle", "if (lane != 5)\nshfl_u32(lane, 0);", "but lane", 1, 0},
     {"lanes part for good", "if (lane == 5)\nreturn;\n__syncwarp();", "the kernel", 1, 0},
-    {"lanes meet at two places", "if (lane < 9)\n__syncwarp();\nelse\n__syncwarp();", "but lane", 1, 0},
-    {"lanes meet in two ways", "if (lane < 9)\nwarp_any(1);\nelse\n__syncwarp();", "but lane", 1, 0},
+    {"lanes meet at two places", "if (lane < 9)\n__syncwarp();\nelse\n__syncwarp();", "but lane", 1,
+     0},
+    {"lanes meet in two ways", "if (lane < 9)\nwarp_any(1);\nelse\n__syncwarp();", "but lane", 1,
+     0},
     {"a warp comes to no barrier", "if (self < 32)\n__syncthreads();", "barrier", 2, 0},
     {"a warp comes to one barrier less", "__syncthreads();\nif (self >= 32)\n__syncthreads();",
      "barrier", 3, 0},
-    {"a stack that is too small", "volatile u8 a[1 << 20];\na[0] = a[(1 << 20) - 1];", "stack", 1, 0},
+    {"a stack that is too small", "volatile u8 a[1 << 20];\na[0] = a[(1 << 20) - 1];", "stack", 1,
+     0},
     {"never ends", "for (;;)\nld_u32(in);", "never ends", 1, 0},
-    {"a copy", "cp_async(s + 16 * lane, in + 16 * lane);\ncp_async_commit();\ncp_async_wait(0);\n"
-               "st_u32(out + 4 * lane, ld_u32(s + 4 * (31 - lane)));",
+    {"a copy",
+     "cp_async(s + 16 * lane, in + 16 * lane);\ncp_async_commit();\ncp_async_wait(0);\n"
+     "st_u32(out + 4 * lane, ld_u32(s + 4 * (31 - lane)));",
      NULL, 1, 512},
     {"a copy not waited for",
      "cp_async(s + 16 * lane, in + 16 * lane);\ncp_async_commit();\nld_u32(s + 16 * lane);\n"
@@ -79,7 +88,8 @@ static const fault_row rows[] = {
     {"a copy left behind", "cp_async(s + 16 * lane, in + 16 * lane);\ncp_async_commit();",
      "leaves the kernel with a copy", 1, 512},
     {"a copy whose source changes",
-     "cp_async(s, out + 16 * lane);\ncp_async_commit();\nst_u32(out + 16 * lane, 1);\ncp_async_wait(0);",
+     "cp_async(s, out + 16 * lane);\ncp_async_commit();\nst_u32(out + 16 * lane, "
+     "1);\ncp_async_wait(0);",
      "", 1, 512},
 };
 
@@ -99,11 +109,12 @@ static void stub(const fault_row *row, uint32_t i, sk_arena *arena, sk_simt_unit
     *p = (sk_program){.symbol = sk_arena_strdup(arena, text.s), .w = 32, .warps = row->warps,
                       .shared_bytes = row->shared, .nparams = SK_COUNT(params), .param = params};
     text.len = 0;
-    sk_text_printf(&text,
-                   "EXTERN_C __global__ void __launch_bounds__(%u)\n"
-                   "%s(u8 *__restrict__ out, const u8 *__restrict__ in, u32 n, float x)\n{\n"
-                   "SCRATCH(s);\nconst u32 lane = lane_index(), self = lane + 32 * warp_index();\n%s\n}\n",
-                   32 * row->warps, p->symbol, row->body);
+    sk_text_printf(
+        &text,
+        "EXTERN_C __global__ void __launch_bounds__(%u)\n"
+        "%s(u8 *__restrict__ out, const u8 *__restrict__ in, u32 n, float x)\n{\n"
+        "SCRATCH(s);\nconst u32 lane = lane_index(), self = lane + 32 * warp_index();\n%s\n}\n",
+        32 * row->warps, p->symbol, row->body);
     assert_false(text.failed);
     *list = p;
     *unit = (sk_simt_unit){.text = sk_arena_strdup(arena, text.s), .n = 1, .program = list};
@@ -140,7 +151,8 @@ static void every_fault_is_seen(void **state)
             const sk_status st = run(module, &unit[i], i, seed + k, &err);
             if (!rows[i].message && st != SPHKV_OK)
                 fail_msg("%s, seed %u: %s", rows[i].name, k, err.message);
-            else if (rows[i].message && (st != SPHKV_EVERIFY || !strstr(err.message, rows[i].message)))
+            else if (rows[i].message &&
+                     (st != SPHKV_EVERIFY || !strstr(err.message, rows[i].message)))
                 fail_msg("%s, seed %u: status %d: %s", rows[i].name, k, (int)st, err.message);
             else if (rows[i].message && k == 0)
                 print_message("%s: %s\n", rows[i].name, err.message);

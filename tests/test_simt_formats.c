@@ -1,5 +1,5 @@
-/* test_simt_formats.c - attention over widths of codes and kinds of values: the tables of
- * kernels as CUDA text on the harness. */
+/* test_simt_formats.c - attention over widths of codes and kinds of values: their
+ * tables as CUDA text on the harness. */
 #include "sk_test.h"
 
 #include "simt_tables.h"

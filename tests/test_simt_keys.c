@@ -1,5 +1,5 @@
-/* test_simt_keys.c - attention over key formats: the tables of
- * kernels as CUDA text on the harness. */
+/* test_simt_keys.c - attention over key formats: their tables as CUDA text on the
+ * harness. */
 #include "sk_test.h"
 
 #include "simt_tables.h"

@@ -1,5 +1,5 @@
-/* test_simt_mixes.c - attention over mixes of tiers, codebook sets with a mean or a permutation, sinks: the tables of
- * kernels as CUDA text on the harness. */
+/* test_simt_mixes.c - attention over mixes of tiers, codebook sets with a mean or a
+ * permutation, and sinks: their tables as CUDA text on the harness. */
 #include "sk_test.h"
 
 #include "simt_tables.h"

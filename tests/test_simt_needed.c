@@ -24,7 +24,8 @@ static const struct {
     sk_input input;
     bool shared;
     uint32_t sms;
-} runs[] = {{SK_IN_S1, false, 1}, {SK_IN_EDGE, true, 1}, {SK_IN_S1, true, 5}, {SK_IN_EDGE, false, 3}};
+} runs[] = {
+    {SK_IN_S1, false, 1}, {SK_IN_EDGE, true, 1}, {SK_IN_S1, true, 5}, {SK_IN_EDGE, false, 3}};
 
 /* A case of a kernel without the sync of a line; 0: with all. */
 static sk_status run_without(const simt_lot *lot, uint32_t i, sk_case *c, uint32_t sms,

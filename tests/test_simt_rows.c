@@ -1,5 +1,5 @@
-/* test_simt_rows.c - the kernels beside attention: the tables of
- * kernels as CUDA text on the harness. */
+/* test_simt_rows.c - the kernels beside attention: their tables as CUDA text on the
+ * harness. */
 #include "sk_test.h"
 
 #include "simt_tables.h"

@@ -96,7 +96,8 @@ static void first_warp_sums(sk_builder *b, sk_val out, sk_val unused)
     const sk_val s = sk_ir_shared(b, 512), warp = sk_ir_0(b, SK_OP_WARP, 0);
     (void)unused;
     const sk_val own = sk_ir_2k(b, SK_OP_MUL, sk_ir_2k(b, SK_OP_ADD, warp, 1), 1000);
-    sk_ir_stv(b, sk_ir_ptr_add(b, s, warp, 128), num(b, 0), 0, sk_ir_2(b, SK_OP_ADD, sk_ir_lane(b), own));
+    sk_ir_stv(b, sk_ir_ptr_add(b, s, warp, 128), num(b, 0), 0,
+              sk_ir_2(b, SK_OP_ADD, sk_ir_lane(b), own));
     sk_ir_barrier(b);
     sk_ir_if(b, sk_ir_2(b, SK_OP_EQ, warp, num(b, 0)));
     sk_val sum = num(b, 0);
@@ -112,7 +113,8 @@ static void last_block_sums(sk_builder *b, sk_val out, sk_val unused)
     const sk_val warp = sk_ir_0(b, SK_OP_WARP, 0), block = sk_ir_block(b, 0);
     const sk_val part = sk_ir_2(b, SK_OP_ADD, sk_ir_2k(b, SK_OP_MUL, block, 2), warp);
     (void)unused;
-    sk_ir_stv(b, sk_ir_ptr_add(b, out, part, 128), num(b, 0), 256, sk_ir_2(b, SK_OP_ADD, sk_ir_lane(b), part));
+    sk_ir_stv(b, sk_ir_ptr_add(b, out, part, 128), num(b, 0), 256,
+              sk_ir_2(b, SK_OP_ADD, sk_ir_lane(b), part));
     sk_ir_barrier(b);
     sk_ir_if(b, sk_ir_2(b, SK_OP_EQ, warp, num(b, 0)));
     const sk_val old = sk_ir_atom_add(b, out, num(b, 0), 0, num(b, 1));
@@ -140,7 +142,8 @@ static void copies_in_stages(sk_builder *b, sk_val out, sk_val from)
     sk_ir_cp_async(b, sk_ir_ptr_add(b, s, next, 512), own, 0, from, source, 512, SK_NONE);
     sk_ir_cp_commit(b);
     sk_ir_cp_wait(b, 1);
-    const sk_val x = sk_ir_ldg(b, SK_LD_U32, sk_ir_ptr_add(b, s, turn, 512), other(b, 17), 0, SK_NONE);
+    const sk_val x =
+        sk_ir_ldg(b, SK_LD_U32, sk_ir_ptr_add(b, s, turn, 512), other(b, 17), 0, SK_NONE);
     sk_ir_set(b, sum, sk_ir_2(b, SK_OP_ADD, sk_ir_2k(b, SK_OP_MUL, sk_ir_get(b, sum), 3), x));
     sk_ir_end(b);
     sk_ir_cp_wait(b, 0);
@@ -190,7 +193,8 @@ static const char *without(const char *text, uint32_t which, sk_arena *arena)
         if ((!commit && !simt_is_sync(line)) || which--)
             continue;
         char *const copy = sk_arena_strdup(arena, text);
-        memmove(copy + (line - text), line + strcspn(line, "\n"), strlen(line + strcspn(line, "\n")) + 1);
+        memmove(copy + (line - text), line + strcspn(line, "\n"),
+                strlen(line + strcspn(line, "\n")) + 1);
         return copy;
     }
     return NULL;

@@ -4,9 +4,9 @@
  * a kernel share a symbol, and behind it a function that takes slots), gathered
  * into files that are worth a compiler's start, compiled side by side and linked
  * into one library. It is kept in the build folder by the hash of all that went
- * into it; a test that runs again compiles nothing. SK_SIMT_KEEP=1 leaves the C files
- * there, too, for who wants to see the text of a message's line. -O0: what runs long is the
- * machine, and it does not get faster with the text. */
+ * into it; a test that runs again compiles nothing. SK_SIMT_KEEP=1 leaves the C
+ * files there, too, for who wants to see the text of a message's line. -O0: what
+ * runs long is the machine, and it does not get faster with the text. */
 #define _GNU_SOURCE
 #include "simt_impl.h"
 
@@ -69,8 +69,9 @@ static void slot_text(sk_text *t, uint32_t kind, uint32_t k)
 /* void simt_U_E(const uint64_t *slot): the entry, its parameters from slots. */
 static void wrap_entry(sk_text *t, const sk_program *p, uint32_t unit, uint32_t entry)
 {
-    sk_text_printf(t, "SIMT_SEEN void simt_%u_%u(const uint64_t *slot)\n{\n    (void)slot;\n    %s_%u(",
-                   unit, entry, p->symbol, unit);
+    sk_text_printf(
+        t, "SIMT_SEEN void simt_%u_%u(const uint64_t *slot)\n{\n    (void)slot;\n    %s_%u(", unit,
+        entry, p->symbol, unit);
     for (uint32_t k = 0; k < p->nparams; k++) {
         sk_text_append(t, ", ", k ? 2 : 0);
         slot_text(t, p->param[k].kind, k);
@@ -81,7 +82,8 @@ static void wrap_entry(sk_text *t, const sk_program *p, uint32_t unit, uint32_t 
 static void wrap_unit(sk_text *t, const sk_simt_unit *unit, uint32_t index)
 {
     for (uint32_t e = 0; e < unit->n; e++)
-        sk_text_printf(t, "#define %s %s_%u\n", unit->program[e]->symbol, unit->program[e]->symbol, index);
+        sk_text_printf(t, "#define %s %s_%u\n", unit->program[e]->symbol, unit->program[e]->symbol,
+                       index);
     sk_text_printf(t, "#line 1 \"unit %u\"\n%s\n", index, unit->text);
     sk_text_printf(t, "#line 1 \"around unit %u\"\n", index);
     for (uint32_t e = 0; e < unit->n; e++)
@@ -99,8 +101,9 @@ static sk_status wrap_all(making *m, const sk_simt_unit *units, uint32_t n)
                 return sk_fail(m->err, SPHKV_EINVAL, "%u units are too many for one module", n);
             sk_text_printf(&m->file[m->files], "#include \"simt_prelude.h\"\n");
             if (m->files++ == 0)
-                sk_text_printf(&m->file[0], "simt_machine *simt;\n"
-                                            "SIMT_SEEN void simt_bind(simt_machine *m) { simt = m; }\n");
+                sk_text_printf(&m->file[0],
+                               "simt_machine *simt;\n"
+                               "SIMT_SEEN void simt_bind(simt_machine *m) { simt = m; }\n");
         }
         wrap_unit(&m->file[m->files - 1], &units[i], i);
     }

@@ -55,7 +55,8 @@ static void on_signal(int number, siginfo_t *info, void *context)
     }
     const uint8_t *const at = info->si_addr;
     const simt_thread *const self = simt_self();
-    if (number == SIGSEGV && at >= self->stack && at < self->stack + 2 * (size_t)sysconf(_SC_PAGESIZE))
+    if (number == SIGSEGV && at >= self->stack &&
+        at < self->stack + 2 * (size_t)sysconf(_SC_PAGESIZE))
         say_signal("its stack of %zu bytes is too small", SIMT_STACK);
     else if (number == SIGSEGV || number == SIGBUS)
         say_signal("touches %p, where there is no memory", (const void *)at);

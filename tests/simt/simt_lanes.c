@@ -27,7 +27,8 @@ static simt_warp *warp_at(simt_run *r, uint32_t index)
 static void set_ready(simt_run *r, simt_warp *warp, uint32_t lanes)
 {
     const uint32_t warps = r->launch->program->warps;
-    const uint32_t index = (uint32_t)(warp->block - r->block) * warps + (uint32_t)(warp - warp->block->warp);
+    const uint32_t index =
+        (uint32_t)(warp->block - r->block) * warps + (uint32_t)(warp - warp->block->warp);
     warp->ready = lanes;
     r->ready = lanes ? r->ready | UINT64_C(1) << index : r->ready & ~(UINT64_C(1) << index);
 }

@@ -159,7 +159,8 @@ static place find(uintptr_t at, bool store)
     for (uint32_t k = 0; k < r->regions; k++) {
         const simt_region *const region = &r->region[r->last_region];
         if (at >= region->begin && at < region->end) {
-            simt_word *const word = region->shadow ? &region->shadow[at / 4 - region->begin / 4] : NULL;
+            simt_word *const word =
+                region->shadow ? &region->shadow[at / 4 - region->begin / 4] : NULL;
             return (place){region->name, region->begin, word, region->writable, false};
         }
         r->last_region = r->last_region + 1 < r->regions ? r->last_region + 1 : 0;
