@@ -173,7 +173,7 @@ static void set_base(const cuda_entry *e, cuda_access *a, sk_val base)
 static void add_rows(cuda_access *a, uint32_t step, uint32_t n)
 {
     for (uint32_t i = 0; i < 32; i++)
-        a->lane[i] += (int32_t)(i % n * step);
+        a->lane[i] = (int32_t)((uint32_t)a->lane[i] + i % n * step);
 }
 
 /* The access through arguments k (address), k + 1 (offset) and, if present, m (mask). */

@@ -106,6 +106,8 @@ static bool is_leaf(const sk_instr *in)
 /* Depends on memory, on other lanes, or on when it is done. */
 static bool stays_put(uint32_t op)
 {
+    _Static_assert(SK_OP_PACK16 < SK_OP_SHUFFLE && SK_OP_SHUFFLE < SK_OP_MMA
+                   && SK_OP_MMA + 1 == SK_OP_LDU, "ops of the warp, then of memory, then control");
     return (op >= SK_OP_PACK16 && op <= SK_OP_MMA) || op >= SK_OP_LDU || op == SK_OP_VAR
            || op == SK_OP_BLOCK || op == SK_OP_GET;
 }

@@ -58,7 +58,7 @@ static void visit(sync *s, sk_val i)
             meet(s);
         }
     for (uint32_t k = s->first[i]; k < s->first[i + 1]; k++)
-        s->now[k] |= SEEN(CUDA_NOW);
+        s->now[k] = (seen)(s->now[k] | SEEN(CUDA_NOW));
 }
 
 /* A body that is open. */

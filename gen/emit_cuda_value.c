@@ -318,7 +318,10 @@ static void put_leaf(cuda_entry *e, const sk_instr *in)
         if (in->imm)
             sk_text_printf(&e->line, " + %u", in->imm);
         break;
-    default: put(e, e->param[in->imm]); break; /* PARAM_* */
+    case SK_OP_PARAM_U32:
+    case SK_OP_PARAM_F32:
+    case SK_OP_PARAM_PTR: put(e, e->param[in->imm]); break;
+    default: put(e, "/* no text */ ?"); break; /* compiles nowhere */
     }
 }
 
