@@ -28,8 +28,7 @@ void sk_nvrtc_init(sk_nvrtc *nvrtc, bool allowed, uint32_t driver)
     memset(nvrtc, 0, sizeof *nvrtc);
     pthread_mutex_init(&nvrtc->lock, NULL);
     nvrtc->allowed = allowed;
-    sk_nvrtc_places_read(&nvrtc->places);
-    nvrtc->places.newest_major = driver / 1000;
+    nvrtc->newest_major = driver / 1000;
 }
 
 void sk_nvrtc_close(sk_nvrtc *nvrtc)
@@ -150,17 +149,20 @@ static bool try_file(void *user, const char *file)
 
 static void search(sk_nvrtc *nvrtc)
 {
-    const char *asked = nvrtc->places.asked;
-    if (sk_nvrtc_find(&nvrtc->places, try_file, nvrtc))
+    sk_nvrtc_places here;
+    sk_nvrtc_places_read(&here);
+    here.newest_major = nvrtc->newest_major;
+    const sk_nvrtc_places *places = nvrtc->places ? nvrtc->places : &here;
+    if (sk_nvrtc_find(places, try_file, nvrtc))
         return;
-    if (asked && *asked)
+    if (places->asked && *places->asked)
         (void)sk_fail(&nvrtc->err, SPHKV_ECOMPILE,
-                      "no NVRTC: the folder SPHKV_NVRTC=%.300s holds no libnvrtc", asked);
+                      "no NVRTC: the folder SPHKV_NVRTC=%.300s holds no libnvrtc", places->asked);
     else
         (void)sk_fail(&nvrtc->err, SPHKV_ECOMPILE,
                       "no NVRTC: libnvrtc (11.2 to %u) is not under CUDA_HOME, on the loader's "
                       "path, in /usr/local/cuda* or a Python package (SPHKV_NVRTC names it)",
-                      nvrtc->places.newest_major ? nvrtc->places.newest_major : 13);
+                      places->newest_major ? places->newest_major : 13);
 }
 
 sk_status sk_nvrtc_get(sk_nvrtc *nvrtc, const sk_nvrtc_api **api, sk_err *err)

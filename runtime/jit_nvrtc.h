@@ -35,7 +35,8 @@ typedef struct sk_nvrtc {
     pthread_mutex_t lock;
     bool tried;                /* the search was made; its result stands */
     bool allowed;              /* false: never look */
-    sk_nvrtc_places places;    /* where; tests put others before the first get */
+    uint32_t newest_major;     /* of a release that may be picked; 0: any */
+    const sk_nvrtc_places *places; /* where; NULL: as the environment says at the search */
     void *handle, *builtins;   /* of dlopen */
     struct sk_nvrtc_opened *opened; /* NULL = not available, reason in err */
     sk_err err;

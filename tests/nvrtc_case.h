@@ -121,11 +121,13 @@ static inline void nvrtc_put_both(const char *folder, const char *which)
     nvrtc_put(name, "fake_nvrtc_builtins.so", NULL);
 }
 
-/* A door that looks at one folder or file only. */
+/* A door that looks at one folder or file only, if it is asked before the next is made. */
 static inline void nvrtc_door(sk_nvrtc *nvrtc, const char *asked)
 {
+    static sk_nvrtc_places places;
     sk_nvrtc_init(nvrtc, true, 0);
-    nvrtc->places = (sk_nvrtc_places){.asked = asked, .root = nvrtc_root};
+    places = (sk_nvrtc_places){.asked = asked, .root = nvrtc_root};
+    nvrtc->places = &places;
 }
 
 static inline const sk_nvrtc_api *nvrtc_must_open(sk_nvrtc *nvrtc, const char *folder)
