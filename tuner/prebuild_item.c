@@ -146,7 +146,7 @@ static sk_status make_one(builder *b, const site *s, const sk_counted *counted, 
 }
 
 static sk_status put_trial(const builder *b, const sk_db_device *device, const made *m,
-                           const sk_db_shape *shape, const sk_db_artifact *code,
+                           const sk_predict_at *at, const sk_db_artifact *code,
                            const sk_prediction *predicted, int64_t *id, sk_err *err)
 {
     char message[120];
@@ -158,7 +158,7 @@ static sk_status put_trial(const builder *b, const sk_db_device *device, const m
         .key = {.device = device,
                 .kernel = sk_kernel_name(b->item->spec.kernel),
                 .spec = b->spec_text,
-                .shape = *shape,
+                .shape = sk_pick_shape(&at->spec, &at->shape),
                 .schedule = m->schedule.s,
                 .ir_hash = m->ir.hash,
                 .accuracy = sk_accuracy_name(b->item->spec.accuracy),
@@ -167,6 +167,7 @@ static sk_status put_trial(const builder *b, const sk_db_device *device, const m
         .message = message,
         .median_us = predicted->us,
         .error = -1,
+        .bytes = (uint64_t)(at->cost.read_bytes + at->cost.write_bytes),
         .tool_version = sphkv_version(),
         .compiler_version = b->api->version,
         .run_id = b->p->run_id,
@@ -193,24 +194,24 @@ static sk_status put_winner(const builder *b, int64_t best, int64_t base, double
 static sk_status store_shape(builder *b, const site *s, made *m, uint32_t n, uint32_t shape,
                              uint32_t *best, sk_err *err)
 {
-    const sk_db_shape at = sk_pick_shape(&b->item->spec, &b->item->shape[shape]);
+    const sk_predict_at *at = &b->ranking.at[shape];
     sk_status st = SPHKV_OK;
     *best = 0;
     for (uint32_t k = 0; k < n && st == SPHKV_OK; k++) {
         sk_prediction p;
         if (!m[k].ok) continue;
         const uint32_t registers = m[k].code.resources[0].registers;
-        st = sk_predict(s->card->model, &s->card->target, &b->ranking.at[shape],
+        st = sk_predict(s->card->model, &s->card->target, at,
                         &m[k].counted->schedule, &m[k].counted->work,
                         registers == SK_CUDA_UNKNOWN ? 0 : registers, &p, err);
         if (st == SPHKV_OK)
-            st = put_trial(b, &s->device, &m[k], &at, &m[k].code.cubin, &p, &m[k].trial[shape], err);
+            st = put_trial(b, &s->device, &m[k], at, &m[k].code.cubin, &p, &m[k].trial[shape], err);
         if (st != SPHKV_OK) return st;
         m[k].us[shape] = p.us;
         if (p.us < m[*best].us[shape]) *best = k;
         if (k > 0) continue;
         int64_t ptx = 0; /* of the default: for any card from this one on */
-        st = put_trial(b, &s->ptx_device, &m[k], &at, &m[k].code.ptx, &p, &ptx, err);
+        st = put_trial(b, &s->ptx_device, &m[k], at, &m[k].code.ptx, &p, &ptx, err);
         if (st == SPHKV_OK) st = put_winner(b, ptx, ptx, p.us, p.us, err);
     }
     s->out->us[shape] = m[*best].us[shape];
@@ -249,9 +250,10 @@ static sk_status build_card(builder *b, const site *s, sk_err *err)
         st = sk_ranking_make(&b->item->spec, b->item->shape, b->item->nshape, &b->ranking, err);
         b->ranked = st == SPHKV_OK;
     }
-    if (st == SPHKV_OK) st = sk_rank(&b->ranking, s->card, b->p->keep, kept, &n, err);
-    for (uint32_t k = 0; k < n && st == SPHKV_OK; k++)
-        st = make_one(b, s, &b->ranking.counted[kept[k]], k == 0, &mem, &m[k], err);
+    if (st == SPHKV_OK) st = sk_rank(&b->ranking, s->card, SK_RANK_KEPT, kept, &n, err);
+    for (uint32_t k = 0; k < n && st == SPHKV_OK; k++) /* the next best for one that spills */
+        if (s->out->kept < b->p->keep)
+            st = make_one(b, s, &b->ranking.counted[kept[k]], k == 0, &mem, &m[k], err);
     if (st == SPHKV_OK) st = store(b, s, m, n, err);
     s->out->done = st == SPHKV_OK;
     for (uint32_t k = 0; k < n; k++) sk_text_free(&m[k].schedule);
