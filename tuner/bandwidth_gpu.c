@@ -16,7 +16,7 @@
 static const struct form {
     uint32_t warps, flight; /* of a block; loads under way in a lane */
     uint32_t blocks;        /* per multiprocessor */
-} forms[SK_SWEEP_FORMS] = {{8, 4, 4}, {8, 8, 4}, {16, 4, 2}, {4, 8, 8}};
+} forms[SK_SWEEP_FORMS] = {{8, 4, 4}, {8, 4, 8}, {16, 4, 4}, {8, 8, 4}};
 
 /* ---- programs --------------------------------------------------------------------- */
 
