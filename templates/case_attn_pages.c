@@ -63,6 +63,10 @@ static sk_status fill_sub_page(sk_attn_fill *f, const sk_case_page *page, uint32
         memcpy(to, f->pool[page->tier] + (pick * f->s->kv_heads + kv_head) * bytes, bytes);
         return SPHKV_OK;
     }
+    if (page->filled == 0 && f->c->p.input == SK_IN_EDGE) { /* it may hold anything */
+        memset(to, SK_CASE_POISON, bytes);
+        return SPHKV_OK;
+    }
     const double *peak = NULL;
     if (f->peak && peaked)
         peak = f->peak + ((size_t)sk_attn_page_seq(f, page) * f->s->kv_heads + kv_head) * spec->d;

@@ -372,7 +372,8 @@ SYMBOL(const u8 *q, const u8 *codebook, const u8 *arena, const u8 *indptr, const
                                              halves(y, 0x4342u));
                     sum = mma_f16(a, b[2 * i], b[2 * i + 1], sum);
                 }
-                const u32 two = ld_u32(stage + STAGE_SCALES + c * 32 + g * 4);
+                // a page without tokens may hold anything: no NaN times 0
+                const u32 two = tokens ? ld_u32(stage + STAGE_SCALES + c * 32 + g * 4) : 0;
                 const float low = f16_lo(two), high = f16_hi(two);
                 acc[4 * c] = fma_rn(float_of(sum.x), low, mul_rn(acc[4 * c], a0));
                 acc[4 * c + 1] = fma_rn(float_of(sum.y), low, mul_rn(acc[4 * c + 1], a1));
