@@ -25,8 +25,8 @@
 /* The parameters, in this order; kernels written by hand take the same. Pointers:
  *   q  codebook  arena  indptr  refs  out  lse  page_ml
  *   work      a work list of attn_schedule
- *   counters  [G], zero between runs: pages of the list that begins in block b and
- *             goes on in others, whose partials are there
+ *   counters  [G], zero between runs: how many partials are there of the list that
+ *             begins in block b and goes on in others
  *   partials  [2 G]
  *   tables    what does not fit in scratch, per block
  * u32:
@@ -52,7 +52,6 @@ enum {
     SK_DEAL_SLOT,   /* decoding has no registers to spare for it */
     SK_DEAL_PLACE,
     SK_DEAL_PAGES,
-    SK_DEAL_MINE,
     SK_DEAL_BLOCK,  /* of a list that is cut: block that begins it, */
     SK_DEAL_COUNT,  /* how many blocks have some of it, */
     SK_DEAL_ITEM,   /* its first item in the work list */
@@ -80,7 +79,6 @@ typedef struct sk_piece {
     sk_val pair, seq, head; /* KV head, counted from the plan's first */
     sk_val lo, hi;          /* references */
     sk_val slot;            /* of the partial, or SK_ITEM_FINAL */
-    sk_val mine;            /* how many: hi - lo */
     sk_val at, pages;       /* of the whole list: its place in the row, its pages */
 } sk_piece;
 
@@ -127,7 +125,7 @@ sk_grid_list sk_grid_pair(sk_grid *g, sk_val v);
 void sk_grid_pieces(sk_grid *g, sk_piece *piece);
 void sk_grid_next(sk_grid *g);
 /* Leaves in scratch what the end of a piece needs, by one warp; and finds it again:
- * pair, slot, at, pages, mine. */
+ * pair, slot, at, pages. */
 void sk_grid_keep(sk_grid *g, const sk_piece *piece);
 sk_piece sk_grid_kept(sk_grid *g);
 /* BLOCK, COUNT, ITEM of the list of a piece that is cut; by one warp. */

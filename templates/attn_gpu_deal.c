@@ -209,7 +209,6 @@ void sk_grid_pieces(sk_grid *g, sk_piece *piece)
     piece->lo = sk_ir_get(b, lo);
     piece->hi = sk_ir_get(b, hi);
     piece->slot = sk_ir_get(b, slot);
-    piece->mine = op(g, SK_OP_SUB, piece->hi, piece->lo);
     sk_ir_if(b, op(g, SK_OP_ULT, piece->lo, piece->hi));
 }
 
@@ -225,7 +224,6 @@ void sk_grid_keep(sk_grid *g, const sk_piece *piece)
     sk_grid_put(g, SK_DEAL_SLOT, piece->slot);
     sk_grid_put(g, SK_DEAL_PLACE, piece->at);
     sk_grid_put(g, SK_DEAL_PAGES, piece->pages);
-    sk_grid_put(g, SK_DEAL_MINE, piece->mine);
 }
 
 sk_piece sk_grid_kept(sk_grid *g)
@@ -236,7 +234,6 @@ sk_piece sk_grid_kept(sk_grid *g)
     p.slot = sk_grid_word(g, SK_DEAL_SLOT);
     p.at = sk_grid_word(g, SK_DEAL_PLACE);
     p.pages = sk_grid_word(g, SK_DEAL_PAGES);
-    p.mine = sk_grid_word(g, SK_DEAL_MINE);
     return p;
 }
 

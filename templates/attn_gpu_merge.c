@@ -3,8 +3,9 @@
  * as if one block had decoded it (part_merge.c does the same for a CPU, whose lists
  * have few partials). Lanes are partials where the weights are found, channels where
  * rows are added up; warps share the heads. Nobody waits for anybody: each block
- * counts its pages when its partial is written, and the one that makes the count
- * complete goes on. It leaves the counter at zero for the next run. */
+ * counts its partial when that is written, and the one that makes the count complete
+ * goes on. It leaves the counter at zero for the next run, also when a work list is
+ * older than the table: partials are counted, which the list says, not pages. */
 #include "attn_gpu.h"
 
 #include <math.h>
@@ -21,9 +22,10 @@ void sk_grid_arrive(sk_grid *g, const sk_piece *piece)
     sk_grid_barrier(g); /* all of the partial is written */
     sk_grid_one(g);
     const sk_val at = sk_shl(c, sk_grid_word(g, SK_DEAL_BLOCK), 2);
-    const sk_val all = sk_add(c, sk_ir_atom_add(b, g->counters, at, 0, piece->mine), piece->mine);
-    const sk_val last = op(g, SK_OP_EQ, all, piece->pages);
-    sk_grid_put(g, SK_DEAL_READY, sk_sel(c, last, sk_k(c, 1), c->zero));
+    const sk_val one = sk_k(c, 1), count = sk_grid_word(g, SK_DEAL_COUNT);
+    const sk_val all = sk_add(c, sk_ir_atom_add(b, g->counters, at, 0, one), one);
+    const sk_val last = op(g, SK_OP_EQ, all, count);
+    sk_grid_put(g, SK_DEAL_READY, sk_sel(c, last, one, c->zero));
     sk_ir_if(b, last);
     sk_ir_stu(b, g->counters, at, 0, c->zero);
     sk_ir_end(b);

@@ -451,10 +451,10 @@ SYMBOL(const u8 *q, const u8 *codebook, const u8 *arena, const u8 *indptr, const
                 parts = share_owner(place + count - 1, total, blocks) - from_block + 1;
             }
             if (warp == 0) {
-                const u32 done = atom_add(counters + from_block * 4, hi - lo) + (hi - lo);
+                const u32 done = atom_add(counters + from_block * 4, 1) + 1;
                 if (lane == 0) {
-                    deal[12] = done == count ? 1u : 0u;
-                    if (done == count) st_u32(counters + from_block * 4, 0);
+                    deal[12] = done == parts ? 1u : 0u;
+                    if (done == parts) st_u32(counters + from_block * 4, 0);
                 }
             }
             __syncthreads();
