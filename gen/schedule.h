@@ -51,7 +51,9 @@ typedef enum sk_backend { SK_BACKEND_CPU, SK_BACKEND_CUDA, SK_BACKENDS } sk_back
     X(form, SK_ON_GPU(SPHKV_ATTN_DECODE), "warp|tile|raw",                                        \
       "a block is one warp that does what a CPU does; or warps with tensor cores; or text "       \
       "written by hand")                                                                          \
-    X(slab, SK_ON_GPU(SPHKV_ATTN_DECODE), "16|32|64", "tokens of a page that a warp takes at once")
+    X(slab, SK_ON_GPU(SPHKV_ATTN_DECODE), "16|32|64", "tokens of a page that a warp takes at once") \
+    X(stages, SK_ON_GPU(SPHKV_ATTN_DECODE), "0|1|2|3|4",                                          \
+      "slabs that a warp copies to shared memory ahead; 0: it reads them where they are")
 
 typedef enum sk_tunable {
 #define SK_X(name, kernels, values, doc) SK_T_##name,

@@ -46,7 +46,8 @@ static sk_status check_warp(const sk_spec *spec, const sk_schedule *s, const sk_
                             sk_err *err)
 {
     const uint32_t scratch = sk_warp_room_of(spec, s).scratch;
-    if (s->v[SK_T_warps] != 1 || s->v[SK_T_slab] != sk_tunable_value(SK_T_slab, 0))
+    if (s->v[SK_T_warps] != 1 || s->v[SK_T_slab] != sk_tunable_value(SK_T_slab, 0) ||
+        s->v[SK_T_stages] != 0)
         return sk_fail(err, SPHKV_EINVAL, "form=warp has one warp and no slabs");
     const sk_status st = check_room(spec, s->v[SK_T_room], target, err);
     if (st != SPHKV_OK) return st;
@@ -87,26 +88,20 @@ sk_status sk_gpu_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_
     }
 }
 
-/* As many blocks as may be, up to `most`. */
-static bool most_blocks(const sk_spec *spec, const sk_target *target, int32_t most, sk_schedule *out)
-{
-    for (out->v[SK_T_blocks] = most; out->v[SK_T_blocks] > 0; out->v[SK_T_blocks] /= 2)
-        if (sk_gpu_attn_valid(spec, out, target, NULL) == SPHKV_OK) return true;
-    return false;
-}
-
 void sk_gpu_attn_default(const sk_spec *spec, const sk_target *target, sk_schedule *out)
 {
     out->v[SK_T_form] = SK_ATTN_TILE;
     out->v[SK_T_room] = SK_ROOM_SHARED;
     if (sk_tile_supported(spec, target, NULL) == SPHKV_OK) {
         sk_tile_default(spec, target, out);
-        if (most_blocks(spec, target, 2, out)) return;
+        if (sk_gpu_attn_valid(spec, out, target, NULL) == SPHKV_OK) return;
     }
     out->v[SK_T_form] = SK_ATTN_WARP;
     out->v[SK_T_warps] = 1;
+    out->v[SK_T_stages] = 0;
     out->v[SK_T_slab] = sk_tunable_value(SK_T_slab, 0);
     while (out->v[SK_T_room] < SK_ROOM_GLOBAL && !fits(spec, out->v[SK_T_room], target))
         out->v[SK_T_room]++;
-    (void)most_blocks(spec, target, 8, out);
+    for (out->v[SK_T_blocks] = 8; out->v[SK_T_blocks] > 1; out->v[SK_T_blocks] /= 2)
+        if (sk_gpu_attn_valid(spec, out, target, NULL) == SPHKV_OK) return;
 }

@@ -14,7 +14,8 @@
 
 #include "tile_impl.h"
 
-#define MOST_ACC 16 /* quads of acc of a lane */
+#define MOST_ACC    16   /* quads of acc of a lane */
+#define BLOCK_TAKES 2048 /* bytes of scratch beside ours, at most */
 
 uint32_t sk_tile_warps(const sk_schedule *sched) { return (uint32_t)sched->v[SK_T_warps]; }
 
@@ -24,13 +25,19 @@ static uint32_t columns(const sk_spec *spec) { return (spec->heads_per_kv + 7) /
 
 static uint32_t whole_lines(uint32_t bytes) { return (bytes + 63) & ~63u; }
 
-/* Queries and codewords; what the end of a piece takes is in their place. */
+static uint32_t ring_bytes(const sk_spec *spec, const sk_schedule *sched)
+{
+    return (uint32_t)sched->v[SK_T_stages] * sk_tile_staged_bytes(spec, sched);
+}
+
+/* Queries, codewords, staged slabs; what the end of a piece takes is in their place. */
 static uint32_t work_bytes(const sk_spec *spec, const sk_schedule *sched)
 {
-    uint32_t bytes = 0;
+    uint32_t bytes = sk_tile_warps(sched) * ring_bytes(spec, sched);
     for (uint32_t q = 0; q < SK_QUERIES; q++) bytes += whole_lines(sk_tile_query_bytes(spec, q));
     for (uint32_t k = 0; k < spec->ntiers; k++) bytes += whole_lines(sk_tile_book_bytes(spec, k));
     const uint32_t end = whole_lines(sk_tile_end_bytes(spec, sched));
+    bytes += sched->v[SK_T_stages] > 0 ? 64 : 0; /* the ring begins at a multiple of 128 */
     return bytes > end ? bytes : end;
 }
 
@@ -59,6 +66,9 @@ static void place_scratch(sk_tile *t)
         t->book[k] = sk_ir_name(b, sk_ir_ptr_add(b, work, sk_k(c, at), 1), "book");
         at += whole_lines(sk_tile_book_bytes(c->spec, k));
     }
+    at = (at + 127) & ~127u;
+    t->ring = sk_ir_ptr_add(b, sk_ir_ptr_add(b, work, sk_k(c, at), 1), t->warp,
+                            ring_bytes(c->spec, c->sched));
     c->acc = work;
     t->norm = sk_ir_name(b, sk_ir_shared(b, 64), "norm");
     t->unit = sk_ir_name(b, sk_ir_shared(b, 64), "unit");
@@ -80,6 +90,7 @@ sk_tile *sk_tile_begin(sk_dec *c)
     t->c = c;
     t->warps = sk_tile_warps(c->sched);
     t->slab = (uint32_t)c->sched->v[SK_T_slab];
+    t->stages = (uint32_t)c->sched->v[SK_T_stages];
     t->tiles = t->slab / 16;
     t->steps = c->d / 16;
     t->blocks = c->dv / 16;
@@ -91,68 +102,15 @@ sk_tile *sk_tile_begin(sk_dec *c)
     return t;
 }
 
-/* ---- a slab -------------------------------------------------------------------- */
-
-static sk_tile_field field(sk_tile *t, const sk_slab *s, uint32_t off, sk_val step, uint32_t bytes,
-                           uint32_t stride)
-{
-    if (off == SK_NO_FIELD) return (sk_tile_field){SK_NONE, 0};
-    const sk_val from = sk_ir_ptr_add(t->c->b, s->page, sk_k(t->c, off), 1);
-    return (sk_tile_field){sk_ir_ptr_add(t->c->b, from, step, bytes), stride};
-}
-
-/* Bytes of 16 channels of one token. */
-static uint32_t value_bytes(uint32_t kind)
-{
-    return kind == SK_VAL_I4 ? 8 : kind == SK_VAL_I8 || kind == SK_VAL_F8 ? 16 : 32;
-}
-
-/* Tokens t0 .. t0+slab-1 of a page of tier k, `count` of which are valid. */
-static sk_slab slab_of(sk_tile *t, uint32_t k, sk_val page, sk_val t0, sk_val count)
-{
-    sk_dec *c = t->c;
-    const uint32_t p = c->p;
-    sk_slab s = {.tier = k, .seg = sk_dec_seg(c->spec, k), .page = page, .t0 = t0, .half = SK_NONE};
-    sk_page_layout_get(c->spec, k, &s.lay);
-    const sk_seg_layout *lay = &s.lay.seg[0];
-    s.left = sk_ir_2(c->b, SK_OP_SUB, count, t0);
-    s.blocked = sk_tile_blocked(c->spec, k);
-    if (s.seg->kind == SK_KEY_CODED) {
-        const uint32_t row = p * s.seg->b / 8;
-        const sk_val sixteen = sk_shr(c, t0, 4);
-        s.code = s.blocked ? field(t, &s, lay->code_off, sk_shr(c, t0, 6), 32, row)
-                           : field(t, &s, lay->code_off, sixteen, 2 * s.seg->b, row);
-        s.radius = field(t, &s, lay->radius_off, sixteen, 2 * s.seg->rb, p * s.seg->rb / 8);
-        if (s.blocked) s.half = sk_shr(c, sk_and(c, t0, 32), 3);
-    } else {
-        s.key = field(t, &s, lay->key_off, sk_shr(c, t0, 4), c->d * sk_tile_key_bytes(s.seg->kind), 0);
-        s.kscale = field(t, &s, lay->kscale_off, t0, 2, p * 2);
-    }
-    const uint32_t bytes = value_bytes(c->spec->tier[k].value);
-    s.value = field(t, &s, s.lay.value_off, t0, bytes, s.lay.tp * bytes);
-    return s;
-}
-
-static void run_slab(sk_tile *t, uint32_t k, sk_val unit, sk_val t0, sk_val count)
-{
-    sk_dec *c = t->c;
-    const sk_val at = sk_add(c, unit, t->work->unit_add[k]);
-    const sk_val page = sk_ir_name(c->b, sk_ir_ptr_add(c->b, t->work->arena, at, SPHKV_UNIT_BYTES), "page");
-    const sk_slab s = slab_of(t, k, page, t0, count);
-    sk_tile_logit x;
-    sk_tile_probs p;
-    if (s.seg->kind == SK_KEY_CODED)
-        sk_tile_logits(t, &s, x);
-    else
-        sk_tile_logits_dense(t, &s, x);
-    sk_tile_softmax(t, &s, x, &p);
-    sk_tile_values(t, &s, &p);
-}
-
 /* ---- the loop ------------------------------------------------------------------ */
 
-/* Which slab turn n of the warp's is: page of the piece, slab of the page. The warps
- * take slabs in turn, or, where statistics of pages are wanted, pages. */
+/* A slab that a warp will come to: its reference, read ahead. */
+typedef struct turn {
+    sk_val unit, info; /* variables; info 0: nothing to do */
+} turn;
+
+/* Which slab number n of the block is: page of the piece, slab of the page. Warp
+ * n mod warps takes it; where statistics of pages are wanted, warps take pages. */
 static void deal(sk_tile *t, sk_val n, sk_val *page, sk_val *slab)
 {
     sk_dec *c = t->c;
@@ -164,51 +122,138 @@ static void deal(sk_tile *t, sk_val n, sk_val *page, sk_val *slab)
     *slab = sk_ir_2(b, SK_OP_UREM, sk_sel(c, t->wants_ml, turn, n), of_page);
 }
 
-/* The tier's code, by reference: tiers k and up. */
-static void dispatch(sk_tile *t, uint32_t k, sk_val tier, sk_val unit, sk_val t0, sk_val count)
+/* Reads the reference of slab n, which may be beyond the last. */
+static void look(sk_tile *t, sk_val n, sk_val *unit, sk_val *info)
 {
-    sk_builder *b = t->c->b;
-    const bool last = k + 1 == t->c->spec->ntiers;
+    sk_dec *c = t->c;
+    sk_builder *b = c->b;
+    sk_val page, slab;
+    deal(t, n, &page, &slab);
+    const sk_val pages = sk_ir_2(b, SK_OP_SUB, t->work->hi, t->work->lo);
+    const sk_val some = sk_ir_2(b, SK_OP_ULT, page, pages);
+    const sk_val i = sk_add(c, t->work->lo, sk_sel(c, some, page, c->zero));
+    const sk_val ref = sk_ir_ptr_add(b, t->work->refs, i, 8);
+    *unit = sk_ir_ldu(b, SK_LD_U32, ref, c->zero, 0);
+    *info = sk_sel(c, some, sk_ir_ldu(b, SK_LD_U32, ref, c->zero, 4), c->zero);
+}
+
+static void run_slab(sk_tile *t, uint32_t k, sk_val page, sk_val t0, sk_val count, sk_val staged)
+{
+    const sk_slab s = sk_tile_slab(t, k, page, t0, count, staged);
+    sk_tile_logit x;
+    sk_tile_probs p;
+    if (s.seg->kind == SK_KEY_CODED)
+        sk_tile_logits(t, &s, x);
+    else
+        sk_tile_logits_dense(t, &s, x);
+    sk_tile_softmax(t, &s, x, &p);
+    sk_tile_values(t, &s, &p);
+}
+
+/* Slab n, if it has tokens: copies it, or runs it. By tier: k and up. */
+static void by_tier(sk_tile *t, uint32_t k, sk_val n, sk_val unit, sk_val info, sk_val staged, bool copy)
+{
+    sk_dec *c = t->c;
+    sk_builder *b = c->b;
+    const bool last = k + 1 == c->spec->ntiers;
+    const sk_val tier = sk_and(c, sk_shr(c, info, 16), 0xff);
     if (!last) sk_ir_if(b, sk_ir_2k(b, SK_OP_EQ, tier, k));
-    run_slab(t, k, unit, t0, count);
+    sk_val page, slab;
+    deal(t, n, &page, &slab);
+    const sk_val at = sk_add(c, unit, t->work->unit_add[k]);
+    page = sk_ir_name(b, sk_ir_ptr_add(b, t->work->arena, at, SPHKV_UNIT_BYTES), "page");
+    const sk_val t0 = sk_mul(c, slab, t->slab);
+    if (copy)
+        sk_tile_copy(t, k, page, t0, staged);
+    else
+        run_slab(t, k, page, t0, sk_and(c, info, 0xffff), staged);
     if (last) return;
     sk_ir_else(b);
-    dispatch(t, k + 1, tier, unit, t0, count);
+    by_tier(t, k + 1, n, unit, info, staged, copy);
     sk_ir_end(b);
 }
 
+static void some_tokens(sk_tile *t, sk_val n, sk_val info)
+{
+    sk_dec *c = t->c;
+    sk_val page, slab;
+    deal(t, n, &page, &slab);
+    sk_ir_if(c->b, sk_ir_2(c->b, SK_OP_ULT, sk_mul(c, slab, t->slab), sk_and(c, info, 0xffff)));
+}
+
+/* Begins to bring slab n to place `slot` of the ring; a group of copies each time. */
+static void bring(sk_tile *t, sk_val n, sk_val unit, sk_val info, sk_val slot)
+{
+    sk_builder *b = t->c->b;
+    const uint32_t bytes = sk_tile_staged_bytes(t->c->spec, t->c->sched);
+    some_tokens(t, n, info);
+    by_tier(t, 0, n, unit, info, sk_ir_ptr_add(b, t->ring, slot, bytes), true);
+    sk_ir_end(b);
+    sk_ir_cp_commit(b);
+}
+
+/* Statistics around the slabs of a page, which are one warp's where they are wanted. */
+static void page_border(sk_tile *t, sk_val n, bool end)
+{
+    sk_dec *c = t->c;
+    sk_builder *b = c->b;
+    sk_val page, slab;
+    deal(t, n, &page, &slab);
+    const sk_val pages = sk_ir_2(b, SK_OP_SUB, t->work->hi, t->work->lo);
+    const sk_val here = sk_ir_2k(b, SK_OP_EQ, slab, end ? c->p / t->slab - 1 : 0);
+    const sk_val wanted = sk_ir_2(b, SK_OP_PAND, t->wants_ml, sk_ir_2(b, SK_OP_ULT, page, pages));
+    sk_ir_if(b, sk_ir_2(b, SK_OP_PAND, wanted, here));
+    if (end)
+        sk_tile_page_end(t, sk_add(c, t->work->lo, page));
+    else
+        sk_tile_page_begin(t);
+    sk_ir_end(b);
+}
+
+/* The slabs of a warp, each with what has to be under way for later ones: references
+ * of the `stages` slabs behind it, copies of all but the last of them. */
 static void stream(sk_tile *t)
 {
     sk_dec *c = t->c;
     sk_builder *b = c->b;
-    const sk_tile_work *work = t->work;
-    const uint32_t of_page = c->p / t->slab;
-    const sk_val pages = sk_ir_2(b, SK_OP_SUB, work->hi, work->lo);
-    const sk_val rounds = sk_mul(c, sk_ir_2(b, SK_OP_UDIV, sk_add(c, pages, sk_k(c, t->warps - 1)),
-                                            sk_k(c, t->warps)), t->warps);
-    const sk_val total = sk_mul(c, sk_sel(c, t->wants_ml, rounds, pages), of_page);
-    const sk_val n = sk_ir_for(b, t->warp, total, t->warps);
-    sk_val page, slab;
-    deal(t, n, &page, &slab);
-    const sk_val here = sk_ir_2(b, SK_OP_ULT, page, pages);
-    sk_ir_if(b, here);
-    const sk_val i = sk_add(c, work->lo, page);
-    const sk_val ref = sk_ir_ptr_add(b, work->refs, i, 8);
-    const sk_val unit = sk_ir_ldu(b, SK_LD_U32, ref, c->zero, 0);
-    const sk_val info = sk_ir_ldu(b, SK_LD_U32, ref, c->zero, 4);
-    const sk_val count = sk_and(c, info, 0xffff), tier = sk_and(c, sk_shr(c, info, 16), 0xff);
-    const sk_val t0 = sk_mul(c, slab, t->slab);
-    sk_ir_if(b, sk_ir_2(b, SK_OP_PAND, t->wants_ml, sk_ir_2(b, SK_OP_EQ, slab, c->zero)));
-    sk_tile_page_begin(t);
+    const uint32_t stages = t->stages, bytes = sk_tile_staged_bytes(c->spec, c->sched);
+    const sk_val pages = sk_ir_2(b, SK_OP_SUB, t->work->hi, t->work->lo);
+    const sk_val rounds = sk_ir_2(b, SK_OP_UDIV, sk_add(c, pages, sk_k(c, t->warps - 1)), sk_k(c, t->warps));
+    const sk_val even = sk_sel(c, t->wants_ml, sk_mul(c, rounds, t->warps), pages);
+    turn ahead[SK_TILE_STAGES + 1];
+    for (uint32_t k = 0; k <= stages; k++) {
+        sk_val unit, info;
+        const sk_val n = sk_add(c, t->warp, sk_k(c, k * t->warps));
+        look(t, n, &unit, &info);
+        ahead[k] = (turn){sk_ir_var(b, SK_WARP, unit), sk_ir_var(b, SK_WARP, info)};
+        if (k < stages) bring(t, n, unit, info, sk_k(c, k));
+    }
+    const sk_val slot = sk_ir_var(b, SK_WARP, c->zero);
+    const sk_val n = sk_ir_for(b, t->warp, sk_mul(c, even, c->p / t->slab), t->warps);
+    sk_val unit, info, at = SK_NONE;
+    look(t, sk_add(c, n, sk_k(c, (stages + 1) * t->warps)), &unit, &info);
+    page_border(t, n, false);
+    if (stages > 0) {
+        at = sk_ir_ptr_add(b, t->ring, sk_ir_get(b, slot), bytes);
+        sk_ir_cp_wait(b, stages - 1);
+    }
+    const sk_val now = sk_ir_get(b, ahead[0].info);
+    some_tokens(t, n, now);
+    by_tier(t, 0, n, sk_ir_get(b, ahead[0].unit), now, at, false);
     sk_ir_end(b);
-    sk_ir_if(b, sk_ir_2(b, SK_OP_ULT, t0, count));
-    dispatch(t, 0, tier, unit, t0, count);
+    page_border(t, n, true);
+    if (stages > 0) {
+        const sk_val far = sk_add(c, n, sk_k(c, stages * t->warps)), here = sk_ir_get(b, slot);
+        bring(t, far, sk_ir_get(b, ahead[stages].unit), sk_ir_get(b, ahead[stages].info), here);
+        const sk_val next = sk_add(c, here, sk_k(c, 1));
+        sk_ir_set(b, slot, sk_sel(c, sk_ir_2k(b, SK_OP_EQ, next, stages), c->zero, next));
+    }
+    for (uint32_t k = 0; k <= stages; k++) {
+        sk_ir_set(b, ahead[k].unit, k < stages ? sk_ir_get(b, ahead[k + 1].unit) : unit);
+        sk_ir_set(b, ahead[k].info, k < stages ? sk_ir_get(b, ahead[k + 1].info) : info);
+    }
     sk_ir_end(b);
-    sk_ir_if(b, sk_ir_2(b, SK_OP_PAND, t->wants_ml, sk_ir_2k(b, SK_OP_EQ, slab, of_page - 1)));
-    sk_tile_page_end(t, i);
-    sk_ir_end(b);
-    sk_ir_end(b);
-    sk_ir_end(b);
+    if (stages > 0) sk_ir_cp_wait(b, 0);
 }
 
 /* What the warp starts with. */
@@ -245,7 +290,9 @@ void sk_tile_decode(sk_tile *t, const sk_tile_work *work)
         if (sk_tile_needs_query(t->c->spec, q)) sk_tile_queries(t, q);
     sk_ir_barrier(b);
     stream_begin(t);
+    sk_ir_if(b, sk_ir_2(b, SK_OP_ULT, work->lo, work->hi));
     stream(t);
+    sk_ir_end(b);
     sk_tile_end(t);
 }
 
@@ -295,16 +342,26 @@ sk_status sk_tile_valid(const sk_spec *spec, const sk_schedule *sched, const sk_
     return SPHKV_OK;
 }
 
+/* Of the schedules in this order, the first that leaves room for its blocks: warps are
+ * streams, whose number hides the latency of one's arithmetic; two stages hide that of
+ * memory; larger slabs have fewer reductions. */
 void sk_tile_default(const sk_spec *spec, const sk_target *target, sk_schedule *out)
 {
-    uint32_t slab = 64;
+    static const struct {
+        uint8_t halved, stages, blocks;
+    } order[] = {{0, 2, 2}, {1, 2, 2}, {0, 1, 2}, {1, 1, 2}, {1, 2, 1}, {1, 1, 1}, {2, 1, 1}, {0, 0, 1}};
+    uint32_t slab = columns(spec) == 2 ? 32 : 64;
     while (spec->page % slab != 0) slab /= 2;
-    if (columns(spec) == 2 && slab == 64) slab = 32;
-    out->v[SK_T_slab] = (int32_t)slab;
-    for (int32_t warps = 4; warps >= 1; warps /= 2) {
-        out->v[SK_T_warps] = warps;
-        if (sk_tile_valid(spec, out, target, NULL) == SPHKV_OK) return;
-    }
+    for (int32_t warps = 4; warps >= 1; warps /= 2)
+        for (uint32_t i = 0; i < SK_COUNT(order); i++) {
+            const uint32_t small = slab >> order[i].halved;
+            out->v[SK_T_slab] = (int32_t)(small < 16 ? 16 : small);
+            out->v[SK_T_warps] = warps;
+            out->v[SK_T_stages] = order[i].stages;
+            out->v[SK_T_blocks] = order[i].blocks;
+            if (sk_tile_valid(spec, out, target, NULL) != SPHKV_OK) continue;
+            if (order[i].blocks * (sk_tile_scratch(spec, out) + BLOCK_TAKES) <= target->shared_sm) return;
+        }
 }
 
 sk_status sk_tile_supported(const sk_spec *spec, const sk_target *target, sk_err *err)

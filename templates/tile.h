@@ -3,6 +3,7 @@
  *   tile.c          what a kernel needs: validity, defaults, scratch, the whole
  *   tile_query.c    queries as factors of products; <q, mean>
  *   tile_book.c     codewords in scratch
+ *   tile_slab.c     where a slab's numbers lie; copies of slabs to come
  *   tile_keys.c     logits of a slab: keys of coded tiers, rebuilt
  *   tile_dense.c    the same for keys that are not coded
  *   tile_softmax.c  probabilities, the running pair, statistics of pages

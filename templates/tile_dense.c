@@ -7,12 +7,6 @@
  * token, of kf8 one per page. */
 #include "tile_impl.h"
 
-/* Bytes of a row: 16 tokens of a dimension. */
-uint32_t sk_tile_key_bytes(uint32_t kind)
-{
-    return kind == SK_KEY_I4 ? 8 : kind == SK_KEY_I8 || kind == SK_KEY_F8 ? 16 : 32;
-}
-
 typedef struct dense {
     sk_tile *t;
     const sk_slab *s;
@@ -59,7 +53,7 @@ static sk_val key_factors(const dense *k, uint32_t step, uint32_t tile)
     sk_val word[4], a[2][2];
     for (uint32_t i = 0; i < 4; i++) {
         const uint32_t disp = (tile * t->c->d + 16 * step + 4 * i) * row;
-        word[i] = sk_tile_load(t, SK_LD_U32, k->s->key.at, k->lane, disp);
+        word[i] = sk_tile_load(t, SK_LD_U32, k->s->field[SK_FIELD_KEY].at, k->lane, disp);
     }
     for (uint32_t h = 0; h < 2; h++) factors(k, word[2 * h], word[2 * h + 1], a[h]);
     return sk_ir_quad(t->c->b, a[0][0], a[0][1], a[1][0], a[1][1]);
@@ -70,43 +64,58 @@ static void scales(const dense *k, uint32_t block, uint32_t tile, sk_val r[2])
 {
     sk_tile *t = k->t;
     sk_builder *b = t->c->b;
+    const sk_tile_field *scale = &k->s->field[SK_FIELD_KSCALE];
     if (k->kind == SK_KEY_F8) {
-        const sk_val page = sk_ir_ldu(b, SK_LD_F16, k->s->page, t->c->zero, k->s->lay.seg[0].kscale_off);
+        const sk_val page = sk_ir_ldu(b, SK_LD_F16, scale->at, t->c->zero, 0);
         r[0] = r[1] = sk_ir_2(b, SK_OP_FMUL, page, sk_ir_f32(b, 256.0f));
         return;
     }
     const sk_val at = sk_mul(t->c, sk_tile_row(t, k->s), 2);
-    const sk_val both = sk_tile_load(t, SK_LD_U32, k->s->kscale.at, at,
-                                     block * k->s->kscale.stride + tile * 32);
+    const sk_val both = sk_tile_load(t, SK_LD_U32, scale->at, at,
+                                     block * scale->stride + tile * 32);
     r[0] = sk_ir_1(b, SK_OP_F16LO, both);
     r[1] = sk_ir_1(b, SK_OP_F16HI, both);
 }
 
+/* Sums of one tile, in variables. */
+static void tile_logits(const dense *k, uint32_t tile, sk_val x[2][4])
+{
+    sk_tile *t = k->t;
+    const bool scaled = k->pick != SK_NONE;
+    const uint32_t span = scaled && k->kind != SK_KEY_F8 ? 2 : t->steps;
+    const sk_tile_query query = sk_tile_query_of(t->c->spec, k->s->tier);
+    sk_val sum[2], y[2][4];
+    for (uint32_t step = 0; step < t->steps; step++) {
+        const sk_val a = key_factors(k, step, tile);
+        const bool ends = (step + 1) % span == 0 || step + 1 == t->steps;
+        sk_val r[2];
+        if (scaled && ends) scales(k, step / 2, tile, r);
+        for (uint32_t n = 0; n < t->nt; n++) {
+            const sk_tile_factor f = sk_tile_factors(t, query, step, n);
+            if (step % span == 0) sum[n] = sk_zero_quad(t);
+            sum[n] = sk_tile_multiply(t, a, &f, sum[n], k->kind == SK_KEY_BF16);
+            if (scaled && ends) sk_tile_fold(t, sum[n], r, step < span, y[n]);
+        }
+    }
+    for (uint32_t n = 0; n < t->nt; n++)
+        for (uint32_t e = 0; e < 4; e++)
+            sk_ir_set(t->c->b, x[n][e], scaled ? y[n][e] : sk_quad_float(t, sum[n], e));
+}
+
+/* Tile by tile, those that have tokens: so what one loads does not crowd the registers
+ * while another is at work. */
 void sk_tile_logits_dense(sk_tile *t, const sk_slab *s, sk_tile_logit x)
 {
+    sk_builder *b = t->c->b;
     const dense k = dense_begin(t, s);
-    const bool bf16 = k.kind == SK_KEY_BF16, scaled = k.pick != SK_NONE;
-    const uint32_t span = scaled && k.kind != SK_KEY_F8 ? 2 : t->steps;
-    const sk_tile_query query = sk_tile_query_of(t->c->spec, s->tier);
-    sk_val sum[2][SK_TILE_MOST];
-    for (uint32_t step = 0; step < t->steps; step++) {
-        sk_tile_factor f[2];
-        for (uint32_t n = 0; n < t->nt; n++) f[n] = sk_tile_factors(t, query, step, n);
-        for (uint32_t i = 0; i < t->tiles; i++) {
-            const sk_val a = key_factors(&k, step, i);
-            for (uint32_t n = 0; n < t->nt; n++) {
-                if (step % span == 0) sum[n][i] = sk_zero_quad(t);
-                sum[n][i] = sk_tile_multiply(t, a, &f[n], sum[n][i], bf16);
-            }
-        }
-        if ((step + 1) % span != 0 && step + 1 < t->steps) continue;
-        for (uint32_t i = 0; i < t->tiles; i++) {
-            sk_val r[2];
-            if (scaled) scales(&k, step / 2, i, r);
-            for (uint32_t n = 0; n < t->nt; n++) {
-                if (scaled) sk_tile_fold(t, sum[n][i], r, step < span, x[n][i]);
-                for (uint32_t e = 0; e < 4 && !scaled; e++) x[n][i][e] = sk_quad_float(t, sum[n][i], e);
-            }
-        }
+    for (uint32_t i = 0; i < t->tiles; i++) {
+        sk_val one[2][4];
+        for (uint32_t n = 0; n < t->nt; n++)
+            for (uint32_t e = 0; e < 4; e++) one[n][e] = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
+        sk_ir_if(b, sk_ir_2(b, SK_OP_ULT, sk_k(t->c, sk_tile_base(t, s, i)), s->left));
+        tile_logits(&k, i, one);
+        sk_ir_end(b);
+        for (uint32_t n = 0; n < t->nt; n++)
+            for (uint32_t e = 0; e < 4; e++) x[n][i][e] = sk_ir_get(b, one[n][e]);
     }
 }

@@ -6,6 +6,7 @@
 
 #define SK_TILE_MOST 4  /* tiles of a slab */
 #define SK_TILE_WARPS 8 /* of a block, at most */
+#define SK_TILE_STAGES 4
 
 /* Queries as factors: what they are made of, and the order of dimensions. A tier's
  * keys say which; each is made once where a tier of the mix needs it. */
@@ -30,7 +31,7 @@ struct sk_tile {
     sk_val unit;         /* [16] what their logits are multiplied by, */
     sk_val mean;         /* [16] and <q, mean>, both in log2 units */
     sk_val book[SK_MAX_TIERS]; /* codewords */
-    sk_val ring;         /* staged slabs, of all warps */
+    sk_val ring;         /* this warp's staged slabs */
     sk_val pairs;        /* [warps][16] bases, then [warps][16] sums */
     /* values */
     sk_val warp, g, t;   /* lane = 4 g + t */
@@ -42,23 +43,38 @@ struct sk_tile {
     sk_val wants_ml;     /* predicate of block scope */
 };
 
-/* A field of a page from the slab's first token on. */
+/* A field from the slab's first token on. */
 typedef struct sk_tile_field {
     sk_val at;       /* address */
     uint32_t stride; /* bytes between its rows: groups, spans, blocks of channels .. */
 } sk_tile_field;
 
+/* The fields of a page. */
+enum {
+    SK_FIELD_RSCALE, SK_FIELD_RADIUS, SK_FIELD_CODE,
+    SK_FIELD_KSCALE, SK_FIELD_KEY,
+    SK_FIELD_VSCALE, SK_FIELD_VMIN, SK_FIELD_VALUE,
+    SK_FIELDS
+};
+
 typedef struct sk_slab {
     uint32_t tier;
     const sk_segment *seg;
     sk_page_layout lay;
-    sk_val page;
-    sk_val t0;       /* its first token */
-    sk_val left;     /* valid tokens from there on */
-    sk_val half;     /* blocked codes, slabs of 32: which half of the block */
+    sk_val left;     /* valid tokens from its first on */
+    sk_val half;     /* blocked codes, slabs of 32: which half of the block, times 4 */
     bool blocked;    /* codes stand in blocks of 64 tokens (layout.h, row 1) */
-    sk_tile_field code, radius, key, kscale, value;
+    sk_tile_field field[SK_FIELDS]; /* those that the tier has */
 } sk_slab;
+
+/* Slabs (tile_slab.c). Tokens t0 .. t0+slab-1 of a page of tier k, `count` of which
+ * are valid; staged: address of its copy, where schedules stage. */
+sk_slab sk_tile_slab(sk_tile *t, uint32_t k, sk_val page, sk_val t0, sk_val count, sk_val staged);
+/* Begins to copy it. */
+void sk_tile_copy(sk_tile *t, uint32_t k, sk_val page, sk_val t0, sk_val staged);
+uint32_t sk_tile_staged_bytes(const sk_spec *spec, const sk_schedule *sched); /* of any tier */
+uint32_t sk_tile_key_bytes(uint32_t kind);   /* of a row: 16 tokens of one dimension */
+uint32_t sk_tile_value_bytes(uint32_t kind); /* of 16 channels of one token */
 
 /* The 16 rows of tile i hold, from the slab's first token on:
  *   row g:     sk_tile_base + 2 * (g/2) + step * (g%2)
@@ -93,6 +109,9 @@ typedef struct sk_tile_factor {
     sk_val b[2], low[2];
 } sk_tile_factor;
 sk_tile_factor sk_tile_factors(sk_tile *t, uint32_t query, uint32_t s, uint32_t n);
+/* Bytes between the factors of an even step and those of `steps` steps, an even
+ * number, behind it. */
+uint32_t sk_tile_factor_bytes(const sk_tile *t, uint32_t query, uint32_t steps);
 /* sum + a (a quad of factors) times queries. */
 sk_val sk_tile_multiply(sk_tile *t, sk_val a, const sk_tile_factor *f, sk_val sum, bool bf16);
 
@@ -109,7 +128,6 @@ sk_val sk_tile_int4(sk_tile *t, sk_val x, uint32_t r, uint32_t less);
  * accumulators of a product: rows g, g, g+8, g+8, columns 2t, 2t+1, 2t, 2t+1. */
 typedef sk_val sk_tile_logit[2][SK_TILE_MOST][4];
 void sk_tile_logits(sk_tile *t, const sk_slab *s, sk_tile_logit x);
-uint32_t sk_tile_key_bytes(uint32_t kind); /* of a row: 16 tokens of one dimension */
 void sk_tile_logits_dense(sk_tile *t, const sk_slab *s, sk_tile_logit x);
 /* x += r * sum, row by row; r[0], r[1]: of rows g, g+8; first: x is not set yet. */
 void sk_tile_fold(sk_tile *t, sk_val sum, const sk_val r[2], bool first, sk_val x[4]);

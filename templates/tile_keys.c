@@ -10,11 +10,6 @@
  * pair of tokens at a time. */
 #include "tile_impl.h"
 
-bool sk_tile_blocked(const sk_spec *spec, uint32_t tier_slot)
-{
-    return sk_layout_codes_blocked(spec, sk_dec_seg(spec, tier_slot));
-}
-
 /* What the look-ups of a slab have in common. */
 typedef struct rebuild {
     sk_tile *t;
@@ -28,7 +23,6 @@ typedef struct rebuild {
     sk_val off[SK_TILE_MOST][2]; /* places of the codewords of rows g, g + 8 */
 } rebuild;
 
-/* Bytes from a group to the next in the codes of a page, or a staged slab. */
 static sk_val lane_group(const rebuild *r) /* 2t / g: the lane's group in a step */
 {
     sk_dec *c = r->t->c;
@@ -52,7 +46,7 @@ static rebuild rebuild_begin(sk_tile *t, const sk_slab *s)
                  .held = SK_NONE, .shift = SK_NONE};
     r.scale = 1 + (uint32_t)__builtin_ctz(r.g);
     const sk_val group = lane_group(&r);
-    const sk_val codes_of = sk_mul(c, group, s->code.stride);
+    const sk_val codes_of = sk_mul(c, group, s->field[SK_FIELD_CODE].stride);
     if (s->blocked) {
         r.code_lane = sk_add(c, codes_of, sk_mul(c, blocked_word(t), 4));
     } else {
@@ -80,7 +74,7 @@ static sk_val code_pair(const rebuild *r, uint32_t disp)
 {
     sk_tile *t = r->t;
     sk_dec *c = t->c;
-    const sk_val at = r->s->code.at;
+    const sk_val at = r->s->field[SK_FIELD_CODE].at;
     if (r->shift == SK_NONE)
         return sk_tile_load(t, r->bits == 8 ? SK_LD_U16 : SK_LD_U8, at, r->code_lane, disp);
     const sk_val low = sk_tile_load(t, SK_LD_U16, at, r->code_lane, disp);
@@ -94,10 +88,10 @@ static void fetch(rebuild *r, uint32_t group)
     sk_tile *t = r->t;
     if (r->held == group) return;
     r->held = group;
-    const uint32_t disp = group * r->s->code.stride;
+    const uint32_t disp = group * r->s->field[SK_FIELD_CODE].stride;
     sk_val word = SK_NONE;
     if (r->s->blocked) {
-        word = sk_tile_load(t, SK_LD_U32, r->s->code.at, r->code_lane, disp);
+        word = sk_tile_load(t, SK_LD_U32, r->s->field[SK_FIELD_CODE].at, r->code_lane, disp);
         if (t->slab == 32) word = sk_ir_2(t->c->b, SK_OP_SHR, word, r->s->half);
     }
     for (uint32_t i = 0; i < t->tiles; i++) {
@@ -135,18 +129,17 @@ static void radii(sk_tile *t, const sk_slab *s, uint32_t p, uint32_t i, sk_val r
     sk_dec *c = t->c;
     sk_builder *b = c->b;
     const uint32_t bits = s->seg->rb;
-    const uint32_t disp = p * s->radius.stride + sk_tile_base(t, s, i) * bits / 8;
+    const uint32_t disp = p * s->field[SK_FIELD_RADIUS].stride + sk_tile_base(t, s, i) * bits / 8;
     const sk_val row = sk_tile_row(t, s);
     const sk_val at = bits == 4 ? sk_shr(c, row, 1) : sk_mul(c, row, bits / 8);
     const sk_ld_kind kind = bits == 16 ? SK_LD_U32 : bits == 8 ? SK_LD_U16 : SK_LD_U8;
-    const sk_val both = sk_tile_load(t, kind, s->radius.at, at, disp);
+    const sk_val both = sk_tile_load(t, kind, s->field[SK_FIELD_RADIUS].at, at, disp);
     if (bits == 16) {
         r[0] = sk_ir_1(b, SK_OP_F16LO, both);
         r[1] = sk_ir_1(b, SK_OP_F16HI, both);
         return;
     }
-    const sk_val page_scale =
-        sk_ir_ldu(b, SK_LD_F16, s->page, c->zero, s->lay.seg[0].rscale_off + 2 * p);
+    const sk_val page_scale = sk_ir_ldu(b, SK_LD_F16, s->field[SK_FIELD_RSCALE].at, c->zero, 2 * p);
     const sk_val unit = sk_ir_2(b, SK_OP_FMUL, page_scale,
                                 sk_ir_f32(b, 1.0f / (float)((1u << bits) - 1)));
     r[0] = sk_ir_1(b, SK_OP_I2F, sk_and(c, both, (1u << bits) - 1));
@@ -178,22 +171,78 @@ static void step_product(rebuild *r, uint32_t s, sk_val sum[2][SK_TILE_MOST])
     }
 }
 
-void sk_tile_logits(sk_tile *t, const sk_slab *s, sk_tile_logit x)
+/* Steps 0 .. count-1 of a slab; x: what is there already, or (first) nothing. */
+static void logits_steps(sk_tile *t, const sk_slab *s, uint32_t count, bool first, sk_tile_logit x)
 {
     rebuild r = rebuild_begin(t, s);
     const uint32_t span_steps = s->lay.seg[0].span_dims / 16;
     sk_val sum[2][SK_TILE_MOST];
-    for (uint32_t k = 0; k < t->steps; k++) {
-        if (k % span_steps == 0)
-            for (uint32_t n = 0; n < t->nt; n++)
-                for (uint32_t i = 0; i < t->tiles; i++) sum[n][i] = sk_zero_quad(t);
+    for (uint32_t k = 0; k < count; k++) {
+        for (uint32_t n = 0; n < t->nt && k % span_steps == 0; n++)
+            for (uint32_t i = 0; i < t->tiles; i++) sum[n][i] = sk_zero_quad(t);
         step_product(&r, k, sum);
         if ((k + 1) % span_steps != 0) continue;
         for (uint32_t i = 0; i < t->tiles; i++) {
             sk_val radius[2];
             radii(t, s, k / span_steps, i, radius);
             for (uint32_t n = 0; n < t->nt; n++)
-                sk_tile_fold(t, sum[n][i], radius, k < span_steps, x[n][i]);
+                sk_tile_fold(t, sum[n][i], radius, first && k < span_steps, x[n][i]);
         }
     }
+}
+
+/* Steps that a turn of a loop over spans takes, or 0: no loop. Keys of many spans have
+ * so many radii and codes that, all at once, they crowd the registers; only slabs
+ * that are in scratch already can wait for each turn's. */
+static uint32_t steps_of_turn(const sk_tile *t, const sk_slab *s)
+{
+    const uint32_t span = s->lay.seg[0].span_dims / 16, turn = span == 1 ? 2 : span;
+    return t->stages > 0 && turn < t->steps && t->steps % turn == 0 ? turn : 0;
+}
+
+/* The slab with its fields, and the tile with its factors, from step `turn * p` on. */
+static void move_to(sk_tile *t, sk_slab *s, uint32_t turn, sk_val p)
+{
+    sk_builder *b = t->c->b;
+    const uint32_t dims = 16 * turn, span = s->lay.seg[0].span_dims;
+    sk_tile_field *f = s->field;
+    f[SK_FIELD_CODE].at = sk_ir_ptr_add(b, f[SK_FIELD_CODE].at, p, dims / s->seg->g * f[SK_FIELD_CODE].stride);
+    f[SK_FIELD_RADIUS].at = sk_ir_ptr_add(b, f[SK_FIELD_RADIUS].at, p, dims / span * f[SK_FIELD_RADIUS].stride);
+    if (s->seg->rb < 16)
+        f[SK_FIELD_RSCALE].at = sk_ir_ptr_add(b, f[SK_FIELD_RSCALE].at, p, dims / span * 2);
+    t->book[s->tier] = sk_ir_ptr_add(b, t->book[s->tier], p, dims * 2 << s->seg->b);
+    t->query[SK_FACTORS_CODED] = sk_ir_ptr_add(b, t->query[SK_FACTORS_CODED], p,
+                                               sk_tile_factor_bytes(t, SK_FACTORS_CODED, turn));
+}
+
+static void logits_loop(sk_tile *t, const sk_slab *s, uint32_t turn, sk_tile_logit x)
+{
+    sk_builder *b = t->c->b;
+    const sk_val book = t->book[s->tier], query = t->query[SK_FACTORS_CODED];
+    sk_tile_logit sum;
+    sk_slab here = *s;
+    for (uint32_t n = 0; n < t->nt; n++)
+        for (uint32_t i = 0; i < 4 * t->tiles; i++)
+            sum[n][i / 4][i % 4] = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
+    const sk_val p = sk_ir_for(b, t->c->zero, sk_k(t->c, t->steps / turn), 1);
+    move_to(t, &here, turn, p);
+    for (uint32_t n = 0; n < t->nt; n++)
+        for (uint32_t i = 0; i < 4 * t->tiles; i++) x[n][i / 4][i % 4] = sk_ir_get(b, sum[n][i / 4][i % 4]);
+    logits_steps(t, &here, turn, false, x);
+    for (uint32_t n = 0; n < t->nt; n++)
+        for (uint32_t i = 0; i < 4 * t->tiles; i++) sk_ir_set(b, sum[n][i / 4][i % 4], x[n][i / 4][i % 4]);
+    sk_ir_end(b);
+    for (uint32_t n = 0; n < t->nt; n++)
+        for (uint32_t i = 0; i < 4 * t->tiles; i++) x[n][i / 4][i % 4] = sk_ir_get(b, sum[n][i / 4][i % 4]);
+    t->book[s->tier] = book;
+    t->query[SK_FACTORS_CODED] = query;
+}
+
+void sk_tile_logits(sk_tile *t, const sk_slab *s, sk_tile_logit x)
+{
+    const uint32_t turn = steps_of_turn(t, s);
+    if (turn)
+        logits_loop(t, s, turn, x);
+    else
+        logits_steps(t, s, t->steps, true, x);
 }

@@ -182,6 +182,11 @@ void sk_tile_queries(sk_tile *t, uint32_t query)
     sk_ir_end(b);
 }
 
+uint32_t sk_tile_factor_bytes(const sk_tile *t, uint32_t query, uint32_t steps)
+{
+    return (two_parts(t->c->spec, query) ? steps : steps / 2) * t->nt * 512;
+}
+
 sk_tile_factor sk_tile_factors(sk_tile *t, uint32_t query, uint32_t s, uint32_t n)
 {
     sk_dec *c = t->c;

@@ -18,7 +18,7 @@ typedef struct product {
     uint32_t token_bytes; /* of 16 channels of a token (of a pair: where paired) */
     sk_val lane;          /* byte offset of the lane's tokens and channels in a tile */
     sk_val pick;          /* bytes: what picks the lane's of two tokens' words */
-    sk_val valid[SK_TILE_MOST][2][2]; /* floats: which tokens are, by tile, half, y */
+    sk_val valid[2][2];   /* floats: which tokens of the tile at work are, by half, y */
 } product;
 
 static bool is_float(uint32_t kind) { return kind == SK_VAL_F16 || kind == SK_VAL_BF16; }
@@ -28,7 +28,7 @@ static product product_begin(sk_tile *t, const sk_slab *s)
     sk_dec *c = t->c;
     product v = {.t = t, .s = s, .kind = c->spec->tier[s->tier].value, .pick = SK_NONE};
     v.paired = sk_layout_values_paired(c->spec, v.kind);
-    v.token_bytes = is_float(v.kind) ? 32 : v.kind == SK_VAL_I4 ? 8 : 16;
+    v.token_bytes = sk_tile_value_bytes(v.kind);
     /* the lane's first token is 2t; its channels 2g, 2g + 1 */
     sk_val at = sk_mul(c, t->t, 2 * v.token_bytes);
     if (v.paired || is_float(v.kind)) {
@@ -40,12 +40,6 @@ static product product_begin(sk_tile *t, const sk_slab *s)
         v.pick = sk_add(c, sk_k(c, 0x5140), sk_mul(c, sk_and(c, t->g, 1), 0x2222));
     }
     v.lane = at;
-    for (uint32_t i = 0; is_float(v.kind) && i < t->tiles; i++)
-        for (uint32_t k = 0; k < 4; k++) {
-            const uint32_t from = sk_tile_base(t, s, i) + k / 2 * sk_tile_step(s) + k % 2;
-            const sk_val token = sk_add(c, sk_shl(c, t->t, 1), sk_k(c, from));
-            v.valid[i][k / 2][k % 2] = sk_ir_2(c->b, SK_OP_ULT, token, s->left);
-        }
     return v;
 }
 
@@ -53,14 +47,14 @@ static product product_begin(sk_tile *t, const sk_slab *s)
 static uint32_t value_disp(const product *v, uint32_t block, uint32_t i, uint32_t h, uint32_t y)
 {
     const uint32_t token = sk_tile_base(v->t, v->s, i) + h * sk_tile_step(v->s) + y;
-    return block * v->s->value.stride + token * v->token_bytes;
+    return block * v->s->field[SK_FIELD_VALUE].stride + token * v->token_bytes;
 }
 
 static sk_val load_token(const product *v, sk_ld_kind kind, uint32_t block, uint32_t i, uint32_t h,
                          uint32_t y)
 {
-    const sk_val some = is_float(v->kind) ? v->valid[i][h][y] : SK_NONE;
-    return sk_ir_ldg(v->t->c->b, kind, v->s->value.at, v->lane, value_disp(v, block, i, h, y), some);
+    const sk_val some = is_float(v->kind) ? v->valid[h][y] : SK_NONE;
+    return sk_ir_ldg(v->t->c->b, kind, v->s->field[SK_FIELD_VALUE].at, v->lane, value_disp(v, block, i, h, y), some);
 }
 
 /* Four bytes: channel 2g of two tokens, then channel 2g + 1 of them. */
@@ -95,28 +89,26 @@ static void half_factors(const product *v, uint32_t block, uint32_t i, uint32_t 
         out[r] = v->kind == SK_VAL_I8 ? sk_tile_int8(t, bytes, r) : sk_tile_float8(t, bytes, r);
 }
 
-/* Adds what the slab has of one block of channels. */
-static void multiply_block(const product *v, const sk_tile_probs *p, uint32_t block, sk_val sum[2])
+/* Adds tile i of one block of channels. */
+static void multiply(const product *v, const sk_tile_probs *p, uint32_t block, uint32_t i, sk_val sum[2])
 {
     sk_tile *t = v->t;
     sk_builder *b = t->c->b;
     const bool bf16 = v->kind == SK_VAL_BF16;
-    for (uint32_t i = 0; i < t->tiles; i++) {
-        sk_val a[2][2];
-        for (uint32_t h = 0; h < 2; h++) half_factors(v, block, i, h, a[h]);
-        const sk_val factors = sk_ir_quad(b, a[0][0], a[0][1], a[1][0], a[1][1]);
-        for (uint32_t n = 0; n < t->nt; n++) {
-            if (bf16) sum[n] = sk_ir_mma(b, factors, p->low[n][i][0], p->low[n][i][1], sum[n], true);
-            sum[n] = sk_ir_mma(b, factors, p->b[n][i][0], p->b[n][i][1], sum[n], bf16);
-        }
+    sk_val a[2][2];
+    for (uint32_t h = 0; h < 2; h++) half_factors(v, block, i, h, a[h]);
+    const sk_val factors = sk_ir_quad(b, a[0][0], a[0][1], a[1][0], a[1][1]);
+    for (uint32_t n = 0; n < t->nt; n++) {
+        if (bf16) sum[n] = sk_ir_mma(b, factors, p->low[n][i][0], p->low[n][i][1], sum[n], true);
+        sum[n] = sk_ir_mma(b, factors, p->b[n][i][0], p->b[n][i][1], sum[n], bf16);
     }
 }
 
 /* A number per channel, of rows g and g + 8: two halves. */
-static void channel_pair(sk_tile *t, const sk_slab *s, uint32_t field, uint32_t block, sk_val out[2])
+static void channel_pair(sk_tile *t, const sk_tile_field *of, uint32_t block, sk_val out[2])
 {
     sk_dec *c = t->c;
-    const sk_val both = sk_tile_load(t, SK_LD_U32, s->page, sk_mul(c, t->g, 4), field + block * 32);
+    const sk_val both = sk_tile_load(t, SK_LD_U32, of->at, sk_mul(c, t->g, 4), block * 32);
     out[0] = sk_ir_1(c->b, SK_OP_F16LO, both);
     out[1] = sk_ir_1(c->b, SK_OP_F16HI, both);
 }
@@ -128,7 +120,7 @@ static sk_val add_scaled(const product *v, const sk_tile_probs *p, uint32_t bloc
     sk_tile *t = v->t;
     sk_val w[4], least[2] = {SK_NONE, SK_NONE};
     const sk_val old = sk_ir_get(t->c->b, t->acc[n][block]);
-    if (v->kind == SK_VAL_I4) channel_pair(t, v->s, v->s->lay.vmin_off, block, least);
+    if (v->kind == SK_VAL_I4) channel_pair(t, &v->s->field[SK_FIELD_VMIN], block, least);
     for (uint32_t k = 0; k < 4; k++) {
         w[k] = sk_quad_float(t, old, k);
         if (v->kind == SK_VAL_I4)
@@ -138,25 +130,55 @@ static sk_val add_scaled(const product *v, const sk_tile_probs *p, uint32_t bloc
     return sk_ir_quad(t->c->b, w[0], w[1], w[2], w[3]);
 }
 
-void sk_tile_values(sk_tile *t, const sk_slab *s, const sk_tile_probs *p)
+/* Floats: straight into acc, tile by tile, those that have tokens. */
+static void float_values(product *v, const sk_tile_probs *p)
 {
+    sk_tile *t = v->t;
+    sk_dec *c = t->c;
+    sk_builder *b = c->b;
+    for (uint32_t i = 0; i < t->tiles; i++) {
+        const uint32_t base = sk_tile_base(t, v->s, i);
+        sk_ir_if(b, sk_ir_2(b, SK_OP_ULT, sk_k(c, base), v->s->left));
+        for (uint32_t k = 0; k < 4; k++) {
+            const uint32_t from = base + k / 2 * sk_tile_step(v->s) + k % 2;
+            const sk_val token = sk_add(c, sk_shl(c, t->t, 1), sk_k(c, from));
+            v->valid[k / 2][k % 2] = sk_ir_2(b, SK_OP_ULT, token, v->s->left);
+        }
+        for (uint32_t block = 0; block < t->blocks; block++) {
+            sk_val sum[2];
+            for (uint32_t n = 0; n < t->nt; n++) sum[n] = sk_ir_get(b, t->acc[n][block]);
+            multiply(v, p, block, i, sum);
+            for (uint32_t n = 0; n < t->nt; n++) sk_ir_set(b, t->acc[n][block], sum[n]);
+        }
+        sk_ir_end(b);
+    }
+}
+
+/* Others: summed over the slab, then scaled. */
+static void scaled_values(const product *v, const sk_tile_probs *p)
+{
+    sk_tile *t = v->t;
     sk_builder *b = t->c->b;
-    const product v = product_begin(t, s);
+    const sk_tile_field *scales = &v->s->field[SK_FIELD_VSCALE];
     sk_val scale[2] = {SK_NONE, SK_NONE};
-    if (v.kind == SK_VAL_F8) {
-        const sk_val page = sk_ir_ldu(b, SK_LD_F16, s->page, t->c->zero, s->lay.vscale_off);
+    if (v->kind == SK_VAL_F8) {
+        const sk_val page = sk_ir_ldu(b, SK_LD_F16, scales->at, t->c->zero, 0);
         scale[0] = scale[1] = sk_ir_2(b, SK_OP_FMUL, page, sk_ir_f32(b, 256.0f));
     }
     for (uint32_t block = 0; block < t->blocks; block++) {
-        sk_val sum[2];
+        sk_val sum[2] = {sk_zero_quad(t), sk_zero_quad(t)};
+        if (v->kind != SK_VAL_F8) channel_pair(t, scales, block, scale);
+        for (uint32_t i = 0; i < t->tiles; i++) multiply(v, p, block, i, sum);
         for (uint32_t n = 0; n < t->nt; n++)
-            sum[n] = is_float(v.kind) ? sk_ir_get(b, t->acc[n][block]) : sk_zero_quad(t);
-        if (v.kind == SK_VAL_I8 || v.kind == SK_VAL_I4)
-            channel_pair(t, s, s->lay.vscale_off, block, scale);
-        multiply_block(&v, p, block, sum);
-        for (uint32_t n = 0; n < t->nt; n++) {
-            if (!is_float(v.kind)) sum[n] = add_scaled(&v, p, block, n, scale, sum[n]);
-            sk_ir_set(b, t->acc[n][block], sum[n]);
-        }
+            sk_ir_set(b, t->acc[n][block], add_scaled(v, p, block, n, scale, sum[n]));
     }
+}
+
+void sk_tile_values(sk_tile *t, const sk_slab *s, const sk_tile_probs *p)
+{
+    product v = product_begin(t, s);
+    if (is_float(v.kind))
+        float_values(&v, p);
+    else
+        scaled_values(&v, p);
 }

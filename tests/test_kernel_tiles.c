@@ -6,6 +6,7 @@
 
 #include <math.h>
 
+
 #include "case.h"
 #include "tile.h"
 
@@ -166,6 +167,7 @@ static void run_row(void **state)
     sk_assert_ok(sk_tile_supported(&spec, &target, &err), &err);
     sk_tile_default(&spec, &target, &sched);
     sk_assert_ok(sk_schedule_parse(spec.kernel, test->row.schedule, &sched, &err), &err);
+
     sk_assert_ok(sk_tile_valid(&spec, &sched, &target, &err), &err);
     sk_assert_ok(build(&spec, &sched, &mem, &program, &err), &err);
     assert_true(program->shared_bytes <= sk_tile_scratch(&spec, &sched));
@@ -200,8 +202,14 @@ static const tile_row rows[] = {
     {T("4", "kbf16:vbf16,kf16:vf16"), "", true},
     {T("4", "ki8:vf8,ki4:vi4,kf8:vf8"), "", true},
     {S("64", "64", "3", "64", "0", "qbf16 obf16 ibf16 tight good:vi8,turbo:vbf16,mid:vf16"), "", true},
+    /* stages: none, and more than a warp has slabs; a tier that is not staged */
+    {T("4", "good:vi8,kf16:vf16"), "stages=0", true},
+    {T("4", "high:vi8,mid:vi8,kf16:vf16"), "stages=4,slab=32", true},
+    {T("4", "low:vi4,fine:vi8"), "stages=3,warps=2", false},
+    {T("4", "ki8:vf8,ki4:vi4,kf8:vf8"), "stages=0,slab=16", false},
+    {T("4", "lean:vf16,turbo:vi4"), "stages=1,slab=32", false},
     /* heads: columns of one and of two products */
-    {T("1", "good:vi8"), "slab=32", false},
+    {T("1", "good:vi8"), "slab=32,stages=0", false},
     {T("2", "turbo:vi8,kbf16:vf8"), "slab=32,warps=8", false},
     {T("5", "good:vi4"), "warps=1", false},
     {T("7", "fine:vi8"), "slab=16,warps=2", false},
