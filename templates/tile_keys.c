@@ -19,6 +19,7 @@ typedef struct rebuild {
     sk_val code_lane;    /* byte offset of the lane's codes in a group's, and of its group */
     sk_val shift;        /* plain codes that stand nowhere in particular: first bit */
     sk_val book_lane;    /* byte offset of the lane's words in a codeword, and of its group */
+    sk_val index_lane;   /* blocked codes of whole words: 16 times its group, in every byte */
     uint32_t held;       /* group whose codes are in `off`; SK_NONE: none */
     sk_val off[SK_TILE_MOST][2]; /* places of the codewords of rows g, g + 8 */
 } rebuild;
@@ -43,7 +44,7 @@ static rebuild rebuild_begin(sk_tile *t, const sk_slab *s)
 {
     sk_dec *c = t->c;
     rebuild r = {.t = t, .s = s, .g = s->seg->g, .bits = s->seg->b, .codes = 1u << s->seg->b,
-                 .held = SK_NONE, .shift = SK_NONE};
+                 .held = SK_NONE, .shift = SK_NONE, .index_lane = SK_NONE};
     r.scale = 1 + (uint32_t)__builtin_ctz(r.g);
     const sk_val group = lane_group(&r);
     const sk_val codes_of = sk_mul(c, group, s->field[SK_FIELD_CODE].stride);
@@ -56,6 +57,7 @@ static rebuild rebuild_begin(sk_tile *t, const sk_slab *s)
         r.code_lane = sk_add(c, codes_of, at);
         if (!bytes) r.shift = sk_and(c, bit, 15);
     }
+    if (s->blocked && r.g <= 2) r.index_lane = sk_mul(c, group, 0x10101010u);
     r.book_lane = sk_mul(c, group, r.codes << r.scale);
     if (r.g > 2) r.book_lane = sk_or(c, r.book_lane, sk_mul(c, sk_and(c, t->t, r.g / 2 - 1), 4));
     return r;
@@ -67,6 +69,23 @@ static sk_val place(const rebuild *r, sk_val x, uint32_t bit)
     sk_dec *c = r->t->c;
     const sk_val moved = bit >= r->scale ? sk_shr(c, x, bit - r->scale) : sk_shl(c, x, r->scale - bit);
     return sk_or(c, sk_and(c, moved, (r->codes - 1) << r->scale), r->book_lane);
+}
+
+/* Places of a word of blocked codes. Numbers of codewords come as bytes, the lane's
+ * group in their upper halves, so that one operation picks and the address scales. */
+static void blocked_places(rebuild *r, sk_val word)
+{
+    sk_tile *t = r->t;
+    sk_dec *c = t->c;
+    sk_val index[2]; /* even nibbles, odd ones */
+    for (uint32_t k = 0; k < 2; k++)
+        index[k] = sk_or(c, sk_and(c, sk_shr(c, word, 4 * k), 0x0f0f0f0fu), r->index_lane);
+    for (uint32_t i = 0; i < t->tiles; i++)
+        for (uint32_t y = 0; y < 2; y++) {
+            const uint32_t nibble = (t->slab == 64 ? i : 2 * i) + 4 * y;
+            const sk_val one = sk_ir_prmt(c->b, index[nibble & 1], c->zero, sk_k(c, 0x4440 + nibble / 2));
+            r->off[i][y] = sk_shl(c, one, r->scale);
+        }
 }
 
 /* The codes of a pair of tokens, low bits first. */
@@ -93,6 +112,10 @@ static void fetch(rebuild *r, uint32_t group)
     if (r->s->blocked) {
         word = sk_tile_load(t, SK_LD_U32, r->s->field[SK_FIELD_CODE].at, r->code_lane, disp);
         if (t->slab == 32) word = sk_ir_2(t->c->b, SK_OP_SHR, word, r->s->half);
+    }
+    if (r->index_lane != SK_NONE) {
+        blocked_places(r, word);
+        return;
     }
     for (uint32_t i = 0; i < t->tiles; i++) {
         const uint32_t nibble = t->slab == 64 ? i : 2 * i;

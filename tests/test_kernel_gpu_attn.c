@@ -56,7 +56,7 @@ static void run_warp(const char *spec, const device *d, uint64_t seed)
     for (uint32_t i = 0; i < SK_COUNT(rooms); i++) {
         sk_schedule_begin(SK_BACKEND_CUDA, &schedule);
         sk_text_free(&text);
-        sk_text_printf(&text, "form=warp,warps=1,slab=16,blocks=1,%s", rooms[i]);
+        sk_text_printf(&text, "form=warp,warps=1,slab=16,stages=0,blocks=1,%s", rooms[i]);
         sk_assert_ok(sk_schedule_parse(parsed.kernel, text.s, &schedule, &err), &err);
         if (sk_kernel_valid(kernel, &parsed, &schedule, &target, &err) == SPHKV_OK) break;
     }

@@ -16,7 +16,7 @@ typedef struct needed_row {
 } needed_row;
 
 static const needed_row rows[] = {
-    {A "h2" T "good:vi8", "form=warp,warps=1,slab=16,blocks=1", 14, 0},
+    {A "h2" T "good:vi8", "form=warp,warps=1,slab=16,stages=0,blocks=1", 14, 0},
     {A "h4" T "good:vi8", "form=tile,warps=4,slab=64,blocks=1", 0, 8},
 };
 
