@@ -70,8 +70,9 @@ static sk_status check_raw(const sk_spec *spec, const sk_schedule *s, const sk_t
                            sk_err *err)
 {
     if (s->v[SK_T_room] != SK_ROOM_SHARED || s->v[SK_T_warps] != (int32_t)SK_RAW_WARPS ||
-        s->v[SK_T_slab] != 64 || s->v[SK_T_merge] != SK_MERGE_LAST)
-        return sk_fail(err, SPHKV_EINVAL, "form=raw has room=shared, merge=last, warps=%u, slab=64",
+        s->v[SK_T_slab] != 64 || s->v[SK_T_stages] != 0 || s->v[SK_T_merge] != SK_MERGE_LAST)
+        return sk_fail(err, SPHKV_EINVAL,
+                       "form=raw has room=shared, merge=last, warps=%u, slab=64, stages=0",
                        SK_RAW_WARPS);
     const sk_status st = sk_raw_valid(spec, err);
     if (st != SPHKV_OK) return st;

@@ -11,7 +11,7 @@ static void schedule_of(const sk_spec *spec, const sk_target *target, sk_schedul
 {
     sk_err err = {0};
     sk_kernel_default(sk_kernel_get(spec->kernel), spec, target, out);
-    sk_assert_ok(sk_schedule_parse(spec->kernel, "form=raw,warps=4,slab=64,room=shared,blocks=1", out,
+    sk_assert_ok(sk_schedule_parse(spec->kernel, "form=raw,warps=4,slab=64,stages=0,room=shared,blocks=1", out,
                                    &err),
                  &err);
 }

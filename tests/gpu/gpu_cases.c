@@ -153,7 +153,7 @@ static void add_raw(lab *l, const sk_target *target)
                  "attn_decode d128 v128 h%s p128 l1 qf16 of16 if32 tight good:vi8", heads[i]);
         if (sk_spec_parse(text, &spec, NULL) != SPHKV_OK) continue;
         sk_kernel_default(sk_kernel_get(spec.kernel), &spec, target, &s);
-        if (sk_schedule_parse(spec.kernel, "form=raw,warps=4,slab=64,room=shared,blocks=1", &s, NULL) ==
+        if (sk_schedule_parse(spec.kernel, "form=raw,warps=4,slab=64,stages=0,room=shared,blocks=1", &s, NULL) ==
             SPHKV_OK)
             add(l, &spec, &s, target);
     }
