@@ -102,6 +102,20 @@ static inline void kernel_built_free(kernel_built *b)
     sk_arena_free(&b->mem);
 }
 
+/* Instructions of all programs of a kernel. */
+static inline uint32_t kernel_length(const sk_spec *spec, const sk_schedule *schedule)
+{
+    sk_arena mem = {0};
+    sk_build build;
+    uint32_t n = 0;
+    const sk_kernel *kernel = sk_kernel_get(spec->kernel);
+    if (sk_kernel_build(kernel, spec, schedule, &mem, &build, NULL) == SPHKV_OK)
+        for (uint32_t i = 0; i < build.n; i++)
+            n += build.program[i]->ninstr;
+    sk_arena_free(&mem);
+    return n;
+}
+
 /* The line that repeats a number alone, the kernel, what was wrong with it. */
 static inline void kernel_say(const kernel_built *b, uint64_t number, const sk_err *err)
 {

@@ -58,20 +58,6 @@ static void remember_spec(run *r, const sk_spec *spec, const sk_schedule *schedu
     r->hash[r->hashes++] = h;
 }
 
-/* Instructions of all programs of a kernel. */
-static uint32_t kernel_length(const sk_spec *spec, const sk_schedule *schedule)
-{
-    sk_arena mem = {0};
-    sk_build build;
-    uint32_t n = 0;
-    const sk_kernel *kernel = sk_kernel_get(spec->kernel);
-    if (sk_kernel_build(kernel, spec, schedule, &mem, &build, NULL) == SPHKV_OK)
-        for (uint32_t i = 0; i < build.n; i++)
-            n += build.program[i]->ninstr;
-    sk_arena_free(&mem);
-    return n;
-}
-
 /* Spec, schedule and target of a number; another target when its schedule is for
  * wider vectors. Compiling takes longer than linear, and with no conversion of
  * halves in the CPU much longer: most kernels are short. */

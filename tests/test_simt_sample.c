@@ -13,13 +13,6 @@
 
 static const uint32_t sms[] = {75, 80, 90, 120};
 
-static uint32_t length_of(const kernel_built *b)
-{
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < b->ir.build.n; i++) n += b->ir.build.program[i]->ninstr;
-    return n;
-}
-
 /* The kernel of a number, into the lot. */
 static void draw(simt_lot *lot, uint64_t number)
 {
@@ -30,9 +23,9 @@ static void draw(simt_lot *lot, uint64_t number)
         sk_spec spec;
         sk_schedule schedule;
         (void)sk_random_sample(seed, (uint32_t)number, &target, DIMS, &spec, &schedule);
+        if (kernel_length(&spec, &schedule) > LONGEST) continue;
         sk_assert_ok(simt_lot_add(lot, &spec, &schedule, &err), &err);
-        if (length_of(&lot->built[lot->n - 1]) <= LONGEST) return;
-        kernel_built_free(&lot->built[--lot->n]);
+        return;
     }
 }
 
