@@ -81,7 +81,7 @@ static sk_status prove(lab *l, const one *o, sk_desk *desk, uint32_t index, sk_e
         st = sk_cuda_compile(&ir, &o->spec, &o->schedule, l->gpu.arch, l->api, 0, &mem, &built, err);
     if (st == SPHKV_OK) {
         l->answer->registers = built.resources[0].registers;
-        l->answer->spill_bytes = built.resources[0].spill_stores + built.resources[0].spill_loads;
+        l->answer->spill_bytes = sk_cuda_spilled(&built.resources[0]);
         l->answer->shared_bytes = ir.build.program[0]->shared_bytes;
         sk_desk_enter(desk, SK_PHASE_LOAD, index);
         st = sk_code_load_cuda(&built.cubin, &ir, l->cuda, &l->gpu.target, &code, err);
