@@ -4,6 +4,7 @@
 #include "sk_test.h"
 
 #include "bandwidth_gpu.h"
+#include "bench.h"
 #include "cuda_run.h"
 #include "measure.h"
 
@@ -190,6 +191,41 @@ static void lanes_are_graphs_of_all_copies(void **state)
     assert_true(kernels > 0);
 }
 
+/* What was written by hand stands beside generated kernels, where it is. */
+static void the_ceiling_is_found(void **state)
+{
+    static const struct {
+        const char *tiers;
+        uint32_t kernel, heads_per_kv;
+        bool there;
+    } cases[] = {{"good:vi8", SPHKV_ATTN_DECODE, 4, true},
+                 {"kf16:vf16", SPHKV_ATTN_DECODE, 4, false},
+                 {"good:vi8", SPHKV_PAGE_GATHER, 4, false}};
+    (void)state;
+    for (size_t i = 0; i < SK_COUNT(cases); i++) {
+        const sphkv_spec_params params = {.size = sizeof params, .kernel = cases[i].kernel,
+                                          .head_dim = 128, .tiers = cases[i].tiers,
+                                          .heads_per_kv = cases[i].heads_per_kv};
+        const sk_shape shape = {.batch = 1, .kv_heads = 1, .context = 1024, .threads = 1};
+        sk_device device = {.arch = "sm_90"};
+        sk_bench_lane lane;
+        sk_spec spec;
+        sk_err err = {0};
+        sk_assert_ok(sk_target_cuda(90, false, &device.target, &err), &err);
+        sk_assert_ok(sk_spec_from_params(&params, &spec, &err), &err);
+        const sk_status st = sk_bench_pick_ceiling(&device, &spec, &shape, &lane, &err);
+        assert_int_equal(st, cases[i].there ? SPHKV_OK : SPHKV_EUNSUPPORTED);
+        if (st == SPHKV_OK) {
+            assert_non_null(strstr(lane.schedule_text, "form=raw"));
+            assert_string_equal(lane.how, "written by hand");
+            sk_bench_lane_free(&lane);
+        }
+        device = (sk_device){0}; /* a CPU */
+        assert_int_equal(sk_bench_pick_ceiling(&device, &spec, &shape, &lane, &err),
+                         SPHKV_EUNSUPPORTED);
+    }
+}
+
 /* ---- memory -------------------------------------------------------------------------- */
 
 static void memory_is_shared_out(void **state)
@@ -246,6 +282,7 @@ int main(void)
         cmocka_unit_test(sweeps_copy),
         cmocka_unit_test(no_more_blocks_than_lanes),
         cmocka_unit_test(lanes_are_graphs_of_all_copies),
+        cmocka_unit_test(the_ceiling_is_found),
         cmocka_unit_test(memory_is_shared_out),
         cmocka_unit_test(executors_that_cannot_be_had),
     };

@@ -54,6 +54,10 @@ typedef struct sk_bench {
 sk_status sk_bench_pick(sk_db_set *set, const sk_device *device, const sk_spec *spec,
                         const sk_shape *shape, const char *schedule, sk_bench_lane *out,
                         sk_err *err);
+/* The kernel that was written by hand for this spec and device: what generated code is
+ * measured against. SPHKV_EUNSUPPORTED: there is none. */
+sk_status sk_bench_pick_ceiling(const sk_device *device, const sk_spec *spec,
+                                const sk_shape *shape, sk_bench_lane *out, sk_err *err);
 void sk_bench_lane_free(sk_bench_lane *lane);
 
 /* About how many bytes a lane of this shape needs, inputs and sweep; how many all

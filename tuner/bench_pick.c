@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "attn_gpu.h"
 #include "pick.h"
 #include "ready.h"
 
@@ -99,6 +100,43 @@ sk_status sk_bench_pick(sk_db_set *set, const sk_device *device, const sk_spec *
     out->tiers = tiers.s;
     return text.failed || tiers.failed ? sk_fail(err, SPHKV_ENOMEM, "no memory for a lane")
                                        : SPHKV_OK;
+}
+
+/* A schedule of the form written by hand; of several, one with as many blocks as the
+ * default has. *out: "" when there is none. */
+static sk_status find_ceiling(const sk_device *device, const sk_spec *spec, sk_text *out,
+                              sk_err *err)
+{
+    sk_space space;
+    uint32_t found = 0;
+    *out = (sk_text){0};
+    sk_status st = sk_space_make(spec, &device->target, &space, err);
+    if (st != SPHKV_OK) return st;
+    const int32_t blocks = space.candidate[0].schedule.v[SK_T_blocks];
+    for (uint32_t i = 1; i < space.count; i++) {
+        const sk_schedule *s = &space.candidate[i].schedule;
+        if (s->v[SK_T_form] == SK_ATTN_RAW && (!found || s->v[SK_T_blocks] == blocks)) found = i;
+    }
+    if (found) sk_schedule_print(spec->kernel, &space.candidate[found].schedule, out);
+    sk_space_free(&space);
+    return out->failed ? sk_fail(err, SPHKV_ENOMEM, "no memory for a schedule") : SPHKV_OK;
+}
+
+sk_status sk_bench_pick_ceiling(const sk_device *device, const sk_spec *spec,
+                                const sk_shape *shape, sk_bench_lane *out, sk_err *err)
+{
+    sk_text schedule = {0};
+    sk_status st = SPHKV_EUNSUPPORTED;
+    memset(out, 0, sizeof *out);
+    if (device->target.backend == SK_BACKEND_CUDA && spec->kernel == SPHKV_ATTN_DECODE)
+        st = find_ceiling(device, spec, &schedule, err);
+    if (st == SPHKV_OK && schedule.len)
+        st = sk_bench_pick(NULL, device, spec, shape, schedule.s, out, err);
+    else if (st == SPHKV_OK || st == SPHKV_EUNSUPPORTED)
+        st = sk_fail(err, SPHKV_EUNSUPPORTED, "no kernel of this spec was written by hand");
+    if (st == SPHKV_OK) snprintf(out->how, sizeof out->how, "written by hand");
+    sk_text_free(&schedule);
+    return st;
 }
 
 void sk_bench_lane_free(sk_bench_lane *lane)

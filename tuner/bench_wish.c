@@ -47,6 +47,21 @@ static sk_status add_lane(const sk_bench_ask *ask, const sk_wish_item *item, sk_
     return SPHKV_OK;
 }
 
+/* Beside the best of the generated kernels the one that was written by hand, where
+ * there is one and place for it. */
+static sk_status add_ceiling(const sk_bench_ask *ask, const sk_wish_item *item, sk_bench *b,
+                             double *left, sk_err *err)
+{
+    const double need = sk_bench_memory(&item->spec, &b->shape, ask->device);
+    if (ask->schedule || b->lanes + 1 >= SK_BENCH_LANES || need > *left) return SPHKV_OK;
+    sk_status st = sk_bench_pick_ceiling(ask->device, &item->spec, &b->shape, &b->lane[b->lanes], err);
+    if (st == SPHKV_EUNSUPPORTED) return SPHKV_OK;
+    if (st != SPHKV_OK) return st;
+    *left -= need;
+    b->lanes++;
+    return SPHKV_OK;
+}
+
 /* Items of this shape from *at on become lanes, as many as fit in places and in
  * memory; dense f16 is always among them. *at: where the next group begins. */
 static sk_status fill_lanes(const sk_bench_ask *ask, const sk_wish *wish, uint32_t *at, sk_bench *b,
@@ -71,6 +86,7 @@ static sk_status fill_lanes(const sk_bench_ask *ask, const sk_wish *wish, uint32
         }
         has_dense = has_dense || item == dense;
         st = add_lane(ask, item, b, err);
+        if (st == SPHKV_OK) st = add_ceiling(ask, item, b, &left, err);
     }
     return st == SPHKV_OK && dense && !has_dense ? add_lane(ask, dense, b, err) : st;
 }
