@@ -1,5 +1,5 @@
-/* test_code_archs.c - the default schedule of every spec that kernels are tried on
- * (support/kernel_tables.h) is compiled by the NVRTC of this machine for every
+/* test_code_archs.c - the default schedule of every spec that models ask for, and of those
+ * that kernels are tried on (support/kernel_tables.h), is compiled by the NVRTC of this machine for every
  * architecture we ship for, and must not spill. Skipped where there is none.
  *
  * A run tries a few specs by chance, each for one architecture. SK_CASES says how many
@@ -30,24 +30,63 @@ typedef struct taken {
 
 /* ---- specs ---------------------------------------------------------------------------- */
 
-/* The different specs of all tables whose kernel has a form for GPUs. */
+#define T " qf32 of32 if32 tight "
+#define A(d, h, tiers) "attn_decode d" d " v" d " h" h " p128 l1" T tiers
+#define K(kernel, tiers) kernel " d128 v128 h1 p128 l1" T tiers
+
+/* Heads as large models have them, where registers are short; the rows of the tables are
+ * mostly smaller. */
+static const char *const models[] = {
+    A("128", "4", "good:vi8,kf16:vf16"), A("128", "4", "good:vi8,low:vi4,kf16:vf16"),
+    A("128", "4", "high:vi8,kf16:vf16"), A("128", "4", "mid:vi8,kf16:vf16"),
+    A("128", "4", "low:vi4,kf16:vf16"),  A("128", "4", "lean:vi8,kf16:vf16"),
+    A("128", "4", "fine:vi8,kf16:vf16"), A("128", "4", "turbo:vi8,kf16:vf16"),
+    A("128", "4", "kf16:vf16"),          A("128", "4", "kbf16:vbf16"),
+    A("128", "4", "ki8:vi8,kf16:vf16"),  A("128", "4", "ki4:vi4,kf16:vf16"),
+    A("128", "4", "kf8:vf8"),            A("128", "4", "good:vi4,kf16:vf16"),
+    A("128", "4", "high:vf16,kf16:vf16"), A("128", "1", "good:vi8,kf16:vf16"),
+    A("128", "5", "good:vi8,kf16:vf16"), A("128", "6", "high:vi8,kf16:vf16"),
+    A("128", "8", "good:vi8,kf16:vf16"), A("128", "8", "kf16:vf16"),
+    A("128", "16", "good:vi8,kf16:vf16"), A("64", "4", "good:vi8,kf16:vf16"),
+    A("64", "8", "high:vi8,kf16:vf16"),  A("96", "1", "good:vi8,kf16:vf16"),
+    A("192", "4", "good:vi8,kf16:vf16"), A("256", "2", "good:vi8,kf16:vf16"),
+    A("256", "8", "high:vi8,kf16:vf16"), A("256", "4", "kf16:vf16"),
+    "attn_decode d128 v128 h4 p128 l1 qbf16 obf16 if32 tight good:vi8,kbf16:vbf16",
+    "attn_decode d128 v128 h8 p128 l0 qf16 of16 if32 tight high:vi8,kf16:vf16",
+    "attn_decode d128 v128 h4 p128 l1 qf32 of32 if32 exact good:vi8,kf16:vf16",
+    K("kv_encode", "good:vi8,kf16:vf16"), K("kv_encode", "high:vi8,kf16:vf16"),
+    K("kv_encode", "low:vi4,kf16:vf16"), K("kv_encode", "lean:vi8,kf16:vf16"),
+    K("kv_encode", "ki8:vi8,kf16:vf16"), K("page_decode", "good:vi8,kf16:vf16"),
+    K("page_decode", "high:vi8,low:vi4,kf16:vf16"), K("attn_schedule", "good:vi8,kf16:vf16"),
+};
+
+#undef A
+#undef K
+#undef T
+
+/* Takes a spec up, once, when its kernel has a form for GPUs. */
+static void take_spec(const char *text, const char **specs, uint32_t room, uint32_t *n)
+{
+    sk_spec spec;
+    sk_err err = {0};
+    sk_assert_ok(sk_spec_parse(text, &spec, &err), &err);
+    for (uint32_t k = 0; k < *n; k++)
+        if (strcmp(specs[k], text) == 0)
+            return;
+    if (!sk_kernel_get(spec.kernel)->form[SK_BACKEND_CUDA])
+        return;
+    assert_true(*n < room);
+    specs[(*n)++] = text;
+}
+
 static uint32_t list_specs(const char **specs, uint32_t room)
 {
     uint32_t n = 0;
+    for (size_t i = 0; i < SK_COUNT(models); i++)
+        take_spec(models[i], specs, room, &n);
     for (uint32_t t = 0; t < kernel_ntables; t++)
-        for (uint32_t i = 0; i < kernel_tables[t].n; i++) {
-            const char *text = kernel_tables[t].row[i].spec;
-            sk_spec spec;
-            sk_err err = {0};
-            bool known = false;
-            sk_assert_ok(sk_spec_parse(text, &spec, &err), &err);
-            for (uint32_t k = 0; k < n && !known; k++)
-                known = strcmp(specs[k], text) == 0;
-            if (known || !sk_kernel_get(spec.kernel)->form[SK_BACKEND_CUDA])
-                continue;
-            assert_true(n < room);
-            specs[n++] = text;
-        }
+        for (uint32_t i = 0; i < kernel_tables[t].n; i++)
+            take_spec(kernel_tables[t].row[i].spec, specs, room, &n);
     return n;
 }
 
