@@ -5,7 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "attn_gpu.h"
 #include "pick.h"
 #include "ready.h"
 
