@@ -21,7 +21,6 @@
 #define SIMT_STACK ((size_t)256 << 10)
 #define SIMT_SLOTS 3u          /* blocks under way at a time, at most */
 #define SIMT_WARPS 32u
-#define SIMT_COPIES 64u        /* of one lane under way, at most */
 #define SIMT_GUARD 256u        /* bytes before and behind scratch that nobody may touch */
 #define SIMT_ALIGN 128u        /* scratch lies at a multiple of it, and of no more */
 #define SIMT_UNWRITTEN 0xffc0ffeeu /* NaN as f32, f16 and bf16: scratch at the start */
@@ -62,8 +61,8 @@ typedef struct simt_thread {
     uint8_t *stack; /* its lowest page is out of bounds */
     uint16_t id;    /* see SIMT_NOBODY */
     uint32_t groups; /* of copies, committed */
-    uint32_t copies;
-    simt_copy copy[SIMT_COPIES];
+    uint32_t copies, copy_cap;
+    simt_copy *copy; /* under way */
 } simt_thread;
 
 typedef struct simt_warp {

@@ -312,6 +312,17 @@ static void set_flying(uintptr_t at, uint16_t thread)
     }
 }
 
+static bool more_copies(simt_thread *self)
+{
+    const uint32_t cap = self->copy_cap ? 2 * self->copy_cap : 16;
+    simt_copy *const copy = sk_realloc(self->copy, cap * sizeof *copy);
+    if (!copy)
+        return false;
+    self->copy = copy;
+    self->copy_cap = cap;
+    return true;
+}
+
 void simt_copy_begin(void *to, const void *from)
 {
     simt_thread *const self = simt_self();
@@ -321,8 +332,8 @@ void simt_copy_begin(void *to, const void *from)
         simt_fault("copies from shared, not from memory");
     look((uintptr_t)to, COPY_BYTES, true);
     set_flying((uintptr_t)to, self->id);
-    if (self->copies == SIMT_COPIES)
-        simt_fault("more than %u copies of one lane under way", SIMT_COPIES);
+    if (self->copies == self->copy_cap && !more_copies(self))
+        simt_fault("no memory for more than %u copies under way", self->copies);
     simt_copy *const copy = &self->copy[self->copies++];
     *copy = (simt_copy){.to = to, .from = from, .group = self->groups};
     memcpy(copy->bytes, from, COPY_BYTES);

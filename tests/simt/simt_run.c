@@ -86,6 +86,14 @@ static sk_status make_blocks(simt_run *r, uint8_t *stacks)
     return SPHKV_OK;
 }
 
+static void free_block(const simt_run *r, simt_block *block)
+{
+    for (uint32_t k = 0; block->warp && k < r->launch->program->warps; k++)
+        for (uint32_t lane = 0; lane < SIMT_LANES; lane++)
+            sk_free(block->warp[k].thread[lane].copy);
+    sk_free(block->warp);
+}
+
 /* What the seed decides about the whole run. */
 static void draw_run(simt_run *r, uint32_t blocks)
 {
@@ -137,7 +145,7 @@ static sk_status run_all(simt_run *r, uint32_t blocks, sk_err *err)
     }
     simt_memory_close(r);
     for (uint32_t s = 0; s < r->slots; s++)
-        sk_free(r->block[s].warp);
+        free_block(r, &r->block[s]);
     if (stacks)
         (void)munmap(stacks, stack_bytes);
     sk_free(signal_stack);
