@@ -26,6 +26,7 @@ typedef struct sk_gpu_model {
     const char *card;                  /* the one the numbers below are of */
     uint32_t sm;
     uint32_t sms;
+    uint32_t blocks_sm;                /* that a multiprocessor holds at once */
     double ghz, gbps;                  /* boost clock; memory bandwidth */
     double per_clock[SK_UNIT_COUNT];   /* of one multiprocessor */
 } sk_gpu_model;

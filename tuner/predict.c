@@ -220,17 +220,18 @@ sk_status sk_work_count(const sk_spec *spec, const sk_schedule *schedule, sk_wor
 /* ---- predicting ------------------------------------------------------------------ */
 
 /* Blocks of the first entry that a multiprocessor holds at once. */
-static uint32_t fit(const sk_target *t, const sk_work *w, uint32_t registers)
+static uint32_t fit(const sk_gpu_model *model, const sk_target *t, const sk_work *w,
+                    uint32_t registers)
 {
     const uint32_t threads = 32 * w->warps[0];
     uint32_t n = t->threads_sm / threads;
-    const uint32_t by_shared = t->shared_sm / (w->shared[0] + 1024);
+    const uint32_t by_shared = t->shared_sm / (w->shared[0] + (t->sm < 80 ? 0 : 1024));
     if (by_shared < n) n = by_shared;
     if (registers) { /* given out in steps of 8 a thread */
         const uint32_t by_registers = t->regs_sm / ((registers + 7) / 8 * 8 * threads);
         if (by_registers < n) n = by_registers;
     }
-    if (n > 32) n = 32;
+    if (n > model->blocks_sm) n = model->blocks_sm;
     return n ? n : 1;
 }
 
@@ -279,7 +280,7 @@ sk_status sk_predict(const sk_gpu_model *model, const sk_target *target, const s
                                   &grid, err);
     if (st != SPHKV_OK) return st;
     out->blocks = grid.blocks;
-    out->blocks_per_sm = fit(target, work, registers);
+    out->blocks_per_sm = fit(model, target, work, registers);
     spell_out(model, &at->cost, work, out);
     double sum = pow(out->memory_us, 4), longest = out->memory_us;
     out->limit = SK_UNIT_COUNT;
