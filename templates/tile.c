@@ -355,7 +355,8 @@ void sk_tile_default(const sk_spec *spec, const sk_target *target, sk_schedule *
     static const struct {
         uint8_t halved, stages, blocks;
     } order[] = {{0, 2, 2}, {1, 2, 2}, {0, 1, 2}, {1, 1, 2}, {1, 2, 1}, {1, 1, 1}, {2, 1, 1}, {0, 0, 1}};
-    uint32_t slab = columns(spec) == 2 ? 32 : 64;
+    /* acc of many channels leaves fewer registers to a slab */
+    uint32_t slab = columns(spec) == 2 || spec->dv > 192 ? 32 : 64;
     while (spec->page % slab != 0) slab /= 2;
     for (int32_t warps = 4; warps >= 1; warps /= 2)
         for (uint32_t i = 0; i < SK_COUNT(order); i++) {
