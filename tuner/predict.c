@@ -265,7 +265,9 @@ static void spell_out(const sk_gpu_model *model, const sk_cost *cost, const sk_w
     out->memory_us = (cost->read_bytes + cost->write_bytes) / (model->gbps * 1e3 * share);
     for (uint32_t u = 0; u < SK_UNIT_COUNT; u++) {
         const double all = blocks * work->fixed[u] + cost->token_heads * work->per_token[u];
-        out->unit_us[u] = all / (model->per_clock[u] * model->ghz * 1e3 * busy);
+        double rate = model->per_clock[u];
+        if (u == SK_UNIT_ISSUE) rate = fmin(rate, warps * SK_PREDICT_WARP_ISSUE);
+        out->unit_us[u] = all / (rate * model->ghz * 1e3 * busy);
     }
 }
 

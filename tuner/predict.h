@@ -12,6 +12,9 @@
  *   t[mem]  = bytes / (bandwidth * min(1, bytes under way / bytes needed under way))
  *   us      = launch + (t[mem]^4 + sum t[u]^4)^(1/4)
  *
+ * Instructions are issued by warps that wait for their own results: where w warps are
+ * at home on a multiprocessor, at most w * SK_PREDICT_WARP_ISSUE a clock.
+ *
  * bytes: what must be read and written once. Bytes under way: of the warps that
  * fit on a multiprocessor at once (registers, shared memory, threads), each with
  * what it copies ahead, or SK_PREDICT_WARP_BYTES; needed: bandwidth times
@@ -26,6 +29,7 @@
 #define SK_PREDICT_LAUNCH_US 3.0
 #define SK_PREDICT_LATENCY_US 0.8
 #define SK_PREDICT_WARP_BYTES 1024.0
+#define SK_PREDICT_WARP_ISSUE 0.3
 
 /* What a (spec, schedule) does, whatever the card. */
 typedef struct sk_work {
