@@ -222,6 +222,8 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
     c.step = WORDS * 4 / c.es;
     const sk_status st = sk_rows_begin(b, spec, sched, arena, "", err);
     if (st != SPHKV_OK) return st;
+    /* steps that fit no group hold many codes at once: 255 registers, if they ask for them */
+    sk_ir_occupancy(b, sched->v[SK_T_warps] < 8 ? 8 / (uint32_t)sched->v[SK_T_warps] : 1);
     c.dec = (sk_dec){.b = b, .spec = spec, .sched = sched, .w = 32, .d = spec->d, .dv = spec->dv,
                      .p = spec->page, .tp = (spec->page + 15) / 16 * 16};
     const sk_val items = sk_ir_param_ptr(b, "items", false);
