@@ -102,6 +102,17 @@ static void grows_with_the_work(void **state)
     assert_true(predict(&spec, &card, &big).us >= cost.read_bytes / (card.model->gbps * 1e3));
 }
 
+/* A kernel without scratch, on a generation that keeps none for a block. */
+static void without_scratch(void **state)
+{
+    (void)state;
+    sk_spec spec;
+    spec_of("page_gather d64 v64 h1 p64 l1 qf32 of32 if32 tight good:vi8", &spec);
+    const sk_card card = card_of("sm_75");
+    const sk_shape shape = {.batch = 64, .kv_heads = 1, .context = 64, .threads = 1};
+    assert_true(predict(&spec, &card, &shape).blocks_per_sm >= 1);
+}
+
 static void ranks(void **state)
 {
     (void)state;
@@ -143,6 +154,7 @@ int main(void)
         cmocka_unit_test(archs),
         cmocka_unit_test(counts_of_a_copy),
         cmocka_unit_test(grows_with_the_work),
+        cmocka_unit_test(without_scratch),
         cmocka_unit_test(ranks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

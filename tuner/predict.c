@@ -225,8 +225,8 @@ static uint32_t fit(const sk_gpu_model *model, const sk_target *t, const sk_work
 {
     const uint32_t threads = 32 * w->warps[0];
     uint32_t n = t->threads_sm / threads;
-    const uint32_t by_shared = t->shared_sm / (w->shared[0] + (t->sm < 80 ? 0 : 1024));
-    if (by_shared < n) n = by_shared;
+    const uint32_t shared = w->shared[0] + (t->sm < 80 ? 0 : 1024); /* a block's share is kept */
+    if (shared && t->shared_sm / shared < n) n = t->shared_sm / shared;
     if (registers) { /* given out in steps of 8 a thread */
         const uint32_t by_registers = t->regs_sm / ((registers + 7) / 8 * 8 * threads);
         if (by_registers < n) n = by_registers;
