@@ -7,6 +7,7 @@
  * one stretch: there the sequences are added up W at a time, and only the heads of one
  * sequence are searched. */
 #include "attn_gpu.h"
+#include "gpu.h"
 
 static sk_val op(sk_grid *g, sk_op o, sk_val x, sk_val y) { return sk_ir_2(g->c->b, o, x, y); }
 
@@ -69,18 +70,6 @@ static sk_val sequence_pages(sk_grid *g, sk_val s0)
     return op(g, SK_OP_SUB, bound[1], bound[0]);
 }
 
-/* Sums of lanes 0 .. i in lane i. */
-static sk_val running_sum(sk_grid *g, sk_val x)
-{
-    sk_dec *c = g->c;
-    for (uint32_t d = 1; d < c->w; d *= 2) {
-        const sk_val before = sk_shuf(c, x, op(g, SK_OP_SUB, c->lane, sk_k(c, d)));
-        const sk_val some = op(g, SK_OP_ULE, sk_k(c, d), c->lane);
-        x = sk_add(c, x, select(g, some, before, c->zero));
-    }
-    return x;
-}
-
 /* The sequences that hold places x, and the places at which they begin: behind all
  * whose end is at most x. */
 static void find_sequences(sk_grid *g, const sk_val x[2], const sk_val seq[2],
@@ -91,7 +80,7 @@ static void find_sequences(sk_grid *g, const sk_val x[2], const sk_val seq[2],
     const sk_val sum = sk_ir_var(b, SK_WARP, c->zero);
     const sk_val s0 = sk_ir_for(b, c->zero, g->batch, c->w);
     const sk_val pages = sequence_pages(g, s0), before = sk_ir_get(b, sum);
-    const sk_val end = sk_add(c, before, running_sum(g, pages));
+    const sk_val end = sk_add(c, before, sk_gpu_scan(g->c->b, g->c->w, pages));
     const sk_val inside = op(g, SK_OP_ULT, sk_add(c, s0, c->lane), g->batch);
     for (uint32_t t = 0; t < 2; t++) {
         const sk_val past = op(g, SK_OP_PAND, inside, op(g, SK_OP_ULE, end, x[t]));

@@ -2,6 +2,7 @@
  * pair that it falls into, by a search over the prefix sums of lists, W places at
  * once, and there the page, W pages at once. Borders are the warps' in turns. */
 #include "attn_schedule_gpu.h"
+#include "gpu.h"
 
 static sk_val op(sk_plan *c, sk_op o, sk_val x, sk_val y) { return sk_ir_2(c->b, o, x, y); }
 static sk_val opk(sk_plan *c, sk_op o, sk_val x, uint32_t y) { return sk_ir_2k(c->b, o, x, y); }
@@ -77,7 +78,7 @@ static sk_val find_page(sk_plan *c, sk_val base, sk_val lo, sk_val hi, sk_val k)
     const sk_val best = sk_ir_var(b, SK_WARP, c->none), run = sk_ir_var(b, SK_WARP, base);
     const sk_val i = sk_ir_for(b, lo, hi, 32);
     sk_ir_if(b, op(c, SK_OP_EQ, get(c, best), c->none));
-    const sk_val w = sk_plan_weights(c, i, hi), upto = sk_plan_scan(c, w);
+    const sk_val w = sk_plan_weights(c, i, hi), upto = sk_gpu_scan(c->b, 32, w);
     const sk_val before = op(c, SK_OP_SUB, op(c, SK_OP_ADD, get(c, run), upto), w);
     const sk_val middle = op(c, SK_OP_ADD, before, opk(c, SK_OP_SHR, w, 1));
     const sk_val at = op(c, SK_OP_ADD, i, c->lane);

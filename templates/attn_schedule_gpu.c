@@ -42,16 +42,6 @@ sk_val sk_plan_list(sk_plan *c, sk_val row)
     return op(c, SK_OP_ADD, op(c, SK_OP_MUL, seq, c->stride), op(c, SK_OP_ADD, j, c->first));
 }
 
-sk_val sk_plan_scan(sk_plan *c, sk_val x)
-{
-    for (uint32_t d = 1; d < 32; d *= 2) {
-        const sk_val below = op(c, SK_OP_SHUFFLE, x, opk(c, SK_OP_SUB, c->lane, d));
-        const sk_val has = op(c, SK_OP_ULE, sk_ir_u32(c->b, d), c->lane);
-        x = op(c, SK_OP_ADD, x, pick(c, has, below, c->zero));
-    }
-    return x;
-}
-
 sk_val sk_plan_weights(sk_plan *c, sk_val i, sk_val hi)
 {
     sk_builder *b = c->b;
@@ -128,7 +118,7 @@ static void scan_rows(sk_plan *c)
     const sk_val r0 = sk_ir_for(b, lo, hi, 32);
     const sk_val row = op(c, SK_OP_ADD, r0, c->lane), inside = op(c, SK_OP_ULT, row, hi);
     const sk_val x = op(c, SK_OP_MUL, sk_plan_words(c, c->sums, row, inside), c->times);
-    const sk_val upto = sk_plan_scan(c, x), base = op(c, SK_OP_SUB, op(c, SK_OP_ADD, get(c, run), upto), x);
+    const sk_val upto = sk_gpu_scan(c->b, 32, x), base = op(c, SK_OP_SUB, op(c, SK_OP_ADD, get(c, run), upto), x);
     sk_ir_stg(b, c->bases, opk(c, SK_OP_SHL, row, 2), 0, base, inside);
     sk_ir_set(b, run, op(c, SK_OP_ADD, get(c, run), sk_ir_extract(b, upto, 31)));
     sk_ir_end(b);
@@ -159,7 +149,7 @@ static void rank_cuts(sk_plan *c, sk_val head_first, sk_val heads, sk_val shared
     const sk_val again = same_cut(c, op(c, SK_OP_SUB, k, c->one), before);
     const sk_val inner = op(c, SK_OP_PAND, before, op(c, SK_OP_NE, opk(c, SK_OP_AND, key, 1), c->zero));
     const sk_val fresh = op(c, SK_OP_PAND, inner, sk_ir_1(b, SK_OP_PNOT, again));
-    const sk_val upto = sk_plan_scan(c, pick(c, fresh, c->one, c->zero));
+    const sk_val upto = sk_gpu_scan(c->b, 32, pick(c, fresh, c->one, c->zero));
     const sk_val rank = op(c, SK_OP_ADD, get(c, run), upto), at = opk(c, SK_OP_SHL, k, 2);
     sk_ir_stg(b, c->rank, at, 0, rank, there);
     sk_ir_stg(b, c->work, at, SK_WORK_HEADER * 4, op(c, SK_OP_ADD, opk(c, SK_OP_SHR, key, 1), rank), there);

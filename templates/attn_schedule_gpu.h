@@ -31,8 +31,6 @@ static inline sk_val sk_plan_word(sk_plan *c, sk_val array, sk_val index)
 
 /* The list of a row. */
 sk_val sk_plan_list(sk_plan *c, sk_val row);
-/* Sums of x over lanes 0 .. i. */
-sk_val sk_plan_scan(sk_plan *c, sk_val x);
 /* Weights of the references i + lane, 0 from hi on. */
 sk_val sk_plan_weights(sk_plan *c, sk_val i, sk_val hi);
 

@@ -28,3 +28,14 @@ sk_status sk_gpu_items(const void *items, uint32_t count, sk_err *err)
     if (count == 0 || (items != NULL && (uintptr_t)items % 4 == 0)) return SPHKV_OK;
     return sk_fail(err, SPHKV_EINVAL, "items is NULL or not aligned to 4 bytes");
 }
+
+sk_val sk_gpu_scan(sk_builder *b, uint32_t w, sk_val x)
+{
+    const sk_val lane = sk_ir_lane(b);
+    for (uint32_t d = 1; d < w; d *= 2) {
+        const sk_val below = sk_ir_2(b, SK_OP_SHUFFLE, x, sk_ir_2k(b, SK_OP_SUB, lane, d));
+        const sk_val has = sk_ir_2(b, SK_OP_ULE, sk_ir_u32(b, d), lane);
+        x = sk_ir_2(b, SK_OP_ADD, x, sk_ir_3(b, SK_OP_SELECT, has, below, sk_ir_u32(b, 0)));
+    }
+    return x;
+}

@@ -20,6 +20,8 @@ size_t sk_gpu_no_workspace(const sk_image *image);
  * first + step - 1 of each turn (first: for lane 0), `step` elements at once. The
  * caller ends it. */
 sk_val sk_gpu_turns(sk_builder *b, sk_val end, uint32_t step);
+/* Sums of lanes 0 .. i in lane i, of a warp of w lanes. */
+sk_val sk_gpu_scan(sk_builder *b, uint32_t w, sk_val x);
 
 /* Items of a device: a list that is there and aligned, where there are any. */
 sk_status sk_gpu_items(const void *items, uint32_t count, sk_err *err);
