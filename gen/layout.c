@@ -77,7 +77,7 @@ void sk_page_layout_get(const sk_spec *spec, uint32_t tier_slot, sk_page_layout 
 {
     const sk_tier *tier = &spec->tier[tier_slot];
     uint32_t at = 0, dim0 = 0;
-    bool positions = false;
+    bool positions = (spec->variants & SPHKV_VARIANT_POSITIONS) != 0;
     *out = (sk_page_layout){.nseg = tier->nseg,
                             .vscale_off = SK_NO_FIELD,
                             .vmin_off = SK_NO_FIELD,

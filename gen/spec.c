@@ -29,6 +29,8 @@ static const char *const accuracy_names[] = {
     [SPHKV_TIGHT] = "tight", [SPHKV_EXACT] = "exact", [SPHKV_FAST] = "fast"};
 
 static const char *const book_names[] = {"mean", "permutation"}; /* by bit of sk_spec.book */
+static const char *const variant_names[SK_VARIANTS] = {          /* of sk_spec.variants */
+    "softcap", "sink", "headscale", "window", "bias", "positions", "queries"};
 
 static const char *name_get(const char *const *names, size_t count, uint32_t i)
 {
@@ -84,14 +86,33 @@ double sk_dtype_rounding(uint32_t dtype)
     return dtype == SPHKV_F16 ? 0x1p-11 : dtype == SPHKV_BF16 ? 0x1p-8 : 0;
 }
 
-const char *sk_book_name(uint32_t bit) { return name_get(book_names, SK_COUNT(book_names), bit); }
-bool sk_book_parse(const char *name, uint32_t *flag)
+static bool flag_find(const char *const *names, size_t count, const char *name, uint32_t *flag)
 {
     uint32_t bit;
-    bool known = name_find(book_names, SK_COUNT(book_names), name, &bit);
+    bool known = name_find(names, count, name, &bit);
     if (known)
         *flag = 1u << bit;
     return known;
+}
+
+const char *sk_book_name(uint32_t bit) { return name_get(book_names, SK_COUNT(book_names), bit); }
+bool sk_book_parse(const char *name, uint32_t *flag)
+{
+    return flag_find(book_names, SK_COUNT(book_names), name, flag);
+}
+const char *sk_variant_name(uint32_t bit) { return name_get(variant_names, SK_VARIANTS, bit); }
+bool sk_variant_parse(const char *name, uint32_t *flag)
+{
+    return flag_find(variant_names, SK_VARIANTS, name, flag);
+}
+
+sk_status sk_variants_supported(const sk_spec *spec, uint32_t done, sk_err *err)
+{
+    for (uint32_t i = 0; i < SK_VARIANTS; i++)
+        if (spec->variants & ~done & 1u << i)
+            return sk_fail(err, SPHKV_EUNSUPPORTED, "%s: variant %s",
+                           sk_kernel_name(spec->kernel), variant_names[i]);
+    return SPHKV_OK;
 }
 
 double sk_accuracy_bound(uint32_t accuracy)
@@ -193,6 +214,14 @@ static sk_status check_book(const sk_spec *spec, sk_err *err)
     return SPHKV_OK;
 }
 
+static sk_status check_variants(const sk_spec *spec, sk_err *err)
+{
+    if (spec->variants >> SK_VARIANTS)
+        return sk_fail(err, SPHKV_EINVAL, "variants %#x: there are %u, from softcap (1) to queries (64)",
+                       spec->variants, SK_VARIANTS);
+    return SPHKV_OK;
+}
+
 static bool dim_ok(uint32_t d) { return d >= 8 && d <= 1024 && d % 8 == 0; }
 
 sk_status sk_spec_check(const sk_spec *spec, sk_err *err)
@@ -221,7 +250,25 @@ sk_status sk_spec_check(const sk_spec *spec, sk_err *err)
     if (!sk_accuracy_name(spec->accuracy))
         return sk_fail(err, SPHKV_EINVAL, "accuracy class %u is unknown", spec->accuracy);
     sk_status st = check_mix(spec, err);
-    return st == SPHKV_OK ? check_book(spec, err) : st;
+    if (st == SPHKV_OK)
+        st = check_book(spec, err);
+    return st == SPHKV_OK ? check_variants(spec, err) : st;
+}
+
+/* The variants that a kernel reads. */
+static uint32_t variants_read(uint32_t reads)
+{
+    uint32_t mask = 0;
+    if (reads & SPHKV_READS_LOGITS)
+        mask |= SPHKV_VARIANT_SOFTCAP | SPHKV_VARIANT_HEADSCALE | SPHKV_VARIANT_WINDOW |
+                SPHKV_VARIANT_BIAS;
+    if (reads & SPHKV_READS_SINK)
+        mask |= SPHKV_VARIANT_SINK;
+    if (reads & SPHKV_READS_POSITIONS)
+        mask |= SPHKV_VARIANT_POSITIONS;
+    if (reads & SPHKV_READS_QUERIES)
+        mask |= SPHKV_VARIANT_QUERIES;
+    return mask;
 }
 
 /* The one form of a spec: see the head of this file. */
@@ -245,6 +292,7 @@ static void spec_normalise(sk_spec *spec)
         spec->in_dtype = SPHKV_F32;
     if (!(reads & SPHKV_READS_BOOK))
         spec->book = 0;
+    spec->variants &= variants_read(reads);
     bool coded = false;
     for (uint32_t i = 0; i < spec->ntiers; i++) {
         sk_tier *tier = &spec->tier[i];
@@ -300,9 +348,6 @@ sk_status sk_spec_from_params(const sphkv_spec_params *params, sk_spec *out, sk_
         return st;
     if (p.size % 8 != 0) /* would cut the pointer */
         return sk_fail(err, SPHKV_EINVAL, "sphkv_spec_params.size is %u: set it to sizeof", p.size);
-    if (p.reserved1)
-        return sk_fail(err, SPHKV_EINVAL, "sphkv_spec_params.reserved1 is %u: set it to 0",
-                       p.reserved1);
     memset(&spec, 0, sizeof spec);
     spec.kernel = p.kernel;
     spec.d = p.head_dim;
@@ -315,6 +360,7 @@ sk_status sk_spec_from_params(const sphkv_spec_params *params, sk_spec *out, sk_
     spec.in_dtype = p.in_dtype;
     spec.accuracy = p.accuracy;
     spec.book = p.book;
+    spec.variants = p.variants;
     const char *mix = p.tiers;
     if (!mix)
         mix = p.kernel < SK_COUNT(kernels) && kernels[p.kernel].mix == SPHKV_MIX_DENSE

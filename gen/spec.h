@@ -52,6 +52,7 @@ typedef struct sk_spec {
     uint32_t q_dtype, out_dtype, in_dtype; /* sphkv_dtype */
     uint32_t accuracy;      /* sphkv_accuracy */
     uint32_t book;          /* SPHKV_BOOK_*; 0 where nothing is coded */
+    uint32_t variants;      /* SPHKV_VARIANT_*, those that the kernel reads */
 } sk_spec;
 
 /* One tier, "good:vi8". Reasons for refusal name the offending part. */
@@ -74,7 +75,8 @@ sk_status sk_spec_check(const sk_spec *spec, sk_err *err);
 sk_status sk_spec_from_params(const sphkv_spec_params *params, sk_spec *out, sk_err *err);
 /* Canonical one-line text, and its exact inverse. The text is the database
  * key: "attn_decode d128 v128 h4 p128 l1 qf32 of32 if32 tight good:vi8,kf16:vf16",
- * behind it "mean" and "permutation" where the codebook set holds them. */
+ * behind it "mean" and "permutation" where the codebook set holds them, then the names
+ * of variants. */
 void sk_spec_print(const sk_spec *spec, sk_text *out);
 /* The end of that text: what people tell specs of a model apart by. */
 void sk_spec_mix_print(const sk_spec *spec, sk_text *out);
@@ -103,6 +105,13 @@ double sk_dtype_rounding(uint32_t dtype); /* of a normal number, relative: 0, 2^
 const char *sk_book_name(uint32_t bit);
 /* The bit of a name; false when there is none. */
 bool sk_book_parse(const char *name, uint32_t *flag);
+/* "softcap", "sink" ...: the same of sk_spec.variants. */
+const char *sk_variant_name(uint32_t bit);
+bool sk_variant_parse(const char *name, uint32_t *flag);
+#define SK_VARIANTS 7u /* how many there are */
+/* OK where the spec has variants of `done` only; else SPHKV_EUNSUPPORTED with the first
+ * other one named. */
+sk_status sk_variants_supported(const sk_spec *spec, uint32_t done, sk_err *err);
 
 bool sk_segment_equal(const sk_segment *a, const sk_segment *b);
 bool sk_tier_equal(const sk_tier *a, const sk_tier *b);

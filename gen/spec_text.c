@@ -7,18 +7,22 @@
 
 #include "spec_tier.h"
 
-/* What the codebook set holds: a plain one says nothing. */
-static void print_book(const sk_spec *spec, char before, sk_text *out)
+/* What the codebook set holds and which variants there are: a plain spec says
+ * nothing. */
+static void print_flags(const sk_spec *spec, char before, sk_text *out)
 {
     for (uint32_t i = 0; sk_book_name(i); i++)
         if (spec->book >> i & 1)
             sk_text_printf(out, "%c%s", before, sk_book_name(i));
+    for (uint32_t i = 0; sk_variant_name(i); i++)
+        if (spec->variants >> i & 1)
+            sk_text_printf(out, "%c%s", before, sk_variant_name(i));
 }
 
 void sk_spec_mix_print(const sk_spec *spec, sk_text *out)
 {
     sk_mix_print(spec->tier, spec->ntiers, out);
-    print_book(spec, ' ', out);
+    print_flags(spec, ' ', out);
 }
 
 void sk_spec_print(const sk_spec *spec, sk_text *out)
@@ -64,8 +68,8 @@ static bool split_fields(char *text, char *field[11], char **rest)
     return true;
 }
 
-/* Names of book flags in their order, each once: a spec has one text. */
-static sk_status parse_book(char *rest, sk_spec *spec, sk_err *err)
+/* Names of book flags and variants in their order, each once: a spec has one text. */
+static sk_status parse_flags(char *rest, sk_spec *spec, sk_err *err)
 {
     while (rest) {
         char *word = rest, *end = strchr(rest, ' ');
@@ -73,12 +77,16 @@ static sk_status parse_book(char *rest, sk_spec *spec, sk_err *err)
         rest = end ? end + 1 : NULL;
         if (end)
             *end = '\0';
-        if (!sk_book_parse(word, &flag) || flag <= spec->book)
+        if (sk_book_parse(word, &flag) && flag > spec->book && !spec->variants)
+            spec->book |= flag;
+        else if (sk_variant_parse(word, &flag) && flag > spec->variants)
+            spec->variants |= flag;
+        else
             return sk_fail(err, SPHKV_EINVAL,
                            "spec text: '%.60s' behind the mix: there are mean and permutation, "
+                           "then softcap, sink, headscale, window, bias, positions and queries, "
                            "in this order",
                            word);
-        spec->book |= flag;
     }
     return SPHKV_OK;
 }
@@ -128,7 +136,7 @@ sk_status sk_spec_parse(const char *text, sk_spec *out, sk_err *err)
                        "if32 tight good:vi8,kf16:vf16'");
     sk_status st = parse_fields(field, &spec, err);
     if (st == SPHKV_OK)
-        st = parse_book(rest, &spec, err);
+        st = parse_flags(rest, &spec, err);
     if (st == SPHKV_OK)
         st = sk_spec_finish(&spec, err);
     if (st == SPHKV_OK)
@@ -145,7 +153,7 @@ void sk_spec_symbol(const sk_spec *spec, sk_text *out)
         sk_text_printf(out, "_v%u", spec->dv);
     sk_text_printf(out, "_h%u_p%u_", spec->heads_per_kv, spec->page);
     sk_mix_print(spec->tier, spec->ntiers, out);
-    print_book(spec, '_', out);
+    print_flags(spec, '_', out);
     if (out->failed || !out->s)
         return;
     for (size_t i = start; i < out->len; i++) {

@@ -21,7 +21,7 @@ sk_db_shape sk_pick_shape(const sk_spec *spec, const sk_shape *shape)
         .context = sk_kernel_get(spec->kernel)->over_lists ? shape->context : 0,
         .kv_heads = shape->kv_heads,
         .q_heads = shape->kv_heads * spec->heads_per_kv,
-        .q_len = 1,
+        .q_len = shape->q_len ? shape->q_len : 1,
         .threads = shape->threads,
     };
 }

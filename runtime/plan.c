@@ -23,6 +23,12 @@ static sk_status read_maxima(const sphkv_context *ctx, const sphkv_maxima *given
         m->pages_per_list = 1;
     if (m->parts == 0)
         m->parts = 1;
+    if (m->q_len == 0)
+        m->q_len = 1;
+    if (m->q_len > SPHKV_MAX_Q_LEN ||
+        (m->q_len > 1 && !(spec->variants & SPHKV_VARIANT_QUERIES)))
+        return sk_fail(err, SPHKV_EINVAL, "sphkv_maxima.q_len is %u: 1, or with the variant "
+                       "queries up to %u", m->q_len, SPHKV_MAX_Q_LEN);
     if (ctx->cuda && m->parts > 1)
         return sk_fail(err, SPHKV_EINVAL, "sphkv_maxima.parts is %u: a run on a GPU has one",
                        m->parts);
@@ -43,6 +49,7 @@ static sk_db_shape shape_of(const sk_spec *spec, const sphkv_maxima *m)
         .kv_heads = m->kv_heads,
         .context = m->context ? m->context : longest > UINT32_MAX ? UINT32_MAX : (uint32_t)longest,
         .threads = m->parts,
+        .q_len = m->q_len,
     };
     return sk_pick_shape(spec, &shape);
 }

@@ -10,12 +10,13 @@
 /* ---- buffers ----------------------------------------------------------------- */
 
 /* Bytes from the first to behind the last row that this run touches; 0 when none. */
-static uint64_t reach(const sk_attn_run_state *r, uint64_t stride_seq, uint64_t stride_head,
-                      uint32_t dim, uint32_t es)
+static uint64_t reach(const sk_attn_run_state *r, uint64_t stride_seq, uint64_t stride_tok,
+                      uint64_t stride_head, uint32_t dim, uint32_t es)
 {
     if (r->pairs == 0) return 0;
     const uint64_t rows = (uint64_t)(r->kv_first + r->kv_count) * r->image->spec.heads_per_kv;
-    return ((r->a.batch - 1) * stride_seq + (rows - 1) * stride_head + dim) * es;
+    const uint64_t first = (r->a.batch - 1) * stride_seq + (r->a.q_len - 1) * stride_tok;
+    return (first + (rows - 1) * stride_head + dim) * es;
 }
 
 /* Rows of the output are written in 32-bit words. */
@@ -25,10 +26,13 @@ static sk_status check_words(const sk_attn_run_state *r, sk_err *err)
     if ((uintptr_t)a->out % 4 != 0)
         return sk_fail(err, SPHKV_EINVAL, "out is not aligned to 4 bytes");
     if (r->out_es == 4) return SPHKV_OK;
-    if ((r->heads > 1 && a->out_stride_head % 2 != 0) || (a->batch > 1 && a->out_stride_seq % 2 != 0))
+    if ((r->heads > 1 && a->out_stride_head % 2 != 0) || (a->batch > 1 && a->out_stride_seq % 2 != 0) ||
+        (a->q_len > 1 && a->out_stride_tok % 2 != 0))
         return sk_fail(err, SPHKV_EINVAL,
-                       "out_stride_seq %u, out_stride_head %u: even in %s, rows begin at 4 bytes",
-                       a->out_stride_seq, a->out_stride_head, sk_dtype_name(r->image->spec.out_dtype));
+                       "out_stride_seq %u, out_stride_tok %u, out_stride_head %u: even in %s, rows "
+                       "begin at 4 bytes",
+                       a->out_stride_seq, a->out_stride_tok, a->out_stride_head,
+                       sk_dtype_name(r->image->spec.out_dtype));
     return SPHKV_OK;
 }
 
@@ -37,9 +41,11 @@ static sk_status check_rows(sk_attn_run_state *r, sk_err *err)
 {
     const sk_spec *spec = &r->image->spec;
     const sphkv_attn_args *a = &r->a;
-    r->q_bytes = reach(r, a->q_stride_seq, a->q_stride_head, spec->d, r->q_es);
-    r->out_bytes = reach(r, a->out_stride_seq, a->out_stride_head, spec->dv, r->out_es);
-    r->lse_bytes = a->lse == NULL ? 0 : reach(r, a->lse_stride_seq, 1, 1, 4);
+    r->q_bytes = reach(r, a->q_stride_seq, a->q_stride_tok, a->q_stride_head, spec->d, r->q_es);
+    r->out_bytes =
+        reach(r, a->out_stride_seq, a->out_stride_tok, a->out_stride_head, spec->dv, r->out_es);
+    r->lse_bytes =
+        a->lse == NULL ? 0 : reach(r, a->lse_stride_seq, a->lse_stride_tok, 1, 1, 4);
     if (a->batch > 0 && (a->q == NULL || a->out == NULL))
         return sk_fail(err, SPHKV_EINVAL, "q or out is NULL");
     if ((r->q_bytes | r->out_bytes | r->lse_bytes) > UINT32_MAX)
@@ -68,12 +74,61 @@ static sk_status check_statistics(sk_attn_run_state *r, sk_err *err)
 {
     const sphkv_attn_args *a = &r->a;
     r->ml_step = a->page_ml == NULL ? 0 : r->shared ? r->image->maxima.kv_heads : 1;
-    r->ml_bytes = r->refs_end * r->ml_step * r->image->spec.heads_per_kv * 8;
-    if (r->refs_end * r->ml_step > UINT32_MAX)
-        return sk_fail(err, SPHKV_EINVAL, "page_ml: more than 2^32 references times KV heads");
+    const uint64_t rows = r->refs_end * r->ml_step * a->q_len;
+    r->ml_bytes = rows * r->image->spec.heads_per_kv * 8;
+    if (rows > UINT32_MAX)
+        return sk_fail(err, SPHKV_EINVAL,
+                       "page_ml: more than 2^32 references times KV heads and query tokens");
     if ((uintptr_t)a->lse % 4 != 0 || (uintptr_t)a->page_ml % 4 != 0)
         return sk_fail(err, SPHKV_EINVAL, "lse or page_ml is not aligned to its elements");
     return SPHKV_OK;
+}
+
+/* ---- what variants read --------------------------------------------------------- */
+
+/* Words that no variant of the spec reads are 0, as those that nothing reads. */
+static sk_status check_unread(const sk_attn_run_state *r, sk_err *err)
+{
+    const sphkv_attn_args *a = &r->a;
+    const struct {
+        uint32_t variant;
+        bool set;
+        const char *what;
+    } word[] = {
+        {SPHKV_VARIANT_QUERIES, a->q_len > 1 || a->q_stride_tok || a->out_stride_tok || a->lse_stride_tok,
+         "q_len or a stride from token to token"},
+        {SPHKV_VARIANT_WINDOW, a->window != 0, "window"},
+        {SPHKV_VARIANT_SOFTCAP, a->softcap != 0, "softcap"},
+        {SPHKV_VARIANT_HEADSCALE, a->head_scale != NULL, "head_scale"},
+        {SPHKV_VARIANT_SINK, a->sinks != NULL, "sinks"},
+        {SPHKV_VARIANT_BIAS, a->bias != NULL, "bias"},
+        {SPHKV_VARIANT_POSITIONS, a->q_positions != NULL, "q_positions"},
+    };
+    for (uint32_t i = 0; i < SK_COUNT(word); i++)
+        if (word[i].set && !(r->image->spec.variants & word[i].variant))
+            return sk_fail(err, SPHKV_EINVAL, "%s is set: the spec lacks the variant %s", word[i].what,
+                           sk_variant_name((uint32_t)__builtin_ctz(word[i].variant)));
+    return SPHKV_OK;
+}
+
+/* And those that one does read are there. */
+static sk_status check_variants(const sk_attn_run_state *r, sk_err *err)
+{
+    const sphkv_attn_args *a = &r->a;
+    const uint32_t v = r->image->spec.variants, most = r->image->maxima.q_len;
+    if (a->q_len > most)
+        return sk_fail(err, SPHKV_EINVAL, "q_len %u, the plan is for %u", a->q_len, most);
+    if (v & SPHKV_VARIANT_WINDOW && a->window == 0)
+        return sk_fail(err, SPHKV_EINVAL, "window is 0: a query sees at least its own token");
+    if (v & SPHKV_VARIANT_SOFTCAP && !(a->softcap > 0 && a->softcap < 1e30f))
+        return sk_fail(err, SPHKV_EINVAL, "softcap: finite, and more than 0");
+    if (a->batch > 0 && ((v & SPHKV_VARIANT_HEADSCALE && !a->head_scale) ||
+                         (v & SPHKV_VARIANT_BIAS && !a->bias) ||
+                         (v & SPHKV_VARIANT_POSITIONS && !a->q_positions)))
+        return sk_fail(err, SPHKV_EINVAL, "head_scale, bias or q_positions is NULL, which a variant of the spec reads");
+    if (((uintptr_t)a->head_scale | (uintptr_t)a->sinks | (uintptr_t)a->bias | (uintptr_t)a->q_positions) % 4 != 0)
+        return sk_fail(err, SPHKV_EINVAL, "head_scale, sinks, bias or q_positions is not aligned to its elements");
+    return check_unread(r, err);
 }
 
 /* ---- the whole ------------------------------------------------------------------ */
@@ -85,10 +140,13 @@ static void complete(sk_attn_run_state *r)
     sphkv_attn_args *a = &r->a;
     if (a->scale == 0) a->scale = 1.0f / sqrtf((float)spec->d);
     if (a->q_stride_head == 0) a->q_stride_head = spec->d;
-    if (a->q_stride_seq == 0) a->q_stride_seq = r->heads * spec->d;
+    if (a->q_stride_tok == 0) a->q_stride_tok = r->heads * spec->d;
+    if (a->q_stride_seq == 0) a->q_stride_seq = a->q_len * r->heads * spec->d;
     if (a->out_stride_head == 0) a->out_stride_head = spec->dv;
-    if (a->out_stride_seq == 0) a->out_stride_seq = r->heads * spec->dv;
-    if (a->lse_stride_seq == 0) a->lse_stride_seq = r->heads;
+    if (a->out_stride_tok == 0) a->out_stride_tok = r->heads * spec->dv;
+    if (a->out_stride_seq == 0) a->out_stride_seq = a->q_len * r->heads * spec->dv;
+    if (a->lse_stride_tok == 0) a->lse_stride_tok = r->heads;
+    if (a->lse_stride_seq == 0) a->lse_stride_seq = a->q_len * r->heads;
 }
 
 sk_status sk_attn_read(sk_attn_run_state *r, const sk_image *image, const void *args, bool device,
@@ -114,6 +172,9 @@ sk_status sk_attn_read(sk_attn_run_state *r, const sk_image *image, const void *
     r->kv_count = look.kv_count;
     r->pairs = r->a.batch * r->kv_count;
     if (!(fabsf(r->a.scale) < 1e30f)) return sk_fail(err, SPHKV_EINVAL, "scale is not finite");
+    if (r->a.q_len == 0) r->a.q_len = 1;
+    st = check_variants(r, err);
+    if (st != SPHKV_OK) return st;
     complete(r);
     st = check_rows(r, err);
     if (st == SPHKV_OK) st = check_buffers(r, err);

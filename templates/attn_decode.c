@@ -45,7 +45,7 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
         const sk_status st = tier_supported(spec, i, err);
         if (st != SPHKV_OK) return st;
     }
-    return SPHKV_OK;
+    return sk_variants_supported(spec, 0, err);
 }
 
 /* ---- building ----------------------------------------------------------- */

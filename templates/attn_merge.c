@@ -30,7 +30,7 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
     if (spec->dv % 16 != 0)
         return sk_fail(err, SPHKV_EUNSUPPORTED, "attn_merge: rows of %u (multiples of 16 only)",
                        spec->dv);
-    return SPHKV_OK;
+    return sk_variants_supported(spec, 0, err);
 }
 
 /* ---- building ----------------------------------------------------------- */

@@ -86,6 +86,7 @@ sk_status sk_image_init(sk_image *image, const sk_spec *spec, const sk_schedule 
     image->schedule = *schedule;
     image->maxima = *maxima;
     if (image->maxima.parts == 0) image->maxima.parts = 1;
+    if (image->maxima.q_len == 0) image->maxima.q_len = 1;
     if (image->maxima.parts > SPHKV_MAX_PARTS || image->maxima.batch > 1u << 20 ||
         image->maxima.kv_heads > 1u << 16 ||
         (uint64_t)image->maxima.batch * image->maxima.kv_heads > 1u << 28)

@@ -40,6 +40,7 @@ typedef struct sk_shape {
     uint32_t kv_heads;
     uint32_t context;  /* tokens per list */
     uint32_t threads;
+    uint32_t q_len;    /* query tokens per sequence; 0 counts as 1 */
 } sk_shape;
 
 /* Bytes that must be read or written once, and multiply-adds. */

@@ -22,7 +22,7 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
         sk_rows_value_kind(spec->tier[0].value) == SK_LD_KINDS)
         return sk_fail(err, SPHKV_EUNSUPPORTED,
                        "kv_append: rows go to kf32, kf16 or kbf16 with vf32, vf16 or vbf16");
-    return SPHKV_OK;
+    return sk_variants_supported(spec, 0, err);
 }
 
 typedef struct append {
@@ -169,6 +169,8 @@ sk_status sk_append_args(const sk_image *image, const void *args, sphkv_append_a
 {
     const sk_spec *spec = &image->spec;
     sk_status st = sk_args_copy(a, sizeof *a, args, err);
+    if (st == SPHKV_OK && a->positions && !(image->spec.variants & SPHKV_VARIANT_POSITIONS))
+        st = sk_fail(err, SPHKV_EINVAL, "positions, of a spec without the variant");
     if (st == SPHKV_OK) st = sk_items_count(image, a->items_count, err);
     if (st != SPHKV_OK) return st;
     if (a->items_count > 0 && (!a->items || !a->k || !a->v || !a->arena))

@@ -26,7 +26,7 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
                        "vf16 or vbf16");
     if (to->value == SK_VAL_KEY)
         return sk_fail(err, SPHKV_EUNSUPPORTED, "kv_encode: %s values", sk_value_name(to->value));
-    return SPHKV_OK;
+    return sk_variants_supported(spec, 0, err);
 }
 
 static bool fits_codes(const sk_spec *spec, uint32_t w)

@@ -105,21 +105,21 @@ static inline run_spec run_spec_get(uint32_t i)
     const uint32_t size = sizeof(sphkv_spec_params);
     const run_spec all[] = {
         {{.size = size, .kernel = SPHKV_ATTN_DECODE, .head_dim = 64, .heads_per_kv = 4,
-          .page_tokens = 64, .tiers = "good:vi8,kf16:vf16"}, {2, 2, 300, 3}},
+          .page_tokens = 64, .tiers = "good:vi8,kf16:vf16"}, {2, 2, 300, 3, 1}},
         {{.size = size, .kernel = SPHKV_ATTN_DECODE, .head_dim = 64, .heads_per_kv = 1,
-          .page_tokens = 32, .tiers = "kf16:vf16"}, {3, 1, 200, 2}},
+          .page_tokens = 32, .tiers = "kf16:vf16"}, {3, 1, 200, 2, 1}},
         {{.size = size, .kernel = SPHKV_ATTN_DECODE, .head_dim = 128, .heads_per_kv = 2,
-          .page_tokens = 64, .tiers = "high:vi8"}, {1, 3, 150, 4}},
+          .page_tokens = 64, .tiers = "high:vi8"}, {1, 3, 150, 4, 1}},
         {{.size = size, .kernel = SPHKV_KV_APPEND, .head_dim = 64, .page_tokens = 64,
-          .tiers = "kf16:vf16"}, {5, 2, 0, 3}},
+          .tiers = "kf16:vf16"}, {5, 2, 0, 3, 1}},
         {{.size = size, .kernel = SPHKV_KV_ENCODE, .head_dim = 64, .page_tokens = 64,
-          .tiers = "good:vi8,kf16:vf16"}, {4, 2, 0, 3}},
+          .tiers = "good:vi8,kf16:vf16"}, {4, 2, 0, 3, 1}},
         {{.size = size, .kernel = SPHKV_PAGE_GATHER, .head_dim = 64, .page_tokens = 64,
-          .tiers = "good:vi8,kf16:vf16"}, {7, 2, 0, 3}},
+          .tiers = "good:vi8,kf16:vf16"}, {7, 2, 0, 3, 1}},
         {{.size = size, .kernel = SPHKV_PAGE_DECODE, .head_dim = 64, .page_tokens = 64,
-          .tiers = "good:vi8,kf16:vf16", .out_dtype = SPHKV_F16}, {6, 2, 0, 3}},
+          .tiers = "good:vi8,kf16:vf16", .out_dtype = SPHKV_F16}, {6, 2, 0, 3, 1}},
     };
-    const run_spec none = {{0}, {0, 0, 0, 0}};
+    const run_spec none = {{0}, {0, 0, 0, 0, 1}};
     return i < SK_COUNT(all) ? all[i] : none; /* params.size 0: no more */
 }
 

@@ -48,7 +48,7 @@ typedef struct table {
 static void table_make(const kernel_built *b, bool shared, table *t)
 {
     sk_err err = {0};
-    sk_case_params p = {.spec = b->spec, .shape = {8, 2, 100, 1}, .lists_per_seq = shared ? 1 : 2,
+    sk_case_params p = {.spec = b->spec, .shape = {8, 2, 100, 1, 1}, .lists_per_seq = shared ? 1 : 2,
                         .input = SK_IN_EDGE, .seed = 3, .copies = 1, .uneven = true};
     sk_assert_ok(sk_case_make(&p, &t->c, &err), &err);
     sphkv_attn_args *a = &t->c.args.attn[0];

@@ -435,7 +435,7 @@ static void test_append(void **state)
 static void test_append_half_rows(void **state)
 {
     (void)state;
-    sk_case_params p = {.lists_per_seq = 1, .copies = 1, .shape = {4, 2, 9, 1}, .uneven = true};
+    sk_case_params p = {.lists_per_seq = 1, .copies = 1, .shape = {4, 2, 9, 1, 1}, .uneven = true};
     sk_case c;
     sk_err err = {0};
     sk_assert_ok(

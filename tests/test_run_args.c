@@ -230,6 +230,16 @@ static void attn_args(void **state)
     REFUSED(a->page_ml = (float *)(void *)((char *)a->page_ml + 1));
     REFUSED(a->lse_stride_seq = 1u << 30);
     REFUSED(a->reserved2 = 1);
+    REFUSED(a->q_len = 2); /* what no variant of the spec reads */
+    REFUSED(a->q_stride_tok = 1);
+    REFUSED(a->out_stride_tok = 1);
+    REFUSED(a->lse_stride_tok = 1);
+    REFUSED(a->window = 1);
+    REFUSED(a->softcap = 1);
+    REFUSED(a->head_scale = a->lse);
+    REFUSED(a->sinks = a->lse);
+    REFUSED(a->bias = a->lse);
+    REFUSED(a->q_positions = a->table.indptr);
     REFUSED(a->kv_head_first = b.spec.shape.kv_heads);
     REFUSED(a->kv_head_count = b.spec.shape.kv_heads + 1);
     const uint64_t ref = b.refs[b.indptr[0]];

@@ -253,6 +253,12 @@ static void test_spec_text_refusals(void **state)
         {"attn_decode d128 v128 h4 p128 l1 qf32 of32 if32 tight good:vi8 mean mean", "'mean'"},
         {"attn_decode d128 v128 h4 p128 l1 qf32 of32 if32 tight good:vi8 permutation mean",
          "in this order"},
+        {"attn_decode d128 v128 h4 p128 l1 qf32 of32 if32 tight good:vi8 window softcap",
+         "in this order"},
+        {"attn_decode d128 v128 h4 p128 l1 qf32 of32 if32 tight good:vi8 sink mean",
+         "in this order"},
+        {"attn_decode d128 v128 h4 p128 l1 qf32 of32 if32 tight good:vi8 queries queries",
+         "'queries' behind the mix"},
         {"attn_decode d128 v128 h4 p128 l1 qf32 of32 if32 tight 64@good+64@kf16:vi8 permutation",
          "coded whole"},
         {"attn d128 v128 h4 p128 l1 qf32 of32 if32 tight good:vi8", "field 1"},
@@ -317,7 +323,7 @@ static void test_params(void **state)
     assert_params((sphkv_spec_params)WITH(128, .accuracy = 3), "accuracy class 3");
     assert_params((sphkv_spec_params)WITH(128, .book = 3), NULL);
     assert_params((sphkv_spec_params)WITH(128, .book = 4), "book flags 0x4");
-    assert_params((sphkv_spec_params)WITH(128, .reserved1 = 1), "reserved1 is 1");
+    assert_params((sphkv_spec_params)WITH(128, .variants = 128), "variants 0x80");
     assert_params((sphkv_spec_params)WITH(128, .reserved = 1), NULL); /* once padding */
     assert_params((sphkv_spec_params)WITH(128, .book = 1, .tiers = "96@good+32@kf16:vi8"), NULL);
     assert_params((sphkv_spec_params)WITH(128, .book = 2, .tiers = "96@good+32@kf16:vi8"),
@@ -370,6 +376,13 @@ static void test_params_normalised(void **state)
          "kv_encode d128 v128 h1 p128 l1 qf32 of32 if32 tight good:vi8,kf16:vf16 mean"},
         {WITH(128, .book = 3), "attn_decode d128 v128 h1 p128 l1 qf32 of32 if32 tight "
                                "good:vi8,kf16:vf16 mean permutation"},
+        {WITH(128, .variants = 127, .book = 1),
+         "attn_decode d128 v128 h1 p128 l1 qf32 of32 if32 tight good:vi8,kf16:vf16 mean softcap "
+         "sink headscale window bias positions queries"},
+        {WITH(128, .kernel = SPHKV_KV_ENCODE, .variants = 127),
+         "kv_encode d128 v128 h1 p128 l1 qf32 of32 if32 tight good:vi8,kf16:vf16 positions"},
+        {WITH(128, .kernel = SPHKV_ATTN_MERGE, .variants = 127),
+         "attn_merge d128 v128 h1 p128 l1 qf32 of32 if32 tight kf16:vf16 sink"},
         {WITH(32, .tiers = "g32b3r8sD:vi4"),
          "attn_decode d32 v32 h1 p128 l1 qf32 of32 if32 tight low:vi4"},
     };

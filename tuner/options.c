@@ -23,6 +23,8 @@ const char sk_options_spec_help[] =
     "  --tiers MIX          tiers a kernel can meet (default good:vi8,kf16:vf16)\n"
     "  --book LIST          what codebook sets hold beside codewords: mean, permutation\n"
     "                       (default neither)\n"
+    "  --variants LIST      what attention does beyond softmax: softcap, sink, headscale,\n"
+    "                       window, bias, positions, queries (default none)\n"
     "  --page N             tokens per page (default 128)\n"
     "  --layout auto|N      row of the layout table (default auto: what the device wants)\n"
     "  --accuracy CLASS     exact, tight (default) or fast\n"
@@ -204,23 +206,24 @@ static sk_status take_accuracy(sk_options *o, sk_args *a, sk_err *err)
     return st;
 }
 
-static sk_status take_book(sk_options *o, sk_args *a, sk_err *err)
+/* Flags by name, separated by commas. */
+static sk_status take_flags(sk_args *a, bool (*parse)(const char *, uint32_t *),
+                            const char *there_are, uint32_t *flags, sk_err *err)
 {
     const char *text;
     sk_status st = sk_args_value(a, &text, err);
     if (st)
         return st;
-    o->book = 0;
+    *flags = 0;
     for (const char *at = text; at;) {
         char name[16] = "";
         const size_t len = strcspn(at, ",");
         uint32_t flag;
         if (len < sizeof name)
             memcpy(name, at, len);
-        if (!sk_book_parse(name, &flag))
-            return sk_fail(err, SPHKV_EINVAL, "%s: '%.60s' is not mean, permutation or both",
-                           a->name, text);
-        o->book |= flag;
+        if (!parse(name, &flag))
+            return sk_fail(err, SPHKV_EINVAL, "%s: '%.60s' is not %s", a->name, text, there_are);
+        *flags |= flag;
         at = at[len] ? at + len + 1 : NULL;
     }
     return SPHKV_OK;
@@ -285,7 +288,11 @@ sk_status sk_options_take(sk_options *o, sk_args *a, bool *taken, sk_err *err)
     if (sk_args_is(a, "--layout"))
         return take_layout(o, a, err);
     if (sk_args_is(a, "--book"))
-        return take_book(o, a, err);
+        return take_flags(a, sk_book_parse, "mean, permutation or both", &o->book, err);
+    if (sk_args_is(a, "--variants"))
+        return take_flags(a, sk_variant_parse,
+                          "a list of softcap, sink, headscale, window, bias, positions, queries",
+                          &o->variants, err);
     *taken = sk_args_is(a, "--json");
     o->json |= *taken;
     return SPHKV_OK;
@@ -361,6 +368,7 @@ sphkv_spec_params sk_options_params(const sk_options *o, uint32_t kernel, const 
         .in_dtype = o->dtype[2],
         .accuracy = o->accuracy,
         .book = o->book,
+        .variants = o->variants,
     };
 }
 

@@ -61,6 +61,7 @@ typedef struct sk_options {
     uint32_t dtype[3];                 /* of query, output, input rows */
     uint32_t accuracy;                 /* sphkv_accuracy */
     uint32_t book;                     /* SPHKV_BOOK_* */
+    uint32_t variants;                 /* SPHKV_VARIANT_* */
     sk_list context, batch, threads;   /* n = 0: not said */
     const char *db;                    /* --db; NULL = not said */
     bool json;

@@ -33,7 +33,7 @@ extern "C" {
 #define SPHKV_FORMAT_VERSION 1u /* pages and codebook sets */
 /* The args structs and kernel parameters. What grows at the end of a struct keeps it:
  * `size` says who knows of it, and zeros mean what they did before. */
-#define SPHKV_ARGS_VERSION 2u
+#define SPHKV_ARGS_VERSION 3u
 #define SPHKV_UNIT_BYTES 128u   /* the arena is addressed in these */
 #define SPHKV_MAX_TIERS 4u
 #define SPHKV_MAX_HEADS_PER_KV 16u
@@ -75,7 +75,11 @@ enum {
     SPHKV_READS_Q = 2,     /* q_dtype */
     SPHKV_READS_OUT = 4,   /* out_dtype */
     SPHKV_READS_IN = 8,    /* in_dtype */
-    SPHKV_READS_BOOK = 16  /* book: it reads codebooks */
+    SPHKV_READS_BOOK = 16,       /* book: it reads codebooks */
+    SPHKV_READS_POSITIONS = 32,  /* of variants: positions, which pages have */
+    SPHKV_READS_LOGITS = 64,     /* softcap, headscale, window, bias */
+    SPHKV_READS_SINK = 128,      /* sink */
+    SPHKV_READS_QUERIES = 256    /* queries */
 };
 
 /* Every kernel, a row each, in an order that never changes:
@@ -83,19 +87,23 @@ enum {
 #define SPHKV_KERNELS(X)                                                                   \
     /* lut_build + attention + merge, one pipeline */                                      \
     X(ATTN_DECODE, attn_decode, ANY,                                                       \
-      SPHKV_READS_HEADS | SPHKV_READS_Q | SPHKV_READS_OUT | SPHKV_READS_BOOK)              \
+      SPHKV_READS_HEADS | SPHKV_READS_Q | SPHKV_READS_OUT | SPHKV_READS_BOOK |             \
+          SPHKV_READS_POSITIONS | SPHKV_READS_LOGITS | SPHKV_READS_SINK |                  \
+          SPHKV_READS_QUERIES)                                                             \
     /* new rows into dense tail pages */                                                   \
-    X(KV_APPEND, kv_append, DENSE, SPHKV_READS_IN)                                         \
+    X(KV_APPEND, kv_append, DENSE, SPHKV_READS_IN | SPHKV_READS_POSITIONS)                 \
     /* dense pages into pages of a coded tier */                                           \
-    X(KV_ENCODE, kv_encode, PAIR, SPHKV_READS_BOOK)                                        \
+    X(KV_ENCODE, kv_encode, PAIR, SPHKV_READS_BOOK | SPHKV_READS_POSITIONS)                \
     /* whole pages copied: defragment, offload, share */                                   \
-    X(PAGE_GATHER, page_gather, ANY, 0)                                                    \
+    X(PAGE_GATHER, page_gather, ANY, SPHKV_READS_POSITIONS)                                \
     /* attention over disjoint sets of tokens, ours or an engine's, joined */              \
-    X(ATTN_MERGE, attn_merge, NONE, SPHKV_READS_HEADS | SPHKV_READS_IN | SPHKV_READS_OUT)  \
+    X(ATTN_MERGE, attn_merge, NONE,                                                        \
+      SPHKV_READS_HEADS | SPHKV_READS_IN | SPHKV_READS_OUT | SPHKV_READS_SINK)             \
     /* the work list of attn_decode: which pages each part takes */                        \
-    X(ATTN_SCHEDULE, attn_schedule, ANY, 0)                                                \
+    X(ATTN_SCHEDULE, attn_schedule, ANY, SPHKV_READS_POSITIONS)                            \
     /* pages to dense rows of keys and values */                                           \
-    X(PAGE_DECODE, page_decode, ANY, SPHKV_READS_OUT | SPHKV_READS_BOOK)
+    X(PAGE_DECODE, page_decode, ANY,                                                       \
+      SPHKV_READS_OUT | SPHKV_READS_BOOK | SPHKV_READS_POSITIONS)
 
 /* SPHKV_ATTN_DECODE = 0, SPHKV_KV_APPEND, SPHKV_KV_ENCODE ... */
 typedef enum sphkv_kernel {
@@ -139,7 +147,7 @@ typedef struct sphkv_spec_params {
     uint32_t reserved;                     /* not read: was padding */
     uint32_t book;                         /* SPHKV_BOOK_*: what the codebook set holds
                                               beside its codewords */
-    uint32_t reserved1;                    /* 0 */
+    uint32_t variants;                     /* SPHKV_VARIANT_* */
 } sphkv_spec_params;
 
 /* A codebook set may hold a mean per KV head and a permutation of dimensions, the
@@ -150,6 +158,27 @@ typedef struct sphkv_spec_params {
  * ignored. A permutation asks for tiers that are coded whole or not at all. */
 #define SPHKV_BOOK_MEAN 1u
 #define SPHKV_BOOK_PERMUTATION 2u
+
+/* Variants of attention, any set of them. What none asks for costs nothing; what one
+ * needs at run time stands in args (sphkv_attn_args, where the equation is).
+ *   softcap    logits through cap * tanh(logit / cap)
+ *   sink       a learned logit per query head beside the tokens
+ *   headscale  a factor on the logits of each query head
+ *   window     a query sees the last tokens only, up to its own
+ *   bias       a number per token that is added to its logits
+ *   positions  every page stores a u32 per slot, the position of its token, which
+ *              masks and windows go by: where tokens were dropped, a token's place in
+ *              its list does not tell it. Part of the page format: all kernels of a
+ *              cache have it, or none
+ *   queries    several query tokens per sequence in one run (speculative decoding) */
+#define SPHKV_VARIANT_SOFTCAP 1u
+#define SPHKV_VARIANT_SINK 2u
+#define SPHKV_VARIANT_HEADSCALE 4u
+#define SPHKV_VARIANT_WINDOW 8u
+#define SPHKV_VARIANT_BIAS 16u
+#define SPHKV_VARIANT_POSITIONS 32u
+#define SPHKV_VARIANT_QUERIES 64u
+#define SPHKV_MAX_Q_LEN 16u
 
 /* ---- pages (format version 1) ------------------------------------------ */
 
@@ -277,6 +306,8 @@ typedef struct sphkv_maxima {
     uint32_t parts;          /* most threads that will share one run; 0 = 1 */
     uint32_t context;        /* typical tokens per list, steers the choice only;
                                 0 = as many as fit in a list */
+    uint32_t q_len;          /* query tokens of a sequence (variant queries), at most
+                                SPHKV_MAX_Q_LEN; workspace grows with it; 0 = 1 */
 } sphkv_maxima;
 
 SPHKV_API sphkv_status sphkv_plan_create(sphkv_context *ctx, const sphkv_spec_params *spec,
@@ -338,21 +369,41 @@ typedef struct sphkv_page_table {
     uint32_t lists_per_seq;
 } sphkv_page_table;
 
-/* attn_decode, q_len 1: out = softmax(logits) V over all pages of a list,
- * whatever their tiers (paper's ADA). q [batch][heads][D], out
- * [batch][heads][Dv], heads = kv_heads * heads_per_kv. Empty list: out 0. In
+/* attn_decode: out = softmax(logits) V over all pages of a list,
+ * whatever their tiers (paper's ADA). q [batch][q_len][heads][D], out
+ * [batch][q_len][heads][Dv], heads = kv_heads * heads_per_kv. Empty list: out 0. In
  * any out_dtype out is aligned to 4 bytes and so is every row: the strides of a
  * 16-bit out are even. A sum beyond f16 becomes infinity there.
  *
+ * With x = scale * head_scale[head] * <q, k>, the logit of a token that is seen is
+ *   softcap * tanh(x / softcap) + bias[token]
+ * where each part stands only if the spec has its variant. A token is seen where
+ *   position(token) <= position(query), and, with window,
+ *   position(query) - position(token) < window;
+ * which tokens have which position:
+ *   with positions  what their pages store, and q_positions of the queries;
+ *   without         its place in the list, counted over the tokens of the references
+ *                   in their order, and the last q_len tokens are the queries' own:
+ *                   query i of a list of n tokens is at n - q_len + i, and does not see
+ *                   the last q_len - 1 - i. One before the list's beginning sees none.
+ * Who sees no token gets out 0 and lse minus infinity.
+ * sink: exp(sinks[head]) is added to the sum of exp(logit) once, at the end of a list,
+ * with no value: out = sum exp(logit) v / (sum exp(logit) + exp(sink)). It is in lse
+ * (of an empty list the sink itself), not in page_ml. sinks NULL leaves it out: for
+ * what is joined with other tokens (attn_merge) the last one to join adds it.
+ * bias: of a list, so of all its query heads and, where lists are shared, KV heads,
+ * indexed like refs: slot t of refs[i] has bias[i * P + t]; only slots of tokens are
+ * read. Minus infinity, and NaN, count as -1e30: no weight beside any other token.
+ *
  * Two more outputs for who asks, each at no extra pass, logits being what
- * enters the softmax (after scale), logarithms natural:
- *   lse [batch][heads] = ln sum exp(logit) over the tokens of the list; of an
- *     empty list minus infinity. Of two disjoint lists: the output over both is
+ * enters the softmax (after scale, soft-cap and bias), logarithms natural:
+ *   lse [batch][q_len][heads] = ln sum exp(logit) over the tokens that are seen; of
+ *     none minus infinity. Of two disjoint lists: the output over both is
  *     the mean of their outputs weighted by exp(lse).
- *   page_ml [refs index][KV head][heads_per_kv][2], KV heads only where lists
+ *   page_ml [refs index][KV head][q_len][heads_per_kv][2], KV heads only where lists
  *     are shared (per head, the list says it): the pair m, l of a page and a
- *     query head: m its largest logit, l = sum exp(logit - m) over its tokens.
- *     A page's share of the softmax is l * exp(m - lse). A page without tokens
+ *     query head: m its largest logit, l = sum exp(logit - m) over the tokens seen.
+ *     A page's share of the softmax is l * exp(m - lse). A page with none of them
  *     has m minus infinity and l 0; pairs of references that are in no list
  *     are not touched. Indexed like refs, so indptr[0] need not be 0.
  *
@@ -385,6 +436,18 @@ typedef struct sphkv_attn_args {
     const void *schedule;    /* work list of attn_schedule for this table, these KV
                                 heads and as many parts; NULL = shares in pages */
     size_t schedule_bytes;
+    /* each read by the variant of the spec that is named, else 0 */
+    uint32_t q_len;          /* queries: tokens, 1 to maxima.q_len; 0 = 1 */
+    uint32_t q_stride_tok, out_stride_tok, lse_stride_tok; /* queries: from token to
+                                token, elements; 0 = contiguous, behind all heads */
+    uint32_t window;         /* window: tokens that a query sees, its own one of them; at
+                                least 1 */
+    float softcap;           /* softcap: finite, more than 0 */
+    const float *head_scale; /* headscale: [heads], finite */
+    const float *sinks;      /* sink: [heads]; minus infinity: this head has none; NULL:
+                                left out */
+    const float *bias;       /* bias: [refs index][P], natural logarithms as logits are */
+    const uint32_t *q_positions; /* positions: [batch][q_len], falling or rising */
     void *stream; /* GPU: where the run is enqueued; not read on a CPU */
 } sphkv_attn_args;
 
@@ -402,7 +465,8 @@ typedef struct sphkv_append_item {
 /* kv_append: new rows into dense tail pages. k [rows][kv_heads][D], v
  * [rows][kv_heads][Dv]; that they hold the rows which items name is the
  * caller's promise. Rows and KV heads span at most 2^32 elements, which a GPU cannot
- * check. No two items share a page. */
+ * check. No two items share a page. With the variant positions those of the rows are
+ * stored, too. */
 typedef struct sphkv_append_args {
     uint32_t size;
     uint32_t items_count;
@@ -414,6 +478,7 @@ typedef struct sphkv_append_args {
     size_t arena_bytes;
     void *workspace;
     size_t workspace_bytes;
+    const uint32_t *positions; /* [rows]; spec with positions only, else NULL */
     void *stream; /* GPU: where the run is enqueued; not read on a CPU */
 } sphkv_append_args;
 
@@ -428,7 +493,8 @@ typedef struct sphkv_encode_item {
 
 /* kv_encode: a full tail page, or a page of a prefill, into a page of a coded
  * tier; one path, so bits do not depend on the order of arrival. No two items
- * share a destination, and no destination is the source of another. */
+ * share a destination, and no destination is the source of another. With the variant
+ * positions those of the source go along. */
 typedef struct sphkv_encode_args {
     uint32_t size;
     uint32_t items_count;
@@ -550,7 +616,9 @@ typedef struct sphkv_merge_source {
  * lse and an engine's own attention give it: with w_i = exp(lse_i),
  *   out = sum w_i out_i / sum w_i,   lse = ln sum w_i
  * exactly the softmax over all tokens. heads = kv_heads * heads_per_kv of the
- * plan; no token anywhere: out 0, lse minus infinity. out is in out_dtype and
+ * plan; no token anywhere: out 0, lse minus infinity. With the variant sink, exp(sink)
+ * is added to sum w_i once, with no output of its own; sources then leave it out. Query
+ * tokens are rows of their own: batch * q_len of them. out is in out_dtype and
  * aligned as in attn_args. out may be the out of a source of the same dtype and
  * strides, and lse the lse of one of the same stride; else neither overlaps what a
  * source holds. More sources are merged in several runs. */
@@ -567,6 +635,7 @@ typedef struct sphkv_merge_args {
     uint32_t reserved2;
     void *workspace;
     size_t workspace_bytes;
+    const float *sinks; /* sink: [heads]; minus infinity: this head has none; NULL: none has */
     void *stream; /* GPU: where the run is enqueued; not read on a CPU */
 } sphkv_merge_args;
 
