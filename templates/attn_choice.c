@@ -36,7 +36,7 @@ sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_targ
 {
     const uint32_t w = (uint32_t)s->v[SK_T_w], vch = (uint32_t)s->v[SK_T_vch];
     bool form_used = s->v[SK_T_lut] == SK_LUT_ROWS, prob_used = s->v[SK_T_prob] == SK_PROB_F32;
-    bool query_used = s->v[SK_T_query] == SK_QUERY_F32, dense = false, coded = false;
+    bool query_used = s->v[SK_T_query] == SK_QUERY_F32, dense = false, coded = false, tables = false;
     if (w * 32 > target->vector_bits && w > 8)
         return sk_fail(err, SPHKV_EINVAL, "w=%u: the target has %u-bit vectors", w,
                        target->vector_bits);
@@ -47,12 +47,13 @@ sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_targ
     for (uint32_t i = 0; i < spec->ntiers; i++) {
         const sk_segment *seg = sk_dec_seg(spec, i);
         const sk_lut_form form = sk_dec_form(spec, s, i);
-        form_used |= form == SK_FORM_PERM || form == SK_FORM_PAIR16;
+        form_used |= form != SK_FORM_DENSE && form != SK_FORM_ROWS;
         prob_used |= sk_dec_prob16(spec, s, i);
         query_used |= sk_dec_query16(spec, s, i);
-        dense |= form == SK_FORM_DENSE;
+        dense |= !sk_form_looks_up(form);
         coded |= form != SK_FORM_DENSE;
-        if (form != SK_FORM_DENSE && 1u << seg->b < w)
+        tables |= sk_form_looks_up(form);
+        if (sk_form_looks_up(form) && 1u << seg->b < w)
             return sk_fail(err, SPHKV_EINVAL, "w=%u: tier %u has only %u codewords", w, i,
                            1u << seg->b);
         const uint32_t block = sk_dec_token_block(spec, s, i);
@@ -65,11 +66,12 @@ sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_targ
     if (!prob_used) return sk_fail(err, SPHKV_EINVAL, "prob=i16 fits no tier of the mix or class");
     if (!query_used)
         return sk_fail(err, SPHKV_EINVAL, "query=i16 fits no tier of the mix or class");
-    if (!dense && s->v[SK_T_ktok] != 1) return sk_fail(err, SPHKV_EINVAL, "ktok without dense keys");
+    if (!dense && s->v[SK_T_ktok] != 1)
+        return sk_fail(err, SPHKV_EINVAL, "ktok without dense or rebuilt keys");
     if (s->v[SK_T_spread] != 10 && (!coded || s->v[SK_T_prefetch] == 0))
         return sk_fail(err, SPHKV_EINVAL, "spread without coded keys or without prefetch");
-    if (!coded && s->v[SK_T_lut_build] != SK_LUT_FUSED)
-        return sk_fail(err, SPHKV_EINVAL, "lut_build=separate without coded keys");
+    if (!tables && s->v[SK_T_lut_build] != SK_LUT_FUSED)
+        return sk_fail(err, SPHKV_EINVAL, "lut_build=separate without tables");
     return SPHKV_OK;
 }
 

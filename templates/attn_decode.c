@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "attn_gpu.h"
+#include "part_rebuild.h"
 
 static sk_status tier_supported(const sk_spec *spec, uint32_t i, sk_err *err)
 {
@@ -128,6 +129,26 @@ static void query_areas(sk_dec *c, bool tables, sk_dec_place *place, void *user)
         c->qt = place_area(c, "qt", c->hr * c->d * 4, place, user);
 }
 
+/* Of tiers whose keys are rebuilt. */
+static void rebuild_areas(sk_dec *c, sk_dec_place *place, void *user)
+{
+    uint32_t book = 0;
+    bool any = false, coded = false;
+    for (uint32_t i = 0; i < c->spec->ntiers; i++) {
+        if (sk_dec_form(c->spec, c->sched, i) != SK_FORM_REBUILD) continue;
+        const uint32_t bytes = sk_rebuild_book_bytes(c->spec, c->sched, i);
+        if (bytes > book) book = bytes;
+        any = true;
+        coded |= sk_dec_seg(c->spec, i)->kind == SK_KEY_CODED;
+    }
+    if (book > 0)
+        c->book = place(c, &(sk_dec_area){.name = "book", .bytes = book, .table = true}, user);
+    if (coded && c->spec->book & SPHKV_BOOK_PERMUTATION)
+        c->where = place_area(c, "where", c->d * 4, place, user);
+    if (any)
+        c->keys = place_area(c, "keys", c->d * sk_rebuild_tokens(c->sched) * 4, place, user);
+}
+
 void sk_dec_areas(sk_dec *c, sk_dec_place *place, void *user)
 {
     const sk_spec *spec = c->spec;
@@ -143,6 +164,7 @@ void sk_dec_areas(sk_dec *c, sk_dec_place *place, void *user)
     c->s = place_area(c, "s", c->h * c->tp * 4, place, user);
     if (sk_dec_uses_prob16(spec, c->sched))
         c->pairs = place_area(c, "pairs", c->h * c->tp * 2, place, user);
+    rebuild_areas(c, place, user);
     c->acc = place_area(c, "acc", c->h * c->cp * 4, place, user);
     c->stat = place_area(c, "stat", c->h * 28, place, user);
 }
@@ -172,7 +194,7 @@ static sk_status build_tables(const sk_spec *spec, const sk_schedule *sched, con
     query_areas(c, true, in_scratch, NULL);
     sk_part_query(c, uses_rows(spec, sched));
     for (uint32_t i = 0; i < spec->ntiers; i++) {
-        if (sk_dec_form(spec, sched, i) == SK_FORM_DENSE) continue;
+        if (!sk_form_looks_up(sk_dec_form(spec, sched, i))) continue;
         const sk_val at = sk_k(c, sk_dec_lut_off(spec, sched, i));
         sk_part_tables(c, i, sk_ir_ptr_add(b, c->tables, at, 1));
     }
@@ -219,12 +241,13 @@ void sk_dec_walk(sk_dec *c, sk_dec_pages *t)
         const sk_val lo = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, (SK_ITEM_TIER + k) * 4);
         const sk_val hi = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, (SK_ITEM_TIER + k + 1) * 4);
         const sk_val unit_add = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, (SK_ITEM_UNITS + k) * 4);
-        const bool coded = sk_dec_form(c->spec, c->sched, k) != SK_FORM_DENSE;
+        const sk_lut_form form = sk_dec_form(c->spec, c->sched, k);
         sk_val lut = c->lut;
-        if (coded && !fused(c->sched))
+        if (sk_form_looks_up(form) && !fused(c->sched))
             lut = sk_ir_ptr_add(b, c->tables, sk_k(c, sk_dec_lut_off(c->spec, c->sched, k)), 1);
         sk_ir_if(b, sk_ir_2(b, SK_OP_ULT, lo, hi));
-        if (coded && fused(c->sched)) sk_part_tables(c, k, lut);
+        if (sk_form_looks_up(form) && fused(c->sched)) sk_part_tables(c, k, lut);
+        if (form == SK_FORM_REBUILD) sk_part_rebuild_begin(c, k);
         const sk_val i = sk_ir_for(b, lo, hi, 1);
         decode_page(c, k, t, i, last, unit_add, lut);
         sk_ir_end(b);

@@ -5,6 +5,7 @@
  *   part_tables.c   look-up tables of coded tiers (also the lut_build entry)
  *   part_logits.c   logits of one page into s[head][token]
  *   part_dense.c    the same for keys that are not coded; 16-bit queries
+ *   part_rebuild.c, part_rebuilt.c  coded keys as numbers, and their logits
  *   part_softmax.c  page softmax: probabilities, factors, running (m, l)
  *   part_sinks.c    heads of a page for which 16-bit probabilities are too coarse
  *   part_value.c    probabilities times values into acc[head][channel]
@@ -22,6 +23,7 @@
  *   off  [8][W]      byte offsets of table rows for W tokens of the groups that
  *                    are added together (rows form)
  *   rad  [spans]     what a radius code of the page is multiplied by
+ *   book, where, keys  of keys that are rebuilt (part_rebuild.h)
  *   s    [H][Tp]     logits, then probabilities (f32, or i16 pairs)
  *   acc  [H][Cp]     unnormalised output
  *   pairs [H][Tp/2]  16-bit probabilities (prob = i16)
@@ -69,6 +71,7 @@ typedef struct sk_dec {
     sk_val item, q, q_stride, arena, codebook, tables; /* parameters */
     sk_val scale;
     sk_val qs, qc, qt, qm, q16, lut, off, rad, s, pairs, acc, stat; /* scratch addresses */
+    sk_val book, where, keys;  /* the same, where keys are rebuilt */
     sk_val zero, lane;         /* u32 0; lane index */
     sk_val warp;               /* its index, where there are several */
     sk_val ml_wanted, ml;      /* whether page statistics are; where this page's go */
@@ -99,7 +102,18 @@ void sk_dec_start(sk_dec *c);
 void sk_dec_walk(sk_dec *c, sk_dec_pages *pages);
 
 /* The form a tier's keys are looked up in, given schedule and target width. */
-typedef enum sk_lut_form { SK_FORM_DENSE, SK_FORM_ROWS, SK_FORM_PERM, SK_FORM_PAIR16 } sk_lut_form;
+typedef enum sk_lut_form {
+    SK_FORM_DENSE,
+    SK_FORM_ROWS,
+    SK_FORM_PERM,
+    SK_FORM_PAIR16,
+    SK_FORM_REBUILD /* none: codewords times radii, then like dense keys */
+} sk_lut_form;
+/* Whether a form has tables. */
+static inline bool sk_form_looks_up(sk_lut_form form)
+{
+    return form != SK_FORM_DENSE && form != SK_FORM_REBUILD;
+}
 sk_lut_form sk_dec_form(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
 /* Bytes of a tier's tables in that form, a multiple of 64. */
 uint32_t sk_dec_lut_bytes(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
@@ -127,6 +141,9 @@ void sk_part_logits(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk
                     sk_val next);
 void sk_part_logits_dense(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
                           sk_val limit, sk_val next);
+/* The same of keys that are numbers in scratch: `tokens` of them from t0 on, in the order
+ * of a kf32 page that begins with t0. */
+void sk_part_logits_floats(sk_dec *c, uint32_t tier_slot, sk_val keys, sk_val t0, uint32_t tokens);
 #define SK_PROB16_ONE 32767 /* a 16-bit probability of 1 */
 /* Between a page's sums and the factors: heads that 16 bits are too coarse for
  * are split (part_sinks.c). */

@@ -9,13 +9,13 @@
  *                     packed set, or as decode_words.c has them
  *   offs   [W][W]     where the codewords of W tokens are, by group of a step
  *   radii  [W][W]     their radii
- *   where  [D]        u32: the coded dimension that a dimension of the model's key is
+ *   where  [D]        see part_rebuild.h
  *   rad    [spans]    what a radius code of the page is multiplied by */
 #ifndef SK_DECODE_ROWS_H
 #define SK_DECODE_ROWS_H
 
 #include "items.h"
-#include "part_unpack.h"
+#include "part_rebuild.h"
 #include "part_value.h"
 
 /* The entries: for any rows, and one that stores past the caches. */
@@ -27,7 +27,7 @@ typedef struct sk_unrow {
     bool past;           /* stores go past the caches: rows begin at whole vectors */
     uint32_t step;       /* dimensions or channels that are written at once */
     sk_val rows, stride; /* of the item at work: first row, elements to the next */
-    sk_val book, where, offs, radii; /* scratch addresses */
+    sk_val offs, radii;  /* scratch addresses; `book` and `where` are in dec */
     sk_val held;         /* variable: 1 + the (tier, KV head) that scratch holds */
 } sk_unrow;
 
@@ -37,16 +37,6 @@ static inline void sk_unrow_store(sk_unrow *c, sk_val row, sk_val at, sk_val x)
     (c->past ? sk_ir_stn : sk_ir_stv)(c->dec.b, row, at, 0, x);
 }
 
-/* W tokens of a coded tier. */
-typedef struct sk_unrow_keys_at {
-    uint32_t tier_slot;
-    const sk_segment *seg;
-    const sk_seg_layout *lay;
-    sk_val page, field, set, t0;
-    sk_unpack un;
-    sk_val code, radius; /* lanes = tokens: of the group at work */
-} sk_unrow_keys_at;
-
 /* Whether a tier's keys are decoded by whole codewords. */
 bool sk_unrow_by_words(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
 /* Whether they are looked up in registers. */
@@ -54,7 +44,7 @@ bool sk_unrow_in_registers(const sk_spec *spec, const sk_schedule *sched, uint32
 /* The tier's codewords of a set into `book`. */
 void sk_unrow_load_words(sk_unrow *c, uint32_t tier_slot, sk_val set);
 /* Rows of W tokens; count: SK_NONE where all of them are rows. */
-void sk_unrow_words(sk_unrow *c, const sk_unrow_keys_at *k, sk_val count, sk_val next);
+void sk_unrow_words(sk_unrow *c, const sk_rebuild_at *k, sk_val count, sk_val next);
 /* Lines of the page `next`, even over the steps of a full page. */
 void sk_unrow_prefetch(sk_unrow *c, uint32_t tier_slot, sk_val next, sk_val t0, sk_val d0);
 

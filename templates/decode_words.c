@@ -43,7 +43,7 @@ void sk_unrow_load_words(sk_unrow *c, uint32_t tier_slot, sk_val set)
     const uint32_t n = seg->g < d->w ? seg->g : d->w;
     const sk_val j = sk_ir_for(b, d->zero, sk_k(d, d->d / seg->g), 1);
     const sk_val from = sk_ir_ptr_add(b, set, j, seg->g * codes * 2);
-    const sk_val to = sk_ir_ptr_add(b, c->book, j, seg->g * codes * 4);
+    const sk_val to = sk_ir_ptr_add(b, c->dec.book, j, seg->g * codes * 4);
     const sk_val c0 = sk_ir_for(b, d->zero, sk_k(d, codes), d->w);
     const sk_val word = sk_mul(d, sk_add(d, c0, d->lane), seg->g * 4);
     for (uint32_t p = 0; p < seg->g; p += n) {
@@ -77,7 +77,7 @@ static sk_val spread(sk_dec *d, sk_ld_kind kind, sk_val from, uint32_t i, uint32
 
 /* Codes and, where groups have their own, radii of a step's groups, into scratch:
  * byte offsets of codewords behind the first group's. */
-static void put_groups(sk_unrow *c, const sk_unrow_keys_at *k, sk_val j0, uint32_t groups)
+static void put_groups(sk_unrow *c, const sk_rebuild_at *k, sk_val j0, uint32_t groups)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
@@ -94,7 +94,7 @@ static void put_groups(sk_unrow *c, const sk_unrow_keys_at *k, sk_val j0, uint32
     }
 }
 
-void sk_unrow_words(sk_unrow *c, const sk_unrow_keys_at *k, sk_val count, sk_val next)
+void sk_unrow_words(sk_unrow *c, const sk_rebuild_at *k, sk_val count, sk_val next)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
@@ -106,7 +106,7 @@ void sk_unrow_words(sk_unrow *c, const sk_unrow_keys_at *k, sk_val count, sk_val
                   sk_unpack_radii(d, k->seg, k->lay, k->page, d->zero, k->t0));
     const sk_val d0 = sk_ir_for(b, d->zero, sk_k(d, d->d), c->step);
     const sk_val j0 = sk_shr(d, d0, (uint32_t)__builtin_ctz(g));
-    sk_val tab = sk_ir_ptr_add(b, c->book, j0, codes * g * 4);
+    sk_val tab = sk_ir_ptr_add(b, c->dec.book, j0, codes * g * 4);
     tab = sk_ir_ptr_add(b, tab, sk_and(d, d0, g - 1), 4);
     sk_unrow_prefetch(c, k->tier_slot, next, k->t0, d0);
     put_groups(c, k, j0, runs);

@@ -39,8 +39,8 @@ static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_targe
     rows.v[SK_T_lut] = SK_LUT_ROWS;
     for (uint32_t i = 0; i < spec->ntiers; i++)
         changed |= sk_unrow_by_words(spec, &rows, i) && sk_unrow_in_registers(spec, s, i);
-    if (st == SPHKV_OK && s->v[SK_T_lut] == SK_LUT_PAIR16)
-        return sk_fail(err, SPHKV_EINVAL, "lut=pair16: not for page_decode");
+    if (st == SPHKV_OK && s->v[SK_T_lut] != SK_LUT_ROWS && s->v[SK_T_lut] != SK_LUT_PERM)
+        return sk_fail(err, SPHKV_EINVAL, "page_decode: lut is rows or perm");
     if (st == SPHKV_OK && !changed) /* would only repeat a candidate */
         return sk_fail(err, SPHKV_EINVAL, "lut=perm fits no tier of the mix");
     if (st == SPHKV_OK && (spec->d % step != 0 || spec->dv % step != 0))

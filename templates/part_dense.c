@@ -309,16 +309,33 @@ static void dense_tile(sk_dec *c, const sk_dense_keys *k, sk_val next, uint32_t 
             sk_store_logits(c, h0 + h, k->t0, u, sk_ir_get(b, tile.acc[h][u]));
 }
 
+/* All heads, in tiles whose sums stay in registers. */
+static void dense_heads(sk_dec *c, const sk_dense_keys *k, sk_val next)
+{
+    const uint32_t tile = k->nu >= 4 ? 3 : k->nu == 2 ? 6 : 8;
+    const uint32_t tiles = (c->h + tile - 1) / tile, even = (c->h + tiles - 1) / tiles;
+    for (uint32_t h = 0; h < c->h; h += even)
+        dense_tile(c, k, next, h, c->h - h < even ? c->h - h : even);
+}
+
 void sk_part_logits_dense(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
                           sk_val limit, sk_val next)
 {
-    sk_builder *b = c->b;
     const uint32_t nu = (uint32_t)c->sched->v[SK_T_ktok];
-    const uint32_t tile = nu >= 4 ? 3 : nu == 2 ? 6 : 8;
-    const sk_val t0 = sk_ir_for(b, c->zero, limit, nu * c->w);
+    const sk_val t0 = sk_ir_for(c->b, c->zero, limit, nu * c->w);
     const sk_dense_keys k = sk_dense_begin(c, tier_slot, lay, page, nu, t0);
-    const uint32_t tiles = (c->h + tile - 1) / tile, even = (c->h + tiles - 1) / tiles;
-    for (uint32_t h = 0; h < c->h; h += even)
-        dense_tile(c, &k, next, h, c->h - h < even ? c->h - h : even);
-    sk_ir_end(b);
+    dense_heads(c, &k, next);
+    sk_ir_end(c->b);
+}
+
+void sk_part_logits_floats(sk_dec *c, uint32_t tier_slot, sk_val keys, sk_val t0, uint32_t tokens)
+{
+    const uint32_t nu = (uint32_t)c->sched->v[SK_T_ktok];
+    sk_dec at = *c; /* logits of the block begin at t0 */
+    at.s = sk_ir_ptr_add(c->b, c->s, t0, 4);
+    const sk_val u0 = sk_ir_for(c->b, c->zero, sk_k(c, tokens), nu * c->w);
+    sk_dense_keys k = {.tier_slot = tier_slot, .kind = SK_KEY_F32, .nu = nu, .keys = keys, .t0 = u0};
+    k.column = nu * c->w % 16 == 0 ? SK_NONE : sk_and(c, u0, 15);
+    dense_heads(&at, &k, SK_NONE);
+    sk_ir_end(c->b);
 }

@@ -2,12 +2,14 @@
  * s[head][token], lanes = tokens. logit = sum_p r_hat[p] * sum_{j in p}
  * LUT[j][code] (design, section 3); q already carries scale * log2(e).
  *
- * One function per form of coded keys; dense keys are part_dense.c. K is read
+ * One function per form of look-up; dense keys are part_dense.c, rebuilt ones
+ * part_rebuilt.c. K is read
  * once: every loop serves all heads (or a tile of them, from cache) with what it
  * has loaded. */
 #include "decode.h"
 
 #include "part_pair16.h"
+#include "part_rebuild.h"
 #include "part_unpack.h"
 
 static uint32_t form_block(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
@@ -18,6 +20,7 @@ static uint32_t form_block(const sk_spec *spec, const sk_schedule *sched, uint32
     case SK_FORM_ROWS: return w;
     case SK_FORM_PERM: return 2 * w;
     case SK_FORM_PAIR16: return 64;
+    case SK_FORM_REBUILD: return sk_rebuild_tokens(sched);
     }
     return w;
 }
@@ -277,7 +280,11 @@ void sk_part_logits(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk
         sk_part_logits_dense(c, tier_slot, &lay.seg[0], page, limit, next);
         return;
     }
-    sk_unpack_radius_scales(c, seg, &lay.seg[0], page);
+    if (seg->kind == SK_KEY_CODED) sk_unpack_radius_scales(c, seg, &lay.seg[0], page);
+    if (form == SK_FORM_REBUILD) {
+        sk_part_logits_rebuild(c, tier_slot, &lay, page, limit, next);
+        return;
+    }
     if (form == SK_FORM_PAIR16) {
         logits_pair16(c, tier_slot, &lay.seg[0], page, limit, lut, next);
         return;

@@ -26,6 +26,7 @@ static uint32_t key_steps(const sk_dec *c, uint32_t tier_slot)
     case SK_FORM_PERM: return c->p / (2 * c->w) * groups;
     case SK_FORM_PAIR16:
         return c->p / 64 * c->h * (groups / sk_pair16_block(c->spec, groups));
+    case SK_FORM_REBUILD: return c->p / c->w * (c->d / c->w);
     }
     return 1;
 }

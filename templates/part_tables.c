@@ -34,6 +34,7 @@ sk_lut_form sk_dec_form(const sk_spec *spec, const sk_schedule *sched, uint32_t 
     const sk_segment *seg = sk_dec_seg(spec, tier_slot);
     const uint32_t w = (uint32_t)sched->v[SK_T_w];
     if (seg->kind != SK_KEY_CODED) return SK_FORM_DENSE;
+    if (sched->v[SK_T_lut] == SK_LUT_REBUILD) return SK_FORM_REBUILD;
     if (sched->v[SK_T_lut] == SK_LUT_PERM && 1u << seg->b >= w && 1u << seg->b <= 4 * w)
         return SK_FORM_PERM;
     if (sched->v[SK_T_lut] == SK_LUT_PAIR16 && w == 8 && seg->span == SK_SPAN_ALL &&
@@ -49,7 +50,8 @@ uint32_t sk_dec_lut_bytes(const sk_spec *spec, const sk_schedule *sched, uint32_
     const uint32_t groups = seg->kind == SK_KEY_CODED ? spec->d / seg->g : 0;
     uint32_t bytes = 0;
     switch (sk_dec_form(spec, sched, tier_slot)) {
-    case SK_FORM_DENSE: break;
+    case SK_FORM_DENSE:
+    case SK_FORM_REBUILD: break;
     case SK_FORM_ROWS: bytes = groups * (row_words(spec, w) * 4 << seg->b); break;
     case SK_FORM_PERM: bytes = groups * (spec->heads_per_kv * 4 << seg->b); break;
     case SK_FORM_PAIR16: bytes = groups * spec->heads_per_kv * 128 + spec->heads_per_kv * 4; break;
@@ -197,7 +199,8 @@ void sk_part_tables(sk_dec *c, uint32_t tier_slot, sk_val lut)
     const uint32_t off = sk_codebook_tier_off(c->spec, tier_slot, 0);
     const sk_val cb = sk_ir_ptr_add(b, sk_dec_book(c), sk_k(c, off), 1);
     switch (sk_dec_form(c->spec, c->sched, tier_slot)) {
-    case SK_FORM_DENSE: break;
+    case SK_FORM_DENSE:
+    case SK_FORM_REBUILD: break;
     case SK_FORM_PERM: perm_tables(c, seg, cb, lut); break;
     case SK_FORM_PAIR16: pair16_tables(c, seg, cb, lut); break;
     case SK_FORM_ROWS: {

@@ -35,6 +35,7 @@ static void test_table(void **state)
     }
     assert_int_equal(sk_tunable_value(SK_T_prob, SK_PROB_I16), SK_PROB_I16);
     assert_int_equal(sk_tunable_value(SK_T_lut, SK_LUT_PAIR16), SK_LUT_PAIR16);
+    assert_int_equal(sk_tunable_value(SK_T_lut, SK_LUT_REBUILD), SK_LUT_REBUILD);
     assert_int_equal(sk_tunable_value(SK_T_lut_build, SK_LUT_SEPARATE), SK_LUT_SEPARATE);
 }
 

@@ -185,6 +185,13 @@ static const kernel_row formats[] = {
     {S("1", "80", "0", "g2b6r16sD:vf16"), "w=16,lut=rows", 512},
     {S("4", "64", "1", "turbo:vi8"), "w=8,lut=pair16", 256},
     {S("4", "64", "1", "turbo:vi8,fine:vi8,good:vi8"), "w=16,lut=perm", 512},
+    {S("2", "32", "0", "g1b2r4s8:vi8"), "w=4,lut=rebuild", 128},
+    {S("16", "64", "1", "good:vi8,kf16:vf16"), "w=8,lut=rebuild,ktok=2", 256},
+    {S("3", "64", "1", "g16b5r4sD:vi8"), "w=16,lut=rebuild", 512},
+    {S("5", "64", "1", "g4b8r8s16:vi8,fine:vf16,ki8:vi8"), "w=8,lut=rebuild,ktok=4", 256},
+    {S("1", "96", "0", "g32b3r4sD:vf16"), "w=4,lut=rebuild,ktok=2", 128},
+    {S("12", "32", "1", "lean:vi8,good:vi4") " mean permutation", "w=16,lut=rebuild,ktok=2", 512},
+    {S("4", "64", "1", "high:vi8") " mean", "w=8,lut=rebuild", 256},
 };
 
 #undef S

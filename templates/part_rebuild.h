@@ -1,0 +1,52 @@
+/* part_rebuild.h - coded keys rebuilt as numbers, lanes = tokens: a vector is one
+ * dimension, in the order of the model's key, of W tokens. What page_decode writes as
+ * rows, and what attention multiplies where it looks nothing up (lut=rebuild).
+ *
+ * Scratch (sk_dec): `book` the codewords of the tier at work in f32, as the packed set
+ * has them, where they do not fit in registers; `where` u32 [D], the coded dimension
+ * that a dimension of the model's key is, where the set has a permutation; `keys` a
+ * block of sk_rebuild_tokens tokens in the order of a kf32 page: [16 tokens][D][16]. */
+#ifndef SK_PART_REBUILD_H
+#define SK_PART_REBUILD_H
+
+#include "part_unpack.h"
+
+/* W tokens of a coded tier. */
+typedef struct sk_rebuild_at {
+    uint32_t tier_slot;
+    const sk_segment *seg;
+    const sk_seg_layout *lay;
+    sk_val page, field, set, t0;
+    sk_unpack un;
+    sk_val code, radius; /* lanes = tokens: of the group at work */
+} sk_rebuild_at;
+
+/* Whether a tier's codewords are looked up in registers. */
+bool sk_rebuild_in_registers(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
+/* Bytes of `book` that a tier wants. */
+uint32_t sk_rebuild_book_bytes(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
+/* Fill `book` and `where` (nothing without a permutation) from the packed set of a head. */
+void sk_rebuild_load_words(sk_dec *d, uint32_t tier_slot, sk_val set);
+void sk_rebuild_load_order(sk_dec *d, sk_val set);
+
+/* Tokens t0 .. t0+W-1, a multiple of W. Where the head has one radius the caller takes
+ * it next (sk_unpack_radii); the factors of stored radii are in `rad`. */
+sk_rebuild_at sk_rebuild_begin(sk_dec *d, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
+                               sk_val set, sk_val t0);
+/* Dimension d0 + i of the model's key, i = 0 .. step - 1 in this order; d0 a multiple
+ * of step. */
+sk_val sk_rebuild_dim(sk_dec *d, sk_rebuild_at *k, sk_val d0, uint32_t i, uint32_t step);
+
+/* ---- attention ---- */
+
+/* Tokens of a block, a multiple of 16. */
+uint32_t sk_rebuild_tokens(const sk_schedule *sched);
+/* The codewords of a tier, once an item. */
+void sk_part_rebuild_begin(sk_dec *c, uint32_t tier_slot);
+/* The block of tokens from t0 on into `keys`. `next`: the page to prefetch, or SK_NONE. */
+void sk_part_rebuild(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page, sk_val t0,
+                     sk_val next);
+void sk_part_logits_rebuild(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
+                            sk_val limit, sk_val next);
+
+#endif
