@@ -42,6 +42,10 @@ static const struct {
     [SK_OP_PACKF16] = {AS_CALL, 0, "pack_f16"},      [SK_OP_PACKBF16] = {AS_CALL, 0, "pack_bf16"},
     [SK_OP_ADD16X2] = {AS_CALL, 0, "add_16x2"},      [SK_OP_DOT2] = {AS_CALL, 0, "dot2"},
     [SK_OP_DOT4] = {AS_CALL, 0, "dot4"},             [SK_OP_HADD2] = {AS_CALL, 0, "add_f16x2"},
+    [SK_OP_DOT4US] = {AS_CALL, 0, "dot4_us"},        [SK_OP_SEL8] = {AS_CALL, 0, "sel8"},
+    [SK_OP_PACK8] = {AS_CALL, 0, "pack_u8"},         [SK_OP_FIELD8] = {AS_CALL, 0, "field8"},
+    [SK_OP_PERM8] = {AS_CALL, 0, "perm8"},           [SK_OP_PERM8X2] = {AS_CALL, 0, "perm8x2"},
+    [SK_OP_PERM16] = {AS_CALL, 0, "perm16"},         [SK_OP_PERM16X2] = {AS_CALL, 0, "perm16x2"},
     [SK_OP_HMUL2] = {AS_CALL, 0, "mul_f16x2"},       [SK_OP_HFMA2] = {AS_CALL, 0, "fma_f16x2"},
     [SK_OP_PRMT] = {AS_CALL, 0, "prmt"},             [SK_OP_PACK16] = {AS_CALL, 0, "pack_s16"},
     [SK_OP_LUT16] = {AS_CALL, 0, "lut16"},           [SK_OP_MOVM] = {AS_CALL, 0, "movm"},
@@ -342,7 +346,8 @@ static void put_other(cuda_entry *e, const sk_instr *in)
         sk_text_printf(&e->line, ".%c", "xyzw"[in->imm]);
         break;
     case SK_OP_ZIP8:
-        put_call(e, in, "zip8");
+    case SK_OP_ZIP16:
+        put_call(e, in, in->op == SK_OP_ZIP8 ? "zip8" : "zip16");
         e->line.len--; /* the closing parenthesis: one more argument */
         sk_text_printf(&e->line, ", %u)", in->imm);
         break;

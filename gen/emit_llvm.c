@@ -57,6 +57,8 @@ static bool feature_text(const sk_target *target, sk_text *out)
         {SK_CPU_SSE41, "+sse4.1,+ssse3"},
         {SK_CPU_AVX2, "+avx2,+fma,+f16c"},
         {SK_CPU_AVX512, "+avx512f,+avx512bw,+avx512dq,+avx512vl"},
+        {SK_CPU_VBMI, "+avx512vbmi"},
+        {SK_CPU_VNNI, "+avx512vnni"},
     };
     sk_text_printf(out, "%s", target->feature_text);
     for (size_t i = 0; i < SK_COUNT(row); i++)
@@ -95,6 +97,8 @@ static void know_target(sk_lv *l, const sk_target *target)
     l->target = target;
     l->x86 = strncmp(target->triple, "x86_64", 6) == 0 || !*target->triple;
     l->avx512 = l->x86 && (f & SK_CPU_AVX512) && target->vector_bits >= 512;
+    l->vbmi = l->avx512 && (f & SK_CPU_VBMI);
+    l->vnni = l->avx512 && (f & SK_CPU_VNNI);
     l->avx2 = l->x86 && (f & (SK_CPU_AVX2 | SK_CPU_AVX512));
     l->ssse3 = l->avx2 || (l->x86 && (f & SK_CPU_SSE41));
     l->fma = l->half = l->avx2 || !l->x86;

@@ -8,7 +8,8 @@
  *   emit_llvm_value.c   the helpers declared at the end
  *   emit_llvm_math.c    integers, floats, conversions
  *   emit_llvm_half.c    f16 and bf16
- *   emit_llvm_pack.c    packed sub-word ops
+ *   emit_llvm_pack.c    arithmetic of packed sub-words
+ *   emit_llvm_bytes.c   bytes and halves moved about
  *   emit_llvm_cross.c   shuffles and reductions
  *   emit_llvm_mem.c     loads and stores
  *
@@ -35,6 +36,7 @@ typedef struct sk_lv {
     const sk_program *p;
     uint32_t w;
     bool x86, avx2, avx512, ssse3; /* avx2 includes FMA and F16C */
+    bool vbmi, vnni;               /* with avx512 */
     bool fma, half, round;         /* native llvm.fma, half conversions, llvm.rint */
     LLVMValueRef body;        /* the function being filled */
     LLVMValueRef zero;        /* 4 readable zero bytes, made on demand */
@@ -57,7 +59,8 @@ sk_lv_fn sk_lv_int, sk_lv_shift, sk_lv_divide, sk_lv_minmax, sk_lv_compare, sk_l
     sk_lv_select, sk_lv_float, sk_lv_fma, sk_lv_fminmax, sk_lv_sign, sk_lv_sqrt, sk_lv_rint,
     sk_lv_exp2, sk_lv_log2, sk_lv_bitcast, sk_lv_i2f, sk_lv_f2i;
 sk_lv_fn sk_lv_f16_part, sk_lv_pack_f16, sk_lv_pack_bf16;
-sk_lv_fn sk_lv_add16x2, sk_lv_dot2, sk_lv_pack16, sk_lv_lut16, sk_lv_zip8;
+sk_lv_fn sk_lv_add16x2, sk_lv_dot2, sk_lv_dot4us, sk_lv_pack;
+sk_lv_fn sk_lv_lut16, sk_lv_zip, sk_lv_sel8, sk_lv_perm, sk_lv_field8;
 sk_lv_fn sk_lv_shuffle, sk_lv_extract, sk_lv_reduce;
 sk_lv_fn sk_lv_ldu, sk_lv_ldv, sk_lv_ldg, sk_lv_ldrows, sk_lv_stu, sk_lv_stv, sk_lv_stn,
     sk_lv_stg, sk_lv_prefetch;

@@ -84,6 +84,8 @@ static uint32_t bits_of(const sk_lv *l, const sk_instr *in)
     case SK_OP_SHUFFLE: return a;
     case SK_OP_LUT16: return spread(a);
     case SK_OP_ZIP8: return spread(a | b);
+    case SK_OP_PERM8: return spread(a);
+    case SK_OP_PERM8X2: return spread(a | b);
     case SK_OP_LDU:
     case SK_OP_LDV:
     case SK_OP_LDG:

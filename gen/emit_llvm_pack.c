@@ -1,6 +1,6 @@
-/* emit_llvm_pack.c - packed sub-word ops. On x86 the instruction is asked for
+/* emit_llvm_pack.c - arithmetic of packed sub-words. On x86 the instruction is asked for
  * by its intrinsic, chunk by chunk of what the machine has, because LLVM finds
- * pshufb, pmaddwd and packssdw in generic code only sometimes; every op has a
+ * pmaddwd and packssdw in generic code only sometimes; every op has a
  * generic form for the rest. */
 #include <llvm-c/Core.h>
 
@@ -57,44 +57,125 @@ LLVMValueRef sk_lv_dot2(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
     return sum;
 }
 
-/* ---- pack -------------------------------------------------------------------------- */
-
-/* packssdw works on 16-byte pieces: [a0 b0 a1 b1 ...] must become [a0 a1 ..
- * b0 b1 ..]. Pieces are 64 bits wide here. */
-static LLVMValueRef chunk_pack(sk_lv *l, LLVMValueRef a, LLVMValueRef b)
+/* Bytes as halves: those in even or odd places, signed or not. */
+static LLVMValueRef byte_halves(sk_lv *l, LLVMValueRef v, bool odd, bool sign)
 {
-    const uint32_t n = sk_lv_count(a), pieces = n / 2;
-    LLVMValueRef arg[2] = {a, b};
-    LLVMValueRef r = sk_lv_call(l,
-                                n == 4   ? "llvm.x86.sse2.packssdw.128"
-                                : n == 8 ? "llvm.x86.avx2.packssdw"
-                                         : "llvm.x86.avx512.packssdw.512",
-                                NULL, arg, 2);
-    if (n > 4) {
-        uint32_t mask[8];
-        for (uint32_t i = 0; i < pieces; i++)
-            mask[i] = i < pieces / 2 ? 2 * i : 2 * (i - pieces / 2) + 1;
-        r = sk_lv_pick(l, sk_lv_bits(l, r, l->i64, pieces), NULL, mask, pieces);
+    LLVMValueRef x = halves(l, v), lanes[64];
+    const uint32_t n = sk_lv_count(x);
+    for (uint32_t i = 0; i < n; i++)
+        lanes[i] = LLVMConstInt(l->i16, 8, false);
+    const LLVMValueRef by = LLVMConstVector(lanes, n);
+    if (!odd)
+        x = LLVMBuildShl(l->b, x, by, "");
+    x = sign ? LLVMBuildAShr(l->b, x, by, "") : LLVMBuildLShr(l->b, x, by, "");
+    return words(l, x, sk_lv_count(v));
+}
+
+/* pmaddubsw would saturate. */
+static LLVMValueRef chunk_madd_bytes(sk_lv *l, LLVMValueRef b, LLVMValueRef c)
+{
+    LLVMValueRef sum[2];
+    for (int odd = 0; odd < 2; odd++)
+        sum[odd] = chunk_madd(l, byte_halves(l, b, odd, false), byte_halves(l, c, odd, true));
+    return LLVMBuildAdd(l->b, sum[0], sum[1], "");
+}
+
+static LLVMValueRef dot4us_native(sk_lv *l, LLVMValueRef const *a)
+{
+    LLVMValueRef part[8];
+    const uint32_t c = sk_lv_chunk(l), n = l->w / c;
+    for (uint32_t i = 0; i < n; i++) {
+        LLVMValueRef arg[3];
+        for (uint32_t k = 0; k < 3; k++)
+            arg[k] = sk_lv_slice(l, a[k], i * c, c);
+        part[i] = sk_lv_call(l,
+                             c == 4   ? "llvm.x86.avx512.vpdpbusd.128"
+                             : c == 8 ? "llvm.x86.avx512.vpdpbusd.256"
+                                      : "llvm.x86.avx512.vpdpbusd.512",
+                             NULL, arg, 3);
     }
-    return words(l, r, n);
+    return sk_lv_join(l, part, n);
 }
 
-static LLVMValueRef saturated(sk_lv *l, LLVMValueRef v)
-{
-    LLVMValueRef arg[2] = {v, sk_lv_u32(l, v, 0x7fff)};
-    arg[0] = sk_lv_call(l, "llvm.smin", LLVMTypeOf(v), arg, 2);
-    arg[1] = sk_lv_u32(l, v, 0xffff8000u);
-    arg[0] = sk_lv_call(l, "llvm.smax", LLVMTypeOf(v), arg, 2);
-    return LLVMBuildTrunc(l->b, arg[0], sk_lv_like(v, l->i16), "");
-}
-
-LLVMValueRef sk_lv_pack16(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
+LLVMValueRef sk_lv_dot4us(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
 {
     (void)in;
+    if (l->vnni && sk_lv_is_vector(a[0]))
+        return dot4us_native(l, a);
+    if (l->x86 && sk_lv_is_vector(a[0]))
+        return LLVMBuildAdd(l->b, a[0], sk_lv_chunked(l, a[1], a[2], chunk_madd_bytes), "");
+    LLVMValueRef sum = a[0];
+    const LLVMValueRef top = sk_lv_u32(l, a[0], 24);
+    for (uint32_t k = 0; k < 4; k++) {
+        const LLVMValueRef up = sk_lv_u32(l, a[0], 24 - 8 * k);
+        const LLVMValueRef x = LLVMBuildLShr(l->b, LLVMBuildShl(l->b, a[1], up, ""), top, "");
+        const LLVMValueRef y = LLVMBuildAShr(l->b, LLVMBuildShl(l->b, a[2], up, ""), top, "");
+        sum = LLVMBuildAdd(l->b, sum, LLVMBuildMul(l->b, x, y, ""), "");
+    }
+    return sum;
+}
+
+/* ---- pack -------------------------------------------------------------------------- */
+
+/* Instructions that pack work on 16-byte pieces: [a0 b0 a1 b1 ...] must become
+ * [a0 a1 .. b0 b1 ..]. Pieces are 64 bits wide here. */
+static LLVMValueRef in_order(sk_lv *l, LLVMValueRef r, uint32_t n)
+{
+    const uint32_t pieces = n / 2;
+    uint32_t mask[8];
+    if (n == 4)
+        return words(l, r, n);
+    for (uint32_t i = 0; i < pieces; i++)
+        mask[i] = i < pieces / 2 ? 2 * i : 2 * (i - pieces / 2) + 1;
+    return words(l, sk_lv_pick(l, sk_lv_bits(l, r, l->i64, pieces), NULL, mask, pieces), n);
+}
+
+static LLVMValueRef chunk_pack16(sk_lv *l, LLVMValueRef a, LLVMValueRef b)
+{
+    const uint32_t n = sk_lv_count(a);
+    LLVMValueRef arg[2] = {a, b};
+    return in_order(l, sk_lv_call(l,
+                                  n == 4   ? "llvm.x86.sse2.packssdw.128"
+                                  : n == 8 ? "llvm.x86.avx2.packssdw"
+                                           : "llvm.x86.avx512.packssdw.512",
+                                  NULL, arg, 2), n);
+}
+
+static LLVMValueRef chunk_pack8(sk_lv *l, LLVMValueRef a, LLVMValueRef b)
+{
+    const uint32_t n = sk_lv_count(a);
+    LLVMValueRef arg[2] = {halves(l, a), halves(l, b)};
+    return in_order(l, sk_lv_call(l,
+                                  n == 4   ? "llvm.x86.sse2.packuswb.128"
+                                  : n == 8 ? "llvm.x86.avx2.packuswb"
+                                           : "llvm.x86.avx512.packuswb.512",
+                                  NULL, arg, 2), n);
+}
+
+/* Signed elements of v within lo .. hi, as elements of half the size. */
+static LLVMValueRef saturated(sk_lv *l, LLVMValueRef v, int32_t lo, int32_t hi, LLVMTypeRef half)
+{
+    LLVMValueRef bound[64];
+    const LLVMTypeRef element = LLVMGetElementType(LLVMTypeOf(v));
+    for (int high = 1; high >= 0; high--) {
+        for (uint32_t i = 0; i < sk_lv_count(v); i++)
+            bound[i] = LLVMConstInt(element, (unsigned long long)(high ? hi : lo), true);
+        LLVMValueRef arg[2] = {v, LLVMConstVector(bound, sk_lv_count(v))};
+        v = sk_lv_call(l, high ? "llvm.smin" : "llvm.smax", LLVMTypeOf(v), arg, 2);
+    }
+    return LLVMBuildTrunc(l->b, v, sk_lv_like(v, half), "");
+}
+
+/* PACK16 and PACK8. */
+LLVMValueRef sk_lv_pack(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
+{
     LLVMValueRef part[8];
+    const bool bytes = in->op == SK_OP_PACK8;
+    sk_lv_chunk_fn *const chunk_pack = bytes ? chunk_pack8 : chunk_pack16;
     if (!l->x86) {
-        part[0] = saturated(l, a[0]);
-        part[1] = saturated(l, a[1]);
+        for (uint32_t k = 0; k < 2; k++)
+            part[k] = bytes ? saturated(l, halves(l, a[k]), 0, 255, l->i8)
+                            : saturated(l, a[k], -32768, 32767, l->i16);
         return words(l, sk_lv_join(l, part, 2), l->w);
     }
     const uint32_t c = sk_lv_chunk(l), n = l->w / c;
@@ -107,59 +188,4 @@ LLVMValueRef sk_lv_pack16(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
                              sk_lv_slice(l, from, first + c, c));
     }
     return sk_lv_join(l, part, n);
-}
-
-/* ---- bytes --------------------------------------------------------------------------- */
-
-static LLVMValueRef chunk_pshufb(sk_lv *l, LLVMValueRef table, LLVMValueRef index)
-{
-    const uint32_t n = sk_lv_count(table);
-    LLVMValueRef arg[2] = {sk_lv_bits(l, table, l->i8, 4 * n), sk_lv_bits(l, index, l->i8, 4 * n)};
-    const LLVMValueRef r = sk_lv_call(l,
-                                      n == 4   ? "llvm.x86.ssse3.pshuf.b.128"
-                                      : n == 8 ? "llvm.x86.avx2.pshuf.b"
-                                               : "llvm.x86.avx512.pshuf.b.512",
-                                      NULL, arg, 2);
-    return words(l, r, n);
-}
-
-/* Byte by byte; becomes tbl on AArch64, a table on the stack on old x86. */
-static LLVMValueRef lut16_by_byte(sk_lv *l, LLVMValueRef table, LLVMValueRef index)
-{
-    LLVMValueRef part[8];
-    const uint32_t n = l->w / 4;
-    for (uint32_t k = 0; k < n; k++) {
-        const LLVMValueRef t = sk_lv_bits(l, sk_lv_slice(l, table, 4 * k, 4), l->i8, 16);
-        const LLVMValueRef x = sk_lv_bits(l, sk_lv_slice(l, index, 4 * k, 4), l->i8, 16);
-        LLVMValueRef r = LLVMGetPoison(LLVMTypeOf(t));
-        for (uint32_t i = 0; i < 16; i++) {
-            const LLVMValueRef at = LLVMBuildExtractElement(l->b, x, sk_lv_index(l, i), "");
-            r = LLVMBuildInsertElement(l->b, r, LLVMBuildExtractElement(l->b, t, at, ""),
-                                       sk_lv_index(l, i), "");
-        }
-        part[k] = words(l, r, 4);
-    }
-    return sk_lv_join(l, part, n);
-}
-
-LLVMValueRef sk_lv_lut16(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
-{
-    LLVMValueRef index = a[1];
-    const uint32_t may = l->bits[in->arg[1]];
-    const bool fast = l->x86 && l->ssse3;
-    /* pshufb gives 0 where bit 7 is set and ignores bits 4 to 6. */
-    if (may & (fast ? 0x80808080u : 0xf0f0f0f0u))
-        index = LLVMBuildAnd(l->b, index, sk_lv_u32(l, index, 0x0f0f0f0fu), "");
-    return fast ? sk_lv_chunked(l, a[0], index, chunk_pshufb) : lut16_by_byte(l, a[0], index);
-}
-
-LLVMValueRef sk_lv_zip8(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
-{
-    uint32_t mask[128];
-    const uint32_t bytes = 4 * l->w;
-    for (uint32_t i = 0; i < bytes; i++)
-        mask[i] = (i & ~15u) + 8 * in->imm + (i & 15) / 2 + (i & 1) * bytes;
-    const LLVMValueRef r = sk_lv_pick(l, sk_lv_bits(l, a[0], l->i8, bytes),
-                                      sk_lv_bits(l, a[1], l->i8, bytes), mask, bytes);
-    return words(l, r, l->w);
 }

@@ -163,6 +163,11 @@ static inline sk_val sk_ir_zip8(sk_builder *b, sk_val x, sk_val y, bool high)
     const sk_val a[2] = {x, y};
     return sk_ir_emit(b, SK_OP_ZIP8, 2, a, high ? 1 : 0, 0);
 }
+static inline sk_val sk_ir_zip16(sk_builder *b, sk_val x, sk_val y, bool high)
+{
+    const sk_val a[2] = {x, y};
+    return sk_ir_emit(b, SK_OP_ZIP16, 2, a, high ? 1 : 0, 0);
+}
 static inline sk_val sk_ir_quad(sk_builder *b, sk_val x, sk_val y, sk_val z, sk_val w)
 {
     const sk_val a[4] = {x, y, z, w};
@@ -179,6 +184,10 @@ static inline sk_val sk_ir_prmt(sk_builder *b, sk_val low, sk_val high, sk_val s
 static inline sk_val sk_ir_dot4(sk_builder *b, sk_val sum, sk_val x, sk_val y)
 {
     return sk_ir_3(b, SK_OP_DOT4, sum, x, y);
+}
+static inline sk_val sk_ir_dot4us(sk_builder *b, sk_val sum, sk_val x, sk_val y)
+{
+    return sk_ir_3(b, SK_OP_DOT4US, sum, x, y);
 }
 static inline sk_val sk_ir_hadd2(sk_builder *b, sk_val x, sk_val y)
 {

@@ -3,6 +3,7 @@
  *
  * ir_interp.c         decodes, runs blocks and warps, control flow
  * ir_interp_alu.c     arithmetic, packed data, work across lanes
+ * ir_interp_bytes.c   bytes and halves picked from all over the warp
  * ir_interp_half.c    arithmetic of packed halves
  * ir_interp_quad.c    quads, matrix product
  * ir_interp_mem.c     loads and stores
@@ -138,6 +139,8 @@ void sk_interp_fault(interp *t, const interp_instr *in, uint32_t lane, const cha
 bool sk_interp_alu(const interp_instr *in, uint32_t w, uint32_t *word);
 /* The same for ops that look at other lanes. */
 bool sk_interp_cross(const interp_instr *in, uint32_t w, uint32_t *word);
+/* And for those that move bytes and halves about the warp. */
+bool sk_interp_bytes(const interp_instr *in, uint32_t w, uint32_t *word);
 /* Packed half arithmetic: one word of it. */
 uint32_t sk_interp_hadd2(uint32_t x, uint32_t y);
 uint32_t sk_interp_hmul2(uint32_t x, uint32_t y);

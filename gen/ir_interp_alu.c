@@ -69,6 +69,19 @@ static uint32_t dot4(uint32_t a, uint32_t b, uint32_t c)
     return a;
 }
 
+static uint32_t dot4us(uint32_t a, uint32_t b, uint32_t c)
+{
+    for (uint32_t k = 0; k < 32; k += 8)
+        a += (uint32_t)((int32_t)(b >> k & 0xffu) * (int32_t)(int8_t)(c >> k & 0xffu));
+    return a;
+}
+
+static uint32_t sel8(uint32_t a, uint32_t b, uint32_t c)
+{
+    const uint32_t yes = (a >> 7 & 0x01010101u) * 0xffu;
+    return (b & yes) | (c & ~yes);
+}
+
 static uint32_t prmt(uint32_t a, uint32_t b, uint32_t sel)
 {
     uint32_t r = 0;
@@ -199,6 +212,8 @@ static bool of_three(const interp_instr *in, uint32_t *word)
         THREE(SELECT, x ? y : z)
         THREE(DOT2, dot2(x, y, z))
         THREE(DOT4, dot4(x, y, z))
+        THREE(DOT4US, dot4us(x, y, z))
+        THREE(SEL8, sel8(x, y, z))
         THREE(PRMT, prmt(x, y, z))
         THREE(HFMA2, sk_interp_hfma2(x, y, z))
     default: return false;
@@ -208,36 +223,12 @@ static bool of_three(const interp_instr *in, uint32_t *word)
 bool sk_interp_alu(const interp_instr *in, uint32_t w, uint32_t *word)
 {
     if (in->nargs == 3)
-        return of_three(in, word);
+        return of_three(in, word) || sk_interp_bytes(in, w, word);
     return integers(in, word) || floats(in, word) || conversions(in, word)
-           || sk_interp_cross(in, w, word);
+           || sk_interp_cross(in, w, word) || sk_interp_bytes(in, w, word);
 }
 
 /* ---- across lanes ------------------------------------------------------------------ */
-
-/* Byte k of the 16 bytes in the 4 lanes of the group that begins at v. */
-static uint32_t byte_of(const uint32_t *v, uint32_t k)
-{
-    return v[k / 4] >> (k % 4 * 8) & 0xffu;
-}
-
-static void lut16(uint32_t w, const uint32_t *table, const uint32_t *code, uint32_t *d)
-{
-    for (uint32_t i = 0; i < w; i++) {
-        d[i] = 0;
-        for (uint32_t k = 0; k < 4; k++)
-            d[i] |= byte_of(table + i / 4 * 4, code[i] >> (k * 8) & 15) << (k * 8);
-    }
-}
-
-static void zip8(uint32_t w, const uint32_t *a, const uint32_t *b, bool high, uint32_t *d)
-{
-    for (uint32_t i = 0; i < w; i++) {
-        const uint32_t group = i / 4 * 4, from = (high ? 8 : 0) + i % 4 * 2;
-        d[i] = byte_of(a + group, from) | byte_of(b + group, from) << 8
-               | byte_of(a + group, from + 1) << 16 | byte_of(b + group, from + 1) << 24;
-    }
-}
 
 static uint32_t reduce_pair(uint32_t op, uint32_t x, uint32_t y)
 {
@@ -287,8 +278,6 @@ bool sk_interp_cross(const interp_instr *in, uint32_t w, uint32_t *word)
             d[i] = pack16(saturate16(from[0]), saturate16(from[1]));
         }
         return true;
-    case SK_OP_LUT16: lut16(w, a, b, d); return true;
-    case SK_OP_ZIP8: zip8(w, a, b, in->imm == 1, d); return true;
     case SK_OP_SHUFFLE:
         for (uint32_t i = 0; i < w; i++)
             d[i] = a[b[i] % w];

@@ -108,6 +108,9 @@
     X(ADD16X2, "add.16x2", 2, U, 1, "two 16-bit sums, wrapping")                                   \
     X(DOT2, "dot2", 3, U, 1, "a + b.lo*c.lo + b.hi*c.hi, signed 16-bit factors, wrapping")         \
     X(DOT4, "dot4", 3, U, 1, "a + four products of the signed bytes of b and c, wrapping")         \
+    X(DOT4US, "dot4.us", 3, U, 1,                                                                  \
+      "a + four products of the unsigned bytes of b and the signed ones of c, wrapping")           \
+    X(SEL8, "sel.8", 3, U, 1, "byte by byte: that of b where bit 7 of that of a is set, else of c") \
     X(HADD2, "hadd2", 2, U, 1, "two half sums")                                                    \
     X(HMUL2, "hmul2", 2, U, 1, "two half products")                                                \
     X(HFMA2, "hfma2", 3, U, 1, "twice a * b + c of halves, rounded once")                          \
@@ -117,12 +120,25 @@
     X(PACK16, "pack.16", 2, U, 1,                                                                  \
       "signed saturating: lane i of the lower half of the warp holds (a[2i], a[2i+1]) as 16-bit "  \
       "low, high; the upper half the same of b; lane scope")                                       \
+    X(PACK8, "pack.8", 2, U, 1,                                                                    \
+      "signed halves to bytes, unsigned saturating: lane i of the lower half of the warp holds "   \
+      "the four of a[2i], a[2i+1] in order; the upper half the same of b; lane scope")             \
     X(LUT16, "lut16", 2, U, 1,                                                                     \
       "byte look-up: each byte of b (its low 4 bits) picks one of the 16 bytes held by a in the "  \
       "4 lanes of the same aligned group of 4; lane scope")                                        \
     X(ZIP8, "zip8", 2, U, 1,                                                                       \
       "per aligned group of 4 lanes (16 bytes): interleaves bytes of a (even places) and b (odd) " \
       "of the low 8 bytes (imm 0) or the high 8 bytes (imm 1); lane scope")                        \
+    X(ZIP16, "zip16", 2, U, 1, "as zip8 with halves in place of bytes; lane scope")                \
+    X(PERM8, "perm.8", 2, U, 1, "each byte of b, mod 4W, picks one of all 4W bytes of a; lane scope") \
+    X(PERM8X2, "perm.8x2", 3, U, 1,                                                                \
+      "each byte of c, mod 8W, picks one of the 4W bytes of a and, behind them, of b; lane scope") \
+    X(PERM16, "perm.16", 2, U, 1, "each half of b, mod 2W, picks one of the 2W halves of a; lane scope") \
+    X(PERM16X2, "perm.16x2", 3, U, 1,                                                              \
+      "each half of c, mod 4W, picks one of the 2W halves of a and, behind them, of b; lane scope") \
+    X(FIELD8, "field.8", 2, U, 1,                                                                  \
+      "per aligned pair of lanes (64 bits): each byte of b, mod 64, is the bit where the 8 bits "  \
+      "of a that take its place begin, wrapping round; lane scope")                                \
     /* across lanes */                                                                             \
     X(SHUFFLE, "shuffle", 2, S, 1, "lane i gets a of lane b[i] mod W; lane scope")                 \
     X(EXTRACT, "extract", 1, S, 1, "a of lane imm; warp scope")                                    \

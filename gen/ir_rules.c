@@ -67,7 +67,10 @@ static const char *const arg_rule[SK_OP_COUNT] = {
     [SK_OP_PRMT] = "uuu",       [SK_OP_ANY] = "p",      [SK_OP_MOVM] = "u",
     [SK_OP_MMA] = "quuq",       [SK_OP_LDQ] = "aup",    [SK_OP_STQ] = "auqp",
     [SK_OP_CPASYNC] = "auaup",  [SK_OP_CPCOMMIT] = "",  [SK_OP_CPWAIT] = "",
-    [SK_OP_ATOMADD] = "aUU",
+    [SK_OP_ATOMADD] = "aUU",    [SK_OP_DOT4US] = "uuu", [SK_OP_SEL8] = "uuu",
+    [SK_OP_PACK8] = "uu",       [SK_OP_ZIP16] = "uu",   [SK_OP_PERM8] = "uu",
+    [SK_OP_PERM8X2] = "uuu",    [SK_OP_PERM16] = "uu",  [SK_OP_PERM16X2] = "uuu",
+    [SK_OP_FIELD8] = "uu",
 };
 
 static const bool gpu_only[SK_OP_COUNT] = {
@@ -166,6 +169,13 @@ static uint8_t infer_scope(const sk_program *p, const sk_instr *in)
     case SK_OP_PACK16:
     case SK_OP_LUT16:
     case SK_OP_ZIP8:
+    case SK_OP_PACK8:
+    case SK_OP_ZIP16:
+    case SK_OP_PERM8:
+    case SK_OP_PERM8X2:
+    case SK_OP_PERM16:
+    case SK_OP_PERM16X2:
+    case SK_OP_FIELD8:
     case SK_OP_SHUFFLE:
     case SK_OP_LDV:
     case SK_OP_LDG:
@@ -272,7 +282,8 @@ static const char *imm_fault(const sk_program *p, const sk_instr *in)
     case SK_OP_SHARED: return in->imm <= p->shared_bytes ? NULL : "outside of the scratch";
     case SK_OP_VAR: return in->imm <= SK_LANE ? NULL : "no such scope";
     case SK_OP_EXP2: return in->imm <= 1 ? NULL : "accuracy must be 0 or 1";
-    case SK_OP_ZIP8: return in->imm <= 1 ? NULL : "half must be 0 or 1";
+    case SK_OP_ZIP8:
+    case SK_OP_ZIP16: return in->imm <= 1 ? NULL : "half must be 0 or 1";
     case SK_OP_EXTRACT: return in->imm < p->w ? NULL : "no such lane";
     case SK_OP_WORD: return in->imm < 4 ? NULL : "a quad has words 0 to 3";
     case SK_OP_MOVM: return p->w == 32 ? NULL : "needs W = 32";

@@ -42,6 +42,35 @@ static sk_val pack16(widening *n, const sk_val a[])
                op2k(n, SK_OP_SHL, half[1], 16));
 }
 
+/* The same for SK_OP_PACK8. */
+static sk_val pack8(widening *n, const sk_val a[])
+{
+    sk_builder *b = n->b;
+    const sk_val low = op2k(n, SK_OP_ULT, n->lane, n->p->w / 2);
+    const sk_val twice = op2k(n, SK_OP_SHL, n->lane, 1);
+    sk_val r = sk_ir_u32(b, 0);
+    for (uint32_t k = 0; k < 4; k++) {
+        const sk_val from = op2k(n, SK_OP_AND, op2k(n, SK_OP_ADD, twice, k / 2), n->p->w - 1);
+        const sk_val x = op2(n, SK_OP_SHUFFLE, a[0], from), y = op2(n, SK_OP_SHUFFLE, a[1], from);
+        const sk_val one = sk_ir_3(b, SK_OP_SELECT, low, x, y);
+        const sk_val half = op2k(n, SK_OP_SRA, k % 2 ? one : op2k(n, SK_OP_SHL, one, 16), 16);
+        const sk_val byte = op2k(n, SK_OP_SMAX, op2k(n, SK_OP_SMIN, half, 255), 0);
+        r = op2(n, SK_OP_OR, r, op2k(n, SK_OP_SHL, byte, 8 * k));
+    }
+    return r;
+}
+
+/* Numbers of bytes or halves ("each": one in every place), mod what one or two
+ * arguments of W lanes have of them: the second one's begin at `second`. */
+static sk_val picks(widening *n, sk_val x, uint32_t each, uint32_t have, uint32_t two, uint32_t second)
+{
+    const sk_val low = op2k(n, SK_OP_AND, x, (have - 1) * each);
+    if (!two) return low;
+    const sk_val other = op2k(n, SK_OP_AND, x, have * each);
+    const uint32_t by = (uint32_t)(__builtin_ctz(second) - __builtin_ctz(have));
+    return op2(n, SK_OP_OR, low, op2k(n, SK_OP_SHL, other, by));
+}
+
 /* Offset of this lane's element of a row at `off`. */
 static sk_val element(widening *n, sk_val off, uint32_t bytes)
 {
@@ -66,6 +95,11 @@ static sk_val widen_one(widening *n, const sk_instr *in, sk_val *a)
     case SK_OP_PARAM_F32: return n->param[in->imm];
     case SK_OP_SHUFFLE: a[1] = op2k(n, SK_OP_AND, a[1], n->p->w - 1); break;
     case SK_OP_PACK16: return pack16(n, a);
+    case SK_OP_PACK8: return pack8(n, a);
+    case SK_OP_PERM8: a[1] = picks(n, a[1], 0x01010101u, 4 * n->p->w, 0, 0); break;
+    case SK_OP_PERM8X2: a[2] = picks(n, a[2], 0x01010101u, 4 * n->p->w, 1, 128); break;
+    case SK_OP_PERM16: a[1] = picks(n, a[1], 0x00010001u, 2 * n->p->w, 0, 0); break;
+    case SK_OP_PERM16X2: a[2] = picks(n, a[2], 0x00010001u, 2 * n->p->w, 1, 64); break;
     case SK_OP_RED_FADD: /* -0 adds nothing, to -0 either */
         a[0] = sk_ir_3(b, SK_OP_SELECT, n->real, a[0], sk_ir_f32(b, -0.0f));
         break;

@@ -128,6 +128,14 @@ SK_HERE u32 dot4(u32 a, u32 b, u32 c)
     return d;
 }
 
+/* The same with unsigned bytes of b. */
+SK_HERE u32 dot4_us(u32 a, u32 b, u32 c)
+{
+    u32 d;
+    asm("dp4a.u32.s32 %0, %1, %2, %3;" : "=r"(d) : "r"(b), "r"(c), "r"(a));
+    return d;
+}
+
 /* Pairs of halves, each rounded once. */
 SK_HERE u32 add_f16x2(u32 a, u32 b)
 {
@@ -411,6 +419,79 @@ SK_HERE u32 zip8(u32 a, u32 b, u32 second)
 {
     const u32 at = lane_index() % 4, from = (lane_index() & ~3u) + second * 2 + at / 2;
     return prmt(shfl_u32(a, from), shfl_u32(b, from), at % 2 ? 0x7362u : 0x5140u);
+}
+
+/* The same with halves. */
+SK_HERE u32 zip16(u32 a, u32 b, u32 second)
+{
+    const u32 at = lane_index() % 4, from = (lane_index() & ~3u) + second * 2 + at / 2;
+    return prmt(shfl_u32(a, from), shfl_u32(b, from), at % 2 ? 0x7632u : 0x5410u);
+}
+
+/* Bytes of b where bit 7 of those of a is set, else of c. */
+SK_HERE u32 sel8(u32 a, u32 b, u32 c)
+{
+    const u32 yes = prmt(a, 0, 0xba98u);
+    return (b & yes) | (c & ~yes);
+}
+
+/* Byte k of the warp's a, one for each byte of `which`; perm8x2: of a, then b. */
+SK_HERE u32 perm8(u32 a, u32 which)
+{
+    u32 d = 0;
+    for (u32 k = 0; k < 32; k += 8) {
+        const u32 at = which >> k & 127u;
+        d |= (shfl_u32(a, at / 4) >> at % 4 * 8 & 0xffu) << k;
+    }
+    return d;
+}
+
+SK_HERE u32 perm8x2(u32 a, u32 b, u32 which)
+{
+    const u32 x = perm8(b, which), y = perm8(a, which);
+    return sel8(which, x, y);
+}
+
+/* The same with halves. */
+SK_HERE u32 perm16(u32 a, u32 which)
+{
+    const u32 lo = which & 63u, hi = which >> 16 & 63u;
+    const u32 x = shfl_u32(a, lo / 2) >> lo % 2 * 16, y = shfl_u32(a, hi / 2) >> hi % 2 * 16;
+    return (x & 0xffffu) | y << 16;
+}
+
+SK_HERE u32 perm16x2(u32 a, u32 b, u32 which)
+{
+    const u32 x = perm16(b, which), y = perm16(a, which);
+    const u32 yes = (which >> 6 & 0x00010001u) * 0xffffu;
+    return (x & yes) | (y & ~yes);
+}
+
+/* 8 bits of the 64 in a pair of lanes, for each byte of `from` those that begin at
+ * that bit. */
+SK_HERE u32 field8(u32 a, u32 from)
+{
+    const u32 lo = shfl_u32(a, lane_index() & ~1u), hi = shfl_u32(a, lane_index() | 1u);
+    u32 d = 0;
+    for (u32 k = 0; k < 32; k += 8) {
+        const u32 s = from >> k & 63u;
+        const u64 both = s < 32 ? lo | (u64)hi << 32 : hi | (u64)lo << 32;
+        d |= ((u32)(both >> s % 32) & 0xffu) << k;
+    }
+    return d;
+}
+
+SK_HERE u32 saturate_u8(u32 half) { return max_s32(min_s32(sra_u32(half << 16, 16), 255u), 0); }
+
+/* As pack_s16, of signed halves to bytes. */
+SK_HERE u32 pack_u8(u32 a, u32 b)
+{
+    const u32 from = lane_index() * 2;
+    const u32 a0 = shfl_u32(a, from), a1 = shfl_u32(a, from + 1);
+    const u32 b0 = shfl_u32(b, from), b1 = shfl_u32(b, from + 1);
+    const bool low = lane_index() < 16;
+    const u32 x = low ? a0 : b0, y = low ? a1 : b1;
+    return saturate_u8(x) | saturate_u8(x >> 16) << 8 | saturate_u8(y) << 16 | saturate_u8(y >> 16) << 24;
 }
 
 /* ---- memory, in C -------------------------------------------------------------------------- */

@@ -229,6 +229,30 @@ static void packed_ops_are_one_instruction(void **state)
     expect(&f, "znver4", "vpdpwssd|zmm", "vpmaddwd");
 }
 
+/* What byte tables live on: one instruction each where there is VBMI and VNNI. */
+static void byte_tables_are_one_instruction(void **state)
+{
+    (void)state;
+    frame f;
+    begin(&f, 16);
+    const sk_val index = words(&f, 256);
+    keep(&f, sk_ir_2(&f.b, SK_OP_PERM8, words(&f, 0), index));
+    keep(&f, sk_ir_3(&f.b, SK_OP_PERM8X2, words(&f, 64), words(&f, 128), index));
+    keep(&f, sk_ir_2(&f.b, SK_OP_FIELD8, words(&f, 192), index));
+    keep(&f, sk_ir_dot4us(&f.b, words(&f, 320), words(&f, 384), words(&f, 448)));
+    expect(&f, "znver4", "vpermb|2b |vpmultishiftqb|vpdpbusd|zmm", "vpand|vpmaddwd|call");
+    begin(&f, 16);
+    const sk_val wide = words(&f, 256);
+    keep(&f, sk_ir_2(&f.b, SK_OP_PERM16, words(&f, 0), wide));
+    keep(&f, sk_ir_3(&f.b, SK_OP_PERM16X2, words(&f, 64), words(&f, 128), wide));
+    keep(&f, sk_ir_zip16(&f.b, words(&f, 0), words(&f, 64), true));
+    keep(&f, sk_ir_2(&f.b, SK_OP_PACK8, words(&f, 128), words(&f, 192)));
+    expect(&f, "znver4", "vpermw|2w |vpunpckhwd|vpackuswb|zmm", "vpand|call");
+    begin(&f, 8);
+    keep(&f, sk_ir_dot4us(&f.b, words(&f, 0), words(&f, 64), words(&f, 128)));
+    expect(&f, "znver3", "vpmaddwd", "vpmaddubsw|call"); /* that saturates */
+}
+
 /* ki8 and ki4 keys of part_dense.c: a transposition of bytes, or bytes spread and
  * shifted, before the product. */
 static void integer_keys_are_unpacked_in_few_instructions(void **state)
@@ -323,6 +347,7 @@ int main(void)
         cmocka_unit_test(gathers_with_lane_offsets_are_scalar),
         cmocka_unit_test(byte_lookups_are_one_instruction),
         cmocka_unit_test(packed_ops_are_one_instruction),
+        cmocka_unit_test(byte_tables_are_one_instruction),
         cmocka_unit_test(integer_keys_are_unpacked_in_few_instructions),
         cmocka_unit_test(shuffles_are_permutes),
         cmocka_unit_test(shifts_need_no_select),

@@ -35,14 +35,14 @@ static void run(frame *f)
     sk_arena_free(&f->arena);
 }
 
-/* op of the vectors at 0 and at word 64 of the input, stored at 0. */
+/* op of the vectors at 0 and at words 64 and 128 of the input, stored at 0. */
 static void run_cross(sk_op op, uint32_t imm, uint32_t w)
 {
     frame f;
     begin(&f, w);
     const sk_ld_kind kind = op == SK_OP_RED_FADD || op == SK_OP_RED_FMAX ? SK_LD_F32 : SK_LD_U32;
-    sk_val a[2];
-    for (uint32_t k = 0; k < 2; k++)
+    sk_val a[3];
+    for (uint32_t k = 0; k < 3; k++)
         a[k] = sk_ir_ldv(&f.b, kind, f.in, f.zero, 256 * k);
     sk_ir_stv(&f.b, f.out, f.zero, 0, sk_ir_emit(&f.b, op, sk_op_get(op)->nargs, a, imm, 0));
     run(&f);
@@ -87,6 +87,65 @@ static void bytes(void **state)
                 assert_int_equal(d[k], k % 2 ? b[from] : a[from]);
             }
         }
+    }
+}
+
+static void halves(void **state)
+{
+    (void)state;
+    sk_rng rng = sk_test_rng(15);
+    const uint16_t *const a = (const uint16_t *)in, *const b = a + 128, *const c = a + 256;
+    const uint16_t *const d = (const uint16_t *)out;
+    const uint8_t *const packed = (const uint8_t *)out;
+    for (uint32_t w = 4; w <= 32; w *= 2) {
+        fill(&rng);
+        for (uint32_t high = 0; high < 2; high++) {
+            run_cross(SK_OP_ZIP16, high, w);
+            for (uint32_t k = 0; k < 2 * w; k++) {
+                const uint32_t from = (k & ~7u) + 4 * high + k % 8 / 2;
+                assert_int_equal(d[k], k % 2 ? b[from] : a[from]);
+            }
+        }
+        run_cross(SK_OP_PERM16, 0, w);
+        for (uint32_t k = 0; k < 2 * w; k++)
+            assert_int_equal(d[k], a[b[k] % (2 * w)]);
+        run_cross(SK_OP_PERM16X2, 0, w);
+        for (uint32_t k = 0; k < 2 * w; k++) {
+            const uint32_t at = c[k] % (4 * w);
+            assert_int_equal(d[k], at < 2 * w ? a[at] : b[at - 2 * w]);
+        }
+        for (uint32_t k = 0; k < WORDS; k++)
+            in[k] &= 0x81ff81ffu; /* half of them within 0 .. 511 */
+        run_cross(SK_OP_PACK8, 0, w);
+        for (uint32_t k = 0; k < 4 * w; k++) {
+            const int16_t x = (int16_t)(k < 2 * w ? a[k] : b[k - 2 * w]);
+            assert_int_equal(packed[k], x < 0 ? 0 : x > 255 ? 255 : x);
+        }
+    }
+}
+
+static void bytes_of_all_lanes(void **state)
+{
+    (void)state;
+    sk_rng rng = sk_test_rng(16);
+    const uint8_t *const a = (const uint8_t *)in, *const b = a + 256, *const c = a + 512;
+    const uint8_t *const d = (const uint8_t *)out;
+    for (uint32_t w = 4; w <= 32; w *= 2) {
+        fill(&rng);
+        run_cross(SK_OP_PERM8, 0, w);
+        for (uint32_t k = 0; k < 4 * w; k++)
+            assert_int_equal(d[k], a[b[k] % (4 * w)]);
+        run_cross(SK_OP_PERM8X2, 0, w);
+        for (uint32_t k = 0; k < 4 * w; k++) {
+            const uint32_t at = c[k] % (8 * w);
+            assert_int_equal(d[k], at < 4 * w ? a[at] : b[at - 4 * w]);
+        }
+        run_cross(SK_OP_FIELD8, 0, w);
+        for (uint32_t k = 0; k < 4 * w; k++)
+            for (uint32_t i = 0; i < 8; i++) {
+                const uint32_t bit = (b[k] + i) % 64;
+                assert_int_equal(d[k] >> i & 1, a[(k & ~7u) + bit / 8] >> bit % 8 & 1);
+            }
     }
 }
 
@@ -356,6 +415,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pack16), cmocka_unit_test(bytes),
+        cmocka_unit_test(halves), cmocka_unit_test(bytes_of_all_lanes),
         cmocka_unit_test(moves),  cmocka_unit_test(reductions),
         cmocka_unit_test(float_reductions), cmocka_unit_test(loads),
         cmocka_unit_test(rows),   cmocka_unit_test(stores),

@@ -249,6 +249,7 @@ static void constants(void **state)
     } on_lanes[] = {
         {SK_OP_EXTRACT, 1, SK_U32, 8, 0, "no such lane"},
         {SK_OP_ZIP8, 2, SK_U32, 2, 0, "half must be"},
+        {SK_OP_ZIP16, 2, SK_U32, 2, 0, "half must be"},
         {SK_OP_VAR, 1, SK_U32, 3, 0, "no such scope"},
         {SK_OP_ADD, 2, SK_U32, 0, 1, "wrong load kind"},
     };

@@ -282,6 +282,10 @@ static void packed(void **state)
         {SK_OP_DOT4, 10, 0x01020304, 0x05060708, 10 + 5 + 12 + 21 + 32},
         {SK_OP_DOT4, 0xffffffff, 0xff800001, 0x02807f02, 0xffffffff - 2 + 16384 + 2},
         {SK_OP_DOT4, 0x7fffffff, 0x000000ff, 0x000000ff, 0x80000000},
+        {SK_OP_DOT4US, 10, 0x01020304, 0x05060708, 10 + 5 + 12 + 21 + 32},
+        {SK_OP_DOT4US, 0, 0xff80ff01, 0x80ff7f80, (uint32_t)(-32640 - 128 + 32385 - 128)},
+        {SK_OP_DOT4US, 0x7fffffff, 0x000000ff, 0x00000001, 0x800000fe},
+        {SK_OP_SEL8, 0x80ff7f00, 0x11223344, 0x55667788, 0x11227788},
         {SK_OP_PRMT, 0x44332211, 0x88776655, 0x3210, 0x44332211},
         {SK_OP_PRMT, 0x44332211, 0x88776655, 0x7654, 0x88776655},
         {SK_OP_PRMT, 0x44332211, 0x88776655, 0x70520416, 0x11552277}, /* low 16 bits only */

@@ -98,6 +98,13 @@ static inline u32 dot4(u32 a, u32 b, u32 c)
     return a;
 }
 
+static inline u32 dot4_us(u32 a, u32 b, u32 c)
+{
+    for (u32 k = 0; k < 32; k += 8)
+        a += (u32)((int)(b >> k & 255) * (int8_t)(c >> k));
+    return a;
+}
+
 static inline u32 add_f16x2(u32 a, u32 b) { return simt->add_f16x2(a, b); }
 static inline u32 mul_f16x2(u32 a, u32 b) { return simt->mul_f16x2(a, b); }
 static inline u32 fma_f16x2(u32 a, u32 b, u32 c) { return simt->fma_f16x2(a, b, c); }
@@ -230,6 +237,13 @@ static inline u32 atom_add_here(void *p, u32 x) { return simt->atomic_add(p, x);
 #define pack_s16(a, b) SIMT_AT(pack_s16(a, b))
 #define lut16(table, codes) SIMT_AT(lut16(table, codes))
 #define zip8(a, b, second) SIMT_AT(zip8(a, b, second))
+#define zip16(a, b, second) SIMT_AT(zip16(a, b, second))
+#define pack_u8(a, b) SIMT_AT(pack_u8(a, b))
+#define perm8(a, which) SIMT_AT(perm8(a, which))
+#define perm8x2(a, b, which) SIMT_AT(perm8x2(a, b, which))
+#define perm16(a, which) SIMT_AT(perm16(a, which))
+#define perm16x2(a, b, which) SIMT_AT(perm16x2(a, b, which))
+#define field8(a, from) SIMT_AT(field8(a, from))
 #define movm(a) SIMT_AT(movm(a))
 #define mma_f16(a, b0, b1, c) SIMT_AT(mma_f16(a, b0, b1, c))
 #define mma_bf16(a, b0, b1, c) SIMT_AT(mma_bf16(a, b0, b1, c))

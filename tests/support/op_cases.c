@@ -56,7 +56,12 @@ static const op_row row_table[] = {
     {SK_OP_EXTRACT, 3, "f", CMP_BITS},     {SK_OP_RED_FADD, 0, "r", CMP_F32},
     {SK_OP_RED_FADD, 1, "f", CMP_F32},     {SK_OP_RED_FMAX, 0, "f", CMP_BITS},
     {SK_OP_RED_UADD, 0, "u", CMP_BITS},    {SK_OP_RED_UMIN, 0, "u", CMP_BITS},
-    {SK_OP_RED_UMAX, 0, "u", CMP_BITS},
+    {SK_OP_RED_UMAX, 0, "u", CMP_BITS},    {SK_OP_DOT4US, 0, "uhh", CMP_BITS},
+    {SK_OP_SEL8, 0, "nnn", CMP_BITS},      {SK_OP_PACK8, 0, "hh", CMP_BITS},
+    {SK_OP_ZIP16, 0, "nn", CMP_BITS},      {SK_OP_ZIP16, 1, "nn", CMP_BITS},
+    {SK_OP_PERM8, 0, "nn", CMP_BITS},      {SK_OP_PERM8X2, 0, "nnn", CMP_BITS},
+    {SK_OP_PERM16, 0, "nn", CMP_BITS},     {SK_OP_PERM16X2, 0, "nnn", CMP_BITS},
+    {SK_OP_FIELD8, 0, "nn", CMP_BITS},
 };
 
 /* Forms of a row. */
@@ -134,7 +139,8 @@ static void build_row(op_frame *f, const op_row *row, uint32_t form)
         const bool last = k + 1 == nargs;
         a[k] = argument(f, row, k, form == FORM_LANE || (form == FORM_MIXED && !last), off);
     }
-    const bool has_imm = row->op == SK_OP_EXP2 || row->op == SK_OP_ZIP8 || row->op == SK_OP_EXTRACT;
+    const bool has_imm = row->op == SK_OP_EXP2 || row->op == SK_OP_ZIP8 || row->op == SK_OP_ZIP16
+                         || row->op == SK_OP_EXTRACT;
     sk_val v = sk_ir_emit(b, (sk_op)row->op, nargs, a, has_imm ? row->imm : 0, 0);
     if (b->failed)
         return;
