@@ -21,7 +21,7 @@ static int32_t default_lut(const sk_spec *spec, const sk_schedule *s)
         if (sk_dec_form(spec, &perm, i) != SK_FORM_PERM) continue;
         any_perm |= w == 16 || 1u << sk_dec_seg(spec, i)->b <= 2 * w;
     }
-    return any_perm && spec->heads_per_kv <= (w == 16 ? 8 : 2) ? SK_LUT_PERM : SK_LUT_ROWS;
+    return any_perm && sk_dec_turn_heads(spec) <= (w == 16 ? 8 : 2) ? SK_LUT_PERM : SK_LUT_ROWS;
 }
 
 bool sk_dec_uses_query16(const sk_spec *spec, const sk_schedule *sched)
@@ -72,6 +72,9 @@ sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_targ
         return sk_fail(err, SPHKV_EINVAL, "spread without coded keys or without prefetch");
     if (!tables && s->v[SK_T_lut_build] != SK_LUT_FUSED)
         return sk_fail(err, SPHKV_EINVAL, "lut_build=separate without tables");
+    if (sk_dec_turns(spec) > 1 && s->v[SK_T_lut_build] != SK_LUT_FUSED)
+        return sk_fail(err, SPHKV_EINVAL, "lut_build=separate: over %u query heads per KV head",
+                       SK_HEAD_TILE);
     return SPHKV_OK;
 }
 
@@ -89,7 +92,7 @@ static bool default_of_width(const sk_spec *spec, const sk_target *target, uint3
     }
     out->v[SK_T_w] = (int32_t)w;
     out->v[SK_T_ktok] = dense ? 2 : 1;
-    out->v[SK_T_vch] = w == 16 || spec->heads_per_kv <= 8 ? 16 : 8;
+    out->v[SK_T_vch] = w == 16 || sk_dec_turn_heads(spec) <= 8 ? 16 : 8;
     out->v[SK_T_vtok] = 2;
     out->v[SK_T_prefetch] = 1;
     out->v[SK_T_spread] = dense_only ? 10 : 20;

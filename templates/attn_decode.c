@@ -36,9 +36,6 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
     if (spec->d % 16 != 0 || spec->dv % 16 != 0)
         return sk_fail(err, SPHKV_EUNSUPPORTED,
                        "attn_decode: head dims %u/%u (multiples of 16 only)", spec->d, spec->dv);
-    if (spec->heads_per_kv > SPHKV_MAX_HEADS_PER_KV)
-        return sk_fail(err, SPHKV_EUNSUPPORTED, "attn_decode: %u query heads per KV head (at most %u)",
-                       spec->heads_per_kv, SPHKV_MAX_HEADS_PER_KV);
     if (spec->page % 16 != 0)
         return sk_fail(err, SPHKV_EUNSUPPORTED, "attn_decode: pages of %u tokens (multiples of 16 only)",
                        spec->page);
@@ -54,12 +51,14 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
 void sk_dec_init(sk_dec *c, sk_builder *b, const sk_spec *spec, const sk_schedule *sched)
 {
     memset(c, 0, sizeof *c);
-    c->qt = c->q16 = c->qm = SK_NONE;
+    c->qt = c->q16 = c->qm = c->h0 = SK_NONE;
     c->b = b;
     c->spec = spec;
     c->sched = sched;
     c->warps = 1;
-    c->h = spec->heads_per_kv;
+    c->h = sk_dec_turn_heads(spec);
+    c->heads = spec->heads_per_kv;
+    c->turns = sk_dec_turns(spec);
     c->w = (uint32_t)sched->v[SK_T_w];
     c->d = spec->d;
     c->dv = spec->dv;
@@ -74,6 +73,41 @@ void sk_dec_init(sk_dec *c, sk_builder *b, const sk_spec *spec, const sk_schedul
     c->stat_mass = c->h * 16;
     c->stat_scale = c->h * 20;
     c->stat_sinks = c->h * 24;
+}
+
+uint32_t sk_dec_turns(const sk_spec *spec)
+{
+    return (spec->heads_per_kv + SK_HEAD_TILE - 1) / SK_HEAD_TILE;
+}
+
+uint32_t sk_dec_turn_heads(const sk_spec *spec)
+{
+    const uint32_t turns = sk_dec_turns(spec);
+    return (spec->heads_per_kv + turns - 1) / turns;
+}
+
+void sk_dec_turns_begin(sk_dec *c)
+{
+    if (c->turns == 1) return;
+    const sk_val turn = sk_ir_for(c->b, c->zero, sk_k(c, c->turns), 1);
+    c->h0 = sk_ir_2k(c->b, SK_OP_UMIN, sk_mul(c, turn, c->h), c->heads - c->h);
+}
+
+void sk_dec_turns_end(sk_dec *c)
+{
+    if (c->turns > 1) sk_ir_end(c->b);
+    c->h0 = SK_NONE;
+}
+
+sk_val sk_dec_turn_row(sk_dec *c, sk_val row, uint32_t bytes)
+{
+    return c->h0 == SK_NONE ? row : sk_ir_ptr_add(c->b, row, c->h0, bytes);
+}
+
+sk_val sk_dec_turn_row_by(sk_dec *c, sk_val row, sk_val bytes)
+{
+    if (c->h0 == SK_NONE) return row;
+    return sk_ir_ptr_add(c->b, row, sk_ir_2(c->b, SK_OP_MUL, c->h0, bytes), 1);
 }
 
 static bool uses_rows(const sk_spec *spec, const sk_schedule *sched)
@@ -218,7 +252,7 @@ static void decode_page(sk_dec *c, uint32_t k, const sk_dec_pages *t, sk_val i, 
         next = sk_ir_ptr_add(b, c->arena, sk_add(c, far, unit_add), SPHKV_UNIT_BYTES);
     }
     const sk_val row = sk_add(c, sk_ir_2(b, SK_OP_MUL, i, t->step), t->add);
-    c->ml = sk_ir_ptr_add(b, t->ml, row, c->h * 8);
+    c->ml = sk_dec_turn_row(c, sk_ir_ptr_add(b, t->ml, row, c->heads * 8), 8);
     sk_ir_if(b, sk_ir_2(b, SK_OP_NE, count, c->zero));
     sk_part_logits(c, k, page, count, lut, next);
     sk_part_softmax(c, k, count);
@@ -292,9 +326,11 @@ static sk_status build_decode(const sk_spec *spec, const sk_schedule *sched, con
     pages.ml = sk_ir_param_ptr(b, "page_ml", true);
     constants(c);
     sk_dec_areas(c, in_scratch, NULL);
+    sk_dec_turns_begin(c);
     sk_dec_start(c);
     sk_dec_walk(c, &pages);
     sk_part_finish(c, &to);
+    sk_dec_turns_end(c);
     return sk_ir_finish(b, out, err);
 }
 

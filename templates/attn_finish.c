@@ -2,7 +2,8 @@
  * output and LSE, a part of one in a partial that the merge entry joins.
  * Several warps of a block share the heads.
  *
- * Partial, f32 words: [H][16] (m in log2, l, padding), then [H][Cp] acc. */
+ * Partial, f32 words, all heads of the KV head: [heads][16] (m in log2, l, padding),
+ * then [heads][Cp] acc; a turn writes its heads' share. */
 #include "decode.h"
 
 /* What follows is the turn of one warp of those there are; ends with turn_end. */
@@ -27,6 +28,7 @@ static void finish_lse(sk_dec *c, sk_val lse)
     sk_builder *b = c->b;
     const sk_val at = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_LSE * 4);
     sk_ir_if(b, sk_ir_2(b, SK_OP_NE, at, sk_k(c, SK_ITEM_NONE)));
+    lse = sk_dec_turn_row(c, lse, 4);
     for (uint32_t h = 0; h < c->h; h++) {
         turn(c, h);
         const sk_val m = stat_get(c, c->stat_m + h * 4), l = stat_get(c, c->stat_l + h * 4);
@@ -55,6 +57,7 @@ static void finish_list(sk_dec *c, sk_val out, sk_val out_stride)
     sk_builder *b = c->b;
     sk_val row =
         sk_ir_ptr_add(b, out, sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_OUT * 4), 1);
+    row = sk_dec_turn_row_by(c, row, out_stride);
     for (uint32_t h = 0; h < c->h; h++) {
         turn(c, h);
         const sk_val l = stat_get(c, c->stat_l + h * 4);
@@ -71,18 +74,19 @@ void sk_part_finish_partial(sk_dec *c, sk_val partials, sk_val slot)
 {
     sk_builder *b = c->b;
     const sk_val to = sk_ir_ptr_add(b, partials, slot, sk_dec_partial_bytes(c->spec));
+    const sk_val pairs = sk_dec_turn_row(c, to, 64), rows = sk_dec_turn_row(c, to, c->cp * 4);
     const uint32_t words = c->h * c->cp;
     for (uint32_t h = 0; h < c->h; h++) {
         turn(c, h);
         for (uint32_t k = 0; k < 2; k++) {
             const uint32_t from = (k ? c->stat_l : c->stat_m) + h * 4;
-            sk_ir_stu(b, to, c->zero, (h * 16 + k) * 4, stat_get(c, from));
+            sk_ir_stu(b, pairs, c->zero, (h * 16 + k) * 4, stat_get(c, from));
         }
         turn_end(c);
     }
     const sk_val first = c->warps > 1 ? sk_mul(c, c->warp, c->w) : c->zero;
     const sk_val at = sk_mul(c, sk_ir_for(b, first, sk_k(c, words), c->warps * c->w), 4);
-    sk_part_row_put(c, to, at, c->h * 64, words, sk_part_row(c, c->acc, at, 0, words));
+    sk_part_row_put(c, rows, at, c->heads * 64, words, sk_part_row(c, c->acc, at, 0, words));
     sk_ir_end(b);
 }
 

@@ -134,8 +134,8 @@ void sk_grid_cut(sk_grid *g, const sk_piece *piece);
 /* Slots of partials i of that list, lanes; `inside`: there is one. */
 sk_val sk_grid_slots(sk_grid *g, sk_val i, sk_val inside);
 
-/* attn_gpu_merge.c: c->acc and c->stat (m, l) from the partials of a list that is cut,
- * as if it had been decoded whole; ends with a barrier. */
+/* attn_gpu_merge.c: c->acc and c->stat (m, l) of the turn's heads from the partials of a
+ * list that is cut, as if it had been decoded whole; ends with a barrier. */
 void sk_grid_merge(sk_grid *g);
 /* Counts a partial of the block; READY says whether it was the last. Ends with a
  * barrier. */

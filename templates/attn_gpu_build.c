@@ -60,7 +60,7 @@ sk_grid_statistics sk_grid_statistics_of(sk_grid *g, const sk_piece *piece)
 /* Where the rows of a pair go, as the parts read it from an item. */
 static sk_val out_at(sk_grid *g, sk_val seq, sk_val head)
 {
-    const sk_val rows = op(g, SK_OP_MUL, sk_mul(g->c, head, g->c->h), g->out_head);
+    const sk_val rows = op(g, SK_OP_MUL, sk_mul(g->c, head, g->c->heads), g->out_head);
     return sk_add(g->c, op(g, SK_OP_MUL, seq, g->out_seq), rows);
 }
 
@@ -71,7 +71,7 @@ static sk_val lse_wanted(sk_grid *g)
 
 static sk_val lse_at(sk_grid *g, sk_val seq, sk_val head)
 {
-    const sk_val rows = sk_mul(g->c, head, g->c->h);
+    const sk_val rows = sk_mul(g->c, head, g->c->heads);
     return sk_shl(g->c, sk_add(g->c, op(g, SK_OP_MUL, seq, g->lse_seq), rows), 2);
 }
 
@@ -103,7 +103,7 @@ static void clear_pair(sk_grid *g, const sk_grid_list *l)
     sk_builder *b = c->b;
     const sk_val first = c->warps > 1 ? c->warp : c->zero;
     const sk_val rows = sk_ir_ptr_add(b, g->out, out_at(g, l->seq, l->head), 1);
-    const sk_val h = sk_ir_for(b, first, sk_k(c, c->h), c->warps);
+    const sk_val h = sk_ir_for(b, first, sk_k(c, c->heads), c->warps);
     sk_part_out(c, sk_ir_ptr_add(b, rows, op(g, SK_OP_MUL, h, g->out_head), 1), no_channels, NULL);
     sk_ir_if(b, lse_wanted(g));
     const sk_val at = sk_add(c, lse_at(g, l->seq, l->head), sk_shl(c, h, 2));
@@ -163,12 +163,40 @@ static void finish(sk_grid *g, bool join)
     sk_ir_end(b);
 }
 
+/* The same where heads take turns: each turn puts what it has of the piece, and what
+ * cut lists become is for when all have. */
+static void take_turns(sk_grid *g, const sk_piece *piece, bool join)
+{
+    sk_dec *c = g->c;
+    sk_builder *b = c->b;
+    sk_dec_turns_begin(c);
+    sk_warp_decode(g, piece);
+    const sk_piece kept = sk_grid_kept(g);
+    sk_ir_if(b, op(g, SK_OP_NE, kept.slot, sk_k(c, SK_ITEM_FINAL)));
+    sk_part_finish_partial(c, g->partials, kept.slot);
+    sk_ir_else(b);
+    put_rows(g);
+    sk_ir_end(b);
+    sk_dec_turns_end(c);
+    if (!join) return;
+    const sk_piece all = sk_grid_kept(g);
+    sk_ir_if(b, op(g, SK_OP_NE, all.slot, sk_k(c, SK_ITEM_FINAL)));
+    sk_grid_arrive(g, &all);
+    sk_ir_if(b, op(g, SK_OP_NE, sk_grid_word(g, SK_DEAL_READY), c->zero));
+    sk_dec_turns_begin(c);
+    sk_grid_merge(g);
+    put_rows(g);
+    sk_dec_turns_end(c);
+    sk_ir_end(b);
+    sk_ir_end(b);
+}
+
 /* Form "tile": a piece as its warps take it. */
 static void tile_decode(sk_grid *g, const sk_piece *piece)
 {
     sk_dec *c = g->c;
     sk_builder *b = c->b;
-    const sk_val rows = op(g, SK_OP_MUL, sk_mul(c, piece->head, c->h), c->q_stride);
+    const sk_val rows = op(g, SK_OP_MUL, sk_mul(c, piece->head, c->heads), c->q_stride);
     const sk_val q = sk_add(c, op(g, SK_OP_MUL, piece->seq, g->q_seq), rows);
     const sk_grid_statistics ml = sk_grid_statistics_of(g, piece);
     sk_tile_work work = {.q = sk_ir_ptr_add(b, c->q, q, 1), .q_stride = c->q_stride,
@@ -208,11 +236,16 @@ static void block(sk_grid *g, const sk_schedule *sched)
     sk_grid_deal(g);
     sk_grid_pieces(g, &piece);
     put_item(g, &piece);
-    if (tiles)
-        tile_decode(g, &piece);
-    else
-        sk_warp_decode(g, &piece);
-    finish(g, sched->v[SK_T_merge] == SK_MERGE_LAST);
+    const bool join = sched->v[SK_T_merge] == SK_MERGE_LAST;
+    if (c->turns > 1) {
+        take_turns(g, &piece, join);
+    } else {
+        if (tiles)
+            tile_decode(g, &piece);
+        else
+            sk_warp_decode(g, &piece);
+        finish(g, join);
+    }
     sk_grid_next(g);
     clear_empty(g);
 }
@@ -266,8 +299,11 @@ static void join_begun(sk_grid *g, const sk_piece *piece)
     sk_grid_cut(g, piece);
     sk_grid_one_end(g);
     sk_grid_barrier(g);
+    sk_dec_turns_begin(c);
     sk_grid_merge(g);
     put_rows(g);
+    if (c->turns > 1) sk_grid_barrier(g); /* all rows are read */
+    sk_dec_turns_end(c);
     sk_ir_end(b);
 }
 

@@ -37,7 +37,8 @@ void sk_grid_arrive(sk_grid *g, const sk_piece *piece)
 
 /* One head of the list. */
 typedef struct joined {
-    sk_val h;     /* its number, a value */
+    sk_val h;     /* its number in the turn, a value; and in all of them */
+    sk_val row;
     sk_val count; /* partials */
     sk_val m;     /* largest logit of all */
 } joined;
@@ -54,7 +55,7 @@ static batch partials_at(sk_grid *g, const joined *j, sk_val i0)
     const sk_val i = sk_add(c, i0, c->lane);
     batch p = {.inside = op(g, SK_OP_ULT, i, j->count)};
     const sk_val slot = sk_grid_slots(g, i, p.inside);
-    p.at = sk_add(c, sk_mul(c, slot, sk_dec_partial_bytes(c->spec)), sk_mul(c, j->h, 64));
+    p.at = sk_add(c, sk_mul(c, slot, sk_dec_partial_bytes(c->spec)), sk_mul(c, j->row, 64));
     return p;
 }
 
@@ -131,7 +132,7 @@ static void join_rows(sk_grid *g, const joined *j)
     const sk_val w = weight(g, j, &p, &l);
     const sk_val left = op(g, SK_OP_UMIN, op(g, SK_OP_SUB, j->count, i0), sk_k(c, c->w));
     /* behind the pairs of all heads, less what p.at has of this head's */
-    const sk_val rows = sk_add(c, sk_mul(c, j->h, c->cp * 4 - 64), sk_k(c, c->h * 64));
+    const sk_val rows = sk_add(c, sk_mul(c, j->row, c->cp * 4 - 64), sk_k(c, c->heads * 64));
     const sk_val row = sk_add(c, rows, sk_mul(c, channel, 4));
     const sk_val j0 = sk_ir_for(b, c->zero, left, AHEAD);
     add_rows(g, &p, w, j0, left, row, channel, acc);
@@ -152,6 +153,7 @@ void sk_grid_merge(sk_grid *g)
     joined j = {.count = sk_grid_word(g, SK_DEAL_COUNT)};
     const sk_val first = c->warps > 1 ? c->warp : c->zero;
     j.h = sk_ir_for(c->b, first, sk_k(c, c->h), c->warps);
+    j.row = c->h0 == SK_NONE ? j.h : sk_add(c, j.h, c->h0);
     join_pair(g, &j);
     join_rows(g, &j);
     sk_ir_end(c->b);

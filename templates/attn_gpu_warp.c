@@ -17,7 +17,7 @@ void sk_warp_inner(const sk_spec *spec, sk_schedule *out)
             sk_schedule_begin(SK_BACKEND_CPU, out);
             out->v[SK_T_w] = w;
             out->v[SK_T_ktok] = 1;
-            out->v[SK_T_vch] = w < 16 && spec->heads_per_kv > 8 ? 8 : 16;
+            out->v[SK_T_vch] = w < 16 && sk_dec_turn_heads(spec) > 8 ? 8 : 16;
             out->v[SK_T_vtok] = vtok;
             out->v[SK_T_spread] = sk_tunable_value(SK_T_spread, 0);
             if (sk_attn_valid(spec, out, &vectors, NULL) == SPHKV_OK) return;
@@ -124,7 +124,7 @@ void sk_warp_decode(sk_grid *g, const sk_piece *piece)
 {
     sk_dec *c = g->c;
     sk_builder *b = c->b;
-    const sk_val rows = sk_ir_2(b, SK_OP_MUL, sk_mul(c, piece->head, c->h), c->q_stride);
+    const sk_val rows = sk_ir_2(b, SK_OP_MUL, sk_mul(c, piece->head, c->heads), c->q_stride);
     put(g, SK_ITEM_Q, sk_add(c, sk_ir_2(b, SK_OP_MUL, piece->seq, g->q_seq), rows));
     put(g, SK_ITEM_HEAD, piece->head);
     put_tiers(g, piece);

@@ -12,7 +12,10 @@
  *   part_prefetch.c the lines of a later page, spread over logits and values
  *   part_out.c      rows of the output in its dtype (attn_finish.c: the end of an item)
  *
- * Scratch of one block (f32 unless said otherwise), H = heads_per_kv:
+ * Query heads take turns, at most SK_HEAD_TILE at once: the pages of an item are gone
+ * through once a turn.
+ *
+ * Scratch of one block (f32 unless said otherwise), H = query heads of a turn:
  *   qs   [H][D]      q * scale * log2(e): all logits are in units of log2
  *   qc   [H][D]      the same for coded tiers: permuted when the set says so, else qs
  *   qt   [D][HR]     qc transposed and padded (rows form)
@@ -58,11 +61,14 @@ enum { SK_JOB_OUT, SK_JOB_LSE, SK_JOB_COUNT, SK_JOB_SLOTS };
 /* The entries, in order. */
 enum { SK_DEC_DECODE, SK_DEC_MERGE, SK_DEC_LUT };
 
+#define SK_HEAD_TILE 16u
+
 typedef struct sk_dec {
     sk_builder *b;
     const sk_spec *spec;
     const sk_schedule *sched;
-    uint32_t h, w, d, dv, p;   /* heads_per_kv, lanes, dims, tokens of a page */
+    uint32_t h, w, d, dv, p;   /* query heads of a turn, lanes, dims, tokens of a page */
+    uint32_t heads, turns;     /* of the KV head, and the turns they take */
     uint32_t warps;            /* of a block; more than one on GPUs only */
     uint32_t tp, cp;           /* P and Dv rounded up to 16 */
     uint32_t run, hr;          /* rows form: run length n, row length in words */
@@ -75,7 +81,19 @@ typedef struct sk_dec {
     sk_val zero, lane;         /* u32 0; lane index */
     sk_val warp;               /* its index, where there are several */
     sk_val ml_wanted, ml;      /* whether page statistics are; where this page's go */
+    sk_val h0;                 /* first head of the turn; SK_NONE where there is one turn */
 } sk_dec;
+
+/* Query heads of a turn, and turns. The last turn ends with the last head: what two
+ * turns have of heads is computed twice, to the same bits. */
+uint32_t sk_dec_turns(const sk_spec *spec);
+uint32_t sk_dec_turn_heads(const sk_spec *spec);
+/* Around what every turn does. */
+void sk_dec_turns_begin(sk_dec *c);
+void sk_dec_turns_end(sk_dec *c);
+/* A row of the turn's first head, from that of the KV head's first; `bytes` apart. */
+sk_val sk_dec_turn_row(sk_dec *c, sk_val row, uint32_t bytes);
+sk_val sk_dec_turn_row_by(sk_dec *c, sk_val row, sk_val bytes);
 
 /* Sizes from spec and schedule; everything else is empty. */
 void sk_dec_init(sk_dec *c, sk_builder *b, const sk_spec *spec, const sk_schedule *sched);

@@ -178,7 +178,7 @@ static sk_val turn_of(sk_dec *c, const sk_dense_keys *k, sk_val d0)
 
 typedef struct head_tile {
     uint32_t h0, n;
-    sk_val acc[SPHKV_MAX_HEADS_PER_KV][4]; /* variables */
+    sk_val acc[SK_HEAD_TILE][4]; /* variables */
 } head_tile;
 
 static void float_block(sk_dec *c, const sk_dense_keys *k, sk_val next, const head_tile *tile)
@@ -261,7 +261,7 @@ static void integer_block(sk_dec *c, const sk_dense_keys *k, sk_val next, const 
     const sk_val d0 = sk_ir_for(b, c->zero, sk_k(c, c->d), dims);
     const sk_val qoff = sk_mul(c, d0, 2), turn = turn_of(c, k, d0);
     const sk_val block = sk_mul(c, sk_shr(c, d0, (uint32_t)__builtin_ctz(dims)), 4);
-    sk_val sum[SPHKV_MAX_HEADS_PER_KV][4];
+    sk_val sum[SK_HEAD_TILE][4];
     for (uint32_t h = 0; h < tile->n; h++) {
         const sk_val all = sk_ir_ldu(b, SK_LD_U32, c->q16, block, unit_at(c, tile->h0 + h, 1));
         const sk_val excess = sk_mul(c, all, key_bias(c, k->kind));

@@ -111,7 +111,7 @@ static void rows_chunk(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, 
     const uint32_t unroll = sk_rows_unroll(lay->groups);
     const sk_unpack un = sk_unpack_begin(c, tier_slot, t0);
     const sk_val field = sk_ir_ptr_add(b, page, sk_k(c, lay->code_off), 1);
-    sk_val acc[16 * SPHKV_MAX_HEADS_PER_KV];
+    sk_val acc[16 * SK_HEAD_TILE];
     for (uint32_t i = 0; i < n * nv; i++) acc[i] = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
     const sk_val j0 = sk_ir_for(b, c->zero, sk_k(c, lay->groups), unroll);
     for (uint32_t i = 0; i < unroll; i++) {

@@ -25,8 +25,9 @@ static sk_val merge_channels(sk_dec *c, const void *of, sk_val at)
     const sk_val acc = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
     const sk_val i = sk_ir_for(b, c->zero, r->n, 1);
     const sk_val wi = sk_ir_ldu(b, SK_LD_F32, c->s, sk_mul(c, i, 4), 0);
-    const uint32_t disp = (c->h * 16 + r->h * c->cp) * 4;
-    const sk_val x = sk_ir_ldv(b, SK_LD_F32, job_partial(c, r->job, r->partials, i), at, disp);
+    const uint32_t disp = (c->heads * 16 + r->h * c->cp) * 4;
+    const sk_val from = sk_dec_turn_row(c, job_partial(c, r->job, r->partials, i), c->cp * 4);
+    const sk_val x = sk_ir_ldv(b, SK_LD_F32, from, at, disp);
     sk_ir_set(b, acc, sk_fma(c, x, wi, sk_ir_get(b, acc)));
     sk_ir_end(b);
     return sk_ir_2(b, SK_OP_FMUL, sk_ir_get(b, acc), r->inv);
@@ -39,11 +40,12 @@ static sk_val merge_weights(sk_dec *c, sk_val job, sk_val n, sk_val partials, ui
     const sk_val m = sk_ir_var(b, SK_WARP, sk_ir_f32(b, -INFINITY));
     const sk_val l = sk_ir_var(b, SK_WARP, sk_ir_f32(b, 0.0f));
     sk_val i = sk_ir_for(b, c->zero, n, 1);
-    sk_val mi = sk_ir_ldu(b, SK_LD_F32, job_partial(c, job, partials, i), c->zero, h * 64);
+    sk_val from = sk_dec_turn_row(c, job_partial(c, job, partials, i), 64);
+    sk_val mi = sk_ir_ldu(b, SK_LD_F32, from, c->zero, h * 64);
     sk_ir_set(b, m, sk_ir_2(b, SK_OP_FMAX, sk_ir_get(b, m), mi));
     sk_ir_end(b);
     i = sk_ir_for(b, c->zero, n, 1);
-    const sk_val from = job_partial(c, job, partials, i);
+    from = sk_dec_turn_row(c, job_partial(c, job, partials, i), 64);
     mi = sk_ir_ldu(b, SK_LD_F32, from, c->zero, h * 64);
     const sk_val li = sk_ir_ldu(b, SK_LD_F32, from, c->zero, h * 64 + 4);
     /* a part without tokens has m = -inf: its weight is 0, also when all are */
@@ -87,7 +89,10 @@ sk_status sk_build_merge(const sk_spec *spec, const sk_schedule *sched, sk_arena
     }
     sk_ir_begin(b, arena, symbol.s, (uint32_t)sched->v[SK_T_w], 1);
     sk_text_free(&symbol);
-    c->h = spec->heads_per_kv;
+    c->h = sk_dec_turn_heads(spec);
+    c->heads = spec->heads_per_kv;
+    c->turns = sk_dec_turns(spec);
+    c->h0 = SK_NONE;
     c->w = (uint32_t)sched->v[SK_T_w];
     c->dv = spec->dv;
     c->cp = (spec->dv + 15) / 16 * 16;
@@ -100,10 +105,14 @@ sk_status sk_build_merge(const sk_spec *spec, const sk_schedule *sched, sk_arena
     c->lane = sk_ir_lane(b);
     c->s = sk_ir_name(b, sk_ir_shared(b, SPHKV_MAX_PARTS * 4), "weights");
     const sk_val n = sk_ir_ldu(b, SK_LD_U32, job, c->zero, SK_JOB_COUNT * 4);
-    sk_val row = sk_ir_ptr_add(b, to, sk_ir_ldu(b, SK_LD_U32, job, c->zero, SK_JOB_OUT * 4), 1);
+    const sk_val rows = sk_ir_ptr_add(b, to, sk_ir_ldu(b, SK_LD_U32, job, c->zero, SK_JOB_OUT * 4), 1);
+    sk_dec_turns_begin(c);
+    sk_val row = sk_dec_turn_row_by(c, rows, out_stride);
+    const sk_val lses = sk_dec_turn_row(c, lse, 4);
     for (uint32_t h = 0; h < c->h; h++) {
-        merge_head(c, job, n, partials, row, lse, h);
+        merge_head(c, job, n, partials, row, lses, h);
         if (h + 1 < c->h) row = sk_ir_ptr_add(b, row, out_stride, 1);
     }
+    sk_dec_turns_end(c);
     return sk_ir_finish(b, out, err);
 }

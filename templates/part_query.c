@@ -56,6 +56,7 @@ void sk_part_query(sk_dec *c, bool rows)
     sk_builder *b = c->b;
     const bool permuted = c->qc != c->qs, here = rows && !permuted;
     sk_val q = sk_ir_ptr_add(b, c->q, sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_Q * 4), 1);
+    q = sk_dec_turn_row_by(c, q, c->q_stride);
     for (uint32_t h = 0; h < (here ? c->hr : c->h); h++) {
         query_head(c, q, h, here);
         if (h + 1 < c->h) q = sk_ir_ptr_add(b, q, c->q_stride, 1);

@@ -158,7 +158,7 @@ static void page_statistics(sk_dec *c, const sk_val *m, const sk_val *l)
 
 void sk_part_empty_page(sk_dec *c)
 {
-    sk_val m[SPHKV_MAX_HEADS_PER_KV], l[SPHKV_MAX_HEADS_PER_KV];
+    sk_val m[SK_HEAD_TILE], l[SK_HEAD_TILE];
     for (uint32_t h = 0; h < c->h; h++) {
         m[h] = sk_ir_f32(c->b, -INFINITY);
         l[h] = sk_ir_f32(c->b, 0.0f);
@@ -196,7 +196,7 @@ void sk_part_softmax(sk_dec *c, uint32_t tier_slot, sk_val count)
     const bool i16 = sk_dec_prob16(c->spec, c->sched, tier_slot);
     const uint32_t block = sk_dec_token_block(c->spec, c->sched, tier_slot);
     const sk_val limit = sk_round_up(c, count, block);
-    sk_val m[SPHKV_MAX_HEADS_PER_KV], l[SPHKV_MAX_HEADS_PER_KV];
+    sk_val m[SK_HEAD_TILE], l[SK_HEAD_TILE];
     /* a full page needs no masks */
     sk_ir_if(b, sk_ir_2(b, SK_OP_EQ, count, sk_k(c, c->p)));
     softmax_heads(c, sk_k(c, c->p), count, true, i16);

@@ -25,8 +25,8 @@ uint32_t sk_dec_row_run(uint32_t heads, uint32_t w)
 
 static uint32_t row_words(const sk_spec *spec, uint32_t w)
 {
-    const uint32_t n = sk_dec_row_run(spec->heads_per_kv, w);
-    return (spec->heads_per_kv + n - 1) / n * n;
+    const uint32_t heads = sk_dec_turn_heads(spec), n = sk_dec_row_run(heads, w);
+    return (heads + n - 1) / n * n;
 }
 
 sk_lut_form sk_dec_form(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
@@ -48,13 +48,14 @@ uint32_t sk_dec_lut_bytes(const sk_spec *spec, const sk_schedule *sched, uint32_
     const sk_segment *seg = sk_dec_seg(spec, tier_slot);
     const uint32_t w = (uint32_t)sched->v[SK_T_w];
     const uint32_t groups = seg->kind == SK_KEY_CODED ? spec->d / seg->g : 0;
+    const uint32_t heads = sk_dec_turn_heads(spec);
     uint32_t bytes = 0;
     switch (sk_dec_form(spec, sched, tier_slot)) {
     case SK_FORM_DENSE:
     case SK_FORM_REBUILD: break;
     case SK_FORM_ROWS: bytes = groups * (row_words(spec, w) * 4 << seg->b); break;
-    case SK_FORM_PERM: bytes = groups * (spec->heads_per_kv * 4 << seg->b); break;
-    case SK_FORM_PAIR16: bytes = groups * spec->heads_per_kv * 128 + spec->heads_per_kv * 4; break;
+    case SK_FORM_PERM: bytes = groups * (heads * 4 << seg->b); break;
+    case SK_FORM_PAIR16: bytes = groups * heads * 128 + heads * 4; break;
     }
     return (bytes + 63) & ~63u;
 }
@@ -84,7 +85,7 @@ static void rows_block(sk_dec *c, const sk_segment *seg, sk_val cb, sk_val lut, 
 {
     sk_builder *b = c->b;
     const uint32_t n = c->run, tv = c->w / n, nv = c->hr / n, codes = 1u << seg->b;
-    sk_val acc[16][SPHKV_MAX_HEADS_PER_KV];
+    sk_val acc[16][SK_HEAD_TILE];
     const sk_val run = sk_shr(c, c->lane, (uint32_t)__builtin_ctz(n));
     const sk_val qrow0 = sk_mul(c, j, seg->g * c->hr * 4);
     const sk_val cb0 = sk_mul(c, j, seg->g * codes * 2);

@@ -217,7 +217,7 @@ static void value_tile(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay,
     const uint32_t tokens = f->pairs ? c->tp / 2 : c->tp;
     const sk_val v0 = sk_ir_ptr_add(b, page, sk_k(c, lay->value_off), 1);
     const sk_val c0 = sk_ir_for(b, c->zero, sk_k(c, c->cp), vch);
-    sk_val acc[SPHKV_MAX_HEADS_PER_KV][8];
+    sk_val acc[SK_HEAD_TILE][8];
     sk_value_channels(c, f, lay, page, c0);
     for (uint32_t h = 0; h < hn; h++)
         for (uint32_t x = 0; x < f->nv; x++)

@@ -315,7 +315,7 @@ static void test_params(void **state)
     assert_params((sphkv_spec_params)WITH(1032, .value_dim = 0), "head dimension 1032");
     assert_params((sphkv_spec_params)WITH(128, .value_dim = 4), "value dimension 4");
     assert_params((sphkv_spec_params)WITH(128, .kernel = 77), "kernel 77");
-    assert_params((sphkv_spec_params)WITH(128, .heads_per_kv = 17), "17 query heads");
+    assert_params((sphkv_spec_params)WITH(128, .heads_per_kv = 129), "129 query heads");
     assert_params((sphkv_spec_params)WITH(128, .page_tokens = 4), "page of 4");
     assert_params((sphkv_spec_params)WITH(128, .page_tokens = 260), "page of 260");
     assert_params((sphkv_spec_params)WITH(128, .layout = 3), "layout row 2");

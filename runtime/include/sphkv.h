@@ -36,7 +36,7 @@ extern "C" {
 #define SPHKV_ARGS_VERSION 3u
 #define SPHKV_UNIT_BYTES 128u   /* the arena is addressed in these */
 #define SPHKV_MAX_TIERS 4u
-#define SPHKV_MAX_HEADS_PER_KV 16u
+#define SPHKV_MAX_HEADS_PER_KV 128u
 
 typedef enum sphkv_status {
     SPHKV_OK = 0,

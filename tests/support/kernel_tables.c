@@ -427,9 +427,35 @@ static const kernel_row values[] = {
 #undef T
 #undef X
 
+/* ---- wide ---------------------------------------------------------------------------- */
+
+#define A(d, v, h, p, l) "attn_decode d" d " v" v " h" h " p" p " l" l " "
+#define T "qf32 of32 if32 tight "
+
+static const kernel_row wide[] = {
+    {A("64", "64", "17", "32", "1") T "good:vi8,kf16:vf16", "", 0},
+    {A("64", "64", "32", "64", "1") T "good:vi8,kf16:vf16", "", 0},
+    {A("32", "16", "71", "16", "0") T "kf16:vf16", "", 0},
+    {A("64", "32", "40", "64", "1") T "ki8:vi4,mid:vi8", "w=16,lut=perm", 512},
+    {A("32", "32", "128", "32", "1") "qf16 of16 if32 fast ki4:vi8", "", 0},
+    {A("48", "48", "24", "16", "0") "qbf16 obf16 if32 exact g8b4r8s16:vf32", "w=4", 128},
+    {A("64", "64", "20", "32", "1") T "high:vi8,kf16:vf16 mean permutation", "", 0},
+    {A("192", "128", "4", "32", "1") T "good:vi8,kf16:vf16", "", 0},
+    {A("576", "512", "2", "16", "1") T "kf16:vf16", "", 0},
+    {A("512", "512", "1", "64", "1") T "good:vi4,ki8:vi8", "", 0},
+    {A("320", "576", "3", "16", "0") T "high:vi8,kbf16:vf16", "", 0},
+    {"kv_append d576 v512 h1 p16 l1 qf32 of32 if32 tight kf16:vf16", "", 0},
+    {"kv_encode d192 v128 h1 p16 l1 qf32 of32 if32 tight good:vi8,kf16:vf16", "", 0},
+    {"kv_encode d576 v512 h1 p16 l1 qf32 of32 if32 tight mid:vi4,kf16:vf16", "", 0},
+    {"page_decode d576 v512 h1 p16 l1 qf32 of16 if32 tight good:vi8,kf16:vf16", "", 0},
+};
+
+#undef A
+#undef T
+
 const kernel_table kernel_tables[] = {
 #define T(name) {#name, name, SK_COUNT(name)}
-    T(books), T(decode), T(dense), T(formats), T(gather), T(keys), T(merge), T(mixes), T(rows), T(schedule), T(sinks), T(spans), T(values),
+    T(books), T(decode), T(dense), T(formats), T(gather), T(keys), T(merge), T(mixes), T(rows), T(schedule), T(sinks), T(spans), T(values), T(wide),
 #undef T
 };
 const uint32_t kernel_ntables = SK_COUNT(kernel_tables);

@@ -190,6 +190,10 @@ static bool canonical(sk_spec *spec)
     return ok;
 }
 
+/* Few heads mostly, as models have them; many where a token is not too much work. */
+#define MOST_WORK 6000u /* multiply-adds */
+static const uint32_t most_heads[] = {4, 4, 4, 4, 16, 16, 16, SPHKV_MAX_HEADS_PER_KV};
+
 static sk_spec draw_kernel_spec(sk_rng *rng, const theme *t, bool themed, uint32_t dims)
 {
     for (;;) {
@@ -199,7 +203,8 @@ static sk_spec draw_kernel_spec(sk_rng *rng, const theme *t, bool themed, uint32
         s.d = draw_dim(rng, dims);
         s.dv = sk_rng_below(rng, 2) ? s.d : draw_dim(rng, dims);
         s.page = draw_page(rng);
-        s.heads_per_kv = 1 + sk_rng_below(rng, sk_rng_below(rng, 2) ? 4 : SPHKV_MAX_HEADS_PER_KV);
+        s.heads_per_kv = 1 + sk_rng_below(rng, one_of(rng, most_heads, SK_COUNT(most_heads)));
+        if (s.heads_per_kv > 16 && s.heads_per_kv * (s.d + s.dv) > MOST_WORK) s.heads_per_kv = 16;
         s.layout = sk_rng_below(rng, SK_LAYOUT_ROWS);
         s.q_dtype = s.in_dtype = themed ? t->m % 3 : sk_rng_below(rng, 3);
         s.out_dtype = themed ? (t->m + t->m / 3) % 3 : sk_rng_below(rng, 3);
