@@ -15,6 +15,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "object_reloc.h"
+
+#if defined(__x86_64__)
+#define THIS_MACHINE EM_X86_64
+#elif defined(__aarch64__)
+#define THIS_MACHINE EM_AARCH64
+#else
+#define THIS_MACHINE EM_NONE /* no object is of it */
+#endif
 #define MAX_SECTIONS 512u
 #define MAX_MAPPED (256u << 20) /* keeps every displacement inside 32 bits */
 
@@ -71,12 +80,7 @@ static sk_status read_header(loader *l, Elf64_Ehdr *head)
     if (head->e_ident[EI_CLASS] != ELFCLASS64 || head->e_ident[EI_DATA] != ELFDATA2LSB ||
         head->e_ident[EI_VERSION] != EV_CURRENT || head->e_type != ET_REL)
         return sk_fail(l->err, SPHKV_EINVAL, "object: not a 64-bit little-endian relocatable");
-#if defined(__x86_64__)
-    const bool ours = head->e_machine == EM_X86_64;
-#else
-    const bool ours = false;
-#endif
-    if (!ours)
+    if (head->e_machine != THIS_MACHINE)
         return sk_fail(l->err, SPHKV_EUNSUPPORTED, "object: for machine %u, which is not this one",
                        head->e_machine);
     if (head->e_shentsize != sizeof(Elf64_Shdr) || head->e_shnum == 0 ||
@@ -232,10 +236,13 @@ static sk_status map_sections(loader *l)
 static sk_status relocate(const loader *l, const loaded_section *target, const Elf64_Rela *r,
                           size_t index)
 {
-    const uint64_t type = ELF64_R_TYPE(r->r_info), number = ELF64_R_SYM(r->r_info);
-    if (type == R_X86_64_NONE)
+    const uint32_t type = (uint32_t)ELF64_R_TYPE(r->r_info);
+    const uint64_t number = ELF64_R_SYM(r->r_info);
+    const uint32_t width = sk_reloc_width(THIS_MACHINE, type);
+    if (width == SK_RELOC_UNKNOWN)
+        return sk_fail(l->err, SPHKV_EINVAL, "object: relocation of unknown type %u", type);
+    if (width == 0)
         return SPHKV_OK;
-    const size_t width = type == R_X86_64_64 ? 8 : 4;
     if (r->r_offset > target->head.sh_size || width > target->head.sh_size - r->r_offset)
         return damaged(l, "relocation outside its section", index);
     if (target->head.sh_type == SHT_NOBITS || number == 0 || number >= l->nsyms)
@@ -246,24 +253,9 @@ static sk_status relocate(const loader *l, const loaded_section *target, const E
     uint8_t *at = l->object->base + target->at + r->r_offset;
     const uint64_t value = (uint64_t)(uintptr_t)(l->object->base + l->section[sym.st_shndx].at) +
                            sym.st_value + (uint64_t)r->r_addend;
-    const uint64_t relative = value - (uint64_t)(uintptr_t)at;
-    uint64_t written = value;
-    bool fits = true;
-    if (type == R_X86_64_PC32 || type == R_X86_64_PLT32) {
-        written = relative;
-        fits = (uint64_t)(int64_t)(int32_t)(uint32_t)relative == relative;
-    } else if (type == R_X86_64_32) {
-        fits = value <= UINT32_MAX;
-    } else if (type == R_X86_64_32S) {
-        fits = (uint64_t)(int64_t)(int32_t)(uint32_t)value == value;
-    } else if (type != R_X86_64_64) {
-        return sk_fail(l->err, SPHKV_EINVAL, "object: relocation of unknown type %u",
-                       (unsigned)type);
-    }
-    if (!fits)
-        return damaged(l, "relocation does not fit", index);
-    memcpy(at, &written, width); /* little-endian, as the machine checked above */
-    return SPHKV_OK;
+    return sk_reloc_apply(THIS_MACHINE, type, at, (uint64_t)(uintptr_t)at, value)
+               ? SPHKV_OK
+               : damaged(l, "relocation does not fit", index);
 }
 
 static sk_status relocate_all(const loader *l)
