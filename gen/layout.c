@@ -131,6 +131,19 @@ bool sk_layout_values_paired(const sk_spec *spec, uint32_t value_kind)
     return spec->layout == 1 && value_kind == SK_VAL_I8;
 }
 
+bool sk_layout_same(const sk_spec *a, const sk_spec *b)
+{
+    for (uint32_t i = 0; i < a->ntiers; i++) {
+        const sk_tier *t = &a->tier[i];
+        if (sk_layout_values_paired(a, t->value) != sk_layout_values_paired(b, t->value))
+            return false;
+        for (uint32_t s = 0; s < t->nseg; s++)
+            if (sk_layout_codes_blocked(a, &t->seg[s]) != sk_layout_codes_blocked(b, &t->seg[s]))
+                return false;
+    }
+    return true;
+}
+
 uint32_t sk_layout_key_index(const sk_seg_layout *seg, uint32_t dim, uint32_t token)
 {
     return (token / 16 * seg->dims + dim) * 16 + token % 16;

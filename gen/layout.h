@@ -69,6 +69,8 @@ uint32_t sk_layout_code_bit(const sk_spec *spec, const sk_segment *seg, uint32_t
 bool sk_layout_codes_blocked(const sk_spec *spec, const sk_segment *seg);
 /* Whether vi8 values stand in pairs. */
 bool sk_layout_values_paired(const sk_spec *spec, uint32_t value_kind);
+/* Whether pages of two specs that differ in the row alone lie alike, tier by tier. */
+bool sk_layout_same(const sk_spec *a, const sk_spec *b);
 /* Element (not byte) index of a dense key / of a value. */
 uint32_t sk_layout_key_index(const sk_seg_layout *seg, uint32_t dim, uint32_t token);
 uint32_t sk_layout_value_index(const sk_spec *spec, uint32_t value_kind,

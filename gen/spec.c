@@ -14,7 +14,6 @@
 #define DEFAULT_MIX "good:vi8,kf16:vf16"
 #define DEFAULT_TAIL "kf16:vf16"
 #define DEFAULT_PAGE 128u
-#define DEFAULT_LAYOUT 1u /* lut, what the CPU kernels want */
 
 /* ---- names -------------------------------------------------------------- */
 
@@ -278,7 +277,7 @@ static void spec_normalise(sk_spec *spec)
     if (kernels[spec->kernel].mix == SPHKV_MIX_NONE) {
         spec->d = spec->dv;
         spec->page = DEFAULT_PAGE;
-        spec->layout = DEFAULT_LAYOUT;
+        spec->layout = SK_LAYOUT_DEFAULT;
         spec->ntiers = 1;
         (void)sk_tier_parse(DEFAULT_TAIL, &spec->tier[0], NULL);
     }
@@ -354,7 +353,7 @@ sk_status sk_spec_from_params(const sphkv_spec_params *params, sk_spec *out, sk_
     spec.dv = p.value_dim ? p.value_dim : p.head_dim;
     spec.heads_per_kv = p.heads_per_kv ? p.heads_per_kv : 1;
     spec.page = p.page_tokens ? p.page_tokens : DEFAULT_PAGE;
-    spec.layout = p.layout ? p.layout - 1 : DEFAULT_LAYOUT;
+    spec.layout = p.layout ? p.layout - 1 : SK_LAYOUT_DEFAULT;
     spec.q_dtype = p.q_dtype;
     spec.out_dtype = p.out_dtype;
     spec.in_dtype = p.in_dtype;

@@ -11,6 +11,7 @@
 #define SK_MAX_TIERS SPHKV_MAX_TIERS
 #define SK_MAX_SEGMENTS 4
 #define SK_LAYOUT_ROWS 2 /* rows of the layout table, see layout.h */
+#define SK_LAYOUT_DEFAULT 1u /* what the CPU kernels want: the row when nobody says */
 
 typedef enum sk_key_kind {
     SK_KEY_CODED, SK_KEY_F32, SK_KEY_F16, SK_KEY_BF16, SK_KEY_I8, SK_KEY_I4,

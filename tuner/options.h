@@ -58,6 +58,7 @@ typedef struct sk_options {
     const char *tiers;                 /* the mix; NULL = the default of the library */
     uint32_t page;                     /* P; 0 = 128 */
     uint32_t layout;                   /* as in sphkv_spec_params: 0, or row + 1 */
+    sk_list layouts;                   /* rows that are tried side by side; n = 0: layout alone */
     uint32_t dtype[3];                 /* of query, output, input rows */
     uint32_t accuracy;                 /* sphkv_accuracy */
     uint32_t book;                     /* SPHKV_BOOK_* */

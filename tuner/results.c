@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "layouts.h"
+
 void sk_results_shape(const sk_db_shape *s, sk_text *out)
 {
     sk_text_printf(out, "batch %u", s->batch);
@@ -15,14 +17,24 @@ void sk_results_shape(const sk_db_shape *s, sk_text *out)
     sk_text_printf(out, " threads %u", s->threads);
 }
 
+/* Whether layouts of pages were tried side by side. */
+static bool layouts_differ(const sk_result *result, uint32_t n)
+{
+    for (uint32_t i = 1; i < n; i++)
+        if (result[i].layout != result[0].layout) return true;
+    return false;
+}
+
 static void table(const sk_result *result, uint32_t n, sk_text *out)
 {
+    const bool layouts = layouts_differ(result, n);
     sk_text_printf(out, "%10s %10s %8s %16s %7s %7s %9s %10s\n", "median us", "default us",
                    "speed-up", "[95 %]", "GB/s", "roofl.", "error", "trials");
     for (uint32_t i = 0; i < n; i++) {
         const sk_result *r = &result[i];
         sk_text_printf(out, "%s %s  ", r->kernel, r->tiers ? r->tiers : "");
         sk_results_shape(&r->shape, out);
+        if (layouts) sk_text_printf(out, " layout %u", r->layout);
         if (!r->verified) {
             sk_text_printf(out, "\n  no verified result: %s\n", r->message);
             continue;
@@ -39,6 +51,7 @@ void sk_results_print(const sk_results *of, uint32_t devices, sk_text *out)
     for (uint32_t i = 0; i < devices; i++) {
         if (devices > 1) sk_text_printf(out, "%s, %s\n", of[i].device->name, of[i].device->arch);
         table(of[i].result, of[i].n, out);
+        sk_layouts_print(of[i].result, of[i].n, out);
     }
 }
 
@@ -111,6 +124,7 @@ static void device_json(const sk_result *result, uint32_t n, const sk_device *de
         sk_results_shape_json(j, &r->shape);
         sk_json_close(j, '}');
         sk_json_text(j, "accuracy", r->accuracy);
+        sk_json_u64(j, "layout", r->layout);
         sk_json_bool(j, "verified", r->verified);
         if (r->verified)
             times_json(j, r);
@@ -122,6 +136,7 @@ static void device_json(const sk_result *result, uint32_t n, const sk_device *de
         sk_json_close(j, '}');
     }
     sk_json_close(j, ']');
+    sk_layouts_json(j, result, n);
     sk_json_close(j, '}');
 }
 

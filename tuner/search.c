@@ -381,6 +381,7 @@ static sk_status describe(const sk_job *job, sk_result *out, sk_err *err)
     sk_spec_mix_print(&job->spec, &mix);
     out->kernel = sk_kernel_name(job->spec.kernel);
     out->accuracy = sk_accuracy_name(job->spec.accuracy);
+    out->layout = job->spec.layout;
     out->shape = job->db_shape;
     out->spec = sk_strdup(job->spec_text);
     out->tiers = mix.s;

@@ -30,6 +30,7 @@ typedef struct sk_result {
     char *spec, *tiers, *schedule;
     sk_db_shape shape;
     const char *accuracy;    /* static */
+    uint32_t layout;         /* row of the layout table */
     bool verified;           /* there is a winner */
     bool stored_before;      /* it was found, not measured now */
     char message[400];       /* why not verified */

@@ -130,6 +130,21 @@ static sk_status add_shapes(const sk_options *o, const sk_spec *spec, uint32_t m
     return st;
 }
 
+/* One spec in each of the layouts that are tried; a row that moves nothing is the
+ * spec's own. */
+static sk_status add_layouts(const sk_options *o, const sk_spec *spec, uint32_t mix, sk_wish *w,
+                             sk_err *err)
+{
+    sk_status st = SPHKV_OK;
+    if (o->layouts.n == 0) return add_shapes(o, spec, mix, w, err);
+    for (uint32_t i = 0; i < o->layouts.n && st == SPHKV_OK; i++) {
+        sk_spec row = *spec;
+        row.layout = o->layouts.v[i];
+        st = add_shapes(o, sk_layout_same(spec, &row) ? spec : &row, mix, w, err);
+    }
+    return st;
+}
+
 /* Of a mix that nobody wrote out: whether there is a kernel. Says when not. */
 static bool wanted(const sk_spec *spec, const char *tiers, sk_wish *w)
 {
@@ -154,7 +169,7 @@ sk_status sk_wish_make(const sk_options *options, const sk_mixes *mixes, uint32_
             st = sk_options_specs(&o, k, spec, &n, err);
             for (uint32_t i = 0; i < n && st == SPHKV_OK; i++)
                 if (!mixes->expanded[m] || wanted(&spec[i], o.tiers, out))
-                    st = add_shapes(&o, &spec[i], m, out, err);
+                    st = add_layouts(&o, &spec[i], m, out, err);
             if (st == SPHKV_OK && n == 0)
                 sk_text_printf(&out->skipped, "%s is left out for %s: %s\n", sk_kernel_name(k),
                                o.tiers,

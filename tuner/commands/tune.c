@@ -10,6 +10,7 @@
 #include "command.h"
 #include "device_option.h"
 #include "fault.h"
+#include "layouts.h"
 #include "pick.h"
 #include "progress.h"
 #include "results.h"
@@ -31,6 +32,8 @@ static const char help_tail[] =
     "   " SK_KERNEL_NAMES "\n"
     "  --device WORD        what to tune for: cpu (default), cuda:N, or all: the CPU, then\n"
     "                       every GPU; --threads are of a CPU\n"
+    "  --layouts all|LIST   tries rows of the layout table side by side, instead of --layout,\n"
+    "                       and says in which an engine should create its cache\n"
     "  --effort WORD        quick, normal (default) or full: samples and trials\n"
     "  --time T             for the whole command: 90s, 15m, 2h\n"
     "  --trials N           schedules tried per kernel and shape, at most\n"
@@ -101,6 +104,7 @@ static sk_status take_own(tune *t, sk_args *a, bool *taken, sk_err *err)
     if (sk_args_is(a, "--effort")) return take_effort(t, a, err);
     if (sk_args_is(a, "--time")) return sk_args_seconds(a, &t->seconds, err);
     if (sk_args_is(a, "--trials")) return sk_args_u32(a, 1, 1u << 20, &t->trials, err);
+    if (sk_args_is(a, "--layouts")) return sk_layouts_take(a, &t->options.layouts, err);
     if (sk_args_is(a, "--seed")) return sk_args_u32(a, 0, UINT32_MAX, &t->seed, err);
     if (sk_args_is(a, "--tiers")) {
         sk_status st = sk_args_value(a, &text, err);
@@ -228,6 +232,7 @@ static sk_status refuse(const sk_wish_item *item, const char *why, sk_result *ou
     out->kernel = sk_kernel_name(item->spec.kernel);
     out->shape = sk_pick_shape(&item->spec, &item->shape);
     out->accuracy = sk_accuracy_name(item->spec.accuracy);
+    out->layout = item->spec.layout;
     out->spec = spec.s;
     out->tiers = tiers.s;
     snprintf(out->message, sizeof out->message, "%.399s", why);
