@@ -2,7 +2,7 @@
  * and which one is taken when nothing has been measured. */
 #include <string.h>
 
-#include "decode.h"
+#include "part_segments.h"
 
 /* 16-bit pairs for 4-bit codes with one radius. Else tables in registers where
  * one look-up has few heads to serve: a row that is hardly a vector costs as
@@ -16,18 +16,18 @@ static int32_t default_lut(const sk_spec *spec, const sk_schedule *s)
     bool any_perm = false;
     pairs.v[SK_T_lut] = SK_LUT_PAIR16;
     perm.v[SK_T_lut] = SK_LUT_PERM;
-    for (uint32_t i = 0; i < spec->ntiers; i++) {
-        if (sk_dec_form(spec, &pairs, i) == SK_FORM_PAIR16) return SK_LUT_PAIR16;
-        if (sk_dec_form(spec, &perm, i) != SK_FORM_PERM) continue;
-        any_perm |= w == 16 || 1u << sk_dec_seg(spec, i)->b <= 2 * w;
+    for (sk_key_part k = {0}; sk_key_next(spec, &k);) {
+        if (sk_dec_form(&k.spec, &pairs, k.slot) == SK_FORM_PAIR16) return SK_LUT_PAIR16;
+        if (sk_dec_form(&k.spec, &perm, k.slot) != SK_FORM_PERM) continue;
+        any_perm |= w == 16 || 1u << sk_dec_seg(&k.spec, k.slot)->b <= 2 * w;
     }
     return any_perm && sk_dec_turn_heads(spec) <= (w == 16 ? 8 : 2) ? SK_LUT_PERM : SK_LUT_ROWS;
 }
 
 bool sk_dec_uses_query16(const sk_spec *spec, const sk_schedule *sched)
 {
-    for (uint32_t i = 0; i < spec->ntiers; i++)
-        if (sk_dec_query16(spec, sched, i)) return true;
+    for (sk_key_part k = {0}; sk_key_next(spec, &k);)
+        if (sk_dec_query16(&k.spec, sched, k.slot)) return true;
     return false;
 }
 
@@ -44,19 +44,19 @@ sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_targ
     if (spec->dv % vch != 0)
         return sk_fail(err, SPHKV_EINVAL, "vch=%u does not divide %u channels", vch, spec->dv);
     if (vch / w > 8) return sk_fail(err, SPHKV_EINVAL, "vch=%u is over 8 vectors of w=%u", vch, w);
-    for (uint32_t i = 0; i < spec->ntiers; i++) {
-        const sk_segment *seg = sk_dec_seg(spec, i);
-        const sk_lut_form form = sk_dec_form(spec, s, i);
+    for (sk_key_part k = {0}; sk_key_next(spec, &k);) {
+        const sk_segment *seg = sk_dec_seg(&k.spec, k.slot);
+        const sk_lut_form form = sk_dec_form(&k.spec, s, k.slot);
         form_used |= form != SK_FORM_DENSE && form != SK_FORM_ROWS;
-        prob_used |= sk_dec_prob16(spec, s, i);
-        query_used |= sk_dec_query16(spec, s, i);
+        prob_used |= sk_dec_prob16(spec, s, k.tier);
+        query_used |= sk_dec_query16(&k.spec, s, k.slot);
         dense |= !sk_form_looks_up(form);
         coded |= form != SK_FORM_DENSE;
         tables |= sk_form_looks_up(form);
         if (sk_form_looks_up(form) && 1u << seg->b < w)
-            return sk_fail(err, SPHKV_EINVAL, "w=%u: tier %u has only %u codewords", w, i,
+            return sk_fail(err, SPHKV_EINVAL, "w=%u: tier %u has only %u codewords", w, k.tier,
                            1u << seg->b);
-        const uint32_t block = sk_dec_token_block(spec, s, i);
+        const uint32_t block = sk_dec_token_block(spec, s, k.tier);
         if (spec->page % block != 0)
             return sk_fail(err, SPHKV_EINVAL, "blocks of %u tokens do not divide pages of %u", block,
                            spec->page);
@@ -75,6 +75,8 @@ sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_targ
     if (sk_dec_turns(spec) > 1 && s->v[SK_T_lut_build] != SK_LUT_FUSED)
         return sk_fail(err, SPHKV_EINVAL, "lut_build=separate: over %u query heads per KV head",
                        SK_HEAD_TILE);
+    if (sk_key_any_parted(spec) && s->v[SK_T_lut_build] != SK_LUT_FUSED)
+        return sk_fail(err, SPHKV_EINVAL, "lut_build=separate: keys of several segments");
     return SPHKV_OK;
 }
 
@@ -85,8 +87,8 @@ static bool default_of_width(const sk_spec *spec, const sk_target *target, uint3
 {
     bool dense = false, dense_only = true;
     memset(out, 0, sizeof *out);
-    for (uint32_t i = 0; i < spec->ntiers; i++) {
-        const sk_segment *seg = sk_dec_seg(spec, i);
+    for (sk_key_part k = {0}; sk_key_next(spec, &k);) {
+        const sk_segment *seg = sk_dec_seg(&k.spec, k.slot);
         dense |= seg->kind != SK_KEY_CODED;
         dense_only &= seg->kind != SK_KEY_CODED;
     }

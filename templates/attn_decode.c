@@ -1,8 +1,8 @@
 /* attn_decode.c - ADA over the pages of a tier mix (design, sections 3 and 5):
  * out = softmax(logits) V for all query heads of a KV head, one query token.
  *
- * Applies when: every tier's key is one segment, coded after RoPE or dense
- * f32/f16/bf16/int8/int4; values are fields of their own (not vk); head dims and
+ * Applies when: every tier's key is coded after RoPE or dense f32/f16/bf16/fp8/int8/int4,
+ * or of segments that are, each of a multiple of 16 dimensions; values are fields of their own (not vk); head dims and
  * tokens of a page are multiples of 16.
  *
  * A block is one work item: the pages of one list (or a part of them) for one
@@ -16,15 +16,19 @@
 
 #include "attn_gpu.h"
 #include "part_rebuild.h"
+#include "part_segments.h"
 
 static sk_status tier_supported(const sk_spec *spec, uint32_t i, sk_err *err)
 {
     const sk_tier *t = &spec->tier[i];
-    if (t->nseg > 1)
-        return sk_fail(err, SPHKV_EUNSUPPORTED, "attn_decode: tier %u: keys of several segments", i);
-    const sk_segment *seg = &t->seg[0];
-    if (seg->pre_rope)
-        return sk_fail(err, SPHKV_EUNSUPPORTED, "attn_decode: tier %u: keys coded before RoPE (p)", i);
+    for (uint32_t s = 0; s < t->nseg; s++) {
+        if (t->seg[s].pre_rope)
+            return sk_fail(err, SPHKV_EUNSUPPORTED, "attn_decode: tier %u: keys coded before RoPE (p)", i);
+        if (t->seg[s].dims % 16 != 0)
+            return sk_fail(err, SPHKV_EUNSUPPORTED,
+                           "attn_decode: tier %u: a segment of %u dimensions (multiples of 16 only)", i,
+                           t->seg[s].dims);
+    }
     if (t->value == SK_VAL_KEY)
         return sk_fail(err, SPHKV_EUNSUPPORTED, "attn_decode: tier %u: %s values", i,
                        sk_value_name(t->value));
@@ -51,7 +55,7 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
 void sk_dec_init(sk_dec *c, sk_builder *b, const sk_spec *spec, const sk_schedule *sched)
 {
     memset(c, 0, sizeof *c);
-    c->qt = c->q16 = c->qm = c->h0 = SK_NONE;
+    c->qt = c->q16 = c->qm = c->h0 = c->plus = SK_NONE;
     c->b = b;
     c->spec = spec;
     c->sched = sched;
@@ -110,10 +114,18 @@ sk_val sk_dec_turn_row_by(sk_dec *c, sk_val row, sk_val bytes)
     return sk_ir_ptr_add(c->b, row, sk_ir_2(c->b, SK_OP_MUL, c->h0, bytes), 1);
 }
 
+/* Of tiers that are not taken in parts. */
 static bool uses_rows(const sk_spec *spec, const sk_schedule *sched)
 {
     for (uint32_t i = 0; i < spec->ntiers; i++)
-        if (sk_dec_form(spec, sched, i) == SK_FORM_ROWS) return true;
+        if (!sk_key_parted(spec, i) && sk_dec_form(spec, sched, i) == SK_FORM_ROWS) return true;
+    return false;
+}
+
+static bool uses_query16(const sk_spec *spec, const sk_schedule *sched)
+{
+    for (uint32_t i = 0; i < spec->ntiers; i++)
+        if (!sk_key_parted(spec, i) && sk_dec_query16(spec, sched, i)) return true;
     return false;
 }
 
@@ -123,7 +135,8 @@ static uint32_t most_spans(const sk_spec *spec)
     for (uint32_t i = 0; i < spec->ntiers; i++) {
         sk_page_layout lay;
         sk_page_layout_get(spec, i, &lay);
-        if (lay.seg[0].spans > most) most = lay.seg[0].spans;
+        for (uint32_t s = 0; s < lay.nseg; s++)
+            if (lay.seg[s].spans > most) most = lay.seg[s].spans;
     }
     return most;
 }
@@ -166,14 +179,15 @@ static void query_areas(sk_dec *c, bool tables, sk_dec_place *place, void *user)
 /* Of tiers whose keys are rebuilt. */
 static void rebuild_areas(sk_dec *c, sk_dec_place *place, void *user)
 {
-    uint32_t book = 0;
+    uint32_t book = 0, bytes = 0;
     bool any = false, coded = false;
-    for (uint32_t i = 0; i < c->spec->ntiers; i++) {
-        if (sk_dec_form(c->spec, c->sched, i) != SK_FORM_REBUILD) continue;
-        const uint32_t bytes = sk_rebuild_book_bytes(c->spec, c->sched, i);
+    for (sk_key_part k = {0}; sk_key_next(c->spec, &k);) {
+        if (k.seg == 0) bytes = 0;
+        if (sk_dec_form(&k.spec, c->sched, k.slot) != SK_FORM_REBUILD) continue;
+        bytes += sk_rebuild_book_bytes(&k.spec, c->sched, k.slot);
         if (bytes > book) book = bytes;
         any = true;
-        coded |= sk_dec_seg(c->spec, i)->kind == SK_KEY_CODED;
+        coded |= !sk_key_parted(c->spec, k.tier) && sk_dec_seg(&k.spec, k.slot)->kind == SK_KEY_CODED;
     }
     if (book > 0)
         c->book = place(c, &(sk_dec_area){.name = "book", .bytes = book, .table = true}, user);
@@ -188,7 +202,7 @@ void sk_dec_areas(sk_dec *c, sk_dec_place *place, void *user)
     const sk_spec *spec = c->spec;
     const uint32_t lut = fused(c->sched) ? sk_dec_lut_total(spec, c->sched) : 0;
     query_areas(c, fused(c->sched), place, user);
-    if (sk_dec_uses_query16(spec, c->sched))
+    if (uses_query16(spec, c->sched))
         c->q16 = place_area(c, "q16", sk_query16_bytes(c), place, user);
     if (spec->book & SPHKV_BOOK_MEAN) c->qm = place_area(c, "qm", c->hr * 4, place, user);
     if (lut > 0)
@@ -199,6 +213,7 @@ void sk_dec_areas(sk_dec *c, sk_dec_place *place, void *user)
     if (sk_dec_uses_prob16(spec, c->sched))
         c->pairs = place_area(c, "pairs", c->h * c->tp * 2, place, user);
     rebuild_areas(c, place, user);
+    sk_part_areas(c, place, user);
     c->acc = place_area(c, "acc", c->h * c->cp * 4, place, user);
     c->stat = place_area(c, "stat", c->h * 28, place, user);
 }
@@ -262,6 +277,20 @@ static void decode_page(sk_dec *c, uint32_t k, const sk_dec_pages *t, sk_val i, 
     sk_ir_end(b);
 }
 
+/* What the keys of tier k need before its first page. */
+static void begin_tier(sk_dec *c, uint32_t k, sk_val lut)
+{
+    for (sk_key_part p = {0}; sk_key_next_of(c->spec, k, &p);) {
+        sk_dec part;
+        uint32_t off;
+        sk_part_open(c, &p, &part, &off);
+        const sk_lut_form form = sk_dec_form(&p.spec, c->sched, p.slot);
+        const sk_val at = off > 0 ? sk_ir_ptr_add(c->b, lut, sk_k(c, off), 1) : lut;
+        if (sk_form_looks_up(form) && fused(c->sched)) sk_part_tables(&part, p.slot, at);
+        if (form == SK_FORM_REBUILD) sk_part_rebuild_begin(&part, p.slot);
+    }
+}
+
 void sk_dec_walk(sk_dec *c, sk_dec_pages *t)
 {
     sk_builder *b = c->b;
@@ -275,13 +304,11 @@ void sk_dec_walk(sk_dec *c, sk_dec_pages *t)
         const sk_val lo = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, (SK_ITEM_TIER + k) * 4);
         const sk_val hi = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, (SK_ITEM_TIER + k + 1) * 4);
         const sk_val unit_add = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, (SK_ITEM_UNITS + k) * 4);
-        const sk_lut_form form = sk_dec_form(c->spec, c->sched, k);
         sk_val lut = c->lut;
-        if (sk_form_looks_up(form) && !fused(c->sched))
+        if (sk_dec_lut_bytes(c->spec, c->sched, k) > 0 && !fused(c->sched))
             lut = sk_ir_ptr_add(b, c->tables, sk_k(c, sk_dec_lut_off(c->spec, c->sched, k)), 1);
         sk_ir_if(b, sk_ir_2(b, SK_OP_ULT, lo, hi));
-        if (sk_form_looks_up(form) && fused(c->sched)) sk_part_tables(c, k, lut);
-        if (form == SK_FORM_REBUILD) sk_part_rebuild_begin(c, k);
+        begin_tier(c, k, lut);
         const sk_val i = sk_ir_for(b, lo, hi, 1);
         decode_page(c, k, t, i, last, unit_add, lut);
         sk_ir_end(b);
@@ -306,6 +333,7 @@ void sk_dec_start(sk_dec *c)
     sk_part_query(c, c->qt != SK_NONE);
     if (c->q16 != SK_NONE) sk_part_query16(c);
     if (c->qm != SK_NONE) sk_part_mean(c);
+    sk_part_queries(c);
     decode_clear(c);
 }
 

@@ -5,6 +5,7 @@
  *   part_tables.c   look-up tables of coded tiers (also the lut_build entry)
  *   part_logits.c   logits of one page into s[head][token]
  *   part_dense.c    the same for keys that are not coded; 16-bit queries
+ *   part_segments.c keys of several segments, each like a head of its own
  *   part_rebuild.c, part_rebuilt.c  coded keys as numbers, and their logits
  *   part_softmax.c  page softmax: probabilities, factors, running (m, l)
  *   part_sinks.c    heads of a page for which 16-bit probabilities are too coarse
@@ -63,6 +64,11 @@ enum { SK_DEC_DECODE, SK_DEC_MERGE, SK_DEC_LUT };
 
 #define SK_HEAD_TILE 16u
 
+/* Queries of a segment of a key (part_segments.h): scratch addresses, or SK_NONE. */
+typedef struct sk_dec_part {
+    sk_val qs, qt, q16;
+} sk_dec_part;
+
 typedef struct sk_dec {
     sk_builder *b;
     const sk_spec *spec;
@@ -82,6 +88,13 @@ typedef struct sk_dec {
     sk_val warp;               /* its index, where there are several */
     sk_val ml_wanted, ml;      /* whether page statistics are; where this page's go */
     sk_val h0;                 /* first head of the turn; SK_NONE where there is one turn */
+    sk_dec_part part[SK_MAX_TIERS][SK_MAX_SEGMENTS]; /* of tiers taken in parts */
+    sk_val part_qm[SK_MAX_TIERS]; /* qm over their coded dimensions, where not all are */
+    /* of a part: */
+    const sk_spec *whole;      /* the kernel's spec, else NULL; its tier and segment */
+    uint32_t tier, seg;
+    bool more;                 /* logits are added to what s holds */
+    sk_val plus;               /* per head, added to logits, or SK_NONE */
 } sk_dec;
 
 /* Query heads of a turn, and turns. The last turn ends with the last head: what two
@@ -147,8 +160,11 @@ void sk_part_query16(sk_dec *c);
 uint32_t sk_query16_bytes(const sk_dec *c);
 /* Whether this tier's keys are multiplied by 16-bit queries. */
 bool sk_dec_query16(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
-/* Fills qm. */
+/* Fills qm; and qm over the coded segments of a tier. */
 void sk_part_mean(sk_dec *c);
+void sk_part_mean_coded(sk_dec *c, uint32_t tier_slot, sk_val qm);
+/* Where the codewords of a tier are in a packed codebook set. */
+uint32_t sk_dec_words_off(const sk_dec *c, uint32_t tier_slot);
 /* The packed codebook set of the item's KV head. */
 sk_val sk_dec_book(sk_dec *c);
 /* Tables of a tier, to address `lut`. */
@@ -271,9 +287,14 @@ static inline sk_val sk_round_up(sk_dec *c, sk_val count, uint32_t block)
 /* Logits of vector u of the tokens from t0 on, for head h. */
 static inline void sk_store_logits(sk_dec *c, uint32_t h, sk_val t0, uint32_t u, sk_val x)
 {
-    sk_ir_stv(c->b, c->s, sk_mul(c, t0, 4), (h * c->tp + u * c->w) * 4, x);
+    const uint32_t disp = (h * c->tp + u * c->w) * 4;
+    const sk_val at = sk_mul(c, t0, 4);
+    if (c->plus != SK_NONE)
+        x = sk_ir_2(c->b, SK_OP_FADD, x, sk_ir_ldu(c->b, SK_LD_F32, c->plus, c->zero, h * 4));
+    if (c->more) x = sk_ir_2(c->b, SK_OP_FADD, x, sk_ir_ldv(c->b, SK_LD_F32, c->s, at, disp));
+    sk_ir_stv(c->b, c->s, at, disp, x);
 }
-/* Segment 0 of a coded tier: kernels take one segment so far. */
+/* The key of a tier that is not taken in parts. */
 static inline const sk_segment *sk_dec_seg(const sk_spec *spec, uint32_t tier_slot)
 {
     return &spec->tier[tier_slot].seg[0];

@@ -10,6 +10,7 @@
 
 #include "part_pair16.h"
 #include "part_rebuild.h"
+#include "part_segments.h"
 #include "part_unpack.h"
 
 static uint32_t form_block(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
@@ -28,7 +29,11 @@ static uint32_t form_block(const sk_spec *spec, const sk_schedule *sched, uint32
 uint32_t sk_dec_token_block(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
 {
     const uint32_t w = (uint32_t)sched->v[SK_T_w], vtok = (uint32_t)sched->v[SK_T_vtok];
-    uint32_t block = form_block(spec, sched, tier_slot);
+    uint32_t block = 0;
+    for (sk_key_part p = {0}; sk_key_next_of(spec, tier_slot, &p);) {
+        const uint32_t one = form_block(&p.spec, sched, p.slot);
+        block = one > block ? one : block;
+    }
     const bool pairs = sk_dec_value_pairs(spec, tier_slot);
     if (sk_dec_prob16(spec, sched, tier_slot) && block < 2 * w) block = 2 * w;
     if (block < vtok * (pairs ? 2 : 1)) block = vtok * (pairs ? 2 : 1);
@@ -267,32 +272,46 @@ static void logits_pair16(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *la
     sk_ir_end(b);
 }
 
-void sk_part_logits(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk_val lut,
-                    sk_val next)
+/* Those of a key, or of a segment that is like one. */
+static void key_logits(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
+                       sk_val limit, sk_val lut, sk_val next)
 {
     sk_builder *b = c->b;
     const sk_segment *seg = sk_dec_seg(c->spec, tier_slot);
-    sk_page_layout lay;
-    sk_page_layout_get(c->spec, tier_slot, &lay);
-    const sk_val limit = sk_round_up(c, count, sk_dec_token_block(c->spec, c->sched, tier_slot));
     const sk_lut_form form = sk_dec_form(c->spec, c->sched, tier_slot);
     if (form == SK_FORM_DENSE) {
-        sk_part_logits_dense(c, tier_slot, &lay.seg[0], page, limit, next);
+        sk_part_logits_dense(c, tier_slot, lay, page, limit, next);
         return;
     }
-    if (seg->kind == SK_KEY_CODED) sk_unpack_radius_scales(c, seg, &lay.seg[0], page);
+    if (seg->kind == SK_KEY_CODED) sk_unpack_radius_scales(c, seg, lay, page);
     if (form == SK_FORM_REBUILD) {
-        sk_part_logits_rebuild(c, tier_slot, &lay, page, limit, next);
+        sk_part_logits_rebuild(c, tier_slot, lay, page, limit, next);
         return;
     }
     if (form == SK_FORM_PAIR16) {
-        logits_pair16(c, tier_slot, &lay.seg[0], page, limit, lut, next);
+        logits_pair16(c, tier_slot, lay, page, limit, lut, next);
         return;
     }
     const uint32_t block = form == SK_FORM_PERM ? 2 * c->w : c->w;
     const sk_val t0 = sk_ir_for(b, c->zero, limit, block);
     for (uint32_t h = 0; form == SK_FORM_PERM && h < c->h; h += 4)
-        perm_tile(c, tier_slot, &lay.seg[0], page, lut, t0, h, c->h - h < 4 ? c->h - h : 4, next);
-    if (form == SK_FORM_ROWS) rows_chunk(c, tier_slot, &lay.seg[0], page, lut, t0, next);
+        perm_tile(c, tier_slot, lay, page, lut, t0, h, c->h - h < 4 ? c->h - h : 4, next);
+    if (form == SK_FORM_ROWS) rows_chunk(c, tier_slot, lay, page, lut, t0, next);
     sk_ir_end(b);
+}
+
+void sk_part_logits(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk_val lut,
+                    sk_val next)
+{
+    sk_page_layout lay;
+    sk_page_layout_get(c->spec, tier_slot, &lay);
+    const sk_val limit = sk_round_up(c, count, sk_dec_token_block(c->spec, c->sched, tier_slot));
+    for (sk_key_part p = {0}; sk_key_next_of(c->spec, tier_slot, &p);) {
+        sk_dec part;
+        uint32_t off;
+        sk_part_open(c, &p, &part, &off);
+        const sk_val tables = off > 0 ? sk_ir_ptr_add(c->b, lut, sk_k(c, off), 1) : lut;
+        key_logits(&part, p.slot, &lay.seg[p.seg], page, limit, tables,
+                   sk_key_parted(c->spec, tier_slot) ? SK_NONE : next);
+    }
 }

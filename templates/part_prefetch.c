@@ -12,6 +12,7 @@
 #include "decode.h"
 
 #include "part_pair16.h"
+#include "part_segments.h"
 
 /* Steps of the loops over one full page in which the logits can ask. */
 static uint32_t key_steps(const sk_dec *c, uint32_t tier_slot)
@@ -59,6 +60,7 @@ uint32_t sk_prefetch_values_from(const sk_dec *c, uint32_t tier_slot)
 {
     sk_page_layout lay;
     sk_page_layout_get(c->spec, tier_slot, &lay);
+    if (sk_key_parted(c->spec, tier_slot)) return 0; /* logits of parts ask for nothing */
     if (sk_dec_form(c->spec, c->sched, tier_slot) == SK_FORM_DENSE) return lay.value_off;
     return key_lines(c, tier_slot) * key_steps(c, tier_slot) * 64;
 }

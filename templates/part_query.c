@@ -7,7 +7,14 @@
 sk_val sk_dec_book(sk_dec *c)
 {
     const sk_val head = sk_ir_ldu(c->b, SK_LD_U32, c->item, c->zero, SK_ITEM_HEAD * 4);
-    return sk_ir_ptr_add(c->b, c->codebook, head, sk_codebook_head_bytes(c->spec));
+    return sk_ir_ptr_add(c->b, c->codebook, head,
+                         sk_codebook_head_bytes(c->whole ? c->whole : c->spec));
+}
+
+uint32_t sk_dec_words_off(const sk_dec *c, uint32_t tier_slot)
+{
+    return c->whole ? sk_codebook_tier_off(c->whole, c->tier, c->seg)
+                    : sk_codebook_tier_off(c->spec, tier_slot, 0);
 }
 
 static const sk_ld_kind q_kind[] = {SK_LD_F32, SK_LD_F16, SK_LD_BF16};
@@ -64,7 +71,19 @@ void sk_part_query(sk_dec *c, bool rows)
     if (permuted) permute_heads(c, rows);
 }
 
-void sk_part_mean(sk_dec *c)
+/* Adds the products of dimensions dim0 .. dim0+dims-1 of head h and the mean. */
+static void add_mean(sk_dec *c, sk_val book, uint32_t h, uint32_t dim0, uint32_t dims, sk_val acc)
+{
+    sk_builder *b = c->b;
+    const sk_val at = sk_mul(c, sk_ir_for(b, c->zero, sk_k(c, dims), c->w), 4);
+    const sk_val q = sk_ir_ldv(b, SK_LD_F32, c->qs, at, (h * c->d + dim0) * 4);
+    const sk_val m = sk_ir_ldv(b, SK_LD_F32, book, at, sk_codebook_mean_off(c->spec) + dim0 * 4);
+    sk_ir_set(b, acc, sk_fma(c, q, m, sk_ir_get(b, acc)));
+    sk_ir_end(b);
+}
+
+/* Over the dimensions of all heads, or of a tier's segments that are coded. */
+static void mean_into(sk_dec *c, const sk_tier *tier, const sk_page_layout *lay, sk_val qm)
 {
     sk_builder *b = c->b;
     const sk_val book = sk_dec_book(c), zero = sk_ir_f32(b, 0.0f);
@@ -72,13 +91,21 @@ void sk_part_mean(sk_dec *c)
         sk_val sum = zero; /* of the padding */
         if (h < c->h) {
             const sk_val acc = sk_ir_var(b, SK_LANE, zero);
-            const sk_val at = sk_mul(c, sk_ir_for(b, c->zero, sk_k(c, c->d), c->w), 4);
-            const sk_val q = sk_ir_ldv(b, SK_LD_F32, c->qs, at, h * c->d * 4);
-            const sk_val m = sk_ir_ldv(b, SK_LD_F32, book, at, sk_codebook_mean_off(c->spec));
-            sk_ir_set(b, acc, sk_fma(c, q, m, sk_ir_get(b, acc)));
-            sk_ir_end(b);
+            if (!tier) add_mean(c, book, h, 0, c->d, acc);
+            for (uint32_t s = 0; tier && s < tier->nseg; s++)
+                if (tier->seg[s].kind == SK_KEY_CODED)
+                    add_mean(c, book, h, lay->seg[s].dim0, lay->seg[s].dims, acc);
             sum = sk_ir_1(b, SK_OP_RED_FADD, sk_ir_get(b, acc));
         }
-        sk_ir_stu(b, c->qm, c->zero, h * 4, sum);
+        sk_ir_stu(b, qm, c->zero, h * 4, sum);
     }
+}
+
+void sk_part_mean(sk_dec *c) { mean_into(c, NULL, NULL, c->qm); }
+
+void sk_part_mean_coded(sk_dec *c, uint32_t tier_slot, sk_val qm)
+{
+    sk_page_layout lay;
+    sk_page_layout_get(c->spec, tier_slot, &lay);
+    mean_into(c, &c->spec->tier[tier_slot], &lay, qm);
 }

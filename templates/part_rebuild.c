@@ -24,7 +24,7 @@ uint32_t sk_rebuild_book_bytes(const sk_spec *spec, const sk_schedule *sched, ui
 void sk_rebuild_load_words(sk_dec *d, uint32_t tier_slot, sk_val set)
 {
     sk_builder *b = d->b;
-    const uint32_t off = sk_codebook_tier_off(d->spec, tier_slot, 0);
+    const uint32_t off = sk_dec_words_off(d, tier_slot);
     const sk_val i = sk_ir_for(b, d->zero, sk_k(d, d->d << sk_dec_seg(d->spec, tier_slot)->b), d->w);
     sk_ir_stv(b, d->book, sk_mul(d, i, 4), 0, sk_ir_ldv(b, SK_LD_F16, set, sk_mul(d, i, 2), off));
     sk_ir_end(b);
@@ -83,7 +83,7 @@ static sk_val look_up(sk_dec *d, const sk_rebuild_at *k, sk_val dim)
         const sk_val row = sk_ir_ptr_add(b, d->book, dim, codes * 4);
         return sk_ir_ldg(b, SK_LD_F32, row, sk_mul(d, k->code, 4), 0, SK_NONE);
     }
-    const uint32_t off = sk_codebook_tier_off(d->spec, k->tier_slot, 0);
+    const uint32_t off = sk_dec_words_off(d, k->tier_slot);
     const sk_val row = sk_ir_ptr_add(b, k->set, dim, codes * 2);
     const sk_val low = sk_ir_ldv(b, SK_LD_F16, row, d->zero, off);
     const sk_val x = sk_shuf(d, low, k->code);

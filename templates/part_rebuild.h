@@ -44,9 +44,9 @@ uint32_t sk_rebuild_tokens(const sk_schedule *sched);
 /* The codewords of a tier, once an item. */
 void sk_part_rebuild_begin(sk_dec *c, uint32_t tier_slot);
 /* The block of tokens from t0 on into `keys`. `next`: the page to prefetch, or SK_NONE. */
-void sk_part_rebuild(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page, sk_val t0,
+void sk_part_rebuild(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page, sk_val t0,
                      sk_val next);
-void sk_part_logits_rebuild(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
+void sk_part_logits_rebuild(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
                             sk_val limit, sk_val next);
 
 #endif

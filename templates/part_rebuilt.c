@@ -40,16 +40,16 @@ static void rebuild_vector(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *l
     sk_ir_end(b);
 }
 
-void sk_part_rebuild(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page, sk_val t0,
+void sk_part_rebuild(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page, sk_val t0,
                      sk_val next)
 {
     const sk_val set = sk_dec_book(c);
     const sk_val at = sk_ir_for(c->b, c->zero, sk_k(c, sk_rebuild_tokens(c->sched)), c->w);
-    rebuild_vector(c, tier_slot, &lay->seg[0], page, set, sk_add(c, t0, at), at, next);
+    rebuild_vector(c, tier_slot, lay, page, set, sk_add(c, t0, at), at, next);
     sk_ir_end(c->b);
 }
 
-void sk_part_logits_rebuild(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
+void sk_part_logits_rebuild(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
                             sk_val limit, sk_val next)
 {
     const uint32_t tokens = sk_rebuild_tokens(c->sched);

@@ -15,6 +15,7 @@
 #include "decode.h"
 
 #include "part_pair16.h"
+#include "part_segments.h"
 
 uint32_t sk_dec_row_run(uint32_t heads, uint32_t w)
 {
@@ -43,7 +44,7 @@ sk_lut_form sk_dec_form(const sk_spec *spec, const sk_schedule *sched, uint32_t 
     return SK_FORM_ROWS;
 }
 
-uint32_t sk_dec_lut_bytes(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
+static uint32_t key_lut_bytes(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
 {
     const sk_segment *seg = sk_dec_seg(spec, tier_slot);
     const uint32_t w = (uint32_t)sched->v[SK_T_w];
@@ -58,6 +59,14 @@ uint32_t sk_dec_lut_bytes(const sk_spec *spec, const sk_schedule *sched, uint32_
     case SK_FORM_PAIR16: bytes = groups * heads * 128 + heads * 4; break;
     }
     return (bytes + 63) & ~63u;
+}
+
+uint32_t sk_dec_lut_bytes(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
+{
+    uint32_t bytes = 0;
+    for (sk_key_part p = {0}; sk_key_next_of(spec, tier_slot, &p);)
+        bytes += key_lut_bytes(&p.spec, sched, p.slot);
+    return bytes;
 }
 
 uint32_t sk_dec_lut_off(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
@@ -197,8 +206,7 @@ void sk_part_tables(sk_dec *c, uint32_t tier_slot, sk_val lut)
 {
     sk_builder *b = c->b;
     const sk_segment *seg = sk_dec_seg(c->spec, tier_slot);
-    const uint32_t off = sk_codebook_tier_off(c->spec, tier_slot, 0);
-    const sk_val cb = sk_ir_ptr_add(b, sk_dec_book(c), sk_k(c, off), 1);
+    const sk_val cb = sk_ir_ptr_add(b, sk_dec_book(c), sk_k(c, sk_dec_words_off(c, tier_slot)), 1);
     switch (sk_dec_form(c->spec, c->sched, tier_slot)) {
     case SK_FORM_DENSE:
     case SK_FORM_REBUILD: break;

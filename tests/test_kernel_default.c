@@ -16,13 +16,14 @@ static bool beyond_kernels(const sk_spec *s)
 {
     const sk_kernel_row *row = sk_kernel_row_get(s->kernel);
     if (row->mix == SPHKV_MIX_NONE) return s->dv % 16;
-    if (row->mix == SPHKV_MIX_ANY && row->reads == 0) return false;
+    if (row->mix == SPHKV_MIX_ANY && !(row->reads & ~(uint32_t)SPHKV_READS_POSITIONS)) return false;
     bool beyond = s->d % 16 || s->dv % 16 || s->page % 16;
     for (uint32_t t = 0; t < s->ntiers; t++) {
         const sk_tier *tier = &s->tier[t];
-        beyond |= tier->nseg > 1 || tier->value == SK_VAL_KEY;
+        beyond |= tier->nseg > 1 && s->kernel != SPHKV_ATTN_DECODE;
+        beyond |= tier->value == SK_VAL_KEY;
         for (uint32_t i = 0; i < tier->nseg; i++)
-            beyond |= tier->seg[i].pre_rope;
+            beyond |= tier->seg[i].pre_rope || tier->seg[i].dims % 16;
     }
     return beyond;
 }

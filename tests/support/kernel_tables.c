@@ -347,6 +347,31 @@ static const kernel_row schedule[] = {
 
 #undef S
 
+/* ---- segments ------------------------------------------------------------------------ */
+
+#define A(d, v, h, p, l) "attn_decode d" d " v" v " h" h " p" p " l" l " "
+#define T "qf32 of32 if32 tight "
+
+static const kernel_row segments[] = {
+    {A("128", "64", "4", "64", "1") T "96@g4b8r16s96+32@kf16:vi8,kf16:vf16", "", 0},
+    {A("128", "64", "2", "64", "1") T "64@good+64@high:vi8", "", 0},
+    {A("128", "64", "3", "64", "1") T "64@good+64@turbo:vi4,good:vi8", "", 0},
+    {A("64", "32", "5", "32", "0") T "16@ki8+32@mid+16@ki4:vf16", "", 0},
+    {A("128", "64", "2", "64", "1") T "64@mid+32@fine+32@ki8:vi8", "lut=perm", 256},
+    {A("128", "64", "4", "64", "1") T "96@g4b8r16s96+32@kf16:vi8,kf16:vf16", "lut=rebuild", 0},
+    {A("128", "64", "2", "64", "1") T "64@good+32@lean+32@ki8:vi8", "lut=rebuild,w=16,ktok=2", 512},
+    {A("96", "48", "20", "16", "0") "qf16 of16 if32 tight 64@high+32@kbf16:vf16", "w=4", 128},
+    {A("96", "48", "3", "32", "1") "qf32 of32 if32 exact 48@g8b4r8s16+48@ki8:vi8", "", 0},
+    {A("96", "64", "2", "64", "1") "qbf16 of32 if32 fast 32@kf8+32@kf32+32@low:vf8,ki8:vi8", "", 0},
+    {A("96", "64", "3", "64", "1") T "64@good+32@kf16:vi8,high:vi8,kf16:vf16 mean", "", 0},
+    {A("96", "64", "3", "32", "1") T "32@kf16+64@high:vi8,32@lean+64@kf16:vf16 mean", "lut=rebuild", 0},
+    {A("96", "64", "2", "64", "1") T "64@good+32@high:vi8,kf16:vf16 mean permutation", "", 0},
+    {A("96", "64", "2", "64", "1") T "64@good+32@high:vi8,good:vi8 mean permutation", "lut=rebuild", 0},
+};
+
+#undef A
+#undef T
+
 /* ---- sinks --------------------------------------------------------------------------- */
 
 #define A(d, h, p, l, class) "attn_decode d" d " v" d " h" h " p" p " l" l " qf32 of32 if32 " class " "
@@ -455,7 +480,7 @@ static const kernel_row wide[] = {
 
 const kernel_table kernel_tables[] = {
 #define T(name) {#name, name, SK_COUNT(name)}
-    T(books), T(decode), T(dense), T(formats), T(gather), T(keys), T(merge), T(mixes), T(rows), T(schedule), T(sinks), T(spans), T(values), T(wide),
+    T(books), T(decode), T(dense), T(formats), T(gather), T(keys), T(merge), T(mixes), T(rows), T(schedule), T(segments), T(sinks), T(spans), T(values), T(wide),
 #undef T
 };
 const uint32_t kernel_ntables = SK_COUNT(kernel_tables);

@@ -1,0 +1,155 @@
+/* part_segments.c - see part_segments.h. */
+#include "part_segments.h"
+
+#include "part_rebuild.h"
+
+bool sk_key_parted(const sk_spec *spec, uint32_t tier_slot) { return spec->tier[tier_slot].nseg > 1; }
+
+bool sk_key_any_parted(const sk_spec *spec)
+{
+    for (uint32_t i = 0; i < spec->ntiers; i++)
+        if (sk_key_parted(spec, i)) return true;
+    return false;
+}
+
+static void cut_spec(const sk_spec *spec, uint32_t tier_slot, uint32_t seg, sk_spec *out)
+{
+    *out = *spec;
+    out->ntiers = 1;
+    out->book = 0;
+    out->tier[0] = spec->tier[tier_slot];
+    out->tier[0].nseg = 1;
+    out->tier[0].seg[0] = spec->tier[tier_slot].seg[seg];
+    if (out->tier[0].seg[0].dims) out->d = out->tier[0].seg[0].dims;
+    out->tier[0].seg[0].dims = 0;
+}
+
+bool sk_key_next_of(const sk_spec *spec, uint32_t tier_slot, sk_key_part *at)
+{
+    const bool parted = sk_key_parted(spec, tier_slot);
+    if (at->next_seg >= (parted ? spec->tier[tier_slot].nseg : 1u)) return false;
+    at->tier = tier_slot;
+    at->seg = at->next_seg++;
+    at->slot = parted ? 0 : tier_slot;
+    if (parted)
+        cut_spec(spec, tier_slot, at->seg, &at->spec);
+    else
+        at->spec = *spec;
+    return true;
+}
+
+bool sk_key_next(const sk_spec *spec, sk_key_part *at)
+{
+    for (; at->next_tier < spec->ntiers; at->next_tier++) {
+        if (sk_key_next_of(spec, at->next_tier, at)) return true;
+        at->next_seg = 0;
+    }
+    return false;
+}
+
+/* ---- the decode of a part ---------------------------------------------------- */
+
+static uint32_t first_coded(const sk_tier *tier)
+{
+    uint32_t s = 0;
+    while (s < tier->nseg && tier->seg[s].kind != SK_KEY_CODED) s++;
+    return s;
+}
+
+/* Whether <q, mean> is over fewer dimensions than the head's. */
+static bool own_mean(const sk_spec *spec, uint32_t tier_slot)
+{
+    const sk_tier *tier = &spec->tier[tier_slot];
+    uint32_t coded = 0;
+    for (uint32_t s = 0; s < tier->nseg; s++) coded += tier->seg[s].kind == SK_KEY_CODED;
+    return spec->book & SPHKV_BOOK_MEAN && sk_key_parted(spec, tier_slot) && coded > 0 &&
+           coded < tier->nseg;
+}
+
+void sk_part_open(const sk_dec *c, const sk_key_part *part, sk_dec *out, uint32_t *lut_off)
+{
+    uint32_t book_off = 0;
+    *out = *c;
+    *lut_off = 0;
+    if (!sk_key_parted(c->spec, part->tier)) return;
+    for (sk_key_part p = {0}; sk_key_next_of(c->spec, part->tier, &p) && p.seg < part->seg;) {
+        *lut_off += sk_dec_lut_bytes(&p.spec, c->sched, p.slot);
+        if (sk_dec_form(&p.spec, c->sched, p.slot) == SK_FORM_REBUILD)
+            book_off += sk_rebuild_book_bytes(&p.spec, c->sched, p.slot);
+    }
+    const sk_dec_part *at = &c->part[part->tier][part->seg];
+    out->spec = &part->spec;
+    out->whole = c->spec;
+    out->tier = part->tier;
+    out->seg = part->seg;
+    out->d = part->spec.d;
+    out->qs = out->qc = at->qs;
+    out->qt = at->qt;
+    out->q16 = at->q16;
+    out->qm = SK_NONE;
+    out->more = part->seg > 0;
+    if (c->spec->book & SPHKV_BOOK_MEAN && part->seg == first_coded(&c->spec->tier[part->tier]))
+        out->plus = own_mean(c->spec, part->tier) ? c->part_qm[part->tier] : c->qm;
+    if (book_off > 0) out->book = sk_ir_ptr_add(c->b, c->book, sk_k(out, book_off), 1);
+}
+
+/* ---- queries ------------------------------------------------------------------ */
+
+static sk_val place_area(sk_dec *c, const char *name, uint32_t bytes, sk_dec_place *place, void *user)
+{
+    return place(c, &(sk_dec_area){.name = name, .bytes = bytes}, user);
+}
+
+void sk_part_areas(sk_dec *c, sk_dec_place *place, void *user)
+{
+    for (sk_key_part p = {0}; sk_key_next(c->spec, &p);) {
+        if (!sk_key_parted(c->spec, p.tier)) continue;
+        sk_dec_part *at = &c->part[p.tier][p.seg];
+        sk_dec part;
+        *at = (sk_dec_part){SK_NONE, SK_NONE, SK_NONE};
+        at->qs = place_area(c, "part_qs", c->h * p.spec.d * 4, place, user);
+        if (sk_dec_form(&p.spec, c->sched, p.slot) == SK_FORM_ROWS)
+            at->qt = place_area(c, "part_qt", c->hr * p.spec.d * 4, place, user);
+        if (sk_dec_query16(&p.spec, c->sched, p.slot)) {
+            part = *c;
+            part.spec = &p.spec;
+            part.d = p.spec.d;
+            at->q16 = place_area(c, "part_q16", sk_query16_bytes(&part), place, user);
+        }
+        if (p.seg == 0 && own_mean(c->spec, p.tier))
+            c->part_qm[p.tier] = place_area(c, "part_qm", c->hr * 4, place, user);
+    }
+}
+
+/* Dimensions dim0 on of all heads from `from`, and transposed where qt is wanted. */
+static void cut_queries(sk_dec *part, sk_val from, uint32_t d, uint32_t dim0)
+{
+    sk_builder *b = part->b;
+    const sk_val d0 = sk_ir_for(b, part->zero, sk_k(part, part->d), part->w), off = sk_mul(part, d0, 4);
+    const sk_val at = sk_mul(part, sk_add(part, d0, part->lane), part->hr * 4);
+    for (uint32_t h = 0; h < (part->qt != SK_NONE ? part->hr : part->h); h++) {
+        sk_val x = sk_ir_f32(b, 0.0f);
+        if (h < part->h) {
+            x = sk_ir_ldv(b, SK_LD_F32, from, off, (h * d + dim0) * 4);
+            sk_ir_stv(b, part->qs, off, h * part->d * 4, x);
+        }
+        if (part->qt != SK_NONE) sk_ir_stg(b, part->qt, at, h * 4, x, SK_NONE);
+    }
+    sk_ir_end(b);
+}
+
+void sk_part_queries(sk_dec *c)
+{
+    for (sk_key_part p = {0}; sk_key_next(c->spec, &p);) {
+        if (!sk_key_parted(c->spec, p.tier)) continue;
+        sk_dec part;
+        uint32_t lut_off;
+        sk_page_layout lay;
+        sk_part_open(c, &p, &part, &lut_off);
+        sk_page_layout_get(c->spec, p.tier, &lay);
+        const bool coded = sk_dec_seg(&p.spec, p.slot)->kind == SK_KEY_CODED;
+        cut_queries(&part, coded ? c->qc : c->qs, c->d, lay.seg[p.seg].dim0);
+        if (part.q16 != SK_NONE) sk_part_query16(&part);
+        if (p.seg == 0 && own_mean(c->spec, p.tier)) sk_part_mean_coded(c, p.tier, c->part_qm[p.tier]);
+    }
+}

@@ -1,0 +1,35 @@
+/* part_segments.h - keys in parts: what the forms of logits see of a segment is a head
+ * of its own, a spec with as many dimensions and one tier, queries cut to match; the
+ * logits of further segments are added to those of the first. A key of one segment is
+ * the spec as it is: nothing changes for it.
+ *
+ * A part has neither mean nor permutation: its queries are those of coded tiers
+ * already, and <q, mean>, over the dimensions of the tier that are coded, enters with
+ * the first part that is. */
+#ifndef SK_PART_SEGMENTS_H
+#define SK_PART_SEGMENTS_H
+
+#include "decode.h"
+
+/* A key, or a segment of one. Zeros before the first. */
+typedef struct sk_key_part {
+    sk_spec spec;       /* whose tier `slot` it is */
+    uint32_t slot;
+    uint32_t tier, seg; /* of the kernel's spec */
+    uint32_t next_tier, next_seg;
+} sk_key_part;
+
+/* Whether a tier's key is taken in parts. */
+bool sk_key_parted(const sk_spec *spec, uint32_t tier_slot);
+bool sk_key_any_parted(const sk_spec *spec);
+/* The next part of a tier, of all tiers; false behind the last. */
+bool sk_key_next_of(const sk_spec *spec, uint32_t tier_slot, sk_key_part *at);
+bool sk_key_next(const sk_spec *spec, sk_key_part *at);
+
+/* The decode of a part; tables at `lut` + *lut_off. */
+void sk_part_open(const sk_dec *c, const sk_key_part *part, sk_dec *out, uint32_t *lut_off);
+/* What parts need of scratch, and their queries from qs and qc. */
+void sk_part_areas(sk_dec *c, sk_dec_place *place, void *user);
+void sk_part_queries(sk_dec *c);
+
+#endif
