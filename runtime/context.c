@@ -32,10 +32,8 @@ static sk_status read_params(const sphkv_open_params *given, sphkv_open_params *
 
 static sk_status open_device(sphkv_context *ctx, const char *name, sk_err *err)
 {
-    if (!name || strcmp(name, "cpu") == 0) {
-        sk_device_host(&ctx->device);
-        return SPHKV_OK;
-    }
+    if (!name || strcmp(name, "cpu") == 0 || strncmp(name, "cpu:", 4) == 0)
+        return sk_device_cpu(name ? name : "cpu", &ctx->device, err);
     if (!sk_cuda_named(name, NULL))
         return sk_fail(err, SPHKV_EINVAL,
                        "sphkv_open_params.device '%.60s' is neither cpu, cuda nor cuda:N", name);

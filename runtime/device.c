@@ -21,10 +21,9 @@ static void tidy(const char *from, char *to, size_t size)
     to[n] = '\0';
 }
 
-void sk_device_host(sk_device *out)
+/* Names and the fingerprint, once the target is known. */
+static void identify(sk_device *out)
 {
-    memset(out, 0, sizeof *out);
-    sk_cpu_target_host(&out->target);
     sk_cpu_facts_get(&out->facts);
     sk_cpu_arch_text(&out->target, out->arch);
     const sk_cpu_facts *f = &out->facts;
@@ -38,6 +37,33 @@ void sk_device_host(sk_device *out)
              "cpu;%s;family=%u;model=%u;%s;%s;l1=%u;l2=%u;l3=%u;cpus=%u", vendor, f->family,
              f->model, out->name, out->arch, f->l1_bytes, f->l2_bytes, f->l3_bytes,
              f->logical_cpus);
+}
+
+void sk_device_host(sk_device *out)
+{
+    memset(out, 0, sizeof *out);
+    sk_cpu_target_host(&out->target);
+    identify(out);
+}
+
+sk_status sk_device_cpu(const char *name, sk_device *out, sk_err *err)
+{
+    sk_target host;
+    sk_device_host(out);
+    if (strcmp(name, "cpu") == 0)
+        return SPHKV_OK;
+    if (strncmp(name, "cpu:", 4) != 0)
+        return sk_fail(err, SPHKV_EINVAL, "'%.60s' is no CPU", name);
+    host = out->target;
+    sk_status st = sk_cpu_target_named(name + 4, &out->target, err);
+    if (st != SPHKV_OK)
+        return st;
+    out->target.l1_bytes = host.l1_bytes;
+    out->target.l2_bytes = host.l2_bytes;
+    if (!sk_cpu_target_runs(&out->target, &host))
+        return sk_fail(err, SPHKV_EDEVICE, "this CPU lacks instructions of %.60s", name + 4);
+    identify(out);
+    return SPHKV_OK;
 }
 
 void sk_device_set_compiler(sk_device *device, const char *compiler)

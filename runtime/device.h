@@ -41,6 +41,11 @@ typedef struct sk_device {
 
 /* This machine. Never fails: what is not known is generic. */
 void sk_device_host(sk_device *out);
+/* "cpu": this machine; "cpu:NAME": this machine with no more than the instructions of
+ * that CPU ("cpu:x86-64-v3"), a device of its own: records for a fleet are made so, and
+ * code for lesser CPUs tried. SPHKV_EINVAL for another word or an unknown name,
+ * SPHKV_EDEVICE when this machine cannot run such code. */
+sk_status sk_device_cpu(const char *name, sk_device *out, sk_err *err);
 
 /* The GPU of this context. */
 sk_status sk_device_cuda(const sk_cuda *cuda, sk_device *out, sk_err *err);

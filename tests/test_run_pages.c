@@ -208,6 +208,28 @@ static void device_is_stable(void **state)
     assert_string_equal(a.fingerprint, b.fingerprint); /* with and without a compiler */
 }
 
+static void a_lesser_cpu_is_a_device(void **state)
+{
+    (void)state;
+    sk_device host, lesser;
+    sk_err err = {0};
+    sk_device_host(&host);
+    sk_assert_ok(sk_device_cpu("cpu", &lesser, &err), &err);
+    assert_string_equal(lesser.fingerprint, host.fingerprint);
+    assert_int_equal(sk_device_cpu("cpu:i8080", &lesser, &err), SPHKV_EINVAL);
+    assert_int_equal(sk_device_cpu("gpu", &lesser, &err), SPHKV_EINVAL);
+    for (uint32_t i = 0; sk_cpu_target_name(i); i++) {
+        char name[80];
+        sk_target target;
+        snprintf(name, sizeof name, "cpu:%s", sk_cpu_target_name(i));
+        sk_assert_ok(sk_cpu_target_named(name + 4, &target, &err), &err);
+        const sk_status st = sk_device_cpu(name, &lesser, &err);
+        assert_int_equal(st, sk_cpu_target_runs(&target, &host.target) ? SPHKV_OK : SPHKV_EDEVICE);
+        if (st == SPHKV_OK)
+            assert_non_null(strstr(lesser.fingerprint, lesser.arch));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +240,7 @@ int main(void)
         cmocka_unit_test(launch_facts_round_trip),
         cmocka_unit_test(launch_facts_are_strict),
         cmocka_unit_test(device_is_stable),
+        cmocka_unit_test(a_lesser_cpu_is_a_device),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

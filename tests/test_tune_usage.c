@@ -41,6 +41,7 @@ static void tune_wrong(void **state)
         {{"--kernels", "attn_decode,attn_encode", NULL}, 2, "attn_encode"},
         {{"--kernels", "", NULL}, 2, "--kernels"},
         {{"--device", "tpu", NULL}, 2, "tpu"},
+        {{"--device", "cpu:i8080", NULL}, 2, "unknown CPU 'i8080'"},
         {{"--device", "cuda:x", NULL}, 2, "neither cpu, cuda:N nor all"},
         {{"--device", "cuda:0", NULL}, 3, "no CUDA driver: /nowhere/libcuda.so.1"},
         {{"--tiers", "splendid:vi8", NULL}, 2, "splendid"},

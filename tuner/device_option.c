@@ -23,11 +23,23 @@ typedef struct probe {
     sk_worker worker;
 } probe;
 
+static bool named_cpu(const char *choice)
+{
+    return strcmp(choice, "cpu") == 0 || strncmp(choice, "cpu:", 4) == 0;
+}
+
+/* A name nobody knows is bad usage; what this machine cannot run is found later. */
+static sk_status check_cpu(const char *choice, sk_err *err)
+{
+    sk_target target;
+    return choice[3] ? sk_cpu_target_named(choice + 4, &target, err) : SPHKV_OK;
+}
+
 sk_status sk_device_option(sk_args *a, bool all, const char **choice, sk_err *err)
 {
     sk_status st = sk_args_value(a, choice, err);
-    if (st != SPHKV_OK || strcmp(*choice, "cpu") == 0 || (all && strcmp(*choice, "all") == 0))
-        return st;
+    if (st != SPHKV_OK || (all && strcmp(*choice, "all") == 0)) return st;
+    if (named_cpu(*choice)) return check_cpu(*choice, err);
     if (sk_cuda_named(*choice, NULL)) return SPHKV_OK;
     return sk_fail(err, SPHKV_EINVAL, "--device: '%.60s' is neither cpu%s cuda:N%s", *choice,
                    all ? "," : " nor", all ? " nor all" : "");
@@ -112,13 +124,15 @@ sk_status sk_devices_find(const char *choice, sk_devices *out, sk_err *err)
     const sk_limits limits = sk_limits_gpu();
     probe p = {0};
     sk_err why = {0};
+    sk_status st = SPHKV_OK;
     out->n = 0;
-    if (!choice || all || strcmp(choice, "cpu") == 0) sk_device_host(&out->device[out->n++]);
-    if (out->n && !all) return SPHKV_OK;
+    if (!choice || all || named_cpu(choice))
+        st = sk_device_cpu(choice && !all ? choice : "cpu", &out->device[out->n++], err);
+    if (out->n && !all) return st;
     if (!all) snprintf(p.place, sizeof p.place, "%.15s", choice);
     p.answer = sk_shared_alloc(sizeof *p.answer);
     if (!p.answer) return sk_fail(err, SPHKV_ENOMEM, "no shared memory");
-    sk_status st = sk_worker_init(&p.worker, serve, &p, &limits, &why);
+    st = sk_worker_init(&p.worker, serve, &p, &limits, &why);
     if (st == SPHKV_OK) st = all ? add_all(&p, out) : add_gpu(&p, 0, out, &why);
     sk_worker_free(&p.worker);
     sk_shared_free(p.answer, sizeof *p.answer);

@@ -14,7 +14,7 @@ typedef struct sk_devices {
     sk_device device[SK_DEVICES_MOST]; /* with their places */
 } sk_devices;
 
-/* The value of the current option: cpu, cuda:N, or, when `all` is true, all. Other
+/* The value of the current option: cpu, cpu:NAME, cuda:N, or, when `all` is true, all. Other
  * words are SPHKV_EINVAL. */
 sk_status sk_device_option(sk_args *a, bool all, const char **choice, sk_err *err);
 

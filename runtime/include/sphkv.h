@@ -229,7 +229,8 @@ typedef struct sphkv_open_params {
     sphkv_log_fn log;    /* one line per warning, from the thread that called; may
                             be NULL (silent) */
     void *log_user;
-    const char *device;  /* NULL or "cpu"; "cuda": the device of the CUDA context that is
+    const char *device;  /* NULL or "cpu"; "cpu:NAME": with no more than the instructions of
+                            that CPU, in LLVM's words ("cpu:x86-64-v3"); "cuda": the device of the CUDA context that is
                             current in this thread; "cuda:N": number N */
 } sphkv_open_params;
 
