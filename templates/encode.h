@@ -10,7 +10,8 @@
  * all, and scales are found apart from the codes that they are for. What a number is
  * computed from, and in which order, is the same in both: so are its bits.
  *
- * Scratch of one block:
+ * Scratch of one block; the segments of a key follow each other in it, D is the
+ * dimensions of the largest:
  *   cb    [D][2^b]       f32 codewords, as in the packed set
  *   n2    [groups][2^b]  their squared norms
  *   kn    [D][T]         keys of T = etok*W tokens (span > group: over their radius);
@@ -31,10 +32,12 @@
 typedef struct sk_enc {
     sk_builder *b;
     const sk_spec *spec;
-    const sk_segment *seg;     /* of the destination's key */
     sk_page_layout dst, src;   /* tier 0 and tier 1 */
+    const sk_segment *seg;     /* of the destination's key, the one at work */
+    const sk_seg_layout *to;   /* its fields */
     uint32_t w, t, codes;      /* lanes, tokens of a chunk, 2^b */
     sk_val src_page, dst_page, book, count;
+    sk_val words;              /* codewords of the segment in the packed set */
     bool gpu;                  /* warps take turns */
     bool direct;               /* codewords are read where the set has them: no cb */
     sk_val room;               /* GPU: where scratch lies if not in shared memory, or SK_NONE */
@@ -47,6 +50,11 @@ void sk_encode_init(sk_enc *c, const sk_spec *spec, const sk_schedule *sched);
 /* Bytes of scratch, all of it; and how it is laid out, at c->room or in the block's. */
 uint32_t sk_encode_scratch_bytes(const sk_enc *c);
 void sk_encode_scratch(sk_enc *c);
+/* Makes segment s of the destination's key the one at work. */
+void sk_encode_segment(sk_enc *c, uint32_t s);
+/* The element of the source's keys that is the first of dimension d0 of the segment, of
+ * the 16 tokens from t0 on; `to`: the same of the destination's. */
+sk_val sk_encode_from(sk_enc *c, sk_val t0, sk_val d0, sk_val to);
 /* The page of the item at an address. */
 void sk_encode_page(sk_enc *c, sk_val item, sk_val src, sk_val dst, sk_val book);
 

@@ -17,17 +17,23 @@ static sk_val load_value_rows(sk_enc *c, sk_val row, uint32_t x)
     return sk_encode_load_values(c, sk_times(c, row, 16), token, x);
 }
 
-/* Rows of keys are dimensions of 16 tokens, 16 tokens by 16 tokens. */
+/* Rows of keys are dimensions of 16 tokens, 16 tokens by 16 tokens; of a segment they are
+ * not all of the source's. */
 static sk_val load_key_rows(sk_enc *c, sk_val row, uint32_t x)
 {
     const sk_ld_kind from = sk_rows_key_kind(c->spec->tier[1].seg[0].kind);
-    const uint32_t es = sk_ld_bytes(from), d = c->spec->d;
+    const uint32_t es = sk_ld_bytes(from), d = c->to->dims;
     const sk_val in_row = sk_opk(c, SK_OP_ADD, c->lane, x * c->w);
     const sk_val here = sk_op2(c, SK_OP_ADD, row, sk_opk(c, SK_OP_SHR, in_row, 4));
     const sk_val block = sk_op2(c, SK_OP_UDIV, here, sk_u32(c, d));
     const sk_val token =
         sk_op2(c, SK_OP_ADD, sk_times(c, block, 16), sk_opk(c, SK_OP_AND, in_row, 15));
-    const sk_val k = sk_ir_ldv(c->b, from, c->src_page, sk_times(c, row, 16 * es),
+    sk_val at = row;
+    if (c->dst.nseg > 1) {
+        const sk_val others = sk_times(c, sk_opk(c, SK_OP_UDIV, row, d), c->spec->d - d);
+        at = sk_op2(c, SK_OP_ADD, sk_opk(c, SK_OP_ADD, row, c->to->dim0), others);
+    }
+    const sk_val k = sk_ir_ldv(c->b, from, c->src_page, sk_times(c, at, 16 * es),
                                c->src.seg[0].key_off + x * c->w * es);
     return sk_encode_masked(c, token, k);
 }
@@ -110,6 +116,6 @@ void sk_encode_float8_values(sk_enc *c)
 
 void sk_encode_float8_keys(sk_enc *c)
 {
-    float8_field(c, load_key_rows, c->dst.tp / 16 * c->spec->d, c->dst.seg[0].kscale_off,
-                 c->dst.seg[0].key_off, c->red);
+    float8_field(c, load_key_rows, c->dst.tp / 16 * c->to->dims, c->to->kscale_off, c->to->key_off,
+                 c->red);
 }

@@ -32,7 +32,7 @@ static void put_codes(sk_enc *c, sk_val e, const sk_val *q)
 {
     const bool bytes = c->seg->kind == SK_KEY_I8;
     const sk_val at = bytes ? e : sk_opk(c, SK_OP_SHR, e, 1);
-    sk_ir_stv(c->b, c->dst_page, at, c->dst.seg[0].key_off,
+    sk_ir_stv(c->b, c->dst_page, at, c->to->key_off,
               bytes ? sk_rows_pack8(c->b, q) : sk_rows_pack4(c->b, q));
 }
 
@@ -47,9 +47,10 @@ static void int_block(sk_enc *c, sk_val t0, sk_val d0, uint32_t dims)
         token[x] = sk_op2(c, SK_OP_ADD, t0, sk_opk(c, SK_OP_ADD, c->lane, x * c->w));
         most[x] = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
     }
-    const sk_val row = sk_op2(c, SK_OP_ADD, sk_times(c, t0, c->spec->d), sk_times(c, d0, 16));
+    const sk_val row = sk_op2(c, SK_OP_ADD, sk_times(c, t0, c->to->dims), sk_times(c, d0, 16));
+    const sk_val from = sk_encode_from(c, t0, d0, row);
     sk_val i = sk_ir_for(b, c->zero, sk_u32(c, dims), 1);
-    sk_val e = sk_op2(c, SK_OP_ADD, row, sk_times(c, i, 16));
+    sk_val e = sk_op2(c, SK_OP_ADD, from, sk_times(c, i, 16));
     for (uint32_t x = 0; x < n; x++) {
         const sk_val k = sk_ir_1(b, SK_OP_FABS, load_keys(c, e, token[x], x));
         sk_ir_set(b, most[x], sk_op2(c, SK_OP_FMAX, sk_ir_get(b, most[x]), k));
@@ -62,10 +63,10 @@ static void int_block(sk_enc *c, sk_val t0, sk_val d0, uint32_t dims)
         sk_ir_stv(b, c->ks, sk_times(c, sk_op2(c, SK_OP_ADD, slot, t0), 4), x * c->w * 4, bits);
     }
     i = sk_ir_for(b, c->zero, sk_u32(c, dims), out / n);
-    e = sk_op2(c, SK_OP_ADD, row, sk_times(c, i, 16));
+    e = sk_op2(c, SK_OP_ADD, from, sk_times(c, i, 16));
     sk_val q[8];
     for (uint32_t x = 0; x < out; x++) q[x] = code_of(c, e, token[x % n], x, inv[x % n]);
-    put_codes(c, e, q);
+    put_codes(c, from == row ? e : sk_op2(c, SK_OP_ADD, row, sk_times(c, i, 16)), q);
     sk_ir_end(b);
 }
 
@@ -76,12 +77,13 @@ static void token_scales(sk_enc *c)
 {
     sk_builder *b = c->b;
     const sk_ld_kind from = sk_rows_key_kind(c->spec->tier[1].seg[0].kind);
-    const uint32_t es = sk_ld_bytes(from), d = c->spec->d, page = c->spec->page;
+    const uint32_t es = sk_ld_bytes(from), d = c->to->dims, page = c->spec->page;
     sk_val t0, d0, bits;
     sk_enc_nest(c, page, c->w, d, 32, &t0, &d0);
     const sk_val t = sk_op2(c, SK_OP_ADD, t0, c->lane), used = sk_op2(c, SK_OP_ULT, t, c->count);
-    const sk_val row = sk_times(c, sk_opk(c, SK_OP_SHR, t, 4), d * 16);
-    const sk_val first = sk_op2(c, SK_OP_ADD, row, sk_opk(c, SK_OP_AND, t, 15));
+    const sk_val row = sk_times(c, sk_opk(c, SK_OP_SHR, t, 4), c->spec->d * 16);
+    sk_val first = sk_op2(c, SK_OP_ADD, row, sk_opk(c, SK_OP_AND, t, 15));
+    if (c->to->dim0 > 0) first = sk_opk(c, SK_OP_ADD, first, c->to->dim0 * 16);
     const sk_val end = sk_opk(c, SK_OP_UMIN, sk_opk(c, SK_OP_ADD, d0, 32), d);
     const sk_val most = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
     const sk_val i = sk_ir_for(b, d0, end, 1);
@@ -102,20 +104,21 @@ static void token_codes(sk_enc *c)
     const bool bytes = c->seg->kind == SK_KEY_I8;
     const uint32_t out = bytes ? 4 : 8; /* vectors of two dimensions of 16 tokens */
     sk_val t0, d0, q[8];
-    sk_enc_nest(c, c->spec->page, 16, c->spec->d, out * c->w / 16, &t0, &d0);
+    sk_enc_nest(c, c->spec->page, 16, c->to->dims, out * c->w / 16, &t0, &d0);
     const sk_val token = sk_op2(c, SK_OP_ADD, t0, sk_opk(c, SK_OP_AND, c->lane, 15));
     const sk_val slot = sk_op2(c, SK_OP_ADD, sk_times(c, sk_opk(c, SK_OP_SHR, d0, 5), c->spec->page), token);
     const sk_val scale = sk_ir_ldg(b, SK_LD_U32, c->ks, sk_times(c, slot, 4), 0, SK_NONE);
     const sk_val inv = sk_encode_inverse(c, scale, sk_ir_f32(b, 0.0f));
-    const sk_val e = sk_op2(c, SK_OP_ADD, sk_times(c, t0, c->spec->d), sk_times(c, d0, 16));
-    for (uint32_t x = 0; x < out; x++) q[x] = code_of(c, e, token, x, inv);
+    const sk_val e = sk_op2(c, SK_OP_ADD, sk_times(c, t0, c->to->dims), sk_times(c, d0, 16));
+    const sk_val from = sk_encode_from(c, t0, d0, e);
+    for (uint32_t x = 0; x < out; x++) q[x] = code_of(c, from, token, x, inv);
     put_codes(c, e, q);
     sk_enc_nest_end(c);
 }
 
 void sk_encode_int_keys(sk_enc *c)
 {
-    const uint32_t d = c->spec->d, whole = d & ~31u;
+    const uint32_t d = c->to->dims, whole = d & ~31u;
     if (c->gpu) {
         token_scales(c);
         token_codes(c);
@@ -129,5 +132,5 @@ void sk_encode_int_keys(sk_enc *c)
         if (whole < d) int_block(c, t0, sk_u32(c, whole), d - whole);
         sk_ir_end(c->b);
     }
-    sk_encode_pack(c, c->ks, (d + 31) / 32 * c->spec->page, 16, c->dst.seg[0].kscale_off);
+    sk_encode_pack(c, c->ks, (d + 31) / 32 * c->spec->page, 16, c->to->kscale_off);
 }

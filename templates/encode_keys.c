@@ -20,7 +20,7 @@ static void norms_in_turns(sk_enc *c, uint32_t groups)
     const sk_val at = sk_times(c, sk_op2(c, SK_OP_ADD, from, code), es);
     sk_val sum = sk_ir_f32(b, 0.0f);
     for (uint32_t i = 0; i < c->seg->g; i++) {
-        const sk_val y = sk_ir_ldg(b, c->direct ? SK_LD_F16 : SK_LD_F32, c->direct ? c->book : c->cb, at,
+        const sk_val y = sk_ir_ldg(b, c->direct ? SK_LD_F16 : SK_LD_F32, c->direct ? c->words : c->cb, at,
                                    i * c->codes * es, inside);
         sum = sk_ir_3(b, SK_OP_FMA, y, y, sum);
     }
@@ -33,8 +33,8 @@ static void load_codebook(sk_enc *c, uint32_t groups)
 {
     sk_builder *b = c->b;
     if (!c->direct) {
-        const sk_val e = sk_enc_turns(c, c->spec->d * c->codes, c->w);
-        const sk_val x = sk_ir_ldv(b, SK_LD_F16, c->book, sk_times(c, e, 2), 0);
+        const sk_val e = sk_enc_turns(c, c->to->dims * c->codes, c->w);
+        const sk_val x = sk_ir_ldv(b, SK_LD_F16, c->words, sk_times(c, e, 2), 0);
         sk_ir_stv(b, c->cb, sk_times(c, e, 4), 0, x);
         sk_ir_end(b);
         sk_enc_sync(c);
@@ -68,16 +68,17 @@ static sk_val codeword_at(sk_enc *c, sk_val j, sk_val code)
 }
 static sk_val codeword(sk_enc *c, sk_val at, uint32_t i)
 {
-    if (c->direct) return sk_ir_ldu(c->b, SK_LD_F16, c->book, at, i * c->codes * 2);
+    if (c->direct) return sk_ir_ldu(c->b, SK_LD_F16, c->words, at, i * c->codes * 2);
     return sk_ir_ldu(c->b, SK_LD_F32, c->cb, at, i * c->codes * 4);
 }
 
 /* ---- keys of a chunk ---------------------------------------------------- */
 
-/* The dimension of the model's key that is dimension d of the coded one. A
+/* The dimension of the model's key that is dimension d of the coded segment. A
  * permutation that points beyond the head reads its last dimension. */
 static sk_val model_dim(sk_enc *c, sk_val d)
 {
+    if (c->to->dim0 > 0) d = sk_opk(c, SK_OP_ADD, d, c->to->dim0);
     const uint32_t order = sk_codebook_permutation_off(c->spec);
     if (order == SK_NO_FIELD) return d;
     const sk_val from = sk_ir_ldu(c->b, SK_LD_U32, c->book, sk_times(c, d, 4), order);
@@ -370,7 +371,7 @@ static void half_radii(sk_enc *c, uint32_t spans)
 
 void sk_encode_coded_keys(sk_enc *c)
 {
-    const sk_seg_layout *lay = &c->dst.seg[0];
+    const sk_seg_layout *lay = c->to;
     const uint32_t page = c->spec->page;
     sk_val t0, span;
     load_codebook(c, lay->groups);

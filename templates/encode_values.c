@@ -30,16 +30,17 @@ void sk_encode_dense_keys(sk_enc *c)
     const sk_ld_kind to = sk_rows_key_kind(c->seg->kind);
     const uint32_t step = float_step(c), n = step / c->w;
     sk_val t0, d0;
-    sk_enc_nest(c, c->spec->page, 16, c->spec->d, step / 16, &t0, &d0);
-    const sk_val e = sk_op2(c, SK_OP_ADD, sk_times(c, t0, c->spec->d), sk_times(c, d0, 16));
+    sk_enc_nest(c, c->spec->page, 16, c->to->dims, step / 16, &t0, &d0);
+    const sk_val e = sk_op2(c, SK_OP_ADD, sk_times(c, t0, c->to->dims), sk_times(c, d0, 16));
+    const sk_val at = sk_encode_from(c, t0, d0, e);
     sk_val x[8];
     for (uint32_t i = 0; i < n; i++) {
         const sk_val col = sk_opk(c, SK_OP_AND, sk_opk(c, SK_OP_ADD, c->lane, i * c->w), 15);
-        x[i] = sk_ir_ldv(b, from, c->src_page, sk_times(c, e, sk_ld_bytes(from)),
+        x[i] = sk_ir_ldv(b, from, c->src_page, sk_times(c, at, sk_ld_bytes(from)),
                          c->src.seg[0].key_off + i * c->w * sk_ld_bytes(from));
         x[i] = sk_encode_masked(c, sk_op2(c, SK_OP_ADD, t0, col), x[i]);
     }
-    store_floats(c, to, sk_times(c, e, sk_ld_bytes(to)), c->dst.seg[0].key_off, x, n);
+    store_floats(c, to, sk_times(c, e, sk_ld_bytes(to)), c->to->key_off, x, n);
     sk_enc_nest_end(c);
 }
 

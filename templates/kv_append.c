@@ -18,6 +18,8 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
     if (spec->ntiers != 1)
         return sk_fail(err, SPHKV_EUNSUPPORTED, "kv_append: one dense tier, not a mix of %u",
                        spec->ntiers);
+    if (spec->tier[0].nseg > 1)
+        return sk_fail(err, SPHKV_EUNSUPPORTED, "kv_append: rows of several segments");
     if (sk_rows_key_kind(spec->tier[0].seg[0].kind) == SK_LD_KINDS ||
         sk_rows_value_kind(spec->tier[0].value) == SK_LD_KINDS)
         return sk_fail(err, SPHKV_EUNSUPPORTED,

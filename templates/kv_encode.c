@@ -1,8 +1,8 @@
 /* kv_encode.c - one dense page into a page of another tier: a full tail page,
  * or a page of a prefill; one path, so bits do not depend on the order of
  * arrival. Applies to a mix of exactly two tiers, destination then dense
- * source; keys coded after RoPE in one segment, or dense; values of any
- * format but vk.
+ * source of one segment; keys coded after RoPE, or dense, or segments of these;
+ * values of any format but vk.
  *
  * A block is one item and owns the destination page, which it writes whole:
  * what is between fields, and slots from count on, become zeros. */
@@ -19,6 +19,8 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
                        "kv_encode: a mix of two tiers (destination, dense source), not %u",
                        spec->ntiers);
     const sk_tier *to = &spec->tier[0], *from = &spec->tier[1];
+    if (from->nseg > 1)
+        return sk_fail(err, SPHKV_EUNSUPPORTED, "kv_encode: a dense source of several segments");
     if (sk_rows_key_kind(from->seg[0].kind) == SK_LD_KINDS ||
         sk_rows_value_kind(from->value) == SK_LD_KINDS)
         return sk_fail(err, SPHKV_EUNSUPPORTED,
@@ -31,8 +33,11 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
 
 static bool fits_codes(const sk_spec *spec, uint32_t w)
 {
-    const sk_segment *seg = &spec->tier[0].seg[0];
-    return seg->kind != SK_KEY_CODED || 1u << seg->b >= w;
+    const sk_tier *tier = &spec->tier[0];
+    bool fit = true;
+    for (uint32_t s = 0; s < tier->nseg; s++)
+        fit &= tier->seg[s].kind != SK_KEY_CODED || 1u << tier->seg[s].b >= w;
+    return fit;
 }
 
 static void default_schedule(const sk_spec *spec, const sk_target *target, sk_schedule *out)
@@ -40,7 +45,7 @@ static void default_schedule(const sk_spec *spec, const sk_target *target, sk_sc
     uint32_t w = (uint32_t)sk_rows_default_width(target);
     while (!fits_codes(spec, w)) w /= 2;
     out->v[SK_T_w] = (int32_t)w;
-    out->v[SK_T_etok] = spec->tier[0].seg[0].kind == SK_KEY_CODED ? 2 : 1;
+    out->v[SK_T_etok] = sk_tier_is_dense(&spec->tier[0]) ? 1 : 2;
 }
 
 static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
@@ -53,7 +58,7 @@ static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_targe
     if (spec->page % chunk != 0)
         return sk_fail(err, SPHKV_EINVAL, "chunks of %u tokens do not divide pages of %u", chunk,
                        spec->page);
-    if (spec->tier[0].seg[0].kind != SK_KEY_CODED && s->v[SK_T_etok] != 1)
+    if (sk_tier_is_dense(&spec->tier[0]) && s->v[SK_T_etok] != 1)
         return sk_fail(err, SPHKV_EINVAL, "etok without coded keys");
     return SPHKV_OK;
 }
@@ -82,67 +87,111 @@ void sk_encode_init(sk_enc *c, const sk_spec *spec, const sk_schedule *sched)
 {
     memset(c, 0, sizeof *c);
     c->spec = spec;
-    c->seg = &spec->tier[0].seg[0];
     c->w = (uint32_t)sched->v[SK_T_w];
     c->t = c->w * (uint32_t)sched->v[SK_T_etok];
-    c->codes = 1u << c->seg->b;
     c->gpu = sched->backend == SK_BACKEND_CUDA;
     c->direct = c->gpu && sched->v[SK_T_room] != SK_ROOM_SHARED;
     c->room = SK_NONE;
     sk_page_layout_get(spec, 0, &c->dst);
     sk_page_layout_get(spec, 1, &c->src);
+    sk_encode_segment(c, 0);
 }
 
-/* The arrays of scratch, in order; their number. */
-typedef struct scratch_array {
+void sk_encode_segment(sk_enc *c, uint32_t s)
+{
+    c->seg = &c->spec->tier[0].seg[s];
+    c->to = &c->dst.seg[s];
+    c->codes = 1u << c->seg->b;
+    if (!c->b) return;
+    c->words = c->book;
+    if (s > 0)
+        c->words = sk_ir_ptr_add(c->b, c->book, sk_u32(c, sk_codebook_tier_off(c->spec, 0, s)), 1);
+}
+
+sk_val sk_encode_from(sk_enc *c, sk_val t0, sk_val d0, sk_val to)
+{
+    if (c->dst.nseg == 1) return to;
+    const sk_val dim = sk_opk(c, SK_OP_ADD, d0, c->to->dim0);
+    return sk_op2(c, SK_OP_ADD, sk_times(c, t0, c->spec->d), sk_times(c, dim, 16));
+}
+
+/* The arrays of scratch, in order. */
+#define ARRAYS(X) X(vs) X(vm) X(ks) X(cb) X(n2) X(kn) X(rad) X(code) X(rs) X(red)
+enum {
+#define X(name) A_##name,
+    ARRAYS(X)
+#undef X
+    ARRAYS_MOST
+};
+static const struct {
     const char *name;
     size_t to; /* where in sk_enc its address goes */
-    uint32_t bytes;
-} scratch_array;
-#define ARRAYS_MOST 10
+} arrays[ARRAYS_MOST] = {
+#define X(name) {#name, offsetof(sk_enc, name)},
+    ARRAYS(X)
+#undef X
+};
 
-static uint32_t scratch_arrays(const sk_enc *c, scratch_array *out)
+static void at_least(uint32_t *words, uint32_t n) { *words = *words < n ? n : *words; }
+
+/* Words of each, 0 of those that are not wanted. */
+static void scratch_words(const sk_enc *c, uint32_t words[ARRAYS_MOST])
 {
-    const uint32_t kind = c->seg->kind, d = c->spec->d, page = c->spec->page;
-    const sk_seg_layout *lay = &c->dst.seg[0];
-    const bool coded = kind == SK_KEY_CODED, ints = kind == SK_KEY_I8 || kind == SK_KEY_I4;
-    const bool f8 = kind == SK_KEY_F8 || c->spec->tier[0].value == SK_VAL_F8;
-    uint32_t n = 0;
-#define ARRAY(field, wanted, words)                                                               \
-    if (wanted) out[n++] = (scratch_array){#field, offsetof(sk_enc, field), (words) * 4}
-    ARRAY(vs, true, c->dst.cp);
-    ARRAY(vm, c->spec->tier[0].value == SK_VAL_I4, c->dst.cp);
-    ARRAY(ks, ints, (d + 31) / 32 * page);
-    ARRAY(cb, coded && !c->direct, d * c->codes);
-    ARRAY(n2, coded, lay->groups * c->codes);
-    ARRAY(kn, coded && !c->gpu, d * c->t);
-    ARRAY(rad, coded, lay->spans * page);
-    ARRAY(code, coded, lay->groups * page);
-    ARRAY(rs, coded, lay->spans);
-    ARRAY(red, c->gpu && f8, 64);
-#undef ARRAY
-    return n;
+    const sk_tier *tier = &c->spec->tier[0];
+    const uint32_t page = c->spec->page;
+    bool f8 = tier->value == SK_VAL_F8;
+    memset(words, 0, ARRAYS_MOST * sizeof *words);
+    words[A_vs] = c->dst.cp;
+    if (tier->value == SK_VAL_I4) words[A_vm] = c->dst.cp;
+    for (uint32_t s = 0; s < tier->nseg; s++) {
+        const sk_seg_layout *lay = &c->dst.seg[s];
+        const uint32_t kind = tier->seg[s].kind, codes = 1u << tier->seg[s].b;
+        f8 |= kind == SK_KEY_F8;
+        if (kind == SK_KEY_I8 || kind == SK_KEY_I4)
+            at_least(&words[A_ks], (lay->dims + 31) / 32 * page);
+        if (kind != SK_KEY_CODED) continue;
+        if (!c->direct) at_least(&words[A_cb], lay->dims * codes);
+        at_least(&words[A_n2], lay->groups * codes);
+        if (!c->gpu) at_least(&words[A_kn], lay->dims * c->t);
+        at_least(&words[A_rad], lay->spans * page);
+        at_least(&words[A_code], lay->groups * page);
+        at_least(&words[A_rs], lay->spans);
+    }
+    if (c->gpu && f8) words[A_red] = 64;
 }
 
 uint32_t sk_encode_scratch_bytes(const sk_enc *c)
 {
-    scratch_array a[ARRAYS_MOST];
-    uint32_t sum = 0;
-    for (uint32_t n = scratch_arrays(c, a), i = 0; i < n; i++) sum += (a[i].bytes + 63) & ~63u;
+    uint32_t words[ARRAYS_MOST], sum = 0;
+    scratch_words(c, words);
+    for (uint32_t i = 0; i < ARRAYS_MOST; i++) sum += (words[i] * 4 + 63) & ~63u;
     return sum;
 }
 
 void sk_encode_scratch(sk_enc *c)
 {
-    scratch_array a[ARRAYS_MOST];
-    uint32_t sum = 0;
-    for (uint32_t n = scratch_arrays(c, a), i = 0; i < n; i++) {
-        sk_val at = c->room == SK_NONE ? sk_ir_shared(c->b, a[i].bytes)
+    uint32_t words[ARRAYS_MOST], sum = 0;
+    scratch_words(c, words);
+    for (uint32_t i = 0; i < ARRAYS_MOST; i++) {
+        if (words[i] == 0) continue;
+        sk_val at = c->room == SK_NONE ? sk_ir_shared(c->b, words[i] * 4)
                                        : sk_ir_ptr_add(c->b, c->room, sk_u32(c, sum), 1);
-        at = sk_ir_name(c->b, at, a[i].name);
-        memcpy((uint8_t *)c + a[i].to, &at, sizeof at);
-        sum += (a[i].bytes + 63) & ~63u;
+        at = sk_ir_name(c->b, at, arrays[i].name);
+        memcpy((uint8_t *)c + arrays[i].to, &at, sizeof at);
+        sum += (words[i] * 4 + 63) & ~63u;
     }
+}
+
+static void encode_key(sk_enc *c)
+{
+    if (c->seg->kind == SK_KEY_CODED)
+        sk_encode_coded_keys(c);
+    else if (c->seg->kind == SK_KEY_F8)
+        sk_encode_float8_keys(c);
+    else if (c->to->kscale_off != SK_NO_FIELD)
+        sk_encode_int_keys(c);
+    else
+        sk_encode_dense_keys(c);
 }
 
 void sk_encode_page(sk_enc *c, sk_val item, sk_val src, sk_val dst, sk_val book)
@@ -157,14 +206,11 @@ void sk_encode_page(sk_enc *c, sk_val item, sk_val src, sk_val dst, sk_val book)
     zero_range(c, 0, c->dst.value_off);
     zero_range(c, c->dst.bytes & ~3u, c->dst.units * SPHKV_UNIT_BYTES);
     sk_enc_sync(c);
-    if (c->seg->kind == SK_KEY_CODED)
-        sk_encode_coded_keys(c);
-    else if (c->seg->kind == SK_KEY_F8)
-        sk_encode_float8_keys(c);
-    else if (c->dst.seg[0].kscale_off != SK_NO_FIELD)
-        sk_encode_int_keys(c);
-    else
-        sk_encode_dense_keys(c);
+    for (uint32_t s = 0; s < c->dst.nseg; s++) {
+        if (s > 0) sk_enc_sync(c); /* scratch of the last segment is free */
+        sk_encode_segment(c, s);
+        encode_key(c);
+    }
     sk_enc_sync(c); /* no store of keys is before a load of values */
     sk_encode_values(c);
 }
@@ -258,14 +304,16 @@ static void cost(const sk_spec *spec, const sk_shape *shape, sk_cost *out)
 {
     sk_page_layout dst, src;
     const double pages = (double)shape->batch;
-    const sk_segment *seg = &spec->tier[0].seg[0];
+    const sk_tier *tier = &spec->tier[0];
     sk_page_layout_get(spec, 0, &dst);
     sk_page_layout_get(spec, 1, &src);
     memset(out, 0, sizeof *out);
     out->token_heads = pages * spec->page;
     out->read_bytes = pages * src.bytes + (double)shape->kv_heads * sk_codebook_head_bytes(spec);
     out->write_bytes = pages * dst.bytes;
-    if (seg->kind == SK_KEY_CODED) out->operations = out->token_heads * spec->d * (1u << seg->b);
+    for (uint32_t s = 0; s < tier->nseg; s++)
+        if (tier->seg[s].kind == SK_KEY_CODED)
+            out->operations += out->token_heads * dst.seg[s].dims * (1u << tier->seg[s].b);
 }
 static const sk_kernel_form on_cpu = {
     .default_schedule = default_schedule,

@@ -10,7 +10,27 @@
 
 /* ---- schedules -------------------------------------------------------------- */
 
-static bool is_coded(const sk_spec *spec) { return spec->tier[0].seg[0].kind == SK_KEY_CODED; }
+static bool is_coded(const sk_spec *spec) { return !sk_tier_is_dense(&spec->tier[0]); }
+
+/* Of coded segments, the largest group, and the most spans. */
+static uint32_t most_group(const sk_spec *spec)
+{
+    const sk_tier *tier = &spec->tier[0];
+    uint32_t most = 1;
+    for (uint32_t s = 0; s < tier->nseg; s++)
+        if (tier->seg[s].kind == SK_KEY_CODED && tier->seg[s].g > most) most = tier->seg[s].g;
+    return most;
+}
+
+static uint32_t most_spans(const sk_spec *spec)
+{
+    sk_page_layout lay;
+    uint32_t most = 1;
+    sk_page_layout_get(spec, 0, &lay);
+    for (uint32_t s = 0; s < lay.nseg; s++)
+        if (lay.seg[s].spans > most) most = lay.seg[s].spans;
+    return most;
+}
 
 static uint32_t scratch_bytes(const sk_spec *spec, const sk_schedule *s)
 {
@@ -24,7 +44,7 @@ static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_targe
 {
     const sk_status st = sk_gpu_valid(spec, s, target, err);
     if (st != SPHKV_OK) return st;
-    const uint32_t etok = (uint32_t)s->v[SK_T_etok], g = spec->tier[0].seg[0].g;
+    const uint32_t etok = (uint32_t)s->v[SK_T_etok], g = most_group(spec);
     if (!is_coded(spec) && (etok != 1 || s->v[SK_T_room] == SK_ROOM_TABLES))
         return sk_fail(err, SPHKV_EINVAL, "etok, or room=tables, without coded keys");
     if (etok * g > HELD_MOST)
@@ -42,9 +62,7 @@ static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_targe
  * what is largest and are only read, stay where they are; then all of it. */
 static void default_schedule(const sk_spec *spec, const sk_target *target, sk_schedule *out)
 {
-    sk_page_layout lay;
-    sk_page_layout_get(spec, 0, &lay);
-    const uint32_t spans = is_coded(spec) ? lay.seg[0].spans : 8;
+    const uint32_t spans = is_coded(spec) ? most_spans(spec) : 8;
     const uint32_t turns = (spec->page + 31) / 32 * spans;
     out->v[SK_T_etok] = 1;
     out->v[SK_T_warps] = turns >= 8 ? 8 : 4;

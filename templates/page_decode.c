@@ -18,7 +18,9 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
 {
     const sk_status st = sk_rows_supported(spec, "page_decode", err);
     for (uint32_t i = 0; st == SPHKV_OK && i < spec->ntiers; i++)
-        if (spec->tier[i].value == SK_VAL_KEY)
+        if (spec->tier[i].nseg > 1)
+            return sk_fail(err, SPHKV_EUNSUPPORTED, "page_decode: keys of several segments");
+        else if (spec->tier[i].value == SK_VAL_KEY)
             return sk_fail(err, SPHKV_EUNSUPPORTED, "page_decode: tier %u: values from keys (vk)", i);
     return st;
 }

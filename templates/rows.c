@@ -138,11 +138,16 @@ sk_status sk_rows_supported(const sk_spec *spec, const char *kernel, sk_err *err
         return sk_fail(err, SPHKV_EUNSUPPORTED, "%s: pages of %u tokens (multiples of 16 only)",
                        kernel, spec->page);
     for (uint32_t i = 0; i < spec->ntiers; i++) {
-        if (spec->tier[i].nseg > 1)
-            return sk_fail(err, SPHKV_EUNSUPPORTED, "%s: keys of several segments", kernel);
-        if (spec->tier[i].seg[0].pre_rope)
-            return sk_fail(err, SPHKV_EUNSUPPORTED,
-                           "%s: keys kept before RoPE (p): positions are not written", kernel);
+        const sk_tier *tier = &spec->tier[i];
+        for (uint32_t s = 0; s < tier->nseg; s++) {
+            if (tier->seg[s].dims % 16 != 0)
+                return sk_fail(err, SPHKV_EUNSUPPORTED,
+                               "%s: a segment of %u dimensions (multiples of 16 only)", kernel,
+                               tier->seg[s].dims);
+            if (tier->seg[s].pre_rope)
+                return sk_fail(err, SPHKV_EUNSUPPORTED,
+                               "%s: keys kept before RoPE (p): positions are not written", kernel);
+        }
     }
     return SPHKV_OK;
 }

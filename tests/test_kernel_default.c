@@ -20,7 +20,8 @@ static bool beyond_kernels(const sk_spec *s)
     bool beyond = s->d % 16 || s->dv % 16 || s->page % 16;
     for (uint32_t t = 0; t < s->ntiers; t++) {
         const sk_tier *tier = &s->tier[t];
-        beyond |= tier->nseg > 1 && s->kernel != SPHKV_ATTN_DECODE;
+        beyond |= tier->nseg > 1 && s->kernel != SPHKV_ATTN_DECODE &&
+                  (s->kernel != SPHKV_KV_ENCODE || t == 1);
         beyond |= tier->value == SK_VAL_KEY;
         for (uint32_t i = 0; i < tier->nseg; i++)
             beyond |= tier->seg[i].pre_rope || tier->seg[i].dims % 16;

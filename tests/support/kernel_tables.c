@@ -351,6 +351,7 @@ static const kernel_row schedule[] = {
 
 #define A(d, v, h, p, l) "attn_decode d" d " v" v " h" h " p" p " l" l " "
 #define T "qf32 of32 if32 tight "
+#define E(d, p) "kv_encode d" d " v48 h1 p" p " l1 " T
 
 static const kernel_row segments[] = {
     {A("128", "64", "4", "64", "1") T "96@g4b8r16s96+32@kf16:vi8,kf16:vf16", "", 0},
@@ -367,9 +368,16 @@ static const kernel_row segments[] = {
     {A("96", "64", "3", "32", "1") T "32@kf16+64@high:vi8,32@lean+64@kf16:vf16 mean", "lut=rebuild", 0},
     {A("96", "64", "2", "64", "1") T "64@good+32@high:vi8,kf16:vf16 mean permutation", "", 0},
     {A("96", "64", "2", "64", "1") T "64@good+32@high:vi8,good:vi8 mean permutation", "lut=rebuild", 0},
+    {E("128", "64") "96@g4b8r16s96+32@kf16:vi8,kf16:vf16", "", 0},
+    {E("128", "64") "32@ki8+64@good+32@kf8:vf8,kbf16:vf16", "", 0},
+    {E("96", "48") "16@ki4+64@g8b5r4+16@kf32:vi4,kf32:vf32", "w=4", 128},
+    {E("96", "32") "48@ki8+48@ki4:vf16,kf16:vf16", "w=16", 512},
+    {E("96", "64") "32@kf16+64@high:vi8,kf16:vf16 mean", "", 0},
+    {E("96", "64") "64@good+32@high:vi8,kf16:vf16 mean permutation", "etok=4", 0},
 };
 
 #undef A
+#undef E
 #undef T
 
 /* ---- sinks --------------------------------------------------------------------------- */
