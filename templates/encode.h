@@ -1,5 +1,7 @@
 /* encode.h - the shared state of the parts that build kv_encode:
- *   encode_keys.c    the codes and radii of a page, and their fields
+ *   encode_keys.c    the codes and radii of a page
+ *   encode_search.c  the codes of one group
+ *   encode_pack.c    numbers of scratch packed to fields of the page
  *   encode_values.c  values (and float keys) of a page, converted
  *   encode_vcodes.c  values of a page as vi8 or vi4
  *   encode_float8.c  keys and values as kf8 and vf8
@@ -13,9 +15,7 @@
  * Scratch of one block; the segments of a key follow each other in it, D is the
  * dimensions of the largest:
  *   cb    [D][2^b]       f32 codewords, as in the packed set
- *   n2    [groups][2^b]  their squared norms
- *   kn    [D][T]         keys of T = etok*W tokens (span > group: over their radius);
- *                        not on a GPU: there a group's are in registers
+ *   hn    [groups][2^b]  -1/2 of their squared norms
  *   rad   [spans][P]     radii, f32, then their stored form as u32
  *   code  [groups][P]    codes, u32
  *   rs    [spans]        r_scale as stored, f32
@@ -41,7 +41,7 @@ typedef struct sk_enc {
     bool gpu;                  /* warps take turns */
     bool direct;               /* codewords are read where the set has them: no cb */
     sk_val room;               /* GPU: where scratch lies if not in shared memory, or SK_NONE */
-    sk_val cb, n2, kn, rad, code, rs, ks, vs, vm, red;
+    sk_val cb, hn, rad, code, rs, ks, vs, vm, red;
     sk_val zero, lane;
 } sk_enc;
 
@@ -94,6 +94,25 @@ static inline void sk_enc_sync(sk_enc *c)
 void sk_enc_put_tokens(sk_enc *c, sk_val base, sk_val at, sk_val t0, uint32_t u, sk_val x);
 sk_val sk_enc_get_tokens(sk_enc *c, sk_val base, sk_val at, sk_val t0);
 
+/* ---- keys ---- */
+
+/* A span of T tokens under coding. */
+typedef struct sk_enc_span {
+    sk_val t0;
+    bool free_vectors;      /* it holds several groups */
+    sk_val r[4], inv[4];    /* norms; inv: where vectors are free */
+    sk_val num[4], den[4];  /* variables: sums of <k, c> and <c, c> */
+    sk_val held[128];       /* keys of the group at work, [dim][u] */
+} sk_enc_span;
+/* What was found for a group, a vector of tokens each: the code, <k, c> and <c, c>. */
+typedef struct sk_enc_found {
+    sk_val index[4], dot[4], norm[4];
+} sk_enc_found;
+void sk_encode_search(sk_enc *c, sk_enc_span *span, sk_val group, sk_enc_found *to);
+/* Dimension d of vector u of the tokens from t0 on, as it is coded: permuted, with the mean
+ * off; zero beyond count. */
+sk_val sk_encode_load_key(sk_enc *c, sk_val t0, uint32_t u, sk_val d);
+
 /* ---- parts ---- */
 
 void sk_encode_coded_keys(sk_enc *c);
@@ -118,5 +137,7 @@ sk_val sk_encode_code(sk_enc *c, sk_val v, sk_val inv, uint32_t top);
 /* n numbers of `bits` from u32s at scratch `from`, packed in plain order at
  * byte `to` of the destination page. */
 void sk_encode_pack(sk_enc *c, sk_val from, uint32_t n, uint32_t bits, uint32_t to);
+/* The n 4-bit codes of scratch in blocks of row 1, see layout.h. */
+void sk_encode_pack_blocked(sk_enc *c, uint32_t n, uint32_t to);
 
 #endif

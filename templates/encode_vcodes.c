@@ -87,20 +87,27 @@ static void stored_scales(sk_enc *c, sk_val c0, sk_val *inv, sk_val *least)
 
 /* ---- vi8 ---------------------------------------------------------------- */
 
+#define SCAN 4u /* tokens looked at in a row: each maximum waits for the one before it */
+
 /* Scales of the 16 channels from c0: stored to vs, inverses returned. */
 static void int8_scales(sk_enc *c, sk_val c0, sk_val *inv)
 {
     sk_builder *b = c->b;
     const uint32_t n = 16 / c->w;
-    sk_val most[4];
-    for (uint32_t x = 0; x < n; x++) most[x] = sk_ir_var(b, SK_LANE, f32(c, 0.0f));
-    const sk_val t = sk_ir_for(b, c->zero, c->count, 1);
+    sk_val most[16];
+    for (uint32_t x = 0; x < SCAN * n; x++) most[x] = sk_ir_var(b, SK_LANE, f32(c, 0.0f));
+    const sk_val t = sk_ir_for(b, c->zero, c->count, SCAN);
     const sk_val e = element(c, c0, t);
-    for (uint32_t x = 0; x < n; x++) {
+    for (uint32_t x = 0; x < SCAN * n; x++) {
         const sk_val v = sk_ir_1(b, SK_OP_FABS, sk_encode_load_values(c, e, t, x));
         sk_ir_set(b, most[x], sk_op2(c, SK_OP_FMAX, v, sk_ir_get(b, most[x])));
     }
     sk_ir_end(b);
+    for (uint32_t x = 0; x < n; x++)
+        for (uint32_t k = 1; k < SCAN; k++) {
+            const sk_val more = sk_ir_get(b, most[k * n + x]);
+            sk_ir_set(b, most[x], sk_op2(c, SK_OP_FMAX, more, sk_ir_get(b, most[x])));
+        }
     for (uint32_t x = 0; x < n; x++) {
         sk_val bits;
         inv[x] = sk_encode_scale(c, sk_ir_get(b, most[x]), I8_TOP, &bits);
@@ -152,9 +159,8 @@ static void int8_pairs(sk_enc *c, sk_val c0, sk_val t0, const sk_val *inv)
         const sk_val even = sk_encode_code(c, v0, inv[x], I8_TOP);
         const sk_val odd = sk_encode_code(c, v1, inv[x], I8_TOP);
         const sk_val low = sk_opk(c, SK_OP_AND, even, 0xff);
-        const sk_val pair = sk_op2(c, SK_OP_OR, low, sk_opk(c, SK_OP_SHL, odd, 8));
-        const sk_val up = sk_opk(c, SK_OP_SHL, pair, 16);
-        both[i] = sk_opk(c, SK_OP_SRA, up, 16);
+        both[i] = sk_op2(c, SK_OP_OR, low, sk_opk(c, SK_OP_SHL, odd, 8));
+        /* of 16 bits with a sign, which a pack leaves as they are */
     }
     for (uint32_t i = 0; i < n; i += 2)
         sk_ir_stv(b, c->dst_page, e, c->dst.value_off + i * c->w * 2,

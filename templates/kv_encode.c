@@ -31,21 +31,14 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
     return sk_variants_supported(spec, 0, err);
 }
 
-static bool fits_codes(const sk_spec *spec, uint32_t w)
-{
-    const sk_tier *tier = &spec->tier[0];
-    bool fit = true;
-    for (uint32_t s = 0; s < tier->nseg; s++)
-        fit &= tier->seg[s].kind != SK_KEY_CODED || 1u << tier->seg[s].b >= w;
-    return fit;
-}
-
+/* The widest vectors there are for coded keys: their search is multiply-adds; one vector of
+ * tokens, so that codewords are operands in memory. */
 static void default_schedule(const sk_spec *spec, const sk_target *target, sk_schedule *out)
 {
-    uint32_t w = (uint32_t)sk_rows_default_width(target);
-    while (!fits_codes(spec, w)) w /= 2;
-    out->v[SK_T_w] = (int32_t)w;
-    out->v[SK_T_etok] = sk_tier_is_dense(&spec->tier[0]) ? 1 : 2;
+    const bool coded = !sk_tier_is_dense(&spec->tier[0]);
+    const bool wide = coded && target->vector_bits >= 512;
+    out->v[SK_T_w] = wide ? 16 : sk_rows_default_width(target);
+    out->v[SK_T_etok] = coded && !wide ? 2 : 1;
 }
 
 static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
@@ -54,7 +47,6 @@ static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_targe
     const uint32_t w = (uint32_t)s->v[SK_T_w], chunk = w * (uint32_t)s->v[SK_T_etok];
     const sk_status st = sk_rows_width(s, target, err);
     if (st != SPHKV_OK) return st;
-    if (!fits_codes(spec, w)) return sk_fail(err, SPHKV_EINVAL, "w=%u: fewer codewords than lanes", w);
     if (spec->page % chunk != 0)
         return sk_fail(err, SPHKV_EINVAL, "chunks of %u tokens do not divide pages of %u", chunk,
                        spec->page);
@@ -116,7 +108,7 @@ sk_val sk_encode_from(sk_enc *c, sk_val t0, sk_val d0, sk_val to)
 }
 
 /* The arrays of scratch, in order. */
-#define ARRAYS(X) X(vs) X(vm) X(ks) X(cb) X(n2) X(kn) X(rad) X(code) X(rs) X(red)
+#define ARRAYS(X) X(vs) X(vm) X(ks) X(cb) X(hn) X(rad) X(code) X(rs) X(red)
 enum {
 #define X(name) A_##name,
     ARRAYS(X)
@@ -151,8 +143,7 @@ static void scratch_words(const sk_enc *c, uint32_t words[ARRAYS_MOST])
             at_least(&words[A_ks], (lay->dims + 31) / 32 * page);
         if (kind != SK_KEY_CODED) continue;
         if (!c->direct) at_least(&words[A_cb], lay->dims * codes);
-        at_least(&words[A_n2], lay->groups * codes);
-        if (!c->gpu) at_least(&words[A_kn], lay->dims * c->t);
+        at_least(&words[A_hn], lay->groups * codes);
         at_least(&words[A_rad], lay->spans * page);
         at_least(&words[A_code], lay->groups * page);
         at_least(&words[A_rs], lay->spans);

@@ -57,26 +57,33 @@ sk_val sk_rows_pack16(sk_builder *b, sk_ld_kind kind, uint32_t w, sk_val x, sk_v
     return sk_ir_2(b, kind == SK_LD_F16 ? SK_OP_PACKF16 : SK_OP_PACKBF16, even, odd);
 }
 
-/* Two numbers of `bits`, in the low and in the high half of a word, side by
- * side, and sign-extended to 32 bits: so a saturating pack leaves them as they
- * are. */
-static sk_val close_up(sk_builder *b, sk_val x, uint32_t bits)
+/* Two numbers of `bits`, in the low and in the high half of a word, side by side. */
+static sk_val close_up_pair(sk_builder *b, sk_val x, uint32_t bits)
 {
     const sk_val low = sk_ir_2k(b, SK_OP_AND, x, (1u << bits) - 1);
     const sk_val down = sk_ir_2k(b, SK_OP_SHR, x, 16 - bits);
     const sk_val high = sk_ir_2k(b, SK_OP_AND, down, ((1u << bits) - 1) << bits);
-    const sk_val both = sk_ir_2(b, SK_OP_OR, low, high);
+    return sk_ir_2(b, SK_OP_OR, low, high);
+}
+
+/* And sign-extended to 32 bits: so a saturating pack leaves them as they are. */
+static sk_val close_up(sk_builder *b, sk_val x, uint32_t bits)
+{
+    const sk_val both = close_up_pair(b, x, bits);
     const sk_val up = sk_ir_2k(b, SK_OP_SHL, both, 16);
     return sk_ir_2k(b, SK_OP_SRA, up, 16);
 }
 
-sk_val sk_rows_pack8(sk_builder *b, const sk_val x[4])
+sk_val sk_rows_quads(sk_builder *b, const sk_val x[4], uint32_t bits)
 {
     sk_val half[2];
     for (uint32_t k = 0; k < 2; k++)
-        half[k] = close_up(b, sk_ir_2(b, SK_OP_PACK16, x[2 * k], x[2 * k + 1]), 8);
-    return sk_ir_2(b, SK_OP_PACK16, half[0], half[1]);
+        half[k] = close_up(b, sk_ir_2(b, SK_OP_PACK16, x[2 * k], x[2 * k + 1]), bits);
+    const sk_val all = sk_ir_2(b, SK_OP_PACK16, half[0], half[1]);
+    return bits == 8 ? all : close_up_pair(b, all, 2 * bits);
 }
+
+sk_val sk_rows_pack8(sk_builder *b, const sk_val x[4]) { return sk_rows_quads(b, x, 8); }
 
 sk_val sk_rows_pack4(sk_builder *b, const sk_val x[8])
 {

@@ -19,6 +19,8 @@ sk_val sk_rows_pack16(sk_builder *b, sk_ld_kind kind, uint32_t w, sk_val x, sk_v
 /* Four vectors of W integers in -128..127, consecutive elements, as W words of
  * bytes in order. */
 sk_val sk_rows_pack8(sk_builder *b, const sk_val x[4]);
+/* The same of `bits` (up to 8) each: word i holds 4 * bits of them, the others are 0. */
+sk_val sk_rows_quads(sk_builder *b, const sk_val x[4], uint32_t bits);
 /* Eight vectors of W integers in 0..15, consecutive elements, as W words of
  * nibbles in order. */
 sk_val sk_rows_pack4(sk_builder *b, const sk_val x[8]);

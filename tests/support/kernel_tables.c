@@ -322,6 +322,13 @@ static const kernel_row rows[] = {
     {E("64", "64", "1", "good:vi8,kf16:vf16"), "w=8,etok=2", 256},
     {E("64", "64", "1", "good:vi8,kf16:vf16"), "w=8,etok=4", 256},
     {E("64", "64", "1", "good:vi8,kf16:vf16"), "w=16,etok=1", 512},
+    {E("64", "32", "1", "fine:vi8,kf16:vf16"), "w=16,etok=2", 512}, /* searched by distance */
+    {E("64", "64", "0", "turbo:vi8,kf16:vf16"), "w=16,etok=4", 512},
+    {E("64", "16", "1", "g1b3r8s4:vf16,kf16:vf16"), "w=8,etok=1", 256},
+    {E("64", "32", "1", "g2b2r16sD:vi4,kf32:vf16"), "w=16", 512}, /* fewer codewords than lanes */
+    {E("64", "64", "0", "g8b5r4:vi8,kf16:vf16"), "w=16", 512}, /* fields packed in vectors */
+    {E("64", "64", "1", "g4b7r8sD:vf16,kbf16:vf16"), "w=8,etok=2", 256},
+    {E("80", "192", "1", "g16b4r8:vi8,kf16:vf16"), "w=16", 512}, /* an odd number of blocks */
     {E("64", "64", "1", "good:vi4,kf16:vf16"), "", 0},
     {E("128", "16", "0", "kf16:vi4,kf32:vf32"), "w=4", 0},
     {E("64", "32", "1", "mid:vi4,kbf16:vbf16"), "w=16,etok=1", 512},
