@@ -37,6 +37,9 @@ typedef struct sk_case_params {
     uint64_t seed;
     uint32_t copies;        /* of everything that is read, for cold timing; 1 for checks */
     size_t cold;            /* instead of copies: as many as touch these bytes together */
+    size_t cached;          /* attn, quick_fill: not 0: lists name the same few pages over and
+                               over, all of them within so many bytes where that is at least a
+                               page of each tier and list: timing without memory */
     bool uneven;            /* lists of different lengths, down to empty */
     bool quick_fill;        /* big timed shapes: distinct pages from a small pool */
     uint32_t tier_mask;     /* attn: tiers that occur, a bit per tier slot; 0 = all */

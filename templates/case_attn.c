@@ -144,9 +144,12 @@ static sk_status attn_make(sk_case *c, sk_err *err)
     s->first_ref = c->p.input == SK_IN_EDGE ? 1 : 0;
     sk_status st = check_params(&c->p, err);
     if (st == SPHKV_OK) st = sk_case_lists(c, &f.rng, err);
-    if (st == SPHKV_OK)
-        st = sk_case_place(s->page, s->pages, s->at, c->p.lists_per_seq == 1 ? s->kv_heads : 1,
-                           &f.rng, &units, err);
+    const uint32_t sub = c->p.lists_per_seq == 1 ? s->kv_heads : 1;
+    if (st == SPHKV_OK && c->p.cached)
+        sk_case_stack(s->page, s->pages, s->at, sub, c->p.shape.batch * c->p.lists_per_seq,
+                      c->p.cached, &units);
+    else if (st == SPHKV_OK)
+        st = sk_case_place(s->page, s->pages, s->at, sub, &f.rng, &units, err);
     if (st == SPHKV_OK) st = attn_buffers(c, units, err);
     if (st == SPHKV_OK) st = attn_scratch(&f, err);
     if (st == SPHKV_OK) {

@@ -117,6 +117,10 @@ sphkv_page_table sk_case_table(const sk_case *c, uint32_t copy);
  * sub-pages per page. *units: the arena's, with one unit before and behind. */
 sk_status sk_case_place(sk_case_page *page, size_t pages, const sk_page_layout *at, uint32_t sub,
                         sk_rng *rng, uint64_t *units, sk_err *err);
+/* The same, but pages of one list and tier lie on each other, in as many places as
+ * `bytes` hold for all lists. */
+void sk_case_stack(sk_case_page *page, size_t pages, const sk_page_layout *at, uint32_t sub,
+                   uint32_t lists, size_t bytes, uint64_t *units);
 
 /* ---- numbers (case_input.c) ---------------------------------------------- */
 

@@ -118,6 +118,23 @@ sk_status sk_case_place(sk_case_page *page, size_t pages, const sk_page_layout *
     return SPHKV_OK;
 }
 
+void sk_case_stack(sk_case_page *page, size_t pages, const sk_page_layout *at, uint32_t sub,
+                   uint32_t lists, size_t bytes, uint64_t *units)
+{
+    size_t first = 0, all = 0;
+    for (size_t i = 0; i < pages; i++) /* of the first list, a page of each tier that it has */
+        if (page[i].list == page[0].list && (i == 0 || page[i].tier != page[i - 1].tier))
+            all += (size_t)at[page[i].tier].units * sub * SPHKV_UNIT_BYTES;
+    const size_t fit = all ? bytes / lists / all : 1, places = fit ? fit : 1;
+    *units = 2;
+    for (size_t i = 0; i < pages; i++) {
+        if (page[i].list != page[first].list || page[i].tier != page[first].tier) first = i;
+        const size_t size = (size_t)at[page[i].tier].units * sub, k = i - first;
+        page[i].unit = k < places ? (uint32_t)(*units - 1) : page[first + k % places].unit;
+        if (k < places) *units += size;
+    }
+}
+
 /* ---- the table ------------------------------------------------------------------ */
 
 /* Pages of a list: first and behind the last, in the order of s->page. */

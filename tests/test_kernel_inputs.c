@@ -162,6 +162,43 @@ static void test_quick(void **state)
     sk_case_free(&c);
 }
 
+/* The same lists in few places: within the bytes, and pages of different lists or tiers
+ * on each other nowhere. */
+static void test_cached(void **state)
+{
+    (void)state;
+    enum { BYTES = 512 << 10, UNITS = 2 * BYTES / SPHKV_UNIT_BYTES };
+    sk_case c;
+    static uint32_t owner[UNITS]; /* list and tier that a unit is of, from 1 */
+    sk_case_params p = {.seed = 9, .copies = 1, .lists_per_seq = 8, .quick_fill = true,
+                        .cached = BYTES,
+                        .shape = {.batch = 1, .kv_heads = 8, .context = 8192, .threads = 1}};
+    sk_err err = {0};
+    sk_assert_ok(sk_spec_parse("attn_decode d128 v128 h4 p128 l1 qf32 of32 if32 tight "
+                               "good:vi8,kf16:vf16",
+                               &p.spec, &err),
+                 &err);
+    make(&p, &c);
+    const sphkv_attn_args *a = &c.args.attn[0];
+    assert_true(a->arena_bytes > 0 && a->arena_bytes <= 2 * BYTES);
+    for (uint32_t l = 0; l < 8; l++) {
+        uint32_t tokens = 0;
+        for (uint32_t i = a->table.indptr[l]; i < a->table.indptr[l + 1]; i++) {
+            sk_page_layout at;
+            const uint32_t tier = sphkv_ref_tier(a->table.refs[i]);
+            const uint32_t unit = sphkv_ref_unit(a->table.refs[i]), of = 1 + 2 * l + tier;
+            tokens += sphkv_ref_tokens(a->table.refs[i]);
+            sk_page_layout_get(&p.spec, tier, &at);
+            for (uint32_t u = unit; u < unit + at.units; u++) {
+                assert_true(u < UNITS && (owner[u] == 0 || owner[u] == of));
+                owner[u] = of;
+            }
+        }
+        assert_int_equal(tokens, 8192);
+    }
+    sk_case_free(&c);
+}
+
 static void test_no_room(void **state)
 {
     (void)state;
@@ -234,7 +271,7 @@ int main(void)
         cmocka_unit_test(test_tables),  cmocka_unit_test(test_spread),
         cmocka_unit_test(test_seed),    cmocka_unit_test(test_quick),
         cmocka_unit_test(test_no_room), cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_memory),  cmocka_unit_test(test_cached),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

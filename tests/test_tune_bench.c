@@ -14,8 +14,8 @@ static void bench_uses_winners(void **state)
     tune_case *c = *state;
     static const char *const tune[] = {"--kernels", "attn_decode", "--quiet", "--effort", "quick",
                                        "--trials", "2", TUNE_SMALL, NULL};
-    static const char *const bench[] = {"--json", "--effort", "quick", "--repeat", "2", TUNE_SMALL,
-                                        NULL};
+    static const char *const bench[] = {"--json",   "--effort", "quick",    "--repeat", "2",
+                                        "--limits", TUNE_SMALL, NULL};
     tune_case_expect(c, tune_case_run(c, TUNE_PROGRAM, tune), 0);
     tune_case_expect(c, tune_case_run(c, BENCH_PROGRAM, bench), 0);
     char *text = tune_case_read(c->out);
@@ -25,7 +25,8 @@ static void bench_uses_winners(void **state)
     cJSON_ArrayForEach(r, results) {
         static const char *const numbers[] = {"median_us", "ns_per_token_head",
                                               "bytes_per_token_head", "gbps", "bandwidth_gbps",
-                                              "roofline", "vs_dense_f16", "max_rel_err"};
+                                              "roofline", "vs_dense_f16", "max_rel_err",
+                                              "ns_limit_bytes", "ns_limit_instructions"};
         const char *tiers = cJSON_GetObjectItemCaseSensitive(r, "tiers")->valuestring;
         const char *match = cJSON_GetObjectItemCaseSensitive(r, "match")->valuestring;
         bool dense = strcmp(tiers, "kf16:vf16") == 0;

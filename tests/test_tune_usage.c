@@ -90,6 +90,7 @@ static void bench_wrong(void **state)
         {{"--kernels", "page_turn", NULL}, 2, "page_turn"},
         {{"--kernels", "page_decode,kv_append", NULL}, 2, "kv_append"},
         {{"--kernels", "page_gather", "--markdown", NULL}, 2, "--markdown"},
+        {{"--kernels", "page_gather", "--limits", NULL}, 2, "--limits"},
         {{"--latency", "--markdown", NULL}, 2, "--latency"},
         {{"--latency", "--schedule", "w=8", NULL}, 2, "--latency"},
         {{"--tiers", "first-class,kf16:vf16", NULL}, 2, "first-class"},

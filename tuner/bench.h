@@ -30,6 +30,8 @@ typedef struct sk_bench_run {
     double median_us, sweep_us; /* medians over the rounds */
     double roofline;            /* median of sweep over kernel, round by round */
     double vs_dense;            /* median of dense over this; 0 = dense failed */
+    double cached_us;           /* median on pages that stay in the cache: the limit that the
+                                   instructions set; 0: not asked */
     double vs_fp8;              /* the same of dense fp8, where it is a yardstick; else 0 */
 } sk_bench_run;
 
@@ -41,6 +43,7 @@ typedef struct sk_bench {
     const sk_device *device;
     uint32_t rounds, repeat;
     uint64_t seed;
+    bool cached;                /* attention on a CPU: cached_us, too */
     /* results */
     double bytes[SK_BENCH_LANES];       /* read and written once per run */
     double token_heads;                 /* KV tokens times KV heads */

@@ -26,6 +26,7 @@ static sk_status add_row(sk_bench_report *p, const sk_bench *b, uint32_t lane, b
                         .local = local,
                         .dense = l->dense,
                         .fp8 = b->fp8 != SK_NONE,
+                        .cached = b->cached,
                         .bytes = b->bytes[lane],
                         .token_heads = b->token_heads,
                         .error = b->error[lane],
@@ -86,6 +87,9 @@ static void row_text(const sk_bench_row *r, sk_text *t)
                    r->bytes / x->median_us * 1e-3, r->bytes / x->sweep_us * 1e-3, x->roofline,
                    x->vs_dense, fp8, r->tiers);
     sk_text_printf(t, "%10s %s (%s)\n", "", r->schedule, r->how);
+    if (r->cached)
+        sk_text_printf(t, "%10s limits, ns/tok-hd: %.3f by bytes, %.3f by instructions\n", "",
+                       x->sweep_us * 1e3 / r->token_heads, x->cached_us * 1e3 / r->token_heads);
 }
 
 static void tokens_text(const sk_bench_report *p, sk_text *t)
@@ -136,6 +140,10 @@ static void run_json(sk_json *j, const sk_bench_row *row, const sk_bench_run *r)
     else
         sk_json_text(j, "vs_dense_f16", NULL);
     if (r->vs_fp8 > 0) sk_json_f64(j, "vs_dense_fp8", r->vs_fp8);
+    if (row->cached) {
+        sk_json_f64(j, "ns_limit_bytes", r->sweep_us * 1e3 / row->token_heads);
+        sk_json_f64(j, "ns_limit_instructions", r->cached_us * 1e3 / row->token_heads);
+    }
 }
 
 static void row_json(const sk_bench_row *r, sk_json *j)

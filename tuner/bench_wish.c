@@ -107,6 +107,7 @@ static sk_status bench_group(const sk_bench_ask *ask, const sk_wish *wish, const
     b->rounds = ask->rounds;
     b->repeat = ask->repeat;
     b->seed = ask->seed;
+    b->cached = ask->cached;
     sk_status st = fill_lanes(ask, wish, at, b, err);
     if (st == SPHKV_OK) st = sk_bench_measure(b, ask->stop, stopped, err);
     if (st == SPHKV_OK) st = sk_report_add(report, b, local, err);

@@ -20,6 +20,7 @@ typedef struct sk_bench_ask {
     bool yardstick;             /* dense f16 is the last mix, and nobody asked for it: it
                                    runs its default where the schedule does not fit it */
     bool fp8;                   /* the same of dense fp8 */
+    bool cached;                /* as sk_bench's */
 } sk_bench_ask;
 
 /* Every shape of the wish once, in its order. local: of layers that see a part. */

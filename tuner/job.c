@@ -70,8 +70,8 @@ sk_status sk_job_make(const sk_spec *spec, const sk_shape *shape, const sk_devic
     return SPHKV_OK;
 }
 
-sk_status sk_job_case(const sk_spec *spec, const sk_shape *shape, size_t cold, uint64_t seed,
-                      const sk_case_memory *memory, sk_case *out, sk_err *err)
+sk_status sk_job_case(const sk_spec *spec, const sk_shape *shape, size_t cold, size_t cached,
+                      uint64_t seed, const sk_case_memory *memory, sk_case *out, sk_err *err)
 {
     const sk_case_params params = {
         .spec = *spec,
@@ -79,7 +79,9 @@ sk_status sk_job_case(const sk_spec *spec, const sk_shape *shape, size_t cold, u
         .lists_per_seq = shape->kv_heads,
         .input = SK_IN_S1,
         .seed = seed,
-        .cold = cold,
+        .cold = cached ? 0 : cold,
+        .copies = cached ? 1 : 0,
+        .cached = cached,
         .quick_fill = true,
         .memory = *memory,
     };
@@ -89,7 +91,7 @@ sk_status sk_job_case(const sk_spec *spec, const sk_shape *shape, size_t cold, u
 sk_status sk_job_inputs(sk_job *job, sk_err *err)
 {
     if (job->case_made) return SPHKV_OK;
-    sk_status st = sk_job_case(&job->spec, &job->shape, job->cold, job->seed, &job->memory,
+    sk_status st = sk_job_case(&job->spec, &job->shape, job->cold, 0, job->seed, &job->memory,
                                &job->kase, err);
     if (st != SPHKV_OK) return st;
     job->case_made = true;

@@ -99,8 +99,9 @@ sk_status sk_job_make(const sk_spec *spec, const sk_shape *shape, const sk_devic
 sk_status sk_job_inputs(sk_job *job, sk_err *err);
 void sk_job_free(sk_job *job); /* a zeroed one is fine */
 
-/* Inputs of a timed shape, copies enough to be cold. memory: of the executor. */
-sk_status sk_job_case(const sk_spec *spec, const sk_shape *shape, size_t cold, uint64_t seed,
-                      const sk_case_memory *memory, sk_case *out, sk_err *err);
+/* Inputs of a timed shape, copies enough to be cold; or, of attention, with `cached` not
+ * 0, one whose pages stay in so many bytes. memory: of the executor. */
+sk_status sk_job_case(const sk_spec *spec, const sk_shape *shape, size_t cold, size_t cached,
+                      uint64_t seed, const sk_case_memory *memory, sk_case *out, sk_err *err);
 
 #endif

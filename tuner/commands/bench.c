@@ -33,6 +33,9 @@ static const char help_tail[] =
     "  --kernels LIST       kernels that take any mix (default attn_decode); page_gather and\n"
     "                       page_decode move the pages of a prefill of up to 2048 tokens,\n"
     "                       their sweep copies\n"
+    "  --limits             also what a token costs by its bytes at the sweep's bandwidth, and\n"
+    "                       by its instructions: the same kernel on pages that stay in the\n"
+    "                       cache\n"
     "  --schedule S         default, or k=v,... over the default, instead of winners\n"
     "  --effort WORD        quick, normal (default) or full: rounds of a run\n"
     "  --weights FORMAT     also the time of a whole token of --model: attention of all layers\n"
@@ -78,7 +81,7 @@ typedef struct command {
     const sk_effort *effort;
     uint32_t kernels; /* mask of SK_FOR */
     uint32_t repeat, seed;
-    bool quiet, help, markdown, latency;
+    bool quiet, help, markdown, latency, cached;
     const char *weights; /* format; NULL: no whole tokens */
     double parameters;   /* as said; 0 = from the model */
     const char *choice;  /* of the device */
@@ -124,7 +127,7 @@ static sk_status take_own(command *c, sk_args *a, bool *taken, sk_err *err)
         const char *name;
         bool *at;
     } flags[] = {{"--markdown", &c->markdown}, {"--quiet", &c->quiet}, {"--help", &c->help},
-                 {"-h", &c->help},        {"--latency", &c->latency}};
+                 {"-h", &c->help},        {"--latency", &c->latency}, {"--limits", &c->cached}};
     for (size_t i = 0; i < SK_COUNT(flags); i++)
         if (sk_args_is(a, flags[i].name)) {
             *flags[i].at = true;
@@ -173,6 +176,9 @@ static sk_status check_kernels(const command *c, sk_err *err)
     if (c->kernels != SK_FOR(SPHKV_ATTN_DECODE) && (c->weights || c->markdown || c->latency))
         return sk_fail(err, SPHKV_EINVAL,
                        "--weights, --markdown and --latency are of attn_decode alone");
+    if (c->cached && (c->kernels != SK_FOR(SPHKV_ATTN_DECODE) || c->latency ||
+                      (c->choice && sk_cuda_named(c->choice, NULL))))
+        return sk_fail(err, SPHKV_EINVAL, "--limits: of attn_decode on a CPU alone");
     if (c->latency && c->choice && sk_cuda_named(c->choice, NULL))
         return sk_fail(err, SPHKV_EINVAL, "--latency: of the calls of a CPU, not of a GPU");
     if (c->latency && (c->weights || c->markdown || c->schedule))
@@ -306,7 +312,8 @@ static int run_all(command *c, sk_err *err)
     if (st == SPHKV_OK) st = make_wishes(c, wish, err);
     if (st == SPHKV_OK) st = open_set(c, err);
     const sk_bench_ask ask = {c->set, &c->device, c->schedule, c->effort->rounds, c->repeat,
-                              c->seed, c->quiet ? NULL : PROGRAM, c->stop, dense, fp8};
+                              c->seed, c->quiet ? NULL : PROGRAM, c->stop, dense, fp8,
+                              c->cached};
     for (uint32_t i = 0; i < SPHKV_KERNEL_COUNT && st == SPHKV_OK && !stopped; i++)
         st = sk_bench_wish(&ask, &wish[i], false, &c->report, &stopped, err);
     if (st == SPHKV_OK && c->report.model && c->report.model->local.n)
