@@ -42,6 +42,7 @@ static const struct {
     [SK_OP_PACKF16] = {AS_CALL, 0, "pack_f16"},      [SK_OP_PACKBF16] = {AS_CALL, 0, "pack_bf16"},
     [SK_OP_ADD16X2] = {AS_CALL, 0, "add_16x2"},      [SK_OP_DOT2] = {AS_CALL, 0, "dot2"},
     [SK_OP_DOT4] = {AS_CALL, 0, "dot4"},             [SK_OP_HADD2] = {AS_CALL, 0, "add_f16x2"},
+    [SK_OP_BDOT2] = {AS_CALL, 0, "dot2_bf16"},
     [SK_OP_DOT4US] = {AS_CALL, 0, "dot4_us"},        [SK_OP_SEL8] = {AS_CALL, 0, "sel8"},
     [SK_OP_PACK8] = {AS_CALL, 0, "pack_u8"},         [SK_OP_FIELD8] = {AS_CALL, 0, "field8"},
     [SK_OP_PERM8] = {AS_CALL, 0, "perm8"},           [SK_OP_PERM8X2] = {AS_CALL, 0, "perm8x2"},
@@ -344,6 +345,11 @@ static void put_other(cuda_entry *e, const sk_instr *in)
     case SK_OP_WORD:
         sk_emit_cuda_value(e, in->arg[0], CUDA_POSTFIX, false);
         sk_text_printf(&e->line, ".%c", "xyzw"[in->imm]);
+        break;
+    case SK_OP_SRA16X2:
+        put_call(e, in, "sra_16x2");
+        e->line.len--;
+        sk_text_printf(&e->line, ", %u)", in->imm);
         break;
     case SK_OP_ZIP8:
     case SK_OP_ZIP16:

@@ -59,6 +59,7 @@ static bool feature_text(const sk_target *target, sk_text *out)
         {SK_CPU_AVX512, "+avx512f,+avx512bw,+avx512dq,+avx512vl"},
         {SK_CPU_VBMI, "+avx512vbmi"},
         {SK_CPU_VNNI, "+avx512vnni"},
+        {SK_CPU_BF16, "+avx512bf16"},
     };
     sk_text_printf(out, "%s", target->feature_text);
     for (size_t i = 0; i < SK_COUNT(row); i++)
@@ -99,6 +100,7 @@ static void know_target(sk_lv *l, const sk_target *target)
     l->avx512 = l->x86 && (f & SK_CPU_AVX512) && target->vector_bits >= 512;
     l->vbmi = l->avx512 && (f & SK_CPU_VBMI);
     l->vnni = l->avx512 && (f & SK_CPU_VNNI);
+    l->bf16 = l->avx512 && (f & SK_CPU_BF16);
     l->avx2 = l->x86 && (f & (SK_CPU_AVX2 | SK_CPU_AVX512));
     l->ssse3 = l->avx2 || (l->x86 && (f & SK_CPU_SSE41));
     l->fma = l->half = l->avx2 || !l->x86;
@@ -113,6 +115,7 @@ static void know_types(sk_lv *l)
     l->i32 = LLVMInt32TypeInContext(l->ctx);
     l->i64 = LLVMInt64TypeInContext(l->ctx);
     l->f16 = LLVMHalfTypeInContext(l->ctx);
+    l->bf = LLVMBFloatTypeInContext(l->ctx);
     l->f32 = LLVMFloatTypeInContext(l->ctx);
     l->f64 = LLVMDoubleTypeInContext(l->ctx);
     l->ptr = LLVMPointerTypeInContext(l->ctx, 0);

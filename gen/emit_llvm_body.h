@@ -31,12 +31,12 @@ typedef struct sk_lv {
     LLVMModuleRef module;
     LLVMBuilderRef b;         /* where code goes */
     LLVMBuilderRef entry;     /* where variables go: the entry block */
-    LLVMTypeRef i1, i8, i16, i32, i64, f16, f32, f64, ptr, none;
+    LLVMTypeRef i1, i8, i16, i32, i64, f16, bf, f32, f64, ptr, none;
     const sk_target *target;
     const sk_program *p;
     uint32_t w;
     bool x86, avx2, avx512, ssse3; /* avx2 includes FMA and F16C */
-    bool vbmi, vnni;               /* with avx512 */
+    bool vbmi, vnni, bf16;         /* with avx512 */
     bool fma, half, round;         /* native llvm.fma, half conversions, llvm.rint */
     LLVMValueRef body;        /* the function being filled */
     LLVMValueRef zero;        /* 4 readable zero bytes, made on demand */
@@ -58,8 +58,8 @@ typedef LLVMValueRef sk_lv_fn(sk_lv *l, const sk_instr *in, LLVMValueRef const *
 sk_lv_fn sk_lv_int, sk_lv_shift, sk_lv_divide, sk_lv_minmax, sk_lv_compare, sk_lv_logic,
     sk_lv_select, sk_lv_float, sk_lv_fma, sk_lv_fminmax, sk_lv_sign, sk_lv_sqrt, sk_lv_rint,
     sk_lv_exp2, sk_lv_log2, sk_lv_bitcast, sk_lv_i2f, sk_lv_f2i;
-sk_lv_fn sk_lv_f16_part, sk_lv_pack_f16, sk_lv_pack_bf16;
-sk_lv_fn sk_lv_add16x2, sk_lv_dot2, sk_lv_dot4us, sk_lv_pack;
+sk_lv_fn sk_lv_f16_part, sk_lv_pack_f16, sk_lv_pack_bf16, sk_lv_bdot2;
+sk_lv_fn sk_lv_add16x2, sk_lv_sra16x2, sk_lv_dot2, sk_lv_dot4us, sk_lv_pack;
 sk_lv_fn sk_lv_lut16, sk_lv_zip, sk_lv_sel8, sk_lv_perm, sk_lv_field8;
 sk_lv_fn sk_lv_shuffle, sk_lv_extract, sk_lv_reduce;
 sk_lv_fn sk_lv_ldu, sk_lv_ldv, sk_lv_ldg, sk_lv_ldrows, sk_lv_stu, sk_lv_stv, sk_lv_stn,
@@ -108,5 +108,9 @@ uint32_t sk_lv_chunk(const sk_lv *l);
 /* op over chunks of two vectors of l->w i32 lanes, results side by side. */
 typedef LLVMValueRef sk_lv_chunk_fn(sk_lv *l, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef sk_lv_chunked(sk_lv *l, LLVMValueRef a, LLVMValueRef b, sk_lv_chunk_fn *op);
+/* A dot product added to a[0], chunk by chunk: intrinsics of 4, 8 and 16 lanes whose
+ * factors are `each` elements a lane. */
+LLVMValueRef sk_lv_chunked_dot(sk_lv *l, LLVMValueRef const *a, LLVMTypeRef element, uint32_t each,
+                               const char *const name[3]);
 
 #endif

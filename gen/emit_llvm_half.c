@@ -1,4 +1,4 @@
-/* emit_llvm_half.c - f16 and bf16. Where the machine converts halves, plain
+/* emit_llvm_half.c - f16 and bf16, and dot products of the latter. Where the machine converts halves, plain
  * fpext and fptrunc become its instructions. Elsewhere LLVM would call the
  * compiler's runtime, which an object without undefined symbols cannot: there
  * the conversions are integer arithmetic, exact, subnormals included. bf16 is
@@ -162,4 +162,21 @@ LLVMValueRef sk_lv_pack_bf16(sk_lv *l, const sk_instr *in, LLVMValueRef const *a
 {
     (void)in;
     return or_v(l, shr_c(l, bf16_high(l, a[0]), 16), and_c(l, bf16_high(l, a[1]), 0xffff0000u));
+}
+
+/* ---- dot ------------------------------------------------------------------------------- */
+
+/* Without the instruction the factors are widened, which is exact, and added one by one. */
+LLVMValueRef sk_lv_bdot2(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
+{
+    static const char *const native[] = {"llvm.x86.avx512bf16.dpbf16ps.128",
+                                         "llvm.x86.avx512bf16.dpbf16ps.256",
+                                         "llvm.x86.avx512bf16.dpbf16ps.512"};
+    (void)in;
+    if (l->bf16 && sk_lv_is_vector(a[0]))
+        return sk_lv_chunked_dot(l, a, l->bf, 2, native);
+    const LLVMValueRef lo = sk_lv_fused(l, as_f32(l, shl_c(l, a[1], 16)),
+                                        as_f32(l, shl_c(l, a[2], 16)), a[0]);
+    return sk_lv_fused(l, as_f32(l, and_c(l, a[1], 0xffff0000u)),
+                       as_f32(l, and_c(l, a[2], 0xffff0000u)), lo);
 }

@@ -23,6 +23,12 @@ LLVMValueRef sk_lv_add16x2(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
     return words(l, sum, sk_lv_count(a[0]));
 }
 
+LLVMValueRef sk_lv_sra16x2(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
+{
+    const LLVMValueRef x = halves(l, a[0]), by = sk_lv_u32(l, a[0], in->imm * 0x00010001u);
+    return words(l, LLVMBuildAShr(l->b, x, halves(l, by), ""), sk_lv_count(a[0]));
+}
+
 /* ---- dot ------------------------------------------------------------------------ */
 
 static LLVMValueRef chunk_madd(sk_lv *l, LLVMValueRef a, LLVMValueRef b)
@@ -80,28 +86,28 @@ static LLVMValueRef chunk_madd_bytes(sk_lv *l, LLVMValueRef b, LLVMValueRef c)
     return LLVMBuildAdd(l->b, sum[0], sum[1], "");
 }
 
-static LLVMValueRef dot4us_native(sk_lv *l, LLVMValueRef const *a)
+LLVMValueRef sk_lv_chunked_dot(sk_lv *l, LLVMValueRef const *a, LLVMTypeRef element, uint32_t each,
+                               const char *const name[3])
 {
     LLVMValueRef part[8];
     const uint32_t c = sk_lv_chunk(l), n = l->w / c;
     for (uint32_t i = 0; i < n; i++) {
-        LLVMValueRef arg[3];
-        for (uint32_t k = 0; k < 3; k++)
-            arg[k] = sk_lv_slice(l, a[k], i * c, c);
-        part[i] = sk_lv_call(l,
-                             c == 4   ? "llvm.x86.avx512.vpdpbusd.128"
-                             : c == 8 ? "llvm.x86.avx512.vpdpbusd.256"
-                                      : "llvm.x86.avx512.vpdpbusd.512",
-                             NULL, arg, 3);
+        LLVMValueRef arg[3] = {sk_lv_slice(l, a[0], i * c, c)};
+        for (uint32_t k = 1; k < 3; k++)
+            arg[k] = sk_lv_bits(l, sk_lv_slice(l, a[k], i * c, c), element, each * c);
+        part[i] = sk_lv_call(l, name[c / 8], NULL, arg, 3);
     }
     return sk_lv_join(l, part, n);
 }
 
 LLVMValueRef sk_lv_dot4us(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
 {
+    static const char *const native[] = {"llvm.x86.avx512.vpdpbusd.128",
+                                         "llvm.x86.avx512.vpdpbusd.256",
+                                         "llvm.x86.avx512.vpdpbusd.512"};
     (void)in;
     if (l->vnni && sk_lv_is_vector(a[0]))
-        return dot4us_native(l, a);
+        return sk_lv_chunked_dot(l, a, l->i32, 1, native);
     if (l->x86 && sk_lv_is_vector(a[0]))
         return LLVMBuildAdd(l->b, a[0], sk_lv_chunked(l, a[1], a[2], chunk_madd_bytes), "");
     LLVMValueRef sum = a[0];

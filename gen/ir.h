@@ -189,6 +189,14 @@ static inline sk_val sk_ir_dot4us(sk_builder *b, sk_val sum, sk_val x, sk_val y)
 {
     return sk_ir_3(b, SK_OP_DOT4US, sum, x, y);
 }
+static inline sk_val sk_ir_bdot2(sk_builder *b, sk_val sum, sk_val x, sk_val y)
+{
+    return sk_ir_3(b, SK_OP_BDOT2, sum, x, y);
+}
+static inline sk_val sk_ir_sra16x2(sk_builder *b, sk_val x, uint32_t by)
+{
+    return sk_ir_emit(b, SK_OP_SRA16X2, 1, &x, by, 0);
+}
 static inline sk_val sk_ir_hadd2(sk_builder *b, sk_val x, sk_val y)
 {
     return sk_ir_2(b, SK_OP_HADD2, x, y);

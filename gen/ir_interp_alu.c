@@ -82,6 +82,18 @@ static uint32_t sel8(uint32_t a, uint32_t b, uint32_t c)
     return (b & yes) | (c & ~yes);
 }
 
+static uint32_t sra16x2(uint32_t a, uint32_t n)
+{
+    return pack16(sra(s16(a), n), sra(s16(a >> 16), n));
+}
+
+static float bdot2(float a, uint32_t b, uint32_t c)
+{
+    const double lo = (double)as_f(b << 16) * (double)as_f(c << 16);
+    const double hi = (double)as_f(b & 0xffff0000u) * (double)as_f(c & 0xffff0000u);
+    return (float)((double)a + lo + hi);
+}
+
 static uint32_t prmt(uint32_t a, uint32_t b, uint32_t sel)
 {
     uint32_t r = 0;
@@ -191,6 +203,7 @@ static bool conversions(const interp_instr *in, uint32_t *word)
         ONE(GET, x)
         ONE(VAR, x)
         ONE(BITS, x)
+        ONE(SRA16X2, sra16x2(x, in->imm))
         ONE(FLOAT, x)
         ONE(I2F, as_u((float)(int32_t)x))
         ONE(F2I, f2i(X))
@@ -214,6 +227,7 @@ static bool of_three(const interp_instr *in, uint32_t *word)
         THREE(DOT4, dot4(x, y, z))
         THREE(DOT4US, dot4us(x, y, z))
         THREE(SEL8, sel8(x, y, z))
+        THREE(BDOT2, as_u(bdot2(X, y, z)))
         THREE(PRMT, prmt(x, y, z))
         THREE(HFMA2, sk_interp_hfma2(x, y, z))
     default: return false;

@@ -111,6 +111,10 @@
     X(DOT4US, "dot4.us", 3, U, 1,                                                                  \
       "a + four products of the unsigned bytes of b and the signed ones of c, wrapping")           \
     X(SEL8, "sel.8", 3, U, 1, "byte by byte: that of b where bit 7 of that of a is set, else of c") \
+    X(SRA16X2, "sra.16x2", 1, U, 1, "two signed 16-bit shifts right, by imm (0..15)")                \
+    X(BDOT2, "bdot2", 3, F, 0,                                                                     \
+      "a + b.lo*c.lo + b.hi*c.hi, bfloat16 factors; error 2^-20 (|a| + |b.lo c.lo| + |b.hi c.hi|); " \
+      "subnormal factors and results may count as 0; the bits of a NaN are open")                  \
     X(HADD2, "hadd2", 2, U, 1, "two half sums")                                                    \
     X(HMUL2, "hmul2", 2, U, 1, "two half products")                                                \
     X(HFMA2, "hfma2", 3, U, 1, "twice a * b + c of halves, rounded once")                          \

@@ -33,6 +33,7 @@ static void print_imm(const sk_instr *in, const char *comma, sk_text *out)
     case SK_OP_EXP2:
     case SK_OP_ZIP8:
     case SK_OP_ZIP16:
+    case SK_OP_SRA16X2:
     case SK_OP_WORD:
     case SK_OP_MMA:
     case SK_OP_CPWAIT:

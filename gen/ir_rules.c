@@ -70,7 +70,7 @@ static const char *const arg_rule[SK_OP_COUNT] = {
     [SK_OP_ATOMADD] = "aUU",    [SK_OP_DOT4US] = "uuu", [SK_OP_SEL8] = "uuu",
     [SK_OP_PACK8] = "uu",       [SK_OP_ZIP16] = "uu",   [SK_OP_PERM8] = "uu",
     [SK_OP_PERM8X2] = "uuu",    [SK_OP_PERM16] = "uu",  [SK_OP_PERM16X2] = "uuu",
-    [SK_OP_FIELD8] = "uu",
+    [SK_OP_FIELD8] = "uu",      [SK_OP_SRA16X2] = "u",  [SK_OP_BDOT2] = "fuu",
 };
 
 static const bool gpu_only[SK_OP_COUNT] = {
@@ -284,6 +284,7 @@ static const char *imm_fault(const sk_program *p, const sk_instr *in)
     case SK_OP_EXP2: return in->imm <= 1 ? NULL : "accuracy must be 0 or 1";
     case SK_OP_ZIP8:
     case SK_OP_ZIP16: return in->imm <= 1 ? NULL : "half must be 0 or 1";
+    case SK_OP_SRA16X2: return in->imm <= 15 ? NULL : "shifts by 0 to 15";
     case SK_OP_EXTRACT: return in->imm < p->w ? NULL : "no such lane";
     case SK_OP_WORD: return in->imm < 4 ? NULL : "a quad has words 0 to 3";
     case SK_OP_MOVM: return p->w == 32 ? NULL : "needs W = 32";

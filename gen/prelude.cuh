@@ -325,6 +325,17 @@ SK_HERE u32 pack_bf16(float a, float b) { return to_bf16(a) | to_bf16(b) << 16; 
 
 /* ---- packed words, in C ---------------------------------------------------------------- */
 
+SK_HERE u32 sra_16x2(u32 a, u32 by)
+{
+    return (sra_u32(a << 16, by) >> 16) | (sra_u32(a, by) & 0xffff0000u);
+}
+
+SK_HERE float dot2_bf16(float a, u32 b, u32 c)
+{
+    const float lo = fma_rn(float_of(b << 16), float_of(c << 16), a);
+    return fma_rn(float_of(b & 0xffff0000u), float_of(c & 0xffff0000u), lo);
+}
+
 SK_HERE u32 add_16x2(u32 a, u32 b)
 {
     return ((a & 0x7fff7fffu) + (b & 0x7fff7fffu)) ^ ((a ^ b) & 0x80008000u);

@@ -63,6 +63,8 @@ static uint32_t run_op(sk_op op, uint32_t imm, const uint32_t xyz[3], uint32_t w
                      : sk_ir_ldu(&b, kind, src, zero, k * 128);
         if (pred || (op == SK_OP_SELECT && k == 0))
             a[k] = sk_ir_2(&b, SK_OP_NE, a[k], zero);
+        if (op == SK_OP_BDOT2 && k == 0)
+            a[k] = sk_ir_1(&b, SK_OP_FLOAT, a[k]);
     }
     sk_val v = sk_ir_emit(&b, op, sk_op_get(op)->nargs, a, imm, 0);
     if (sk_op_get(op)->result == 'P')
@@ -285,6 +287,10 @@ static void packed(void **state)
         {SK_OP_DOT4US, 10, 0x01020304, 0x05060708, 10 + 5 + 12 + 21 + 32},
         {SK_OP_DOT4US, 0, 0xff80ff01, 0x80ff7f80, (uint32_t)(-32640 - 128 + 32385 - 128)},
         {SK_OP_DOT4US, 0x7fffffff, 0x000000ff, 0x00000001, 0x800000fe},
+        {SK_OP_BDOT2, 0x41200000, 0x40003f80, 0x40404080, 0x41a00000}, /* 10 + 1*4 + 2*3 */
+        {SK_OP_BDOT2, 0x3f800000, 0xbf803f80, 0x3f800000, 0},
+        {SK_OP_BDOT2, 0, 0x3f80bf80, 0x7f800000, 0x7f800000},
+        {SK_OP_BDOT2, 0, 0x7fc00000, 0, NAN_BITS},
         {SK_OP_SEL8, 0x80ff7f00, 0x11223344, 0x55667788, 0x11227788},
         {SK_OP_PRMT, 0x44332211, 0x88776655, 0x3210, 0x44332211},
         {SK_OP_PRMT, 0x44332211, 0x88776655, 0x7654, 0x88776655},

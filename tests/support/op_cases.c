@@ -61,7 +61,8 @@ static const op_row row_table[] = {
     {SK_OP_ZIP16, 0, "nn", CMP_BITS},      {SK_OP_ZIP16, 1, "nn", CMP_BITS},
     {SK_OP_PERM8, 0, "nn", CMP_BITS},      {SK_OP_PERM8X2, 0, "nnn", CMP_BITS},
     {SK_OP_PERM16, 0, "nn", CMP_BITS},     {SK_OP_PERM16X2, 0, "nnn", CMP_BITS},
-    {SK_OP_FIELD8, 0, "nn", CMP_BITS},
+    {SK_OP_FIELD8, 0, "nn", CMP_BITS},     {SK_OP_SRA16X2, 3, "h", CMP_BITS},
+    {SK_OP_SRA16X2, 15, "h", CMP_BITS},
 };
 
 /* Forms of a row. */
@@ -140,7 +141,7 @@ static void build_row(op_frame *f, const op_row *row, uint32_t form)
         a[k] = argument(f, row, k, form == FORM_LANE || (form == FORM_MIXED && !last), off);
     }
     const bool has_imm = row->op == SK_OP_EXP2 || row->op == SK_OP_ZIP8 || row->op == SK_OP_ZIP16
-                         || row->op == SK_OP_EXTRACT;
+                         || row->op == SK_OP_EXTRACT || row->op == SK_OP_SRA16X2;
     sk_val v = sk_ir_emit(b, (sk_op)row->op, nargs, a, has_imm ? row->imm : 0, 0);
     if (b->failed)
         return;
@@ -330,7 +331,7 @@ static bool same_word(op_compare compare, uint32_t want, uint32_t got, uint32_t 
     case CMP_EXP2: return same_exp2((double)x, (double)y, 4.6e-7); /* want is rounded too */
     case CMP_EXP2_FAST: return same_exp2((double)x, (double)y, 1.001e-4);
     case CMP_LOG2: return fabs((double)y - (double)x) <= 2e-6 + fabs((double)x) * 0x1p-23;
-    case CMP_MMA: return fabs((double)y - (double)x) <= (double)as_float(limit) * 0x1.01p-20;
+    case CMP_DOT: return fabs((double)y - (double)x) <= (double)as_float(limit) * 0x1.01p-20;
     default: return false;
     }
 }

@@ -408,6 +408,25 @@ static void running_sum(op_frame *f)
     sk_ir_end(b);
 }
 
+/* Plane 0 the dot products, plane 1 those of absolute values; once with a uniform
+ * factor. */
+static void bfloat_dots(op_frame *f)
+{
+    sk_builder *const b = f->b;
+    const sk_val off = for_vectors(f, vectors(f));
+    const sk_val x = sk_ir_ldv(b, SK_LD_F32, f->in, off, 0);
+    const sk_val y = sk_ir_ldv(b, SK_LD_F32, f->in, off, SK_OP_PLANE * 4);
+    const sk_val one = sk_ir_ldu(b, SK_LD_F32, f->in, off, SK_OP_PLANE * 4);
+    const sk_val xy = sk_ir_2(b, SK_OP_PACKBF16, x, y), yx = sk_ir_2(b, SK_OP_PACKBF16, y, one);
+    const sk_val u = sk_ir_2(b, SK_OP_PACKBF16, one, one), no = sk_ir_u32(b, 0x7fff7fff);
+    const sk_val sum = sk_ir_bdot2(b, sk_ir_bdot2(b, x, xy, yx), xy, u);
+    const sk_val ax = sk_ir_1(b, SK_OP_FABS, x), axy = sk_ir_2(b, SK_OP_AND, xy, no);
+    const sk_val some = sk_ir_bdot2(b, ax, axy, sk_ir_2(b, SK_OP_AND, yx, no));
+    sk_ir_stv(b, f->out, off, 0, sum);
+    sk_ir_stv(b, f->out, off, SK_OP_PLANE * 4, sk_ir_bdot2(b, some, axy, sk_ir_2(b, SK_OP_AND, u, no)));
+    sk_ir_end(b);
+}
+
 const op_body sk_op_bodies[] = {
 #define SK_X(K)                                                                                    \
     {"ldu " #K, ldu_##K, "n", CMP_F32, {0}, false}, {"ldv " #K, ldv_##K, "n", CMP_F32, {0}, false},              \
@@ -439,5 +458,6 @@ const op_body sk_op_bodies[] = {
     {"constants", constants, "n", CMP_BITS, {0}, false},
     {"predicates", predicates, "nn", CMP_BITS, {0}, false},
     {"running sum", running_sum, "r", CMP_F32, {0}, false},
+    {"bdot2", bfloat_dots, "rr", CMP_DOT, {0}, false},
 };
 const uint32_t sk_op_body_count = SK_COUNT(sk_op_bodies);

@@ -23,7 +23,7 @@ typedef enum op_compare {
     CMP_EXP2,
     CMP_EXP2_FAST,
     CMP_LOG2,
-    CMP_MMA /* plane 1 is the same of absolute values: the bound of plane 0 */
+    CMP_DOT /* plane 1 is the same of absolute values: the bound of plane 0 */
 } op_compare;
 
 typedef struct op_body {

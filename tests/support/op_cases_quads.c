@@ -240,8 +240,8 @@ const op_body sk_op_quad_bodies[] = {
     {"copies in two stages", copies_staged, "n", CMP_BITS, {0}, false},
     {"copies", copies_plain, "nn", CMP_BITS, {0}, false},
     {"the last block sums", last_block_sums, "n", CMP_BITS, {4}, false},
-    {"mma f16", mma_f16, "rrr", CMP_MMA, {0}, true},
-    {"mma bf16", mma_bf16, "rrr", CMP_MMA, {0}, true},
+    {"mma f16", mma_f16, "rrr", CMP_DOT, {0}, true},
+    {"mma bf16", mma_bf16, "rrr", CMP_DOT, {0}, true},
     {"mma, small integers: exact", mma_places, "n", CMP_BITS, {0}, true},
 };
 const uint32_t sk_op_quad_body_count = SK_COUNT(sk_op_quad_bodies);
