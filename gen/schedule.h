@@ -26,7 +26,9 @@ typedef enum sk_backend { SK_BACKEND_CPU, SK_BACKEND_CUDA, SK_BACKENDS } sk_back
     X(query, SK_FOR(SPHKV_ATTN_DECODE), "f32|i16", "queries in the product with ki8 and ki4 keys") \
     X(vch, SK_FOR(SPHKV_ATTN_DECODE), "8|16|32", "channels per block of the value product")      \
     X(vtok, SK_FOR(SPHKV_ATTN_DECODE), "1|2|4|8", "tokens (pairs) unrolled in the value product") \
-    X(prob, SK_FOR(SPHKV_ATTN_DECODE), "f32|i16", "probabilities in the product with vi8 and vi4 values") \
+    X(prob, SK_FOR(SPHKV_ATTN_DECODE), "f32|i16|u8|u16",                                          \
+      "probabilities in the product with vi8 and vi4 values: u8 in bytes (class fast; with vf16 "  \
+      "and vbf16 values bfloat16s), u16 in two bytes")                                             \
     X(prefetch, SK_FOR(SPHKV_ATTN_DECODE) | SK_FOR(SPHKV_PAGE_GATHER) | SK_FOR(SPHKV_PAGE_DECODE), "0|1|2|4",                \
       "pages ahead that are prefetched; 0 = none")                                                \
     X(spread, SK_FOR(SPHKV_ATTN_DECODE), "10|20|30|40|50",                                        \
@@ -65,7 +67,7 @@ typedef enum sk_tunable {
 enum { SK_LUT_ROWS, SK_LUT_PERM, SK_LUT_PAIR16, SK_LUT_REBUILD };
 enum { SK_LUT_FUSED, SK_LUT_SEPARATE };
 enum { SK_QUERY_F32, SK_QUERY_I16 };
-enum { SK_PROB_F32, SK_PROB_I16 };
+enum { SK_PROB_F32, SK_PROB_I16, SK_PROB_U8, SK_PROB_U16 };
 enum { SK_STORE_PLAIN, SK_STORE_PAST };
 enum { SK_ATTN_WARP, SK_ATTN_TILE, SK_ATTN_RAW };
 enum { SK_MERGE_LAST, SK_MERGE_SEPARATE };

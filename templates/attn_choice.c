@@ -2,6 +2,7 @@
  * and which one is taken when nothing has been measured. */
 #include <string.h>
 
+#include "part_probs.h"
 #include "part_segments.h"
 
 /* 16-bit pairs for 4-bit codes with one radius. Else tables in registers where
@@ -37,6 +38,7 @@ sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_targ
     const uint32_t w = (uint32_t)s->v[SK_T_w], vch = (uint32_t)s->v[SK_T_vch];
     bool form_used = s->v[SK_T_lut] == SK_LUT_ROWS, prob_used = s->v[SK_T_prob] == SK_PROB_F32;
     bool query_used = s->v[SK_T_query] == SK_QUERY_F32, dense = false, coded = false, tables = false;
+    bool dots = false;
     if (w * 32 > target->vector_bits && w > 8)
         return sk_fail(err, SPHKV_EINVAL, "w=%u: the target has %u-bit vectors", w,
                        target->vector_bits);
@@ -48,7 +50,8 @@ sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_targ
         const sk_segment *seg = sk_dec_seg(&k.spec, k.slot);
         const sk_lut_form form = sk_dec_form(&k.spec, s, k.slot);
         form_used |= form != SK_FORM_DENSE && form != SK_FORM_ROWS;
-        prob_used |= sk_dec_prob16(spec, s, k.tier);
+        prob_used |= sk_probs_of(spec, s, k.tier) != SK_PROBS_F32;
+        dots |= sk_probs_dots(sk_probs_of(spec, s, k.tier));
         query_used |= sk_dec_query16(&k.spec, s, k.slot);
         dense |= !sk_form_looks_up(form);
         coded |= form != SK_FORM_DENSE;
@@ -63,7 +66,9 @@ sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_targ
     }
     /* a tunable that changes nothing would only repeat a candidate */
     if (!form_used) return sk_fail(err, SPHKV_EINVAL, "lut form fits no tier of the mix");
-    if (!prob_used) return sk_fail(err, SPHKV_EINVAL, "prob=i16 fits no tier of the mix or class");
+    if (!prob_used) return sk_fail(err, SPHKV_EINVAL, "prob fits no tier of the mix or class");
+    if (dots && (w != 16 || (target->features & SK_PROBS_NEED) != SK_PROBS_NEED))
+        return sk_fail(err, SPHKV_EINVAL, "prob of bytes wants w=16 and a CPU with VBMI and VNNI");
     if (!query_used)
         return sk_fail(err, SPHKV_EINVAL, "query=i16 fits no tier of the mix or class");
     if (!dense && s->v[SK_T_ktok] != 1)
@@ -78,6 +83,23 @@ sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_targ
     if (sk_key_any_parted(spec) && s->v[SK_T_lut_build] != SK_LUT_FUSED)
         return sk_fail(err, SPHKV_EINVAL, "lut_build=separate: keys of several segments");
     return SPHKV_OK;
+}
+
+static bool probs_fit(const sk_spec *spec, const sk_schedule *s)
+{
+    for (uint32_t i = 0; i < spec->ntiers; i++)
+        if (sk_probs_of(spec, s, i) != SK_PROBS_F32) return true;
+    return false;
+}
+
+/* Bytes where they may be and there are instructions for them; else 16 bits. They are
+ * packed 64 at once. */
+static void default_probs(const sk_spec *spec, const sk_target *target, sk_schedule *out)
+{
+    const bool bytes = out->v[SK_T_w] == 16 && spec->page % 64 == 0 &&
+                       (target->features & SK_PROBS_NEED) == SK_PROBS_NEED;
+    out->v[SK_T_prob] = bytes && spec->accuracy == SPHKV_FAST ? SK_PROB_U8 : SK_PROB_I16;
+    if (!probs_fit(spec, out)) out->v[SK_T_prob] = SK_PROB_F32;
 }
 
 /* What is best of w lanes, then what fits short pages: they take smaller blocks,
@@ -98,9 +120,8 @@ static bool default_of_width(const sk_spec *spec, const sk_target *target, uint3
     out->v[SK_T_vtok] = 2;
     out->v[SK_T_prefetch] = 1;
     out->v[SK_T_spread] = dense_only ? 10 : 20;
-    out->v[SK_T_prob] = SK_PROB_I16;
     out->v[SK_T_query] = SK_QUERY_I16;
-    if (!sk_dec_uses_prob16(spec, out)) out->v[SK_T_prob] = SK_PROB_F32;
+    default_probs(spec, target, out);
     /* a product and its sum in one instruction; in two, floats are as good */
     if (!(target->features & SK_CPU_VNNI) || !sk_dec_uses_query16(spec, out))
         out->v[SK_T_query] = SK_QUERY_F32;

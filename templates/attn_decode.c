@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "attn_gpu.h"
+#include "part_probs.h"
 #include "part_rebuild.h"
 #include "part_segments.h"
 
@@ -197,6 +198,18 @@ static void rebuild_areas(sk_dec *c, sk_dec_place *place, void *user)
         c->keys = place_area(c, "keys", c->d * sk_rebuild_tokens(c->sched) * 4, place, user);
 }
 
+/* Of the rows of the tier whose probabilities take most. */
+static uint32_t probs_bytes(const sk_dec *c)
+{
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < c->spec->ntiers; i++) {
+        const sk_probs form = sk_probs_of(c->spec, c->sched, i);
+        const uint32_t bytes = sk_probs_planes(form) * c->h * sk_probs_row_bytes(c, form);
+        if (form != SK_PROBS_F32 && bytes > most) most = bytes;
+    }
+    return most;
+}
+
 void sk_dec_areas(sk_dec *c, sk_dec_place *place, void *user)
 {
     const sk_spec *spec = c->spec;
@@ -210,8 +223,8 @@ void sk_dec_areas(sk_dec *c, sk_dec_place *place, void *user)
     c->off = place_area(c, "off", 8 * c->w * 4, place, user);
     c->rad = place_area(c, "rad", most_spans(spec) * 4, place, user);
     c->s = place_area(c, "s", c->h * c->tp * 4, place, user);
-    if (sk_dec_uses_prob16(spec, c->sched))
-        c->pairs = place_area(c, "pairs", c->h * c->tp * 2, place, user);
+    const uint32_t probs = probs_bytes(c);
+    if (probs > 0) c->probs = place_area(c, "probs", probs, place, user);
     rebuild_areas(c, place, user);
     sk_part_areas(c, place, user);
     c->acc = place_area(c, "acc", c->h * c->cp * 4, place, user);

@@ -8,8 +8,10 @@
  *   part_segments.c keys of several segments, each like a head of its own
  *   part_rebuild.c, part_rebuilt.c  coded keys as numbers, and their logits
  *   part_softmax.c  page softmax: probabilities, factors, running (m, l)
- *   part_sinks.c    heads of a page for which 16-bit probabilities are too coarse
+ *   part_probs.c    probabilities in the form that the value product wants
+ *   part_sinks.c    heads of a page for which integer probabilities are too coarse
  *   part_value.c    probabilities times values into acc[head][channel]
+ *   part_dots.c     the same in dot products of bytes or bfloat16s
  *   part_prefetch.c the lines of a later page, spread over logits and values
  *   part_out.c      rows of the output in its dtype (attn_finish.c: the end of an item)
  *
@@ -28,9 +30,9 @@
  *                    are added together (rows form)
  *   rad  [spans]     what a radius code of the page is multiplied by
  *   book, where, keys  of keys that are rebuilt (part_rebuild.h)
- *   s    [H][Tp]     logits, then probabilities (f32, or i16 pairs)
+ *   s    [H][Tp]     logits, then probabilities in f32
  *   acc  [H][Cp]     unnormalised output
- *   pairs [H][Tp/2]  16-bit probabilities (prob = i16)
+ *   probs [H][Tp/2]  other probabilities, in rows of words (part_probs.c)
  *   stat [7][H]      m, l, alpha, beta, mass, scale, sinks (part_softmax.c) */
 #ifndef SK_DECODE_H
 #define SK_DECODE_H
@@ -82,7 +84,7 @@ typedef struct sk_dec {
         stat_sinks; /* byte offsets in stat */
     sk_val item, q, q_stride, arena, codebook, tables; /* parameters */
     sk_val scale;
-    sk_val qs, qc, qt, qm, q16, lut, off, rad, s, pairs, acc, stat; /* scratch addresses */
+    sk_val qs, qc, qt, qm, q16, lut, off, rad, s, probs, acc, stat; /* scratch addresses */
     sk_val book, where, keys;  /* the same, where keys are rebuilt */
     sk_val zero, lane;         /* u32 0; lane index */
     sk_val warp;               /* its index, where there are several */
@@ -178,10 +180,6 @@ void sk_part_logits_dense(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *la
 /* The same of keys that are numbers in scratch: `tokens` of them from t0 on, in the order
  * of a kf32 page that begins with t0. */
 void sk_part_logits_floats(sk_dec *c, uint32_t tier_slot, sk_val keys, sk_val t0, uint32_t tokens);
-#define SK_PROB16_ONE 32767 /* a 16-bit probability of 1 */
-/* Between a page's sums and the factors: heads that 16 bits are too coarse for
- * are split (part_sinks.c). */
-void sk_part_sinks(sk_dec *c, sk_val count, sk_val limit);
 void sk_part_softmax(sk_dec *c, uint32_t tier_slot, sk_val count);
 /* The statistics of a page without tokens. */
 void sk_part_empty_page(sk_dec *c);
@@ -201,9 +199,6 @@ uint32_t sk_rows_unroll(uint32_t groups);
 uint32_t sk_prefetch_values_from(const sk_dec *c, uint32_t tier_slot);
 /* Whether this tier's values are multiplied two tokens at a time. */
 bool sk_dec_value_pairs(const sk_spec *spec, uint32_t tier_slot);
-/* Whether this tier's probabilities are 16-bit integers. */
-bool sk_dec_prob16(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
-bool sk_dec_uses_prob16(const sk_spec *spec, const sk_schedule *sched); /* any tier's */
 /* Token vectors handled together by the logits of this tier: s is written, and
  * softmax and values may read, in blocks of W times this. */
 uint32_t sk_dec_token_block(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);

@@ -9,6 +9,7 @@
 #include "decode.h"
 
 #include "part_pair16.h"
+#include "part_probs.h"
 #include "part_rebuild.h"
 #include "part_segments.h"
 #include "part_unpack.h"
@@ -34,9 +35,10 @@ uint32_t sk_dec_token_block(const sk_spec *spec, const sk_schedule *sched, uint3
         const uint32_t one = form_block(&p.spec, sched, p.slot);
         block = one > block ? one : block;
     }
-    const bool pairs = sk_dec_value_pairs(spec, tier_slot);
-    if (sk_dec_prob16(spec, sched, tier_slot) && block < 2 * w) block = 2 * w;
-    if (block < vtok * (pairs ? 2 : 1)) block = vtok * (pairs ? 2 : 1);
+    const sk_probs form = sk_probs_of(spec, sched, tier_slot);
+    const uint32_t packed = sk_probs_vectors(form) * w, step = sk_probs_step(spec, tier_slot, form);
+    if (block < packed) block = packed;
+    if (block < vtok * step) block = vtok * step;
     return block;
 }
 

@@ -1,20 +1,21 @@
-/* part_sinks.c - attention sinks against 16-bit probabilities. A few tokens that
+/* part_sinks.c - attention sinks against integer probabilities. A few tokens that
  * take nearly all of a page's weight often hold next to no value: then the page
  * gives what the others hold, and those must not be lost below the steps of
- * 1/32767 of the page's largest probability.
+ * the page's largest probability.
  *
- * A step rounds a probability by 8.8e-6 (RMS). n tokens whose values are of one
+ * A step of 1/32767 rounds a probability by 8.8e-6 (RMS). n tokens whose values are of one
  * size are then wrong by 8.8e-6 sqrt(n) of it, against their part of sum p|v|, 0.8
  * of it (the mean of normal values over their RMS) times their sum of
  * probabilities R. R >= sqrt(n) / 64 keeps that below 7e-4, of the 1e-3 of class
- * tight; class fast is 50 times wider. Who is a sink is not known here: all
+ * tight; class fast is 50 times wider, u16 half and u8 128 times as coarse. Who is a
+ * sink is not known here: all
  * probabilities of 1/16 and more may be, so R is the sum of those below. A page
  * whose sum is beyond that of four sinks and R has enough in the others.
  *
  * A head of a page that fails this is split: what may be a sink gets f32
  * probabilities, in s, and part_value.c multiplies those few tokens on their own;
  * the others get integers relative to the largest of them. */
-#include "decode.h"
+#include "part_probs.h"
 
 #include <math.h>
 
@@ -22,7 +23,8 @@
 
 /* One head of the page at work, by addresses. */
 typedef struct sink_head {
-    sk_val s, pairs, stat;
+    sk_probs form;
+    sk_val s, probs, stat;
     sk_val count, limit; /* tokens; whole blocks of them */
 } sink_head;
 
@@ -36,22 +38,39 @@ static void stat_put(sk_dec *c, const sink_head *a, uint32_t at, sk_val x)
     sk_ir_stu(c->b, a->stat, c->zero, at, x);
 }
 
+/* Integers of 1/16 of the largest and more, without the others' bits: the halves or
+ * bytes (the high ones) where a sum with the rest to the next power of 2 overflows. */
+static void drop_large(sk_dec *c, sk_probs form, sk_probs_packed *x)
+{
+    sk_builder *b = c->b;
+    const sk_val top = x->plane[0];
+    if (form == SK_PROBS_I16) {
+        const sk_val large = sk_and(c, sk_add(c, top, sk_k(c, 0x78007800u)), 0x80008000u);
+        const sk_val low = sk_ir_2(b, SK_OP_SUB, large, sk_shr(c, large, 15));
+        const sk_val none = sk_ir_2k(b, SK_OP_XOR, sk_or(c, large, low), ~0u);
+        x->plane[0] = sk_ir_2(b, SK_OP_AND, top, none);
+        return;
+    }
+    const sk_val large = sk_or(c, top, sk_add(c, sk_and(c, top, 0x7f7f7f7fu), sk_k(c, 0x70707070u)));
+    for (uint32_t k = 0; k < sk_probs_planes(form); k++)
+        x->plane[k] = sk_ir_3(b, SK_OP_SEL8, large, c->zero, x->plane[k]);
+}
+
+static float one_of(const sink_head *a) { return (float)sk_probs_one(a->form); }
+
 /* Sum of the integers below 1/16 of the largest. */
 static sk_val small_mass(sk_dec *c, const sink_head *a)
 {
     sk_builder *b = c->b;
-    const uint32_t sixteenth = (SK_PROB16_ONE + 1) / 16;
-    const sk_val sum = sk_ir_var(b, SK_LANE, sk_k(c, 0));
-    const sk_val i = sk_ir_for(b, c->zero, sk_shr(c, a->limit, 1), c->w);
-    const sk_val pair = sk_ir_ldv(b, SK_LD_U32, a->pairs, sk_mul(c, i, 4), 0);
-    for (uint32_t k = 0; k < 2; k++) {
-        const sk_val p = k ? sk_shr(c, pair, 16) : sk_and(c, pair, 0xffff);
-        const sk_val small = sk_ir_2(b, SK_OP_ULT, p, sk_k(c, sixteenth));
-        sk_ir_set(b, sum, sk_add(c, sk_ir_get(b, sum), sk_sel(c, small, p, c->zero)));
-    }
+    sk_val sum[2];
+    sk_probs_sum_begin(c, a->form, sum);
+    const sk_val t0 = sk_ir_for(b, c->zero, a->limit, sk_probs_vectors(a->form) * c->w);
+    sk_probs_packed x = sk_probs_get(c, a->form, a->probs, t0, 0);
+    drop_large(c, a->form, &x);
+    sk_probs_sum(c, a->form, &x, sum);
     sk_ir_end(b);
-    const sk_val all = sk_ir_1(b, SK_OP_I2F, sk_ir_1(b, SK_OP_RED_UADD, sk_ir_get(b, sum)));
-    return sk_ir_2(b, SK_OP_FMUL, all, sk_ir_f32(b, 1.0f / SK_PROB16_ONE));
+    const sk_val all = sk_probs_sum_end(c, a->form, sum);
+    return sk_ir_2(b, SK_OP_FMUL, all, sk_ir_f32(b, 1.0f / one_of(a)));
 }
 
 /* log2 of 1/16 */
@@ -83,47 +102,70 @@ static sk_val small_max(sk_dec *c, const sink_head *a, sk_val m)
     return sk_ir_1(b, SK_OP_RED_FMAX, sk_ir_get(b, top));
 }
 
+/* How the head is split. */
+typedef struct sink_split {
+    sk_val m, base; /* logits of what is 1: among the sinks; of the others' integers */
+    sk_val few;     /* variable: sum of the sinks' probabilities */
+} sink_split;
+
+/* Probabilities of one vector: a sink's go to s; the others' integers are returned. */
+static sk_val split_vector(sk_dec *c, const sink_head *a, const sink_split *x, sk_val t0, uint32_t u)
+{
+    sk_builder *b = c->b;
+    const bool fast = c->spec->accuracy == SPHKV_FAST;
+    const sk_val zero = sk_ir_f32(b, 0.0f);
+    sk_val small;
+    const sk_val logit = head_logits(c, a, t0, u, x->m, &small);
+    const sk_val from = sk_sel(c, small, x->base, x->m);
+    const sk_val p = sk_ir_exp2(b, sk_ir_2(b, SK_OP_FSUB, logit, from), fast);
+    const sk_val sink = sk_sel(c, small, zero, p);
+    sk_ir_set(b, x->few, sk_ir_2(b, SK_OP_FADD, sk_ir_get(b, x->few), sink));
+    sk_ir_stv(b, a->s, sk_mul(c, t0, 4), u * c->w * 4, sink);
+    return sk_ir_1(b, SK_OP_F2I, sk_sel(c, small, p, zero));
+}
+
 static void split_head(sk_dec *c, const sink_head *a)
 {
     sk_builder *b = c->b;
-    const sk_val m = stat_get(c, a, c->stat_alpha), zero = sk_ir_f32(b, 0.0f);
-    const sk_val least = small_max(c, a, m);
-    const sk_val base = sk_ir_2(b, SK_OP_FSUB, least, sk_ir_f32(b, log2f(SK_PROB16_ONE)));
-    const sk_val few = sk_ir_var(b, SK_LANE, zero), rest = sk_ir_var(b, SK_LANE, c->zero);
-    const sk_val t0 = sk_ir_for(b, c->zero, a->limit, 2 * c->w);
-    sk_val code[2];
-    for (uint32_t u = 0; u < 2; u++) {
-        sk_val small;
-        const sk_val x = head_logits(c, a, t0, u, m, &small);
-        const sk_val from = sk_sel(c, small, base, m);
-        const bool fast = c->spec->accuracy == SPHKV_FAST;
-        const sk_val p = sk_ir_exp2(b, sk_ir_2(b, SK_OP_FSUB, x, from), fast);
-        const sk_val sink = sk_sel(c, small, zero, p);
-        code[u] = sk_ir_1(b, SK_OP_F2I, sk_sel(c, small, p, zero));
-        sk_ir_set(b, few, sk_ir_2(b, SK_OP_FADD, sk_ir_get(b, few), sink));
-        sk_ir_set(b, rest, sk_add(c, sk_ir_get(b, rest), code[u]));
-        sk_ir_stv(b, a->s, sk_mul(c, t0, 4), u * c->w * 4, sink);
-    }
-    sk_ir_stv(b, a->pairs, sk_mul(c, t0, 2), 0, sk_ir_2(b, SK_OP_PACK16, code[0], code[1]));
+    const uint32_t vectors = sk_probs_vectors(a->form);
+    sink_split x = {.m = stat_get(c, a, c->stat_alpha)};
+    const sk_val least = small_max(c, a, x.m);
+    x.base = sk_ir_2(b, SK_OP_FSUB, least, sk_ir_f32(b, log2f(one_of(a))));
+    x.few = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
+    sk_val rest[2], code[4];
+    sk_probs_sum_begin(c, a->form, rest);
+    const sk_val t0 = sk_ir_for(b, c->zero, a->limit, vectors * c->w);
+    for (uint32_t u = 0; u < vectors; u++) code[u] = split_vector(c, a, &x, t0, u);
+    const sk_probs_packed packed = sk_probs_pack(c, a->form, code);
+    sk_probs_sum(c, a->form, &packed, rest);
+    sk_probs_put(c, a->form, &packed, a->probs, t0, 0);
     sk_ir_end(b);
-    const sk_val scale = sk_ir_exp2(b, sk_ir_2(b, SK_OP_FSUB, least, m), false);
-    const sk_val mass = sk_ir_1(b, SK_OP_I2F, sk_ir_1(b, SK_OP_RED_UADD, sk_ir_get(b, rest)));
-    const sk_val part = sk_ir_2(b, SK_OP_FMUL, mass, sk_ir_f32(b, 1.0f / SK_PROB16_ONE));
-    const sk_val l = sk_fma(c, part, scale, sk_ir_1(b, SK_OP_RED_FADD, sk_ir_get(b, few)));
-    stat_put(c, a, c->stat_beta, l);
+    const sk_val scale = sk_ir_exp2(b, sk_ir_2(b, SK_OP_FSUB, least, x.m), false);
+    const sk_val mass = sk_probs_sum_end(c, a->form, rest);
+    const sk_val part = sk_ir_2(b, SK_OP_FMUL, mass, sk_ir_f32(b, 1.0f / one_of(a)));
+    const sk_val few = sk_ir_1(b, SK_OP_RED_FADD, sk_ir_get(b, x.few));
+    stat_put(c, a, c->stat_beta, sk_fma(c, part, scale, few));
     stat_put(c, a, c->stat_mass, mass);
     stat_put(c, a, c->stat_scale, scale);
     stat_put(c, a, c->stat_sinks, sk_ir_f32(b, 1.0f));
 }
 
-void sk_part_sinks(sk_dec *c, sk_val count, sk_val limit)
+/* sqrt(n) over the least R: steps of the form to the class. */
+static float least_share(const sk_dec *c, sk_probs form)
+{
+    const float tight = form == SK_PROBS_I16 ? 64.0f : form == SK_PROBS_U16 ? 128.0f : 0.5f;
+    return c->spec->accuracy == SPHKV_FAST ? 50 * tight : tight;
+}
+
+void sk_part_sinks(sk_dec *c, sk_probs form, sk_val count, sk_val limit)
 {
     sk_builder *b = c->b;
-    const float share = c->spec->accuracy == SPHKV_FAST ? 3200.0f : 64.0f;
+    const float share = least_share(c, form);
     const sk_val n = sk_ir_1(b, SK_OP_I2F, count);
     const sk_val h = sk_ir_for(b, c->zero, sk_k(c, c->h), 1);
-    const sink_head a = {.s = sk_ir_ptr_add(b, c->s, h, c->tp * 4),
-                         .pairs = sk_ir_ptr_add(b, c->pairs, h, c->tp * 2),
+    const sink_head a = {.form = form,
+                         .s = sk_ir_ptr_add(b, c->s, h, c->tp * 4),
+                         .probs = sk_ir_ptr_add(b, c->probs, h, sk_probs_row_bytes(c, form)),
                          .stat = sk_ir_ptr_add(b, c->stat, h, 4),
                          .count = count,
                          .limit = limit};

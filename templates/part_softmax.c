@@ -2,15 +2,15 @@
  * exp2(s - m_page), and the running (m, l) and the factors
  *   alpha = exp2(m_old - m_new)   for what is already accumulated,
  *   beta  = exp2(m_page - m_new)  for this page
- * are kept, and of 16-bit probabilities the mass, their sum in their own unit.
- * Probabilities are relative to the page's own maximum, so that their 16-bit form
- * (prob = i16) always uses its full range. That form goes to `pairs`, tokens 2k and
- * 2k + 1 in word k of a head's row; the logits in s stay, for part_sinks.c.
+ * are kept, and of integer probabilities the mass, their sum in their own unit.
+ * Probabilities are relative to the page's own maximum, so that integers always use
+ * their full range. Forms other than f32 go to `probs` (part_probs.c); the logits in
+ * s stay then, for part_sinks.c.
  *
  * A caller who asks gets each page's own pair, m in natural-log units, for the
  * cost of one branch per page and four heads; what leaves the kernel is in
  * natural logarithms, what stays inside in log2. */
-#include "decode.h"
+#include "part_probs.h"
 
 #include <math.h>
 
@@ -20,19 +20,6 @@ bool sk_dec_value_pairs(const sk_spec *spec, uint32_t tier_slot)
 {
     const uint32_t value = spec->tier[tier_slot].value;
     return value == SK_VAL_I4 || sk_layout_values_paired(spec, value);
-}
-
-bool sk_dec_prob16(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
-{
-    return sched->v[SK_T_prob] == SK_PROB_I16 && sk_dec_value_pairs(spec, tier_slot) &&
-           spec->accuracy != SPHKV_EXACT;
-}
-
-bool sk_dec_uses_prob16(const sk_spec *spec, const sk_schedule *sched)
-{
-    for (uint32_t i = 0; i < spec->ntiers; i++)
-        if (sk_dec_prob16(spec, sched, i)) return true;
-    return false;
 }
 
 static sk_val load_logits(sk_dec *c, sk_val t0, uint32_t h, uint32_t u, sk_val count, bool full)
@@ -65,63 +52,62 @@ static void page_max(sk_dec *c, uint32_t h0, uint32_t hn, sk_val limit, sk_val c
     for (uint32_t h = 0; h < hn; h++) m[h] = sk_ir_1(b, SK_OP_RED_FMAX, sk_ir_get(b, top[h]));
 }
 
+/* What the pages of a tier have in common. */
+typedef struct softmax {
+    sk_probs form;
+    uint32_t one;    /* integers: what stands for 1 */
+    float up;        /* log2 of what stands for 1 */
+    float unit;      /* what sums of products with values are multiplied by */
+    sk_val count, limit; /* tokens; whole blocks of them */
+    bool full;       /* a full page needs no masks */
+} softmax;
+
 /* One vector of probabilities; masked lanes are 0. */
-static sk_val probability(sk_dec *c, uint32_t h, sk_val t0, uint32_t u, sk_val base, sk_val count,
-                          bool full, bool i16)
+static sk_val probability(sk_dec *c, const softmax *x, uint32_t h, sk_val t0, uint32_t u, sk_val base)
 {
     sk_builder *b = c->b;
-    const sk_val x = load_logits(c, t0, h, u, count, full);
+    const sk_val logit = load_logits(c, t0, h, u, x->count, x->full);
     const bool fast = c->spec->accuracy == SPHKV_FAST;
-    const sk_val p = sk_ir_exp2(b, sk_ir_2(b, SK_OP_FSUB, x, base), fast);
-    if (i16) return sk_ir_1(b, SK_OP_F2I, p);
-    if (full) return p;
+    const sk_val p = sk_ir_exp2(b, sk_ir_2(b, SK_OP_FSUB, logit, base), fast);
+    if (x->one) return sk_ir_1(b, SK_OP_F2I, p);
+    if (x->full) return p;
     const sk_val t = sk_add(c, sk_add(c, t0, c->lane), sk_k(c, u * c->w));
-    return sk_sel(c, sk_ir_2(b, SK_OP_ULT, t, count), p, sk_ir_f32(b, 0.0f));
+    return sk_sel(c, sk_ir_2(b, SK_OP_ULT, t, x->count), p, sk_ir_f32(b, 0.0f));
 }
 
 /* Probabilities of the heads of a tile, stored; l: their sums, in units of 1. The
- * mass of integers is exact: at most 256 times 32767. */
-static void page_exp(sk_dec *c, uint32_t h0, uint32_t hn, const sk_val *m, sk_val limit,
-                     sk_val count, bool full, bool i16, sk_val *l)
+ * mass of integers is exact: at most 256 times 65535. */
+static void page_exp(sk_dec *c, const softmax *x, uint32_t h0, uint32_t hn, const sk_val *m, sk_val *l)
 {
     sk_builder *b = c->b;
-    const sk_op plus = i16 ? SK_OP_ADD : SK_OP_FADD;
-    const uint32_t unroll = i16 ? 2 : 1;
-    sk_val sum[HEAD_TILE], base[HEAD_TILE];
+    const uint32_t unroll = sk_probs_vectors(x->form), row = sk_probs_row_bytes(c, x->form);
+    const sk_val rows = x->form == SK_PROBS_F32 ? c->s : c->probs;
+    sk_val sum[HEAD_TILE][2], base[HEAD_TILE];
     for (uint32_t h = 0; h < hn; h++) {
-        sum[h] = sk_ir_var(b, SK_LANE, i16 ? sk_k(c, 0) : sk_ir_f32(b, 0.0f));
-        base[h] = i16 ? sk_ir_2(b, SK_OP_FSUB, m[h], sk_ir_f32(b, log2f(SK_PROB16_ONE))) : m[h];
+        sk_probs_sum_begin(c, x->form, sum[h]);
+        base[h] = x->up > 0 ? sk_ir_2(b, SK_OP_FSUB, m[h], sk_ir_f32(b, x->up)) : m[h];
     }
-    const sk_val t0 = sk_ir_for(b, c->zero, limit, unroll * c->w);
+    const sk_val t0 = sk_ir_for(b, c->zero, x->limit, unroll * c->w);
     for (uint32_t h = 0; h < hn; h++) {
-        const uint32_t row = (h0 + h) * c->tp * 4;
-        sk_val p[2];
-        for (uint32_t u = 0; u < unroll; u++) {
-            p[u] = probability(c, h0 + h, t0, u, base[h], count, full, i16);
-            sk_ir_set(b, sum[h], sk_ir_2(b, plus, sk_ir_get(b, sum[h]), p[u]));
-        }
-        if (i16)
-            sk_ir_stv(b, c->pairs, sk_mul(c, t0, 2), row / 2, sk_ir_2(b, SK_OP_PACK16, p[0], p[1]));
-        else
-            sk_ir_stv(b, c->s, sk_mul(c, t0, 4), row, p[0]);
+        sk_val p[4];
+        for (uint32_t u = 0; u < unroll; u++) p[u] = probability(c, x, h0 + h, t0, u, base[h]);
+        const sk_probs_packed packed = sk_probs_pack(c, x->form, p);
+        sk_probs_sum(c, x->form, &packed, sum[h]);
+        sk_probs_put(c, x->form, &packed, rows, t0, (h0 + h) * row);
     }
     sk_ir_end(b);
     for (uint32_t h = 0; h < hn; h++) {
-        const sk_val all = sk_ir_get(b, sum[h]);
-        if (!i16) {
-            l[h] = sk_ir_1(b, SK_OP_RED_FADD, all);
-            continue;
-        }
-        const sk_val total = sk_ir_1(b, SK_OP_I2F, sk_ir_1(b, SK_OP_RED_UADD, all));
-        sk_ir_stu(b, c->stat, c->zero, c->stat_mass + (h0 + h) * 4, total);
-        l[h] = sk_ir_2(b, SK_OP_FMUL, total, sk_ir_f32(b, 1.0f / SK_PROB16_ONE));
+        l[h] = sk_probs_sum_end(c, x->form, sum[h]);
+        if (x->one) sk_ir_stu(b, c->stat, c->zero, c->stat_mass + (h0 + h) * 4, l[h]);
+        const float one = x->one ? (float)x->one : exp2f(x->up);
+        if (x->up > 0) l[h] = sk_ir_2(b, SK_OP_FMUL, l[h], sk_ir_f32(b, 1.0f / one));
     }
 }
 
-/* alpha, beta and the running pair of one head. beta carries 1/32767 when
- * the probabilities are integers, and their scale, so that values need one factor
+/* alpha, beta and the running pair of one head. beta carries the unit of what is
+ * multiplied, and the scale of integers, so that values need one factor
  * only; what sinks are multiplied by is beta itself, or 0 of none. */
-static void update(sk_dec *c, uint32_t h, sk_val m_page, sk_val l_page, bool i16)
+static void update(sk_dec *c, const softmax *x, uint32_t h, sk_val m_page, sk_val l_page)
 {
     sk_builder *b = c->b;
     const sk_val m_old = sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, c->stat_m + h * 4);
@@ -130,14 +116,14 @@ static void update(sk_dec *c, uint32_t h, sk_val m_page, sk_val l_page, bool i16
     const sk_val alpha = sk_ir_exp2(b, sk_ir_2(b, SK_OP_FSUB, m_old, m), false);
     sk_val beta = sk_ir_exp2(b, sk_ir_2(b, SK_OP_FSUB, m_page, m), false);
     const sk_val l = sk_fma(c, l_old, alpha, sk_ir_2(b, SK_OP_FMUL, l_page, beta));
-    if (i16) {
+    if (x->one) {
         const uint32_t at = c->stat_sinks + h * 4;
         const sk_val sinks = sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, at);
         const sk_val scale = sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, c->stat_scale + h * 4);
         sk_ir_stu(b, c->stat, c->zero, at, sk_ir_2(b, SK_OP_FMUL, sinks, beta));
-        beta = sk_ir_2(b, SK_OP_FMUL, beta, sk_ir_f32(b, 1.0f / SK_PROB16_ONE));
         beta = sk_ir_2(b, SK_OP_FMUL, beta, scale);
     }
+    if (x->unit != 1.0f) beta = sk_ir_2(b, SK_OP_FMUL, beta, sk_ir_f32(b, x->unit));
     sk_ir_stu(b, c->stat, c->zero, c->stat_m + h * 4, m);
     sk_ir_stu(b, c->stat, c->zero, c->stat_l + h * 4, l);
     sk_ir_stu(b, c->stat, c->zero, c->stat_alpha + h * 4, alpha);
@@ -175,14 +161,14 @@ sk_val sk_part_lse(sk_dec *c, sk_val m, sk_val l)
 }
 
 /* m and l of the page, kept where the factors of each head will be. */
-static void softmax_heads(sk_dec *c, sk_val limit, sk_val count, bool full, bool i16)
+static void softmax_heads(sk_dec *c, const softmax *x)
 {
     sk_builder *b = c->b;
     for (uint32_t h0 = 0; h0 < c->h; h0 += HEAD_TILE) {
         const uint32_t hn = c->h - h0 < HEAD_TILE ? c->h - h0 : HEAD_TILE;
         sk_val m[HEAD_TILE], l[HEAD_TILE];
-        page_max(c, h0, hn, limit, count, full, m);
-        page_exp(c, h0, hn, m, limit, count, full, i16, l);
+        page_max(c, h0, hn, x->limit, x->count, x->full, m);
+        page_exp(c, x, h0, hn, m, l);
         for (uint32_t h = 0; h < hn; h++) {
             sk_ir_stu(b, c->stat, c->zero, c->stat_alpha + (h0 + h) * 4, m[h]);
             sk_ir_stu(b, c->stat, c->zero, c->stat_beta + (h0 + h) * 4, l[h]);
@@ -193,21 +179,26 @@ static void softmax_heads(sk_dec *c, sk_val limit, sk_val count, bool full, bool
 void sk_part_softmax(sk_dec *c, uint32_t tier_slot, sk_val count)
 {
     sk_builder *b = c->b;
-    const bool i16 = sk_dec_prob16(c->spec, c->sched, tier_slot);
+    const sk_probs form = sk_probs_of(c->spec, c->sched, tier_slot);
     const uint32_t block = sk_dec_token_block(c->spec, c->sched, tier_slot);
-    const sk_val limit = sk_round_up(c, count, block);
+    softmax some = {.form = form, .one = sk_probs_one(form), .count = count};
+    some.up = some.one ? log2f((float)some.one) : (float)sk_probs_scale(c->spec, tier_slot, form);
+    some.unit = sk_probs_unit(c->spec, tier_slot, form);
+    some.limit = sk_round_up(c, count, block);
+    softmax all = some;
+    all.limit = sk_k(c, c->p);
+    all.full = true;
     sk_val m[SK_HEAD_TILE], l[SK_HEAD_TILE];
-    /* a full page needs no masks */
     sk_ir_if(b, sk_ir_2(b, SK_OP_EQ, count, sk_k(c, c->p)));
-    softmax_heads(c, sk_k(c, c->p), count, true, i16);
+    softmax_heads(c, &all);
     sk_ir_else(b);
-    softmax_heads(c, limit, count, false, i16);
+    softmax_heads(c, &some);
     sk_ir_end(b);
-    if (i16) sk_part_sinks(c, count, limit);
+    if (some.one) sk_part_sinks(c, form, count, some.limit);
     for (uint32_t h = 0; h < c->h; h++) {
         m[h] = sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, c->stat_alpha + h * 4);
         l[h] = sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, c->stat_beta + h * 4);
     }
     page_statistics(c, m, l);
-    for (uint32_t h = 0; h < c->h; h++) update(c, h, m[h], l[h], i16);
+    for (uint32_t h = 0; h < c->h; h++) update(c, &some, h, m[h], l[h]);
 }

@@ -48,10 +48,10 @@ void sk_value_channels(sk_dec *c, sk_value_form *f, const sk_page_layout *lay, s
         if (f->value == SK_VAL_F8) f->scale[x] = sk_ir_ldu(b, SK_LD_F16, page, c->zero, lay->vscale_off);
         if (f->value == SK_VAL_I8 || four)
             f->scale[x] = sk_ir_ldv(b, SK_LD_F16, page, at, lay->vscale_off + disp);
-        if (!four) continue;
+        if (four) f->least[x] = sk_ir_ldv(b, SK_LD_F16, page, at, lay->vmin_off + disp);
+        if (!four || f->dots) continue;
         const sk_val part = sk_sel(c, odd, sk_ir_f32(b, 0x1p-4f), sk_ir_f32(b, 1.0f));
         f->scale[x] = sk_ir_2(b, SK_OP_FMUL, f->scale[x], part);
-        f->least[x] = sk_ir_ldv(b, SK_LD_F16, page, at, lay->vmin_off + disp);
         const sk_val channel = sk_add(c, sk_add(c, c0, sk_k(c, x * c->w)), c->lane);
         const sk_val byte = sk_shr(c, sk_and(c, channel, 15), 1);
         f->pick[x] = sk_or(c, byte, sk_shl(c, sk_add(c, byte, sk_k(c, 8)), 16));
@@ -115,7 +115,7 @@ static void value_token(sk_dec *c, const sk_value_form *f, sk_val v0, sk_val off
     for (uint32_t h = 0; h < hn; h++) {
         const uint32_t row = (h0 + h) * c->tp * 4;
         if (f->i16) {
-            const sk_val p = sk_ir_ldu(b, SK_LD_U32, c->pairs, poff, row / 2 + i * 4);
+            const sk_val p = sk_ir_ldu(b, SK_LD_U32, c->probs, poff, row / 2 + i * 4);
             for (uint32_t x = 0; x < f->nv; x++)
                 sk_ir_set(b, acc[h][x],
                           sk_ir_3(b, SK_OP_DOT2, sk_ir_get(b, acc[h][x]), lo[x], p));
@@ -131,15 +131,14 @@ static void value_token(sk_dec *c, const sk_value_form *f, sk_val v0, sk_val off
     }
 }
 
-/* The rest of the next page in even steps over all blocks and tokens, as two
- * streams: step k asks for what lies from k * stride on in either half. */
-static void value_prefetch(sk_dec *c, uint32_t tier_slot, sk_val next, sk_val c0, sk_val t0,
-                           uint32_t full)
+/* As two streams: step k asks for what lies from k * stride on in either half. */
+void sk_value_prefetch(sk_dec *c, uint32_t tier_slot, sk_val next, sk_val c0, sk_val t0,
+                       uint32_t full, uint32_t vtok)
 {
     if (next == SK_NONE) return;
     sk_page_layout lay;
     sk_page_layout_get(c->spec, tier_slot, &lay);
-    const uint32_t vch = (uint32_t)c->sched->v[SK_T_vch], vtok = (uint32_t)c->sched->v[SK_T_vtok];
+    const uint32_t vch = (uint32_t)c->sched->v[SK_T_vch];
     const uint32_t from = sk_prefetch_values_from(c, tier_slot), end = lay.units * SPHKV_UNIT_BYTES;
     const uint32_t steps = c->cp / vch * (full / vtok);
     if (from >= end) return;
@@ -154,12 +153,10 @@ static void value_prefetch(sk_dec *c, uint32_t tier_slot, sk_val next, sk_val c0
 }
 
 /* The block's sum of one head in the units of its values. */
-static sk_val value_sum(sk_dec *c, const sk_value_form *f, uint32_t x, uint32_t h, sk_val acc)
+static sk_val value_sum(sk_dec *c, const sk_value_form *f, uint32_t x, uint32_t h, sk_val sum)
 {
     sk_builder *b = c->b;
-    sk_val sum = sk_ir_get(b, acc);
-    if (f->i16) sum = sk_ir_1(b, SK_OP_I2F, sum);
-    if (f->value == SK_VAL_I4 && f->i16) {
+    if (f->value == SK_VAL_I4 && (f->i16 || f->dots)) {
         const sk_val mass = sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, c->stat_mass + h * 4);
         return sk_fma(c, sum, f->scale[x], sk_ir_2(b, SK_OP_FMUL, f->least[x], mass));
     }
@@ -167,9 +164,8 @@ static sk_val value_sum(sk_dec *c, const sk_value_form *f, uint32_t x, uint32_t 
     return scaled ? sk_ir_2(b, SK_OP_FMUL, sum, f->scale[x]) : sum;
 }
 
-/* Adds the block's sums to acc, with the page's factors. */
-static void value_fold(sk_dec *c, const sk_value_form *f, sk_val c0, uint32_t h0, uint32_t hn,
-                       sk_val acc[][8])
+void sk_value_fold(sk_dec *c, const sk_value_form *f, sk_val c0, uint32_t h0, uint32_t hn,
+                   sk_val each[][8])
 {
     sk_builder *b = c->b;
     const sk_val at = sk_mul(c, c0, 4);
@@ -180,7 +176,7 @@ static void value_fold(sk_dec *c, const sk_value_form *f, sk_val c0, uint32_t h0
             const uint32_t factor = f->sinks ? c->stat_sinks : c->stat_beta;
             const sk_val beta = sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, factor + (h0 + h) * 4);
             const uint32_t disp = ((h0 + h) * c->cp + x * c->w) * 4;
-            const sk_val sum = value_sum(c, f, x, h0 + h, acc[h][x]);
+            const sk_val sum = value_sum(c, f, x, h0 + h, each[h][x]);
             const sk_val old = sk_ir_ldv(b, SK_LD_F32, c->acc, at, disp);
             const sk_val kept = f->sinks ? old : sk_ir_2(b, SK_OP_FMUL, old, alpha);
             sk_ir_stv(b, c->acc, at, disp, sk_fma(c, sum, beta, kept));
@@ -203,7 +199,7 @@ static void value_steps(sk_dec *c, const sk_value_form *f, const value_place *at
     const sk_val off = sk_add(c, at->block, sk_mul(c, t0, f->step));
     const sk_val poff = sk_mul(c, t0, f->pairs && !f->i16 ? 8 : 4);
     if (unroll == (uint32_t)c->sched->v[SK_T_vtok])
-        value_prefetch(c, at->tier_slot, at->next, at->c0, t0, at->tokens);
+        sk_value_prefetch(c, at->tier_slot, at->next, at->c0, t0, at->tokens, unroll);
     for (uint32_t i = 0; i < unroll; i++) value_token(c, f, at->v0, off, poff, i, h0, hn, acc);
     sk_ir_end(c->b);
 }
@@ -227,16 +223,23 @@ static void value_tile(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay,
     const sk_val bulk = f->pairs || vtok == 1 ? steps : sk_and(c, steps, ~(vtok - 1));
     value_steps(c, f, &at, lo, bulk, vtok, h0, hn, acc);
     if (bulk != steps) value_steps(c, f, &at, bulk, steps, 1, h0, hn, acc);
-    value_fold(c, f, c0, h0, hn, acc);
+    for (uint32_t h = 0; h < hn; h++)
+        for (uint32_t x = 0; x < f->nv; x++) {
+            acc[h][x] = sk_ir_get(b, acc[h][x]);
+            if (f->i16) acc[h][x] = sk_ir_1(b, SK_OP_I2F, acc[h][x]);
+        }
+    sk_value_fold(c, f, c0, h0, hn, acc);
     sk_ir_end(b);
 }
 
 /* Tokens whose probabilities are in f32 in the midst of integers (part_sinks.c):
  * few, head by head and pair by pair. */
 static void value_sinks(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
-                        sk_value_form f, sk_val steps)
+                        sk_val count)
 {
     sk_builder *b = c->b;
+    sk_value_form f = sk_value_form_of(c, tier_slot, (uint32_t)c->sched->v[SK_T_vch], false);
+    const sk_val steps = sk_shr(c, sk_round_up(c, count, 2), 1);
     sk_dec one = *c;
     const sk_val h = sk_ir_for(b, c->zero, sk_k(c, c->h), 1), none = sk_ir_f32(b, 0.0f);
     one.stat = sk_ir_ptr_add(b, c->stat, h, 4);
@@ -244,7 +247,6 @@ static void value_sinks(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay
     sk_ir_if(b, sk_ir_2(b, SK_OP_FLT, none, factor));
     one.s = sk_ir_ptr_add(b, c->s, h, c->tp * 4);
     one.acc = sk_ir_ptr_add(b, c->acc, h, c->cp * 4);
-    f.i16 = false;
     f.sinks = true;
     const sk_val i = sk_ir_for(b, c->zero, steps, 1), at = sk_mul(c, i, 8);
     const sk_val p0 = sk_ir_ldu(b, SK_LD_F32, one.s, at, 0);
@@ -257,12 +259,11 @@ static void value_sinks(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay
     sk_ir_end(b);
 }
 
-void sk_part_values(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk_val next)
+/* One token, or a pair, at a time. */
+static void values_by_token(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay, bool i16,
+                            sk_val page, sk_val count, sk_val next)
 {
-    sk_page_layout lay;
-    sk_page_layout_get(c->spec, tier_slot, &lay);
-    sk_value_form f = sk_value_form_of(c, tier_slot, (uint32_t)c->sched->v[SK_T_vch],
-                                       sk_dec_prob16(c->spec, c->sched, tier_slot));
+    sk_value_form f = sk_value_form_of(c, tier_slot, (uint32_t)c->sched->v[SK_T_vch], i16);
     const uint32_t vtok = (uint32_t)c->sched->v[SK_T_vtok];
     /* an integer times a probability of 0 is 0 whatever the slot holds; a float
      * that nobody wrote may be NaN, so those end at the last token */
@@ -273,7 +274,18 @@ void sk_part_values(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk
     if (tile == 0) tile = 1;
     const uint32_t tiles = (c->h + tile - 1) / tile, even = (c->h + tiles - 1) / tiles;
     for (uint32_t h = 0; h < c->h; h += even)
-        value_tile(c, tier_slot, &lay, page, &f, c->zero, steps, next, h,
+        value_tile(c, tier_slot, lay, page, &f, c->zero, steps, next, h,
                    c->h - h < even ? c->h - h : even);
-    if (f.i16) value_sinks(c, tier_slot, &lay, page, f, steps);
+}
+
+void sk_part_values(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk_val next)
+{
+    const sk_probs form = sk_probs_of(c->spec, c->sched, tier_slot);
+    sk_page_layout lay;
+    sk_page_layout_get(c->spec, tier_slot, &lay);
+    if (sk_probs_dots(form))
+        sk_part_dots(c, tier_slot, form, page, count, next);
+    else
+        values_by_token(c, tier_slot, &lay, form == SK_PROBS_I16, page, count, next);
+    if (sk_probs_one(form)) value_sinks(c, tier_slot, &lay, page, count);
 }

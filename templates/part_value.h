@@ -3,12 +3,13 @@
 #ifndef SK_PART_VALUE_H
 #define SK_PART_VALUE_H
 
-#include "decode.h"
+#include "part_probs.h"
 
 typedef struct sk_value_form {
     uint32_t value;    /* sk_value_kind */
     sk_ld_kind kind;   /* of a load of W channels; vi4: of words */
     bool pairs, i16;
+    bool dots;         /* sums come of dot products, with their own order (part_dots.c) */
     bool sinks;        /* adds tokens of one head, in f32, to what the page gave so far */
     uint32_t step;     /* bytes from a token (pair) to the next */
     uint32_t nv;       /* vectors per block of channels */
@@ -29,5 +30,16 @@ sk_val sk_value_block(sk_dec *c, const sk_value_form *f, sk_val c0);
  * is split. vi8 and vf8 want their scale still. */
 void sk_value_load(sk_dec *c, const sk_value_form *f, sk_val v0, sk_val off, uint32_t i, sk_val *lo,
                    sk_val *hi);
+/* Adds a block's sums of a tile of heads, f32, to acc, with the factors of page and
+ * channels. */
+void sk_value_fold(sk_dec *c, const sk_value_form *f, sk_val c0, uint32_t h0, uint32_t hn,
+                   sk_val sum[][8]);
+/* The rest of the next page in even steps over all blocks of `vch` channels and
+ * `full` steps of a page, `unroll` at once. */
+void sk_value_prefetch(sk_dec *c, uint32_t tier_slot, sk_val next, sk_val c0, sk_val t0,
+                       uint32_t full, uint32_t unroll);
+/* The product in dot products of bytes or bfloat16s, for a tile of heads. */
+void sk_part_dots(sk_dec *c, uint32_t tier_slot, sk_probs form, sk_val page, sk_val count,
+                  sk_val next);
 
 #endif

@@ -402,6 +402,10 @@ static const kernel_row sinks[] = {
     {A("64", "2", "64", "1", "tight") "high:vi4,kf16:vi8", "w=16,vch=16", 512},
     {A("64", "4", "128", "1", "fast") "kf16:vi8,kf32:vi4", "", 0},
     {A("64", "4", "64", "1", "exact") "kf16:vi8,kf32:vi4", "", 0},
+    {A("64", "4", "128", "1", "fast") "kf16:vi8,kf32:vi4,kbf16:vf16", "w=16,vch=16,prob=u8", 512},
+    {A("64", "3", "256", "0", "fast") "kf16:vi4,kf16:vbf16", "w=16,vch=32,prob=u8", 512},
+    {A("64", "4", "128", "1", "tight") "kf16:vi8,kf32:vi4", "w=16,vch=16,prob=u16", 512},
+    {A("64", "1", "256", "0", "tight") "kf32:vi4", "w=16,vch=32,vtok=4,prob=u16", 512},
 };
 
 #undef A
@@ -438,6 +442,7 @@ static const kernel_row spans[] = {
 #define A(d, v, h, p, l) "attn_decode d" d " v" v " h" h " p" p " l" l " "
 #define T "qf32 of32 if32 tight "
 #define X "qf32 of32 if32 exact "
+#define F "qf32 of32 if32 fast "
 
 static const kernel_row values[] = {
     {A("64", "64", "4", "64", "1") T "good:vi4", "", 0},
@@ -461,11 +466,24 @@ static const kernel_row values[] = {
     {A("64", "80", "2", "64", "1") T "kf16:vf8", "w=4,vch=8,vtok=4", 0},
     {A("64", "64", "2", "64", "0") T "kf16:vf8", "w=8,vch=32,vtok=1", 256},
     {A("64", "64", "5", "32", "1") X "good:vf8", "w=16,vch=32,vtok=2", 512},
+    {A("64", "64", "4", "64", "1") F "kf16:vi8", "w=16,vch=16,prob=u8", 512},
+    {A("64", "96", "3", "128", "1") F "good:vi8,kf16:vf16", "w=16,lut=rows,vch=32,vtok=1,prob=u8", 512},
+    {A("64", "128", "9", "64", "1") F "kf16:vi8,kbf16:vi4", "w=16,vch=32,vtok=8,prob=u8", 512},
+    {A("64", "64", "2", "64", "0") F "kf16:vi4,kf16:vi8", "w=16,vch=16,vtok=4,prob=u8", 512},
+    {A("64", "80", "1", "192", "1") F "lean:vi4,kf16:vbf16", "w=16,vch=16,vtok=2,prob=u8", 512},
+    {A("64", "64", "16", "64", "1") F "kf16:vf16", "w=16,vch=32,vtok=4,prob=u8", 512},
+    {A("64", "112", "5", "32", "0") F "kf16:vbf16,kf32:vf32", "w=16,vch=16,vtok=1,prob=u8", 512},
+    {A("64", "64", "4", "96", "1") F "kf16:vf16,kf16:vf8", "w=16,vch=32,vtok=8,ktok=2,prob=u8", 512},
+    {A("64", "64", "4", "64", "1") T "kf16:vi8", "w=16,vch=16,prob=u16", 512},
+    {A("64", "128", "16", "128", "1") T "kf16:vi8,kf16:vi4", "w=16,vch=32,vtok=2,prob=u16", 512},
+    {A("64", "80", "3", "64", "0") T "high:vi4,kf16:vf16", "w=16,vch=16,vtok=1,prob=u16", 512},
+    {A("64", "64", "2", "256", "1") F "kf16:vi4", "w=16,vch=32,vtok=8,prob=u16", 512},
 };
 
 #undef A
 #undef T
 #undef X
+#undef F
 
 /* ---- wide ---------------------------------------------------------------------------- */
 

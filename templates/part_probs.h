@@ -1,0 +1,55 @@
+/* part_probs.h - the forms that probabilities have in the product with values. Rows
+ * of `probs` hold one head each, tokens in order:
+ *   i16   0..32767, 16 bits a token (vi8, vi4)
+ *   u8    0..255, a byte a token (vi8, vi4; class fast)
+ *   u16   0..65535, two planes of bytes: the high ones of all heads, then the low ones
+ *   bf16  truncated to bfloat16, 16 bits a token (vf16, vbf16; class fast)
+ * f32 ones are in `s`, and with any other form the logits stay there. */
+#ifndef SK_PART_PROBS_H
+#define SK_PART_PROBS_H
+
+#include "decode.h"
+
+typedef enum sk_probs { SK_PROBS_F32, SK_PROBS_I16, SK_PROBS_U8, SK_PROBS_U16, SK_PROBS_BF16 } sk_probs;
+
+/* The form of a tier. */
+sk_probs sk_probs_of(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
+/* What a CPU must have for forms of bytes to be worth anything. */
+#define SK_PROBS_NEED (SK_CPU_AVX512 | SK_CPU_VBMI | SK_CPU_VNNI)
+/* Whether values are multiplied in dot products of 64 bytes (part_dots.c). */
+bool sk_probs_dots(sk_probs form);
+/* What stands for a probability of 1; 0 of floats. */
+uint32_t sk_probs_one(sk_probs form);
+/* log2 of what stands for a probability of 1 in floats: products with vf16 values,
+ * which come as 2^-112 of themselves, must stay normal numbers. */
+int32_t sk_probs_scale(const sk_spec *spec, uint32_t tier_slot, sk_probs form);
+/* What sums of products with values are multiplied by. */
+float sk_probs_unit(const sk_spec *spec, uint32_t tier_slot, sk_probs form);
+/* Tokens of one step of the value product. */
+uint32_t sk_probs_step(const sk_spec *spec, uint32_t tier_slot, sk_probs form);
+/* Vectors of W tokens that are packed together, and bytes of a row. */
+uint32_t sk_probs_vectors(sk_probs form);
+uint32_t sk_probs_row_bytes(const sk_dec *c, sk_probs form);
+uint32_t sk_probs_planes(sk_probs form);
+
+/* Integers or floats p[0 .. vectors-1] of tokens in order as words: one vector of
+ * them, of u16 one a plane; and the sum of all that a lane has so far, an integer or
+ * of bf16 a float. */
+typedef struct sk_probs_packed {
+    sk_val plane[2];
+} sk_probs_packed;
+sk_probs_packed sk_probs_pack(sk_dec *c, sk_probs form, const sk_val *p);
+/* Stores them for the tokens from t0 on, into the row at rows + disp. */
+void sk_probs_put(sk_dec *c, sk_probs form, const sk_probs_packed *x, sk_val rows, sk_val t0,
+                  uint32_t disp);
+sk_probs_packed sk_probs_get(sk_dec *c, sk_probs form, sk_val rows, sk_val t0, uint32_t disp);
+/* Adds them to sum[plane], variables that begin as zeros of the form; the total. */
+void sk_probs_sum_begin(sk_dec *c, sk_probs form, sk_val sum[2]);
+void sk_probs_sum(sk_dec *c, sk_probs form, const sk_probs_packed *x, const sk_val sum[2]);
+sk_val sk_probs_sum_end(sk_dec *c, sk_probs form, const sk_val sum[2]);
+
+/* Between a page's sums and the factors: heads that integers are too coarse for are
+ * split (part_sinks.c). */
+void sk_part_sinks(sk_dec *c, sk_probs form, sk_val count, sk_val limit);
+
+#endif
