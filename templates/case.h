@@ -61,6 +61,7 @@ typedef struct sk_case {
         sphkv_encode_args *encode;
         sphkv_gather_args *gather;
         sphkv_decode_args *decode;
+        sphkv_compact_args *compact;
     } args;
     size_t args_size;       /* sizeof of the args struct */
     void *internal;         /* buffers, owned by the case */

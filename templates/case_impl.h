@@ -37,7 +37,7 @@ enum {
     SK_BUF_OUT,   /* attn */
     SK_BUF_LSE,   /* attn, where asked for */
     SK_BUF_ML,    /* attn, where asked for: page statistics */
-    SK_BUF_INDEX, /* attn: indptr */
+    SK_BUF_INDEX, /* attn: indptr; compact: tokens */
     SK_BUF_LIST,  /* attn: refs, with some that no list names; append, encode: items */
     SK_BUF_COUNT
 };
@@ -160,5 +160,20 @@ sk_status sk_case_judge_append(const sk_case *c, uint32_t copy, double *error, d
                                sk_err *err);
 sk_status sk_case_judge_encode(const sk_case *c, uint32_t copy, double *error, double *bound,
                                sk_err *err);
+sk_status sk_case_judge_compact(const sk_case *c, uint32_t copy, double *error, double *bound,
+                                sk_err *err);
+
+/* One number of a token as pages of a tier have it, and that of another slot. */
+typedef struct sk_case_element {
+    uint32_t off, bits;  /* of its field, of the number */
+    uint32_t dst, src;   /* bits from off on */
+    uint32_t scale, min; /* bytes in the page of its f16 scale and minimum, or SK_NO_FIELD:
+                            it is moved as it is */
+    bool radius, float8; /* what a code is, if not a signed integer or from a minimum on */
+} sk_case_element;
+typedef void sk_case_visit(void *user, const sk_case_element *e);
+/* All numbers of the token in slot src that becomes slot dst. */
+void sk_case_elements(const sk_spec *spec, uint32_t tier_slot, uint32_t dst, uint32_t src,
+                      sk_case_visit *visit, void *user);
 
 #endif

@@ -93,6 +93,8 @@ static inline void sk_enc_sync(sk_enc *c)
  * the first. On a GPU the last vector of a row may be longer than it. */
 void sk_enc_put_tokens(sk_enc *c, sk_val base, sk_val at, sk_val t0, uint32_t u, sk_val x);
 sk_val sk_enc_get_tokens(sk_enc *c, sk_val base, sk_val at, sk_val t0);
+/* Zeros in bytes from .. to - 1 of the destination page, multiples of 4. */
+void sk_enc_zero(sk_enc *c, uint32_t from, uint32_t to);
 
 /* ---- keys ---- */
 

@@ -4,7 +4,7 @@
  * one first: a NaN then counts for nothing, and its token alone suffers. */
 #include "encode.h"
 
-#define F8_TOP 448u
+#define F8_TOP SK_FLOAT8_TOP
 
 /* Elements of a field in memory order, rows of 16: vector x of W of them from row
  * `row` on. What a row and its elements are is the field's affair. */
@@ -74,27 +74,6 @@ static sk_val float8_scale(sk_enc *c, load_rows *load, uint32_t rows, uint32_t o
     return inv;
 }
 
-/* e4m3fn of x, nearest even, at most 448: from 2^-6 on by adding half of what is
- * cut off, less one where the bit that stays last is even; below in steps of
- * 2^-9, of which the eighth is the first normal number. A byte, sign-extended. NaN
- * becomes 0. */
-static sk_val float8_code(sk_enc *c, sk_val x)
-{
-    sk_builder *b = c->b;
-    const sk_val low = sk_op2(c, SK_OP_FMAX, sk_ir_1(b, SK_OP_FABS, x), sk_ir_f32(b, 0.0f));
-    const sk_val size = sk_op2(c, SK_OP_FMIN, low, sk_ir_f32(b, (float)F8_TOP));
-    const sk_val bits = sk_ir_1(b, SK_OP_BITS, size);
-    const sk_val last = sk_opk(c, SK_OP_AND, sk_opk(c, SK_OP_SHR, bits, 20), 1);
-    const sk_val up = sk_opk(c, SK_OP_ADD, sk_op2(c, SK_OP_ADD, bits, last), 0x7ffff);
-    const sk_val normal = sk_opk(c, SK_OP_SUB, sk_opk(c, SK_OP_SHR, up, 20), 120 << 3);
-    const sk_val small =
-        sk_ir_1(b, SK_OP_F2I, sk_op2(c, SK_OP_FMUL, size, sk_ir_f32(b, 0x1p9f)));
-    const sk_val is_small = sk_op2(c, SK_OP_FLT, size, sk_ir_f32(b, 0x1p-6f));
-    const sk_val code = sk_pick(c, is_small, small, normal);
-    const sk_val sign = sk_opk(c, SK_OP_SRA, sk_ir_1(b, SK_OP_BITS, x), 31);
-    return sk_op2(c, SK_OP_OR, code, sk_opk(c, SK_OP_AND, sign, 0xffffff80u));
-}
-
 static void float8_field(sk_enc *c, load_rows *load, uint32_t rows, uint32_t scale_off,
                          uint32_t off, sk_val red)
 {
@@ -103,7 +82,7 @@ static void float8_field(sk_enc *c, load_rows *load, uint32_t rows, uint32_t sca
     const sk_val row = sk_enc_turns(c, rows, rows_of(c));
     sk_val q[4];
     for (uint32_t x = 0; x < 4; x++)
-        q[x] = float8_code(c, sk_op2(c, SK_OP_FMUL, load(c, row, x), inv));
+        q[x] = sk_rows_float8_code(b, sk_op2(c, SK_OP_FMUL, load(c, row, x), inv));
     sk_ir_stv(b, c->dst_page, sk_times(c, row, 16), off, sk_rows_pack8(b, q));
     sk_ir_end(b);
 }

@@ -1,5 +1,5 @@
 /* encode_turns.c - how the parts of kv_encode go over a page: on a CPU in loops, on a
- * GPU in turns that the warps of a block take; and rows of scratch as vectors. */
+ * GPU in turns that the warps of a block take; rows of scratch as vectors; zeros. */
 #include "encode.h"
 
 void sk_enc_nest(sk_enc *c, uint32_t end, uint32_t step, uint32_t inner_end, uint32_t inner_step,
@@ -46,4 +46,24 @@ sk_val sk_enc_get_tokens(sk_enc *c, sk_val base, sk_val at, sk_val t0)
     if (whole(c)) return sk_ir_ldv(c->b, SK_LD_F32, base, at, 0);
     const sk_val off = sk_op2(c, SK_OP_ADD, at, sk_times(c, c->lane, 4));
     return sk_ir_ldg(c->b, SK_LD_F32, base, off, 0, in_row(c, t0, 0));
+}
+
+void sk_enc_zero(sk_enc *c, uint32_t from, uint32_t to)
+{
+    if (from >= to) return;
+    sk_builder *b = c->b;
+    const uint32_t step = c->w * 4, whole = from + (to - from) / step * step;
+    if (c->gpu) {
+        const sk_val i = sk_op2(c, SK_OP_ADD, sk_enc_turns(c, (to - from) / 4, c->w), c->lane);
+        sk_ir_stg(b, c->dst_page, sk_times(c, i, 4), from, c->zero,
+                  sk_opk(c, SK_OP_ULT, i, (to - from) / 4));
+        sk_ir_end(b);
+        return;
+    }
+    if (whole > from) {
+        const sk_val at = sk_ir_for(b, sk_ir_u32(b, from), sk_ir_u32(b, whole), step);
+        sk_ir_stv(b, c->dst_page, at, 0, c->zero);
+        sk_ir_end(b);
+    }
+    for (uint32_t at = whole; at < to; at += 4) sk_ir_stu(b, c->dst_page, c->zero, at, c->zero);
 }

@@ -55,26 +55,6 @@ static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_targe
     return SPHKV_OK;
 }
 
-static void zero_range(sk_enc *c, uint32_t from, uint32_t to)
-{
-    if (from >= to) return;
-    sk_builder *b = c->b;
-    const uint32_t step = c->w * 4, whole = from + (to - from) / step * step;
-    if (c->gpu) {
-        const sk_val i = sk_op2(c, SK_OP_ADD, sk_enc_turns(c, (to - from) / 4, c->w), c->lane);
-        sk_ir_stg(b, c->dst_page, sk_times(c, i, 4), from, c->zero,
-                  sk_opk(c, SK_OP_ULT, i, (to - from) / 4));
-        sk_ir_end(b);
-        return;
-    }
-    if (whole > from) {
-        const sk_val at = sk_ir_for(b, sk_ir_u32(b, from), sk_ir_u32(b, whole), step);
-        sk_ir_stv(b, c->dst_page, at, 0, c->zero);
-        sk_ir_end(b);
-    }
-    for (uint32_t at = whole; at < to; at += 4) sk_ir_stu(b, c->dst_page, c->zero, at, c->zero);
-}
-
 void sk_encode_init(sk_enc *c, const sk_spec *spec, const sk_schedule *sched)
 {
     memset(c, 0, sizeof *c);
@@ -194,8 +174,8 @@ void sk_encode_page(sk_enc *c, sk_val item, sk_val src, sk_val dst, sk_val book)
     c->dst_page = sk_ir_name(b, sk_ir_ptr_add(b, dst, f[1], SPHKV_UNIT_BYTES), "dst_page");
     c->book = sk_ir_ptr_add(b, book, f[3], sk_codebook_head_bytes(c->spec));
     c->count = f[2];
-    zero_range(c, 0, c->dst.value_off);
-    zero_range(c, c->dst.bytes & ~3u, c->dst.units * SPHKV_UNIT_BYTES);
+    sk_enc_zero(c, 0, c->dst.value_off);
+    sk_enc_zero(c, c->dst.bytes & ~3u, c->dst.units * SPHKV_UNIT_BYTES);
     sk_enc_sync(c);
     for (uint32_t s = 0; s < c->dst.nseg; s++) {
         if (s > 0) sk_enc_sync(c); /* scratch of the last segment is free */

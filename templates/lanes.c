@@ -10,16 +10,18 @@ static sk_val load(sk_dec *d, sk_ld_kind kind, sk_val from, sk_val off, uint32_t
     return sk_ir_ldg(d->b, kind, from, off, disp, SK_NONE);
 }
 
-/* Numbers of `bits` at bit offsets of a field; those whose width does not divide a
- * word may end in the next one. */
-static sk_val numbers(sk_dec *d, sk_val page, uint32_t field, sk_val bit, uint32_t bits)
+/* Those whose width does not divide a word may end in the next one. */
+sk_val sk_lanes_numbers(sk_dec *d, sk_val page, uint32_t field, sk_val bit, uint32_t bits,
+                        sk_val inside)
 {
-    if (bits == 8) return load(d, SK_LD_U8, page, sk_shr(d, bit, 3), field);
+    sk_builder *b = d->b;
+    if (bits == 8) return sk_ir_ldg(b, SK_LD_U8, page, sk_shr(d, bit, 3), field, inside);
     const sk_val at = sk_shl(d, sk_shr(d, bit, 5), 2), s = sk_and(d, bit, 31);
-    sk_val x = op(d, SK_OP_SHR, load(d, SK_LD_U32, page, at, field), s);
+    sk_val x = op(d, SK_OP_SHR, sk_ir_ldg(b, SK_LD_U32, page, at, field, inside), s);
     if (32 % bits != 0) {
-        const sk_val far = op(d, SK_OP_ULT, sk_k(d, 32 - bits), s);
-        const sk_val next = sk_ir_ldg(d->b, SK_LD_U32, page, at, field + 4, far);
+        sk_val far = op(d, SK_OP_ULT, sk_k(d, 32 - bits), s);
+        if (inside != SK_NONE) far = op(d, SK_OP_PAND, far, inside);
+        const sk_val next = sk_ir_ldg(b, SK_LD_U32, page, at, field + 4, far);
         x = sk_or(d, x, op(d, SK_OP_SHL, next, op(d, SK_OP_SUB, sk_k(d, 32), s)));
     }
     return sk_and(d, x, (1u << bits) - 1);
@@ -47,8 +49,9 @@ sk_val sk_lanes_codes(const sk_lanes *c, sk_val j)
         const sk_val at = sk_add(d, sk_mul(d, j, d->p / 2), c->blocked);
         return sk_and(d, op(d, SK_OP_SHR, load(d, SK_LD_U8, c->page, at, field), c->shift), 15);
     }
-    return numbers(d, c->page, field, sk_add(d, sk_mul(d, j, d->p * bits), sk_mul(d, c->token, bits)),
-                   bits);
+    return sk_lanes_numbers(d, c->page, field,
+                            sk_add(d, sk_mul(d, j, d->p * bits), sk_mul(d, c->token, bits)), bits,
+                            SK_NONE);
 }
 
 sk_val sk_lanes_radii(const sk_lanes *c, sk_val p)
@@ -61,7 +64,7 @@ sk_val sk_lanes_radii(const sk_lanes *c, sk_val p)
     const sk_val stored = sk_ir_ldu(d->b, SK_LD_F16, c->page, sk_mul(d, p, 2), lay->rscale_off);
     const sk_val unit =
         op(d, SK_OP_FMUL, stored, sk_ir_f32(d->b, 1.0f / (float)((1u << rb) - 1)));
-    const sk_val code = numbers(d, c->page, lay->radius_off, sk_mul(d, at, rb), rb);
+    const sk_val code = sk_lanes_numbers(d, c->page, lay->radius_off, sk_mul(d, at, rb), rb, SK_NONE);
     return op(d, SK_OP_FMUL, sk_ir_1(d->b, SK_OP_I2F, code), unit);
 }
 

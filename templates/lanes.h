@@ -20,6 +20,10 @@ typedef struct sk_lanes {
 
 sk_lanes sk_lanes_begin(sk_dec *d, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
                         sk_val set, sk_val token);
+/* Numbers of 2 to 8, or 16, bits at bit offsets of the field at byte `field` of a page;
+ * inside: the lanes that want one, SK_NONE: all. */
+sk_val sk_lanes_numbers(sk_dec *d, sk_val page, uint32_t field, sk_val bit, uint32_t bits,
+                        sk_val inside);
 /* Codes of group j, radii of span p, uniform values. */
 sk_val sk_lanes_codes(const sk_lanes *c, sk_val j);
 sk_val sk_lanes_radii(const sk_lanes *c, sk_val p);

@@ -8,13 +8,14 @@
  * not read before they are written when stores go past the caches: in random
  * order 128 pages of 21 KB took 306 us with plain stores, 202 that way (Zen 4).
  *
- * That no destination overlaps another, or any source, is checked here: the
- * destinations are sorted, in workspace, by every part for itself. */
+ * That no destination overlaps another, or any source, is checked here, by every
+ * part for itself. */
 #include <string.h>
 
 #include "gpu.h"
 #include "items.h"
 #include "page_gather.h"
+#include "places.h"
 #include "rows.h"
 
 static sk_status supported(const sk_spec *spec, sk_err *err)
@@ -134,17 +135,8 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
 
 /* ---- host side ------------------------------------------------------------ */
 
-/* A destination: units `at` .. `at` + `units` - 1 of its arena. */
-typedef struct place {
-    uint32_t at, item;
-    uint64_t units;
-} place;
-
 /* Per part: the destinations, and room to sort them. */
-static size_t part_bytes(const sk_image *image)
-{
-    return (2 * (size_t)image->maxima.batch * sizeof(place) + 63) & ~(size_t)63;
-}
+static size_t part_bytes(const sk_image *image) { return sk_places_bytes(image->maxima.batch); }
 
 static size_t workspace(const sk_image *image)
 {
@@ -185,62 +177,21 @@ static sk_status check_items(gather_run *r, sk_err *err)
     return SPHKV_OK;
 }
 
-/* Destinations in rising order, by bytes of their unit; gives where they are. */
-static place *sort_places(place *x, place *spare, uint32_t n)
-{
-    for (uint32_t shift = 0; shift < 32; shift += 8) {
-        uint32_t from[256] = {0}, sum = 0;
-        for (uint32_t i = 0; i < n; i++) from[x[i].at >> shift & 255]++;
-        if (from[x[0].at >> shift & 255] == n) continue; /* the same in all */
-        for (uint32_t k = 0; k < 256; k++) {
-            const uint32_t here = from[k];
-            from[k] = sum;
-            sum += here;
-        }
-        for (uint32_t i = 0; i < n; i++) spare[from[x[i].at >> shift & 255]++] = x[i];
-        place *const sorted = spare;
-        spare = x;
-        x = sorted;
-    }
-    return x;
-}
-
-/* Whether source units at .. at+units-1, as the destination's arena counts them
- * (it may lie before that), touch one of its places. */
-static const place *touched(const place *x, uint32_t n, int64_t at, uint64_t units)
-{
-    uint32_t lo = 0, hi = n; /* the first place that begins at or behind the end */
-    while (lo < hi) {
-        const uint32_t mid = lo + (hi - lo) / 2;
-        if ((int64_t)x[mid].at < at + (int64_t)units)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    if (lo == 0 || (int64_t)(x[lo - 1].at + x[lo - 1].units) <= at) return NULL;
-    return &x[lo - 1];
-}
-
-static sk_status check_overlap(const gather_run *r, place *x, sk_err *err)
+static sk_status check_overlap(const gather_run *r, void *space, sk_err *err)
 {
     const sphkv_gather_args *a = &r->a;
-    const uint32_t n = a->items_count;
-    for (uint32_t i = 0; i < n; i++)
-        x[i] = (place){a->items[i].dst_unit, i, units_of(r, &a->items[i])};
-    x = sort_places(x, x + n, n);
-    for (uint32_t i = 1; i < n; i++)
-        if (x[i - 1].at + x[i - 1].units > x[i].at)
-            return sk_fail(err, SPHKV_EINVAL, "items[%u] and items[%u]: destinations overlap",
-                           x[i - 1].item, x[i].item);
-    const uintptr_t src = (uintptr_t)a->src_arena, dst = (uintptr_t)a->dst_arena;
-    if (src + a->src_arena_bytes <= dst || dst + a->dst_arena_bytes <= src) return SPHKV_OK;
-    const int64_t apart = ((int64_t)src - (int64_t)dst) / (int64_t)SPHKV_UNIT_BYTES;
-    for (uint32_t i = 0; i < n; i++) {
-        const place *p =
-            touched(x, n, a->items[i].src_unit + apart, units_of(r, &a->items[i]));
-        if (p != NULL)
+    sk_places p = sk_places_begin(space, r->image->maxima.batch);
+    for (uint32_t i = 0; i < a->items_count; i++)
+        sk_places_add(&p, a->items[i].dst_unit, units_of(r, &a->items[i]));
+    sk_status st = sk_places_apart(&p, err);
+    if (st != SPHKV_OK ||
+        !sk_places_arenas(&p, a->src_arena, a->src_arena_bytes, a->dst_arena, a->dst_arena_bytes))
+        return st;
+    for (uint32_t i = 0; i < a->items_count; i++) {
+        const sk_place *at = sk_places_touched(&p, a->items[i].src_unit, units_of(r, &a->items[i]));
+        if (at != NULL)
             return sk_fail(err, SPHKV_EINVAL,
-                           "items[%u]: its destination overlaps the source of items[%u]", p->item,
+                           "items[%u]: its destination overlaps the source of items[%u]", at->item,
                            i);
     }
     return SPHKV_OK;
@@ -265,8 +216,7 @@ static sk_status gather_begin(gather_run *r, const void *args, uint32_t part, sk
     if (st != SPHKV_OK || r->a.items_count == 0) return st;
     st = check_items(r, err);
     if (st != SPHKV_OK) return st;
-    uint8_t *mine = (uint8_t *)r->a.workspace + part * part_bytes(r->image);
-    return check_overlap(r, (place *)(void *)mine, err);
+    return check_overlap(r, (uint8_t *)r->a.workspace + part * part_bytes(r->image), err);
 }
 
 /* The first item of a part: shares of units, whole items. */

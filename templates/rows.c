@@ -38,6 +38,23 @@ sk_val sk_rows_float8(sk_builder *b, sk_val code)
     return sk_ir_2(b, SK_OP_FMUL, sk_ir_1(b, SK_OP_FLOAT, bits), sk_ir_f32(b, 0x1p120f));
 }
 
+/* From 2^-6 on by adding half of what is cut off, less one where the bit that stays
+ * last is even; below in steps of 2^-9, of which the eighth is the first normal number. */
+sk_val sk_rows_float8_code(sk_builder *b, sk_val x)
+{
+    const sk_val low = sk_ir_2(b, SK_OP_FMAX, sk_ir_1(b, SK_OP_FABS, x), sk_ir_f32(b, 0.0f));
+    const sk_val size = sk_ir_2(b, SK_OP_FMIN, low, sk_ir_f32(b, (float)SK_FLOAT8_TOP));
+    const sk_val bits = sk_ir_1(b, SK_OP_BITS, size);
+    const sk_val last = sk_ir_2k(b, SK_OP_AND, sk_ir_2k(b, SK_OP_SHR, bits, 20), 1);
+    const sk_val up = sk_ir_2k(b, SK_OP_ADD, sk_ir_2(b, SK_OP_ADD, bits, last), 0x7ffff);
+    const sk_val normal = sk_ir_2k(b, SK_OP_SUB, sk_ir_2k(b, SK_OP_SHR, up, 20), 120 << 3);
+    const sk_val small = sk_ir_1(b, SK_OP_F2I, sk_ir_2(b, SK_OP_FMUL, size, sk_ir_f32(b, 0x1p9f)));
+    const sk_val is_small = sk_ir_2(b, SK_OP_FLT, size, sk_ir_f32(b, 0x1p-6f));
+    const sk_val code = sk_ir_3(b, SK_OP_SELECT, is_small, small, normal);
+    const sk_val sign = sk_ir_2k(b, SK_OP_SRA, sk_ir_1(b, SK_OP_BITS, x), 31);
+    return sk_ir_2(b, SK_OP_OR, code, sk_ir_2k(b, SK_OP_AND, sign, 0xffffff80u));
+}
+
 /* Even (odd) elements of the sequence x, y: lane i < W/2 from x, the rest from y. */
 static sk_val every_second(sk_builder *b, uint32_t w, sk_val x, sk_val y, uint32_t odd)
 {

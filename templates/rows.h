@@ -12,6 +12,10 @@ sk_ld_kind sk_rows_input_kind(uint32_t dtype);
 
 /* The number of an e4m3fn code in the low byte, sign-extended (SK_LD_S8). */
 sk_val sk_rows_float8(sk_builder *b, sk_val code);
+/* The nearest such code, even in doubt, cut to the largest number; NaN becomes 0. A
+ * byte, sign-extended. */
+#define SK_FLOAT8_TOP 448u
+sk_val sk_rows_float8_code(sk_builder *b, sk_val x);
 
 /* Two vectors of W floats, consecutive elements, as W words of 16-bit floats
  * in order: word i of the lower half is (a[2i], a[2i+1]). */

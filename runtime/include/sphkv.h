@@ -103,7 +103,9 @@ enum {
     X(ATTN_SCHEDULE, attn_schedule, ANY, SPHKV_READS_POSITIONS)                            \
     /* pages to dense rows of keys and values */                                           \
     X(PAGE_DECODE, page_decode, ANY,                                                       \
-      SPHKV_READS_OUT | SPHKV_READS_BOOK | SPHKV_READS_POSITIONS)
+      SPHKV_READS_OUT | SPHKV_READS_BOOK | SPHKV_READS_POSITIONS)                          \
+    /* tokens that stay, gathered into pages of their tier */                              \
+    X(TOKEN_COMPACT, token_compact, ANY, SPHKV_READS_POSITIONS)
 
 /* SPHKV_ATTN_DECODE = 0, SPHKV_KV_APPEND, SPHKV_KV_ENCODE ... */
 typedef enum sphkv_kernel {
@@ -570,6 +572,53 @@ typedef struct sphkv_gather_args {
     size_t workspace_bytes;
     void *stream; /* GPU: where the run is enqueued; not read on a CPU */
 } sphkv_gather_args;
+
+/* A token that stays: slot `slot` of the page at src_unit. */
+typedef struct sphkv_compact_token {
+    uint32_t src_unit;
+    uint32_t slot;
+} sphkv_compact_token;
+
+/* One page that is made: tokens[first .. first+count) become its slots 0 .. count-1. */
+typedef struct sphkv_compact_item {
+    uint32_t dst_unit;
+    uint32_t tier_slot; /* of the page, and of all pages that its tokens come from */
+    uint32_t first;
+    uint32_t count;     /* up to P; 0: a page of zeros */
+} sphkv_compact_item;
+
+/* token_compact: tokens that stay, of pages that lose the others, into full pages of
+ * the same tier: the end of a retention step. Who decides which stay has a score per
+ * token (page_mass) and writes them down page by page; tokens of a page that follow
+ * each other in `tokens` cost one pass together, in any order of slots.
+ *
+ *   moved as they are  angle codes, half-precision radii, dense keys (kf32 kf16 kbf16),
+ *     ki8 and ki4 with their scales, float values (vf32 vf16 vbf16), positions
+ *   coded anew  what has a scale per page: radii of 4 and 8 bits, vi8, vf8, kf8 to the
+ *     largest scale of the pages that the destination's tokens come from; vi4 to the
+ *     least minimum and the range that covers theirs. A code is the nearest: it is off
+ *     by half a step of the new scale at most, and by nothing where that is the old one
+ *
+ * Slots count .. P-1 become zeros, and so is what is between fields. A destination is
+ * a page of its own: it overlaps no other, nor any page that a token of the run comes
+ * from, which is refused (SPHKV_EINVAL) before anything is written. Sources are only
+ * read; a token may be taken more than once. Where lists are shared, pages are
+ * `sub_pages` long and all of them are made alike, each with scales of its own. */
+typedef struct sphkv_compact_args {
+    uint32_t size;
+    uint32_t items_count;
+    const sphkv_compact_item *items;
+    const sphkv_compact_token *tokens;
+    uint32_t tokens_count;
+    uint32_t sub_pages;      /* of every page, one behind the other; 0 = 1 */
+    const void *src_arena;
+    size_t src_arena_bytes;
+    void *dst_arena;         /* may be src_arena */
+    size_t dst_arena_bytes;
+    void *workspace;
+    size_t workspace_bytes;
+    void *stream; /* GPU: where the run is enqueued; not read on a CPU */
+} sphkv_compact_args;
 
 #define SPHKV_MAX_PARTS 1024u
 

@@ -44,6 +44,31 @@ static const kernel_row books[] = {
 #undef MEAN
 #undef PERM
 
+/* ---- compact ------------------------------------------------------------------------- */
+
+#define C(d, dv, p, l, tiers) \
+    "token_compact d" d " v" dv " h1 p" p " l" l " qf32 of32 if32 tight " tiers
+
+static const kernel_row compact[] = {
+    {C("128", "128", "128", "1", "good:vi8,kf16:vf16"), "", 0},
+    {C("64", "64", "64", "1", "high:vi4,mid:vi8,low:vf8,lean:vf16"), "", 0},
+    {C("64", "64", "64", "0", "high:vi8,mid:vi4,fine:vi8,turbo:vi4"), "store=plain", 0},
+    {C("64", "32", "32", "1", "ki8:vi8,ki4:vi4,kf8:vf8,kf32:vf32"), "", 0},
+    {C("64", "64", "128", "0", "ki8:vi4,ki4:vf8,kbf16:vbf16"), "w=16", 512},
+    {C("64", "64", "128", "1", "good:vi4,high:vi8,lean:vi8"), "w=16,store=plain", 512},
+    {C("64", "64", "128", "1", "good:vi4,high:vi8,lean:vi8"), "w=8", 256},
+    {C("64", "64", "64", "1", "good:vi8,g4b2r4:vi4"), "w=4", 256},
+    {C("96", "48", "48", "1", "g3b5r8s6:vi8,g12b3r4:vi4"), "", 0},
+    {C("40", "24", "8", "1", "g8b3r4:vi4,g5b7r8s10:vi8"), "", 0},
+    {C("16", "16", "16", "0", "g2b4r4sD:vi8,kf16:vi4"), "w=4", 0},
+    {C("64", "64", "32", "1", "sharp:vi8,thin:vi4"), "", 0},
+    {C("96", "64", "32", "1", "64@g4b8r16s64+32@kf16:vi8,kf16:vk"), "", 0},
+    {C("64", "64", "64", "1", "32@g4b6r8+16@ki8+16@kf8:vi8"), "w=16", 512},
+    {C("80", "80", "256", "1", "mid:vi8,kf8:vi4"), "", 0},
+};
+
+#undef C
+
 /* ---- decode -------------------------------------------------------------------------- */
 
 #define D(d, dv, p, l, o, tiers) \
@@ -513,7 +538,7 @@ static const kernel_row wide[] = {
 
 const kernel_table kernel_tables[] = {
 #define T(name) {#name, name, SK_COUNT(name)}
-    T(books), T(decode), T(dense), T(formats), T(gather), T(keys), T(merge), T(mixes), T(rows), T(schedule), T(segments), T(sinks), T(spans), T(values), T(wide),
+    T(books), T(compact), T(decode), T(dense), T(formats), T(gather), T(keys), T(merge), T(mixes), T(rows), T(schedule), T(segments), T(sinks), T(spans), T(values), T(wide),
 #undef T
 };
 const uint32_t kernel_ntables = SK_COUNT(kernel_tables);

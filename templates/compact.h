@@ -1,0 +1,91 @@
+/* compact.h - the shared state of the parts that build token_compact:
+ *   token_compact.c      the contract, the host side of a CPU, a page out of its fields
+ *   token_compact_gpu.c  the same for GPUs
+ *   compact_tokens.c     tokens of an item as slots and runs; new scales
+ *   compact_fields.c     what fields a page has, and how an element finds its source
+ *   compact_lanes.c      any field, a word of the destination per lane
+ *   compact_rows.c       angle codes and radii by whole rows in registers
+ *   compact_keys.c       dense keys by rows of 16 tokens
+ *   compact_values.c     values by tokens of 16 channels
+ *
+ * A run is tokens of one source page that stand together: addresses are uniform, so
+ * what lies in several pages takes a pass for each. The last three are for CPUs and
+ * add to words that are there (a page of zeros at first), run by run; compact_lanes
+ * makes each word once, of all runs, and stands in where rows do not fit vectors.
+ *
+ * Scratch of one block:
+ *   slots   [Tp]    u32: slot that token t comes from; 0 from count on
+ *   starts  [Tp+1]  u32: first token of each run, and behind the last the count
+ *   scales          per field of scales: their new f16 bits, u32 each
+ *   factor  [2][Cp] CPU: what codes of a run's values are multiplied by, and added (vi4)
+ *   made            CPU: the page, where stores go past the caches */
+#ifndef SK_COMPACT_H
+#define SK_COMPACT_H
+
+#include "encode.h"
+#include "lanes.h"
+
+/* How the elements of a field stand, and what becomes of them. */
+enum { SK_AS_ROWS, SK_AS_BLOCKS, SK_AS_DENSE, SK_AS_CHANNELS, SK_AS_PAIRS, SK_AS_SCALES };
+enum { SK_KEPT, SK_RADIUS_ANEW, SK_INT8_ANEW, SK_INT4_ANEW, SK_FLOAT8_ANEW };
+
+typedef struct sk_compact_field {
+    uint32_t as, anew;
+    uint32_t off, bits; /* byte in the page; of an element */
+    uint32_t n;         /* rows; dense keys: dims; values: Cp; scales: how many */
+    uint32_t scale;     /* anew: number of the field of its scales; scales of vi4: that of minima,
+                           which is one more, else 0 */
+    uint32_t lg;        /* values: so many elements of a token are side by side, log2 */
+} sk_compact_field;
+#define SK_COMPACT_FIELDS (3 * SK_MAX_SEGMENTS + 4)
+
+/* Of a page of a tier, in the order of their offsets. */
+uint32_t sk_compact_fields(const sk_spec *spec, uint32_t tier_slot, sk_compact_field *out);
+/* Elements of it, in memory order. */
+uint32_t sk_compact_elements(const sk_spec *spec, const sk_compact_field *f);
+
+typedef struct sk_compact {
+    sk_dec dec;           /* the words of lanes.h */
+    sk_enc enc;           /* the words of encode.h: turns, packing; dst_page is made */
+    uint32_t tier_slot;
+    sk_page_layout lay;
+    uint32_t n;
+    sk_compact_field field[SK_COMPACT_FIELDS];
+    uint32_t at[SK_COMPACT_FIELDS]; /* scales: byte in the scratch for them */
+    sk_val src;           /* where units of the source count from: the sub-page at work */
+    sk_val tokens, count; /* of the item */
+    sk_val slots, starts, scales, factor, made; /* scratch addresses */
+    sk_val runs;          /* how many */
+} sk_compact;
+
+/* Bytes of `scales` that any tier of the spec needs. */
+uint32_t sk_compact_scale_bytes(const sk_spec *spec);
+/* All that follows from a tier. */
+void sk_compact_tier(sk_compact *c, uint32_t tier_slot);
+
+/* slots, starts and runs of the item. */
+void sk_compact_tokens(sk_compact *c);
+/* The new scales of a field of them. */
+void sk_compact_scales(sk_compact *c, uint32_t field);
+
+/* A run: its page, its first token, how many. */
+typedef struct sk_compact_run {
+    sk_val page, begin, n;
+} sk_compact_run;
+/* Run r (a value). */
+sk_compact_run sk_compact_run_at(sk_compact *c, sk_val r);
+/* Begins a loop over all runs; the caller ends it. */
+sk_compact_run sk_compact_each_run(sk_compact *c);
+
+/* The factor of codes whose scale was `from` and is now `to`: 0 where that is 0. */
+sk_val sk_compact_ratio(sk_compact *c, sk_val from, sk_val to);
+/* A code anew: x as it was stored, u32; what is added is for vi4. */
+sk_val sk_compact_code(sk_compact *c, const sk_compact_field *f, sk_val x, sk_val ratio, sk_val add);
+/* Factor, and for vi4 what is added, of scales `which` (a lane each), of a run's page. */
+sk_val sk_compact_ratios(sk_compact *c, const sk_compact_field *f, sk_val page, sk_val which,
+                         sk_val inside, sk_val *add);
+
+/* A field by words of the destination. */
+void sk_compact_lanes(sk_compact *c, const sk_compact_field *f);
+
+#endif

@@ -1,0 +1,119 @@
+/* compact_build.c - the program of token_compact: a block makes one sub-page of an
+ * item and owns it. On a CPU with stores past the caches the page is made in scratch
+ * and goes out whole: its lines are then not read first. */
+#include <string.h>
+
+#include "token_compact.h"
+
+static bool past(const sk_schedule *sched)
+{
+    return sched->backend == SK_BACKEND_CPU && sched->v[SK_T_store] == SK_STORE_PAST;
+}
+
+static uint32_t most_units(const sk_spec *spec)
+{
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < spec->ntiers; i++) {
+        sk_page_layout lay;
+        sk_page_layout_get(spec, i, &lay);
+        if (lay.units > most) most = lay.units;
+    }
+    return most;
+}
+
+static void init(sk_compact *c, sk_builder *b, const sk_spec *spec, const sk_schedule *sched)
+{
+    memset(c, 0, sizeof *c);
+    c->dec = (sk_dec){.b = b, .spec = spec, .sched = sched, .w = (uint32_t)sched->v[SK_T_w],
+                      .d = spec->d, .dv = spec->dv, .p = spec->page,
+                      .tp = (spec->page + 15) / 16 * 16, .cp = (spec->dv + 15) / 16 * 16};
+    c->dec.zero = sk_ir_u32(b, 0);
+    c->dec.lane = sk_ir_lane(b);
+    c->enc = (sk_enc){.b = b, .spec = spec, .w = c->dec.w, .zero = c->dec.zero, .lane = c->dec.lane,
+                      .gpu = sched->backend == SK_BACKEND_CUDA};
+    const uint32_t scales = sk_compact_scale_bytes(spec);
+    c->slots = sk_ir_name(b, sk_ir_shared(b, c->dec.tp * 4), "slots");
+    c->starts = sk_ir_name(b, sk_ir_shared(b, (c->dec.tp + 2) * 4), "starts");
+    if (scales) c->scales = sk_ir_name(b, sk_ir_shared(b, scales), "scales");
+    if (past(sched)) c->made = sk_ir_name(b, sk_ir_shared(b, most_units(spec) * SPHKV_UNIT_BYTES), "made");
+}
+
+/* Whether a field of scales is the minima of the one before. */
+static bool is_minima(const sk_compact *c, uint32_t i)
+{
+    return i > 0 && c->field[i - 1].as == SK_AS_SCALES && c->field[i - 1].scale == i;
+}
+
+/* Zeros between fields, and behind the last. */
+static void zero_gaps(sk_compact *c)
+{
+    uint32_t end = 0;
+    for (uint32_t i = 0; i < c->n; i++) {
+        const sk_compact_field *f = &c->field[i];
+        sk_enc_zero(&c->enc, end, f->off);
+        end = f->off + (sk_compact_elements(c->dec.spec, f) * f->bits + 31) / 32 * 4;
+    }
+    sk_enc_zero(&c->enc, end, c->lay.units * SPHKV_UNIT_BYTES);
+}
+
+static void fields(sk_compact *c)
+{
+    for (uint32_t i = 0; i < c->n; i++) {
+        const sk_compact_field *f = &c->field[i];
+        if (f->as == SK_AS_SCALES)
+            sk_encode_pack(&c->enc, sk_ir_ptr_add(c->dec.b, c->scales, sk_k(&c->dec, c->at[i]), 1), f->n, 16,
+                           f->off);
+        else
+            sk_compact_lanes(c, f);
+    }
+}
+
+static void page(sk_compact *c, uint32_t tier_slot, sk_val src, sk_val dst, sk_val unit, sk_val sub)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const bool aside = past(d->sched);
+    sk_compact_tier(c, tier_slot);
+    const sk_val more = sk_mul(d, sub, c->lay.units);
+    c->src = sk_ir_ptr_add(b, src, more, SPHKV_UNIT_BYTES);
+    dst = sk_ir_ptr_add(b, sk_ir_ptr_add(b, dst, unit, SPHKV_UNIT_BYTES), more, SPHKV_UNIT_BYTES);
+    c->enc.dst_page = aside ? c->made : dst;
+    zero_gaps(c);
+    for (uint32_t i = 0; i < c->n; i++)
+        if (c->field[i].as == SK_AS_SCALES && !is_minima(c, i)) sk_compact_scales(c, i);
+    sk_enc_sync(&c->enc);
+    fields(c);
+    if (!aside) return;
+    const sk_val at = sk_ir_for(b, d->zero, sk_k(d, c->lay.units * SPHKV_UNIT_BYTES), 4 * d->w);
+    sk_ir_stn(b, dst, at, 0, sk_ir_ldv(b, SK_LD_U32, c->made, at, 0));
+    sk_ir_end(b);
+}
+
+sk_status sk_compact_build(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena,
+                           sk_build *out, sk_err *err)
+{
+    sk_builder builder, *b = &builder;
+    sk_compact compact, *c = &compact;
+    const sk_status st = sk_rows_begin(b, spec, sched, arena, "", err);
+    if (st != SPHKV_OK) return st;
+    const sk_val items = sk_ir_param_ptr(b, "items", false);
+    const sk_val tokens = sk_ir_param_ptr(b, "tokens", false);
+    const sk_val src = sk_ir_param_ptr(b, "src", false), dst = sk_ir_param_ptr(b, "dst", true);
+    const sk_val subs = sk_ir_param_u32(b, "sub_pages"), block = sk_ir_block(b, 0);
+    init(c, b, spec, sched);
+    const sk_val index = sk_ir_2(b, SK_OP_UDIV, block, subs), sub = sk_ir_2(b, SK_OP_UREM, block, subs);
+    const sk_val item = sk_ir_ptr_add(b, items, index, sizeof(sphkv_compact_item));
+    sk_val f[4]; /* dst_unit, tier_slot, first, count */
+    for (uint32_t i = 0; i < 4; i++) f[i] = sk_ir_ldu(b, SK_LD_U32, item, c->dec.zero, i * 4);
+    c->tokens = sk_ir_ptr_add(b, tokens, f[2], sizeof(sphkv_compact_token));
+    c->count = sk_ir_2k(b, SK_OP_UMIN, f[3], spec->page);
+    sk_compact_tokens(c);
+    for (uint32_t i = 0; i < spec->ntiers; i++) {
+        sk_ir_if(b, sk_ir_2k(b, SK_OP_EQ, f[1], i));
+        page(c, i, src, dst, f[0], sub);
+        sk_ir_end(b);
+    }
+    memset(out, 0, sizeof *out);
+    out->n = 1;
+    return sk_ir_finish(b, &out->program[0], err);
+}

@@ -1,0 +1,159 @@
+/* compact_tokens.c - the tokens of an item, once per page: which slot each comes
+ * from, where runs begin, and the scales that the codes of all runs can be coded to. */
+#include <math.h>
+
+#include "compact.h"
+
+/* A token is so many bytes. */
+#define TOKEN (uint32_t)sizeof(sphkv_compact_token)
+
+/* W tokens from t0 on: slots, and the numbers of those that begin a run. */
+static void some_tokens(sk_compact *c, sk_val t0, sk_val runs)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const sk_val t = sk_add(d, t0, d->lane), at = sk_mul(d, t, TOKEN);
+    const sk_val used = sk_ir_2(b, SK_OP_ULT, t, c->count);
+    const sk_val later = sk_ir_2(b, SK_OP_PAND, used, sk_ir_2(b, SK_OP_NE, t, d->zero));
+    const sk_val unit = sk_ir_ldg(b, SK_LD_U32, c->tokens, at, 0, used);
+    const sk_val slot = sk_ir_ldg(b, SK_LD_U32, c->tokens, at, 4, used);
+    /* of token 0, which has none before it, nothing is read */
+    const sk_val before = sk_ir_ldg(b, SK_LD_U32, c->tokens, sk_ir_2(b, SK_OP_SUB, at, sk_k(d, TOKEN)), 0, later);
+    const sk_val first = sk_ir_2(b, SK_OP_EQ, t, d->zero), other = sk_ir_2(b, SK_OP_NE, unit, before);
+    const sk_val begins = sk_ir_2(b, SK_OP_PAND, used, sk_ir_2(b, SK_OP_POR, first, other));
+    const sk_val one = sk_sel(d, begins, sk_k(d, 1), d->zero);
+    const sk_val number = sk_add(d, sk_ir_get(b, runs), sk_ir_2(b, SK_OP_SUB, sk_gpu_scan(b, d->w, one), sk_k(d, 1)));
+    sk_ir_stg(b, c->slots, sk_mul(d, t, 4), 0, sk_ir_2k(b, SK_OP_UMIN, slot, d->p - 1),
+              sk_ir_2k(b, SK_OP_ULT, t, d->tp));
+    sk_ir_stg(b, c->starts, sk_mul(d, number, 4), 0, t, begins);
+    sk_ir_set(b, runs, sk_add(d, sk_ir_get(b, runs), sk_ir_1(b, SK_OP_RED_UADD, one)));
+}
+
+void sk_compact_tokens(sk_compact *c)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const sk_val runs = sk_ir_var(b, SK_WARP, d->zero);
+    if (c->enc.gpu) sk_ir_if(b, sk_ir_2(b, SK_OP_EQ, sk_ir_0(b, SK_OP_WARP, 0), d->zero));
+    const sk_val t0 = sk_ir_for(b, d->zero, sk_k(d, d->tp), d->w);
+    some_tokens(c, t0, runs);
+    sk_ir_end(b);
+    sk_ir_stu(b, c->starts, sk_mul(d, sk_ir_get(b, runs), 4), 0, c->count);
+    sk_ir_stu(b, c->starts, d->zero, (d->tp + 1) * 4, sk_ir_get(b, runs));
+    if (c->enc.gpu) sk_ir_end(b);
+    sk_enc_sync(&c->enc);
+    c->runs = sk_ir_ldu(b, SK_LD_U32, c->starts, d->zero, (d->tp + 1) * 4);
+}
+
+sk_compact_run sk_compact_run_at(sk_compact *c, sk_val r)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    sk_compact_run run;
+    run.begin = sk_ir_ldu(b, SK_LD_U32, c->starts, sk_mul(d, r, 4), 0);
+    run.n = sk_ir_2(b, SK_OP_SUB, sk_ir_ldu(b, SK_LD_U32, c->starts, sk_mul(d, r, 4), 4), run.begin);
+    const sk_val unit = sk_ir_ldu(b, SK_LD_U32, sk_ir_ptr_add(b, c->tokens, run.begin, TOKEN), d->zero, 0);
+    run.page = sk_ir_ptr_add(b, c->src, unit, SPHKV_UNIT_BYTES);
+    return run;
+}
+
+sk_compact_run sk_compact_each_run(sk_compact *c)
+{
+    return sk_compact_run_at(c, sk_ir_for(c->dec.b, c->dec.zero, c->runs, 1));
+}
+
+/* ---- scales --------------------------------------------------------------- */
+
+/* Halves `at` (bytes) of a field of each run, taken together by op, from `init` on;
+ * a NaN counts for nothing. */
+static sk_val over_runs(sk_compact *c, sk_op op, float init, uint32_t off, sk_val at, sk_val inside)
+{
+    sk_builder *b = c->dec.b;
+    const sk_val all = sk_ir_var(b, SK_LANE, sk_ir_f32(b, init));
+    const sk_compact_run run = sk_compact_each_run(c);
+    const sk_val x = sk_ir_ldg(b, SK_LD_F16, run.page, at, off, inside);
+    sk_ir_set(b, all, sk_ir_2(b, op, x, sk_ir_get(b, all)));
+    sk_ir_end(b);
+    return sk_ir_get(b, all);
+}
+
+/* The scale with which codes 0 .. 15 from `low` on reach what those of each run do.
+ * Of runs that have one minimum it is the largest of theirs, to the bit. */
+static sk_val range_of_runs(sk_compact *c, const sk_compact_field *scales, sk_val low, sk_val at,
+                            sk_val inside)
+{
+    sk_builder *b = c->dec.b;
+    const sk_val all = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
+    const sk_compact_run run = sk_compact_each_run(c);
+    const sk_val scale = sk_ir_ldg(b, SK_LD_F16, run.page, at, scales->off, inside);
+    const sk_val least = sk_ir_ldg(b, SK_LD_F16, run.page, at, c->field[scales->scale].off, inside);
+    const sk_val above = sk_ir_2(b, SK_OP_FDIV, sk_ir_2(b, SK_OP_FSUB, least, low), sk_ir_f32(b, 15.0f));
+    sk_ir_set(b, all, sk_ir_2(b, SK_OP_FMAX, sk_ir_2(b, SK_OP_FADD, above, scale), sk_ir_get(b, all)));
+    sk_ir_end(b);
+    return sk_ir_2(b, SK_OP_FMIN, sk_ir_get(b, all), sk_ir_f32(b, 65504.0f));
+}
+
+void sk_compact_scales(sk_compact *c, uint32_t field)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const sk_compact_field *f = &c->field[field];
+    const sk_val i = sk_add(d, sk_enc_turns(&c->enc, f->n, d->w), d->lane);
+    const sk_val inside = sk_ir_2k(b, SK_OP_ULT, i, f->n), at = sk_mul(d, i, 2), zero = sk_ir_f32(b, 0.0f);
+    const sk_val put = sk_mul(d, i, 4);
+    sk_val scale;
+    if (f->scale) {
+        sk_val low = over_runs(c, SK_OP_FMIN, INFINITY, c->field[f->scale].off, at, inside);
+        low = sk_sel(d, sk_ir_2(b, SK_OP_FLT, low, sk_ir_f32(b, INFINITY)), low, zero); /* no token */
+        sk_ir_stg(b, c->scales, put, c->at[f->scale], sk_ir_2(b, SK_OP_PACKF16, low, zero), inside);
+        scale = range_of_runs(c, f, low, at, inside);
+    } else {
+        scale = over_runs(c, SK_OP_FMAX, 0.0f, f->off, at, inside);
+    }
+    sk_ir_stg(b, c->scales, put, c->at[field], sk_ir_2(b, SK_OP_PACKF16, scale, zero), inside);
+    sk_ir_end(b);
+}
+
+sk_val sk_compact_ratio(sk_compact *c, sk_val from, sk_val to)
+{
+    sk_builder *b = c->dec.b;
+    const sk_val zero = sk_ir_f32(b, 0.0f), some = sk_ir_2(b, SK_OP_FLT, zero, to);
+    return sk_sel(&c->dec, some, sk_ir_2(b, SK_OP_FDIV, from, to), zero);
+}
+
+sk_val sk_compact_ratios(sk_compact *c, const sk_compact_field *f, sk_val page, sk_val which,
+                         sk_val inside, sk_val *add)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const sk_compact_field *scales = &c->field[f->scale];
+    const sk_val at = sk_mul(d, which, 2), got = sk_mul(d, which, 4);
+    const sk_val to = sk_ir_1(b, SK_OP_F16LO, sk_ir_ldg(b, SK_LD_U32, c->scales, got, c->at[f->scale], inside));
+    const sk_val from = sk_ir_ldg(b, SK_LD_F16, page, at, scales->off, inside);
+    if (f->anew == SK_INT4_ANEW) {
+        const sk_val least = sk_ir_ldg(b, SK_LD_F16, page, at, c->field[scales->scale].off, inside);
+        const sk_val low = sk_ir_1(
+            b, SK_OP_F16LO, sk_ir_ldg(b, SK_LD_U32, c->scales, got, c->at[scales->scale], inside));
+        *add = sk_compact_ratio(c, sk_ir_2(b, SK_OP_FSUB, least, low), to);
+    }
+    return sk_compact_ratio(c, from, to);
+}
+
+sk_val sk_compact_code(sk_compact *c, const sk_compact_field *f, sk_val x, sk_val ratio, sk_val add)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const uint32_t top = (1u << f->bits) - 1;
+    if (f->anew == SK_KEPT) return x;
+    if (f->anew == SK_INT8_ANEW || f->anew == SK_FLOAT8_ANEW)
+        x = sk_ir_2k(b, SK_OP_SRA, sk_shl(d, x, 24), 24);
+    if (f->anew == SK_FLOAT8_ANEW) {
+        const sk_val v = sk_ir_2(b, SK_OP_FMUL, sk_rows_float8(b, x), ratio);
+        return sk_and(d, sk_rows_float8_code(b, v), top);
+    }
+    const sk_val v = sk_ir_1(b, SK_OP_I2F, x);
+    const sk_val code = sk_ir_1(b, SK_OP_F2I, f->anew == SK_INT4_ANEW ? sk_fma(d, v, ratio, add)
+                                                                      : sk_ir_2(b, SK_OP_FMUL, v, ratio));
+    if (f->anew == SK_INT8_ANEW) return sk_and(d, code, top);
+    return sk_ir_2k(b, SK_OP_SMIN, sk_ir_2k(b, SK_OP_SMAX, code, 0), top);
+}
