@@ -1,5 +1,6 @@
 /* token_compact.c - tokens that stay, gathered into full pages of their tier. Applies
- * to every spec: fields are moved or coded anew, no key is computed. The program is
+ * to every spec, also where positions are kept: fields are moved or coded anew, no key
+ * is computed. The program is
  * in compact_build.c; here is the rest of the contract. */
 #include <string.h>
 
@@ -9,8 +10,7 @@
 
 static sk_status supported(const sk_spec *spec, sk_err *err)
 {
-    (void)spec, (void)err;
-    return SPHKV_OK;
+    return sk_variants_supported(spec, SPHKV_VARIANT_POSITIONS, err);
 }
 
 static void default_schedule(const sk_spec *spec, const sk_target *target, sk_schedule *out)

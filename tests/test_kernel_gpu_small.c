@@ -7,6 +7,7 @@
 #include "gpu_case.h"
 
 #define E(dims, mix) "kv_encode " dims " qf32 of32 if32 tight " mix
+#define C(dims, mix) "token_compact " dims " qf32 of32 if32 tight " mix
 #define D(dims, out, mix) "page_decode " dims " qf32 " out " if32 tight " mix
 
 static const gpu_row rows[] = {
@@ -39,6 +40,10 @@ static const gpu_row rows[] = {
     {D("d16 v16 h1 p16 l0", "of16", "g1b7r8s16:vf32,kf8:vi8"), "warps=1", 0},
     {D("d64 v112 h1 p64 l1", "of16", "lean:vi4,turbo:vi8") " mean permutation", "", 0},
     {D("d48 v32 h1 p64 l1", "of32", "mid:vi4") " permutation", "", 0},
+    {C("d128 v128 h1 p128 l1", "good:vi8,kf16:vf16"), "", 0},
+    {C("d96 v48 h1 p48 l0", "high:vi4,g3b5r4s6:vi8,kf32:vf32"), "warps=2", 75},
+    {C("d64 v64 h1 p64 l1", "fine:vf8,ki4:vi8,kf8:vi4,mid:vbf16"), "warps=32", 0},
+    {C("d32 v16 h1 p8 l1", "16@g4b3r8+16@ki8:vi8,sharp:vk"), "warps=1", 0},
     {"attn_merge d128 v128 h4 p128 l0 qf32 of32 if32 tight kf16:vf16", "", 0},
     {"attn_merge d128 v80 h3 p128 l0 qf32 of16 if16 tight kf16:vf16", "warps=8", 0},
     {"attn_merge d128 v16 h1 p128 l0 qf32 obf16 if32 tight kf16:vf16", "warps=1", 75},
@@ -119,6 +124,9 @@ static void no_items(void **state)
     gpu_built_free(&b);
     gpu_build(&rows[4], &b);
     sk_assert_ok(run_one(&b, &(sphkv_gather_args){.size = sizeof(sphkv_gather_args)}, 0, 1, &err), &err);
+    gpu_built_free(&b);
+    gpu_build(&(gpu_row){C("d64 v64 h1 p64 l1", "good:vi8"), "", 0}, &b);
+    sk_assert_ok(run_one(&b, &(sphkv_compact_args){.size = sizeof(sphkv_compact_args)}, 0, 1, &err), &err);
     gpu_built_free(&b);
 }
 

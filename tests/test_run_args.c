@@ -18,6 +18,8 @@ typedef struct bench {
     sphkv_encode_item *pages;
     sphkv_gather_item *moves;
     sphkv_decode_item *read;
+    sphkv_compact_item *made;
+    sphkv_compact_token *tokens;
     uint8_t *before;       /* outputs and workspace as they should stay */
     size_t out_bytes;
 } bench;
@@ -65,6 +67,11 @@ static void copy_tables(bench *b)
         sphkv_decode_args *a = &b->good.args.decode;
         (void)sk_case_result(&b->c, 0, &b->out_bytes);
         b->read = copy_items(a->items, a->items_count, sizeof *a->items, (const void **)&a->items);
+    } else if (b->spec.params.kernel == SPHKV_TOKEN_COMPACT) {
+        sphkv_compact_args *a = &b->good.args.compact;
+        b->out_bytes = a->dst_arena_bytes;
+        b->made = copy_items(a->items, a->items_count, sizeof *a->items, (const void **)&a->items);
+        b->tokens = copy_items(a->tokens, a->tokens_count, sizeof *a->tokens, (const void **)&a->tokens);
     } else {
         sphkv_encode_args *a = &b->good.args.encode;
         b->out_bytes = a->dst_arena_bytes;
@@ -96,6 +103,8 @@ static void bench_free(bench *b)
     free(b->pages);
     free(b->moves);
     free(b->read);
+    free(b->made);
+    free(b->tokens);
     free(b->before);
     run_call_free(&b->good);
     sk_case_free(&b->c);
@@ -374,6 +383,45 @@ static void gather_args(void **state)
     sphkv_close(ctx);
 }
 
+static void compact_args(void **state)
+{
+    run_place *p = *state;
+    sphkv_context *ctx = run_open(p, 0);
+    bench b;
+    const run_spec r = run_spec_get(7);
+    bench_make(&b, ctx, &r);
+    sphkv_compact_args *a = &b.bad.args.compact;
+    REFUSED(a->items = NULL);
+    REFUSED(a->items_count++);
+    REFUSED(a->tokens = NULL);
+    REFUSED(a->tokens_count = 1);
+    REFUSED(a->src_arena = NULL);
+    REFUSED(a->dst_arena = NULL);
+    REFUSED(a->src_arena = (const char *)a->src_arena + 16);
+    REFUSED(a->dst_arena = (char *)a->dst_arena + 64);
+    REFUSED(a->src_arena_bytes = SPHKV_UNIT_BYTES);
+    REFUSED(a->dst_arena_bytes = SPHKV_UNIT_BYTES);
+    REFUSED(a->sub_pages = 0xffffffffu);
+    REFUSED(a->workspace = NULL);
+    REFUSED(a->workspace_bytes--);
+    REFUSED(a->workspace = (char *)a->workspace + 8);
+    sphkv_compact_item *item = &b.made[b.good.args.compact.items_count - 1];
+    REFUSED_AT(item->dst_unit, a->dst_arena_bytes / SPHKV_UNIT_BYTES);
+    REFUSED_AT(item->dst_unit, 0xffffffffu);
+    REFUSED_AT(item->tier_slot, 2);
+    REFUSED_AT(item->first, a->tokens_count);
+    REFUSED_AT(item->first, 0xffffffffu);
+    REFUSED_AT(item->count, b.spec.params.page_tokens + 1);
+    REFUSED_AT(item->count, 0xffffffffu);
+    sphkv_compact_token *token = &b.tokens[b.made[0].first + b.made[0].count - 1];
+    REFUSED_AT(token->slot, b.spec.params.page_tokens);
+    REFUSED_AT(token->slot, 0xffffffffu);
+    REFUSED_AT(token->src_unit, a->src_arena_bytes / SPHKV_UNIT_BYTES);
+    REFUSED_AT(token->src_unit, 0xffffffffu);
+    bench_free(&b);
+    sphkv_close(ctx);
+}
+
 static void decode_args(void **state)
 {
     run_place *p = *state;
@@ -480,6 +528,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(append_args, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(encode_args, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(gather_args, run_place_make, run_place_free),
+        cmocka_unit_test_setup_teardown(compact_args, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(decode_args, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(plan_args, run_place_make, run_place_free),
     };

@@ -4,4 +4,5 @@
 
 #include "simt_tables.h"
 
-SIMT_TABLES(every_spec_of_the_tables, "rows", "decode", "gather", "merge", "schedule")
+SIMT_TABLES(every_spec_of_the_tables, "rows", "compact", "decode", "gather", "merge",
+            "schedule")
