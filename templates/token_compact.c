@@ -1,7 +1,6 @@
 /* token_compact.c - tokens that stay, gathered into full pages of their tier. Applies
- * to every spec, also where positions are kept: fields are moved or coded anew, no key
- * is computed. The program is
- * in compact_build.c; here is the rest of the contract. */
+ * to every spec, positions included: fields are moved or coded anew, no key is
+ * computed. The program is in compact_build.c, here is the rest of the contract. */
 #include <string.h>
 
 #include "items.h"
