@@ -82,6 +82,8 @@ sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_targ
                        SK_HEAD_TILE);
     if (sk_key_any_parted(spec) && s->v[SK_T_lut_build] != SK_LUT_FUSED)
         return sk_fail(err, SPHKV_EINVAL, "lut_build=separate: keys of several segments");
+    if (spec->variants & SPHKV_VARIANT_QUERIES && s->v[SK_T_lut_build] != SK_LUT_FUSED)
+        return sk_fail(err, SPHKV_EINVAL, "lut_build=separate: several query tokens");
     return SPHKV_OK;
 }
 

@@ -1,5 +1,5 @@
 /* attn_decode.c - ADA over the pages of a tier mix (design, sections 3 and 5):
- * out = softmax(logits) V for all query heads of a KV head, one query token.
+ * out = softmax(logits) V for all query heads of a KV head, one query token or some.
  *
  * Applies when: every tier's key is coded after RoPE or dense f32/f16/bf16/fp8/int8/int4,
  * or of segments that are, each of a multiple of 16 dimensions; values are fields of their own (not vk); head dims and
@@ -48,7 +48,7 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
         const sk_status st = tier_supported(spec, i, err);
         if (st != SPHKV_OK) return st;
     }
-    return sk_variants_supported(spec, 0, err);
+    return sk_variants_supported(spec, (1u << SK_VARIANTS) - 1, err);
 }
 
 /* ---- building ----------------------------------------------------------- */
@@ -56,7 +56,7 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
 void sk_dec_init(sk_dec *c, sk_builder *b, const sk_spec *spec, const sk_schedule *sched)
 {
     memset(c, 0, sizeof *c);
-    c->qt = c->q16 = c->qm = c->h0 = c->plus = SK_NONE;
+    c->qt = c->q16 = c->qm = c->lut = c->h0 = c->plus = SK_NONE;
     c->b = b;
     c->spec = spec;
     c->sched = sched;
@@ -160,9 +160,16 @@ static bool fused(const sk_schedule *sched)
     return sched->v[SK_T_lut_build] == SK_LUT_FUSED;
 }
 
+/* Of the page at work. */
 static sk_val place_area(sk_dec *c, const char *name, uint32_t bytes, sk_dec_place *place, void *user)
 {
     return place(c, &(sk_dec_area){.name = name, .bytes = bytes}, user);
+}
+
+/* Of a query token. */
+static sk_val place_query(sk_dec *c, const char *name, uint32_t bytes, sk_dec_place *place, void *user)
+{
+    return place(c, &(sk_dec_area){.name = name, .bytes = bytes, .query = true}, user);
 }
 
 /* The queries of who makes tables (decode, and the entry of that), or of who does
@@ -170,11 +177,11 @@ static sk_val place_area(sk_dec *c, const char *name, uint32_t bytes, sk_dec_pla
 static void query_areas(sk_dec *c, bool tables, sk_dec_place *place, void *user)
 {
     const uint32_t heads = c->h * c->d * 4;
-    c->qc = c->qs = place_area(c, "qs", heads, place, user);
+    c->qc = c->qs = place_query(c, "qs", heads, place, user);
     if (tables && c->spec->book & SPHKV_BOOK_PERMUTATION)
-        c->qc = place_area(c, "qc", heads, place, user);
+        c->qc = place_query(c, "qc", heads, place, user);
     if (tables && uses_rows(c->spec, c->sched))
-        c->qt = place_area(c, "qt", c->hr * c->d * 4, place, user);
+        c->qt = place_query(c, "qt", c->hr * c->d * 4, place, user);
 }
 
 /* Of tiers whose keys are rebuilt. */
@@ -216,10 +223,11 @@ void sk_dec_areas(sk_dec *c, sk_dec_place *place, void *user)
     const uint32_t lut = fused(c->sched) ? sk_dec_lut_total(spec, c->sched) : 0;
     query_areas(c, fused(c->sched), place, user);
     if (uses_query16(spec, c->sched))
-        c->q16 = place_area(c, "q16", sk_query16_bytes(c), place, user);
-    if (spec->book & SPHKV_BOOK_MEAN) c->qm = place_area(c, "qm", c->hr * 4, place, user);
+        c->q16 = place_query(c, "q16", sk_query16_bytes(c), place, user);
+    if (spec->book & SPHKV_BOOK_MEAN) c->qm = place_query(c, "qm", c->hr * 4, place, user);
     if (lut > 0)
-        c->lut = place(c, &(sk_dec_area){.name = "lut", .bytes = lut, .table = true}, user);
+        c->lut = place(c, &(sk_dec_area){.name = "lut", .bytes = lut, .table = true, .query = true},
+                       user);
     c->off = place_area(c, "off", 8 * c->w * 4, place, user);
     c->rad = place_area(c, "rad", most_spans(spec) * 4, place, user);
     c->s = place_area(c, "s", c->h * c->tp * 4, place, user);
@@ -227,15 +235,20 @@ void sk_dec_areas(sk_dec *c, sk_dec_place *place, void *user)
     if (probs > 0) c->probs = place_area(c, "probs", probs, place, user);
     rebuild_areas(c, place, user);
     sk_part_areas(c, place, user);
-    c->acc = place_area(c, "acc", c->h * c->cp * 4, place, user);
-    c->stat = place_area(c, "stat", c->h * 28, place, user);
+    c->acc = place_query(c, "acc", c->h * c->cp * 4, place, user);
+    c->stat = place_query(c, "stat", c->h * 28, place, user);
 }
 
-/* In the scratch of the block; names serve the print. */
+/* In the scratch of the block, or where there are several query tokens, theirs in
+ * `tables`, *user bytes of which are taken; names serve the print. */
 static sk_val in_scratch(sk_dec *c, const sk_dec_area *area, void *user)
 {
-    (void)user;
-    return sk_ir_name(c->b, sk_ir_shared(c->b, area->bytes), area->name);
+    uint32_t *taken = user;
+    if (!area->query || !sk_dec_has(c, SPHKV_VARIANT_QUERIES))
+        return sk_ir_name(c->b, sk_ir_shared(c->b, area->bytes), area->name);
+    const sk_val at = sk_ir_ptr_add(c->b, c->tables, sk_k(c, *taken), 1);
+    *taken += (area->bytes + 63) & ~63u;
+    return sk_ir_name(c->b, at, area->name);
 }
 
 static void constants(sk_dec *c)
@@ -252,6 +265,7 @@ static sk_status build_tables(const sk_spec *spec, const sk_schedule *sched, con
     sk_ir_begin(b, arena, symbol, (uint32_t)sched->v[SK_T_w], 1);
     sk_dec_init(c, b, spec, sched);
     dec_params(c, true);
+    sk_dec_variant_params(c);
     constants(c);
     query_areas(c, true, in_scratch, NULL);
     sk_part_query(c, uses_rows(spec, sched));
@@ -261,6 +275,22 @@ static sk_status build_tables(const sk_spec *spec, const sk_schedule *sched, con
         sk_part_tables(c, i, sk_ir_ptr_add(b, c->tables, at, 1));
     }
     return sk_ir_finish(b, out, err);
+}
+
+/* One page of `count` tokens for the query token at work, when it sees some of them. */
+static void decode_tokens(sk_dec *c, uint32_t k, sk_val page, sk_val count, sk_val lut, sk_val next,
+                          sk_val bias)
+{
+    sk_builder *b = c->b;
+    const sk_dec_seen seen = sk_part_seen(c, k, page, count);
+    sk_ir_if(b, seen.any == SK_NONE ? sk_ir_2(b, SK_OP_NE, count, c->zero) : seen.any);
+    sk_part_logits(c, k, page, seen.end, lut, next);
+    sk_part_mask(c, k, page, &seen, bias);
+    sk_part_softmax(c, k, seen.end);
+    sk_part_values(c, k, page, seen.end, next);
+    sk_ir_else(b);
+    sk_part_empty_page(c);
+    sk_ir_end(b);
 }
 
 /* One page of tier k, refs[i]. */
@@ -280,26 +310,32 @@ static void decode_page(sk_dec *c, uint32_t k, const sk_dec_pages *t, sk_val i, 
         next = sk_ir_ptr_add(b, c->arena, sk_add(c, far, unit_add), SPHKV_UNIT_BYTES);
     }
     const sk_val row = sk_add(c, sk_ir_2(b, SK_OP_MUL, i, t->step), t->add);
-    c->ml = sk_dec_turn_row(c, sk_ir_ptr_add(b, t->ml, row, c->heads * 8), 8);
-    sk_ir_if(b, sk_ir_2(b, SK_OP_NE, count, c->zero));
-    sk_part_logits(c, k, page, count, lut, next);
-    sk_part_softmax(c, k, count);
-    sk_part_values(c, k, page, count, next);
-    sk_ir_else(b);
-    sk_part_empty_page(c);
-    sk_ir_end(b);
+    sk_val bias = SK_NONE;
+    if (sk_dec_has(c, SPHKV_VARIANT_BIAS)) bias = sk_ir_ptr_add(b, c->var.bias, i, c->p * 4);
+    sk_dec one;
+    sk_dec_queries_begin(c, &one);
+    const sk_val rows = sk_ir_ptr_add(b, t->ml, sk_dec_query_index(&one, row), c->heads * 8);
+    one.ml = sk_dec_turn_row(c, rows, 8);
+    decode_tokens(&one, k, page, count, one.lut != c->lut ? one.lut : lut, next, bias);
+    sk_dec_queries_end(c);
+    if (sk_dec_counts(c->spec))
+        sk_ir_set(b, c->var.before, sk_add(c, sk_ir_get(b, c->var.before), count));
 }
 
-/* What the keys of tier k need before its first page. */
+/* What the keys of tier k need before its first page: tables, of every query token. */
 static void begin_tier(sk_dec *c, uint32_t k, sk_val lut)
 {
     for (sk_key_part p = {0}; sk_key_next_of(c->spec, k, &p);) {
-        sk_dec part;
+        sk_dec part, one = *c;
         uint32_t off;
-        sk_part_open(c, &p, &part, &off);
         const sk_lut_form form = sk_dec_form(&p.spec, c->sched, p.slot);
-        const sk_val at = off > 0 ? sk_ir_ptr_add(c->b, lut, sk_k(c, off), 1) : lut;
-        if (sk_form_looks_up(form) && fused(c->sched)) sk_part_tables(&part, p.slot, at);
+        const bool tables = sk_form_looks_up(form) && fused(c->sched);
+        if (tables) sk_dec_queries_begin(c, &one);
+        const sk_val base = one.lut != c->lut ? one.lut : lut;
+        sk_part_open(&one, &p, &part, &off);
+        const sk_val at = off > 0 ? sk_ir_ptr_add(c->b, base, sk_k(c, off), 1) : base;
+        if (tables) sk_part_tables(&part, p.slot, at);
+        if (tables) sk_dec_queries_end(c);
         if (form == SK_FORM_REBUILD) sk_part_rebuild_begin(&part, p.slot);
     }
 }
@@ -313,6 +349,9 @@ void sk_dec_walk(sk_dec *c, sk_dec_pages *t)
     const sk_val end =
         sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, (SK_ITEM_TIER + c->spec->ntiers) * 4);
     const sk_val last = sk_ir_2(b, SK_OP_SUB, end, sk_k(c, 1));
+    if (sk_dec_counts(c->spec))
+        c->var.before =
+            sk_ir_var(b, SK_WARP, sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_BEFORE * 4));
     for (uint32_t k = 0; k < c->spec->ntiers; k++) {
         const sk_val lo = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, (SK_ITEM_TIER + k) * 4);
         const sk_val hi = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, (SK_ITEM_TIER + k + 1) * 4);
@@ -341,13 +380,17 @@ static void decode_clear(sk_dec *c)
     sk_ir_end(b);
 }
 
-void sk_dec_start(sk_dec *c)
+void sk_dec_start(sk_dec *all)
 {
+    sk_dec one, *c = &one;
+    sk_dec_queries_begin(all, c);
+    c->q = sk_dec_query_row(c, c->q, c->var.q_tok);
     sk_part_query(c, c->qt != SK_NONE);
     if (c->q16 != SK_NONE) sk_part_query16(c);
     if (c->qm != SK_NONE) sk_part_mean(c);
     sk_part_queries(c);
     decode_clear(c);
+    sk_dec_queries_end(all);
 }
 
 static sk_status build_decode(const sk_spec *spec, const sk_schedule *sched, const char *symbol,
@@ -355,9 +398,11 @@ static sk_status build_decode(const sk_spec *spec, const sk_schedule *sched, con
 {
     sk_builder builder, *b = &builder;
     sk_dec dec, *c = &dec;
+    uint32_t taken = 0;
     sk_ir_begin(b, arena, symbol, (uint32_t)sched->v[SK_T_w], 1);
     sk_dec_init(c, b, spec, sched);
-    dec_params(c, false);
+    dec_params(c, (spec->variants & SPHKV_VARIANT_QUERIES) != 0);
+    sk_dec_variant_params(c);
     c->arena = sk_ir_param_ptr(b, "arena", false);
     sk_dec_pages pages = {.refs = sk_ir_param_ptr(b, "refs", false)};
     sk_dec_outputs to = {.out = sk_ir_param_ptr(b, "out", true)};
@@ -366,7 +411,7 @@ static sk_status build_decode(const sk_spec *spec, const sk_schedule *sched, con
     to.lse = sk_ir_param_ptr(b, "lse", true);
     pages.ml = sk_ir_param_ptr(b, "page_ml", true);
     constants(c);
-    sk_dec_areas(c, in_scratch, NULL);
+    sk_dec_areas(c, in_scratch, &taken);
     sk_dec_turns_begin(c);
     sk_dec_start(c);
     sk_dec_walk(c, &pages);

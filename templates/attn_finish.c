@@ -2,8 +2,8 @@
  * output and LSE, a part of one in a partial that the merge entry joins.
  * Several warps of a block share the heads.
  *
- * Partial, f32 words, all heads of the KV head: [heads][16] (m in log2, l, padding),
- * then [heads][Cp] acc; a turn writes its heads' share. */
+ * Partial, one a query token, f32 words, all heads of the KV head: [heads][16] (m in
+ * log2, l, padding), then [heads][Cp] acc; a turn writes its heads' share. */
 #include "decode.h"
 
 /* What follows is the turn of one warp of those there are; ends with turn_end. */
@@ -20,6 +20,25 @@ static void turn_end(sk_dec *c)
 static sk_val stat_get(sk_dec *c, uint32_t at)
 {
     return sk_ir_ldu(c->b, SK_LD_F32, c->stat, c->zero, at);
+}
+
+/* Takes the sink of head h into m, l; alpha is what acc is multiplied by. */
+static void add_sink(sk_dec *c, uint32_t h)
+{
+    sk_builder *b = c->b;
+    const sk_val at = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_SINK * 4);
+    const sk_val m = stat_get(c, c->stat_m + h * 4), l = stat_get(c, c->stat_l + h * 4);
+    const sk_dec_sum sum = sk_part_sink(c, at, h, m, l);
+    sk_ir_stu(b, c->stat, c->zero, c->stat_m + h * 4, sum.m);
+    sk_ir_stu(b, c->stat, c->zero, c->stat_l + h * 4, sum.l);
+    sk_ir_stu(b, c->stat, c->zero, c->stat_alpha + h * 4, sum.keep);
+}
+
+/* What is left of acc beside the sink. */
+static sk_val kept(sk_dec *c, uint32_t h)
+{
+    return sk_dec_has(c, SPHKV_VARIANT_SINK) ? stat_get(c, c->stat_alpha + h * 4)
+                                             : sk_ir_f32(c->b, 1.0f);
 }
 
 /* LSE of all heads, when the item asks for it. */
@@ -60,9 +79,10 @@ static void finish_list(sk_dec *c, sk_val out, sk_val out_stride)
     row = sk_dec_turn_row_by(c, row, out_stride);
     for (uint32_t h = 0; h < c->h; h++) {
         turn(c, h);
+        if (sk_dec_has(c, SPHKV_VARIANT_SINK)) add_sink(c, h);
         const sk_val l = stat_get(c, c->stat_l + h * 4);
         const sk_val some = sk_ir_2(b, SK_OP_FLT, sk_ir_f32(b, 0.0f), l);
-        const sk_val inv = sk_sel(c, some, sk_ir_2(b, SK_OP_FDIV, sk_ir_f32(b, 1.0f), l),
+        const sk_val inv = sk_sel(c, some, sk_ir_2(b, SK_OP_FDIV, kept(c, h), l),
                                   sk_ir_f32(b, 0.0f));
         sk_part_out(c, row, final_channels, &(final_row){h, inv});
         turn_end(c);
@@ -96,13 +116,25 @@ void sk_part_finish_list(sk_dec *c, const sk_dec_outputs *to)
     finish_lse(c, to->lse);
 }
 
-void sk_part_finish(sk_dec *c, const sk_dec_outputs *to)
+sk_dec_outputs sk_dec_query_outputs(sk_dec *c, const sk_dec_outputs *to)
 {
-    sk_builder *b = c->b;
-    const sk_val slot = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_PARTIAL * 4);
+    sk_dec_outputs of = *to;
+    of.out = sk_dec_query_row(c, to->out, c->var.out_tok);
+    of.lse = sk_dec_query_row(c, to->lse, c->var.lse_tok);
+    return of;
+}
+
+void sk_part_finish(sk_dec *all, const sk_dec_outputs *to)
+{
+    sk_dec one, *c = &one;
+    sk_builder *b = all->b;
+    const sk_val slot = sk_ir_ldu(b, SK_LD_U32, all->item, all->zero, SK_ITEM_PARTIAL * 4);
+    sk_dec_queries_begin(all, c);
     sk_ir_if(b, sk_ir_2(b, SK_OP_EQ, slot, sk_k(c, SK_ITEM_FINAL)));
-    sk_part_finish_list(c, to);
+    const sk_dec_outputs of = sk_dec_query_outputs(c, to);
+    sk_part_finish_list(c, &of);
     sk_ir_else(b);
-    sk_part_finish_partial(c, to->partials, slot);
+    sk_part_finish_partial(c, to->partials, sk_dec_query_index(c, slot));
     sk_ir_end(b);
+    sk_dec_queries_end(all);
 }

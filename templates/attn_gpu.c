@@ -30,9 +30,11 @@ static void prepare(sk_image *image)
     const uint64_t home = (uint64_t)image->sms * (uint64_t)image->schedule.v[SK_T_blocks];
     a->pages = (uint64_t)m->batch * m->kv_heads * m->pages_per_list;
     a->blocks = (uint32_t)(home < a->pages ? home : a->pages > 0 ? a->pages : 1);
-    a->partials_bytes = 2 * (size_t)a->blocks * sk_dec_partial_bytes(spec);
-    if (image->schedule.v[SK_T_form] == SK_ATTN_WARP)
-        a->tables_bytes = (size_t)a->blocks * sk_warp_room_of(spec, &image->schedule).tables;
+    a->partials_bytes = 2 * (size_t)a->blocks * m->q_len * sk_dec_partial_bytes(spec);
+    if (image->schedule.v[SK_T_form] == SK_ATTN_WARP) {
+        const sk_warp_room room = sk_warp_room_of(spec, &image->schedule);
+        a->tables_bytes = (size_t)a->blocks * (room.tables + (size_t)m->q_len * room.query);
+    }
     a->partials = align128((size_t)a->blocks * 4);
     a->tables = a->partials + align128(a->partials_bytes);
     a->total = a->tables + align128(a->tables_bytes);
@@ -53,7 +55,8 @@ static uint32_t parts(const sk_image *image)
 static uint32_t flags_of(const sk_attn_run_state *r)
 {
     return (r->a.lse ? SK_GPU_LSE : 0) | (r->a.page_ml ? SK_GPU_PAGE_ML : 0) |
-           (r->a.schedule ? SK_GPU_LISTED : 0) | (r->shared ? SK_GPU_SHARED : 0);
+           (r->a.schedule ? SK_GPU_LISTED : 0) | (r->shared ? SK_GPU_SHARED : 0) |
+           (r->a.sinks ? SK_GPU_SINK : 0);
 }
 
 /* The parameters, in the order of attn_gpu.h. */
@@ -85,6 +88,7 @@ static void fill(const sk_attn_run_state *r, const gpu_space *space, sk_call *ca
     sk_call_u32(call, a->lse_stride_seq);
     sk_call_u32(call, space->blocks);
     sk_call_f32(call, (float)(a->scale * 1.4426950408889634));
+    sk_attn_variant_slots(r, call);
 }
 
 static sk_status check_list(const sk_attn_run_state *r, sk_err *err)

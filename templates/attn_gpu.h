@@ -28,17 +28,20 @@
  *   counters  [G], zero between runs: how many partials are there of the list that
  *             begins in block b and goes on in others
  *   partials  [2 G]
- *   tables    what does not fit in scratch, per block
+ *   tables    what does not fit in scratch, per block; then, per block and query token,
+ *             what each token has of its own
  * u32:
  *   flags  batch  kv_heads  kv_first  kv_count
  *   q_seq_bytes  q_head_bytes  out_seq_bytes  out_head_bytes  lse_seq (elements)
  *   blocks    G
  * f32:
- *   scale_log2e */
+ *   scale_log2e
+ * and those of variants (part_variant.c), which text written by hand does not know. */
 #define SK_GPU_LSE     1u /* of flags: lse is wanted */
 #define SK_GPU_PAGE_ML 2u /* page_ml is */
 #define SK_GPU_LISTED  4u /* there is a work list; one that is not of this run is ignored */
 #define SK_GPU_SHARED  8u /* one list for all KV heads of a sequence */
+#define SK_GPU_SINK    16u /* sinks are given */
 
 /* What a block knows, in scratch: words that one warp finds and all read. */
 enum {
@@ -143,9 +146,9 @@ void sk_grid_arrive(sk_grid *g, const sk_piece *piece);
 
 /* attn_gpu_warp.c. Tunables of the CPU's parts, which follow from the spec. */
 void sk_warp_inner(const sk_spec *spec, sk_schedule *out);
-/* Bytes of scratch, and of a block in `tables`. */
+/* Bytes of scratch, of a block in `tables`, and there of a query token of a block. */
 typedef struct sk_warp_room {
-    uint32_t scratch, tables;
+    uint32_t scratch, tables, query;
 } sk_warp_room;
 sk_warp_room sk_warp_room_of(const sk_spec *spec, const sk_schedule *sched);
 void sk_warp_begin(sk_grid *g, const sk_schedule *sched);

@@ -35,6 +35,7 @@ void sk_grid_params(sk_grid *g)
     g->lse_seq = sk_ir_param_u32(b, "lse_seq");
     g->blocks = sk_ir_param_u32(b, "blocks");
     c->scale = sk_ir_param_f32(b, "scale_log2e");
+    sk_dec_variant_params(c);
 }
 
 /* ---- what pieces have in common ------------------------------------------------------ */
@@ -75,6 +76,14 @@ static sk_val lse_at(sk_grid *g, sk_val seq, sk_val head)
     return sk_shl(g->c, sk_add(g->c, op(g, SK_OP_MUL, seq, g->lse_seq), rows), 2);
 }
 
+/* Byte offset of the first query head's sink, or SK_ITEM_NONE. */
+static sk_val sink_at(sk_grid *g, sk_val head)
+{
+    sk_dec *c = g->c;
+    const sk_val wanted = op(g, SK_OP_NE, sk_and(c, g->flags, SK_GPU_SINK), c->zero);
+    return sk_sel(c, wanted, sk_mul(c, head, c->heads * 4), sk_k(c, SK_ITEM_NONE));
+}
+
 static void put_item(sk_grid *g, const sk_piece *piece)
 {
     sk_dec *c = g->c;
@@ -84,6 +93,8 @@ static void put_item(sk_grid *g, const sk_piece *piece)
     sk_ir_stu(c->b, c->item, c->zero, SK_ITEM_OUT * 4, out_at(g, piece->seq, piece->head));
     sk_ir_stu(c->b, c->item, c->zero, SK_ITEM_LSE * 4,
               sk_sel(c, lse_wanted(g), lse, sk_k(c, SK_ITEM_NONE)));
+    if (sk_dec_has(c, SPHKV_VARIANT_SINK))
+        sk_ir_stu(c->b, c->item, c->zero, SK_ITEM_SINK * 4, sink_at(g, piece->head));
     sk_grid_keep(g, piece);
     sk_grid_one_end(g);
 }
@@ -97,19 +108,43 @@ static sk_val no_channels(sk_dec *c, const void *of, sk_val at)
     return sk_ir_f32(c->b, 0.0f);
 }
 
-static void clear_pair(sk_grid *g, const sk_grid_list *l)
+/* LSE of head h of a list without tokens. */
+static sk_val empty_lse(sk_grid *g, sk_val kv_head, sk_val h)
+{
+    sk_dec *c = g->c;
+    sk_builder *b = c->b;
+    if (!sk_dec_has(c, SPHKV_VARIANT_SINK)) return sk_ir_f32(b, -INFINITY);
+    const sk_val x = sk_ir_var(b, SK_WARP, sk_ir_f32(b, -INFINITY)), at = sink_at(g, kv_head);
+    sk_ir_if(b, op(g, SK_OP_NE, at, sk_k(c, SK_ITEM_NONE)));
+    sk_ir_set(b, x, sk_ir_ldu(b, SK_LD_F32, c->var.sinks, sk_add(c, at, sk_shl(c, h, 2)), 0));
+    sk_ir_end(b);
+    return sk_ir_get(b, x);
+}
+
+/* Rows of one query token. */
+static void clear_rows(sk_grid *g, const sk_grid_list *l, sk_val out, sk_val lse)
 {
     sk_dec *c = g->c;
     sk_builder *b = c->b;
     const sk_val first = c->warps > 1 ? c->warp : c->zero;
-    const sk_val rows = sk_ir_ptr_add(b, g->out, out_at(g, l->seq, l->head), 1);
+    const sk_val rows = sk_ir_ptr_add(b, out, out_at(g, l->seq, l->head), 1);
     const sk_val h = sk_ir_for(b, first, sk_k(c, c->heads), c->warps);
     sk_part_out(c, sk_ir_ptr_add(b, rows, op(g, SK_OP_MUL, h, g->out_head), 1), no_channels, NULL);
     sk_ir_if(b, lse_wanted(g));
     const sk_val at = sk_add(c, lse_at(g, l->seq, l->head), sk_shl(c, h, 2));
-    sk_ir_stu(b, g->lse, at, 0, sk_ir_f32(b, -INFINITY));
+    sk_ir_stu(b, lse, at, 0, empty_lse(g, l->head, h));
     sk_ir_end(b);
     sk_ir_end(b);
+}
+
+static void clear_pair(sk_grid *g, const sk_grid_list *l)
+{
+    sk_dec one;
+    sk_dec_tokens_begin(g->c, &one);
+    const sk_dec_outputs of =
+        sk_dec_query_outputs(&one, &(sk_dec_outputs){.out = g->out, .lse = g->lse});
+    clear_rows(g, l, of.out, of.lse);
+    sk_dec_queries_end(g->c);
 }
 
 /* Pairs b, b + G, ... whose lists have no pages: they are in nobody's share. */
@@ -131,10 +166,12 @@ static void clear_empty(sk_grid *g)
 
 /* ---- a block ------------------------------------------------------------------------------ */
 
+/* Rows of the query token at work. */
 static void put_rows(sk_grid *g)
 {
-    sk_part_finish_list(g->c, &(sk_dec_outputs){
-                                  .out = g->out, .out_stride = g->out_head, .lse = g->lse});
+    const sk_dec_outputs of = sk_dec_query_outputs(
+        g->c, &(sk_dec_outputs){.out = g->out, .out_stride = g->out_head, .lse = g->lse});
+    sk_part_finish_list(g->c, &of);
 }
 
 /* Rows of a list that is whole here, or becomes it. */
@@ -145,21 +182,30 @@ static void finish(sk_grid *g, bool join)
     const sk_piece piece = sk_grid_kept(g);
     const sk_val cut = op(g, SK_OP_NE, piece.slot, sk_k(c, SK_ITEM_FINAL));
     const sk_val whole = sk_ir_var(b, SK_BLOCK, sk_k(c, 1));
+    sk_dec one;
+    sk_grid token = *g;
+    token.c = &one;
     sk_ir_if(b, cut);
-    sk_part_finish_partial(c, g->partials, piece.slot);
+    sk_dec_queries_begin(c, &one);
+    sk_part_finish_partial(&one, g->partials, sk_dec_query_index(&one, piece.slot));
+    sk_dec_queries_end(c);
     if (join) {
         sk_grid_arrive(g, &piece);
         const sk_val ready = sk_grid_word(g, SK_DEAL_READY);
         sk_ir_set(b, whole, ready);
         sk_ir_if(b, op(g, SK_OP_NE, ready, c->zero));
-        sk_grid_merge(g);
+        sk_dec_queries_begin(c, &one);
+        sk_grid_merge(&token);
+        sk_dec_queries_end(c);
         sk_ir_end(b);
     } else {
         sk_ir_set(b, whole, c->zero);
     }
     sk_ir_end(b);
     sk_ir_if(b, op(g, SK_OP_NE, sk_ir_get(b, whole), c->zero));
-    put_rows(g);
+    sk_dec_queries_begin(c, &one);
+    put_rows(&token);
+    sk_dec_queries_end(c);
     sk_ir_end(b);
 }
 
@@ -172,11 +218,16 @@ static void take_turns(sk_grid *g, const sk_piece *piece, bool join)
     sk_dec_turns_begin(c);
     sk_warp_decode(g, piece);
     const sk_piece kept = sk_grid_kept(g);
+    sk_dec one;
+    sk_grid token = *g;
+    token.c = &one;
+    sk_dec_queries_begin(c, &one);
     sk_ir_if(b, op(g, SK_OP_NE, kept.slot, sk_k(c, SK_ITEM_FINAL)));
-    sk_part_finish_partial(c, g->partials, kept.slot);
+    sk_part_finish_partial(&one, g->partials, sk_dec_query_index(&one, kept.slot));
     sk_ir_else(b);
-    put_rows(g);
+    put_rows(&token);
     sk_ir_end(b);
+    sk_dec_queries_end(c);
     sk_dec_turns_end(c);
     if (!join) return;
     const sk_piece all = sk_grid_kept(g);
@@ -184,8 +235,10 @@ static void take_turns(sk_grid *g, const sk_piece *piece, bool join)
     sk_grid_arrive(g, &all);
     sk_ir_if(b, op(g, SK_OP_NE, sk_grid_word(g, SK_DEAL_READY), c->zero));
     sk_dec_turns_begin(c);
-    sk_grid_merge(g);
-    put_rows(g);
+    sk_dec_queries_begin(c, &one);
+    sk_grid_merge(&token);
+    put_rows(&token);
+    sk_dec_queries_end(c);
     sk_dec_turns_end(c);
     sk_ir_end(b);
     sk_ir_end(b);
@@ -219,7 +272,7 @@ static void begin_block(sk_grid *g, uint32_t warps)
     if (warps > 1) c->warp = sk_ir_0(b, SK_OP_WARP, 0);
     g->block = sk_ir_block(b, 0);
     g->deal = sk_ir_name(b, sk_ir_shared(b, SK_DEAL_WORDS * 4), "deal");
-    c->item = sk_ir_name(b, sk_ir_shared(b, SK_ITEM_WORDS * 4), "item");
+    c->item = sk_ir_name(b, sk_ir_shared(b, sk_item_words(c->spec) * 4), "item");
 }
 
 static void block(sk_grid *g, const sk_schedule *sched)
@@ -300,9 +353,15 @@ static void join_begun(sk_grid *g, const sk_piece *piece)
     sk_grid_one_end(g);
     sk_grid_barrier(g);
     sk_dec_turns_begin(c);
-    sk_grid_merge(g);
-    put_rows(g);
-    if (c->turns > 1) sk_grid_barrier(g); /* all rows are read */
+    sk_dec one;
+    sk_grid token = *g;
+    token.c = &one;
+    sk_dec_tokens_begin(c, &one); /* in the one place that there is here for a sum */
+    sk_grid_merge(&token);
+    put_rows(&token);
+    if (c->turns > 1 || sk_dec_has(c, SPHKV_VARIANT_QUERIES))
+        sk_grid_barrier(g); /* all rows are read */
+    sk_dec_queries_end(c);
     sk_dec_turns_end(c);
     sk_ir_end(b);
 }

@@ -54,13 +54,24 @@ static sk_status check_warp(const sk_spec *spec, const sk_schedule *s, const sk_
     return check_home(target, (uint32_t)s->v[SK_T_blocks], scratch, 32, err);
 }
 
+/* Tiles end as all forms do, so a sink is theirs too; between their logits and their
+ * softmax, which stay in registers, nothing stands. */
+static sk_status tile_variants(const sk_spec *spec, sk_err *err)
+{
+    const uint32_t other = spec->variants & ~SPHKV_VARIANT_SINK;
+    if (other == 0) return SPHKV_OK;
+    return sk_fail(err, SPHKV_EINVAL, "form=tile has no variant %s",
+                   sk_variant_name((uint32_t)__builtin_ctz(other)));
+}
+
 static sk_status check_tile(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
                             sk_err *err)
 {
-    const uint32_t words = (SK_DEAL_WORDS + SK_ITEM_WORDS) * 4 + 128; /* and their alignment */
+    const uint32_t words = (SK_DEAL_WORDS + sk_item_words(spec)) * 4 + 128; /* and their alignment */
     if (s->v[SK_T_room] != SK_ROOM_SHARED)
         return sk_fail(err, SPHKV_EINVAL, "form=tile has all scratch in shared memory");
-    const sk_status st = sk_tile_valid(spec, s, target, err);
+    sk_status st = tile_variants(spec, err);
+    if (st == SPHKV_OK) st = sk_tile_valid(spec, s, target, err);
     if (st != SPHKV_OK) return st;
     return check_home(target, (uint32_t)s->v[SK_T_blocks], sk_tile_scratch(spec, s) + words,
                       32 * sk_tile_warps(s), err);

@@ -55,7 +55,8 @@ static batch partials_at(sk_grid *g, const joined *j, sk_val i0)
     const sk_val i = sk_add(c, i0, c->lane);
     batch p = {.inside = op(g, SK_OP_ULT, i, j->count)};
     const sk_val slot = sk_grid_slots(g, i, p.inside);
-    p.at = sk_add(c, sk_mul(c, slot, sk_dec_partial_bytes(c->spec)), sk_mul(c, j->row, 64));
+    const sk_val at = sk_mul(c, sk_dec_query_index(c, slot), sk_dec_partial_bytes(c->spec));
+    p.at = sk_add(c, at, sk_mul(c, j->row, 64));
     return p;
 }
 

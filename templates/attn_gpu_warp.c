@@ -31,6 +31,8 @@ typedef struct room {
     int32_t rule;       /* SK_ROOM_* */
     sk_warp_room taken; /* so far */
     sk_val tables;      /* of this block */
+    sk_val queries;     /* what its query tokens have of their own, the first one's */
+    bool several;       /* query tokens */
 } room;
 
 static bool outside(const room *r, const sk_dec_area *area)
@@ -40,6 +42,7 @@ static bool outside(const room *r, const sk_dec_area *area)
 
 static uint32_t *count(room *r, const sk_dec_area *area)
 {
+    if (r->several && area->query) return &r->taken.query;
     return outside(r, area) ? &r->taken.tables : &r->taken.scratch;
 }
 
@@ -56,14 +59,16 @@ static sk_val measure(sk_dec *c, const sk_dec_area *area, void *user)
 static sk_val place(sk_dec *c, const sk_dec_area *area, void *user)
 {
     room *r = user;
-    const uint32_t at = r->taken.tables;
-    *count(r, area) += rounded(area->bytes);
-    const sk_val v = outside(r, area) ? sk_ir_ptr_add(c->b, r->tables, sk_k(c, at), 1)
-                                      : sk_ir_shared(c->b, area->bytes);
+    uint32_t *taken = count(r, area);
+    const uint32_t at = *taken;
+    *taken += rounded(area->bytes);
+    const sk_val v = taken == &r->taken.query    ? sk_ir_ptr_add(c->b, r->queries, sk_k(c, at), 1)
+                     : taken == &r->taken.tables ? sk_ir_ptr_add(c->b, r->tables, sk_k(c, at), 1)
+                                                 : sk_ir_shared(c->b, area->bytes);
     return sk_ir_name(c->b, v, area->name);
 }
 
-static uint32_t item_bytes(void) { return rounded(SK_ITEM_WORDS * 4); }
+static bool several(const sk_spec *spec) { return (spec->variants & SPHKV_VARIANT_QUERIES) != 0; }
 
 sk_warp_room sk_warp_room_of(const sk_spec *spec, const sk_schedule *sched)
 {
@@ -71,8 +76,8 @@ sk_warp_room sk_warp_room_of(const sk_spec *spec, const sk_schedule *sched)
     sk_dec dec;
     sk_warp_inner(spec, &inner);
     sk_dec_init(&dec, NULL, spec, &inner);
-    room r = {.rule = sched->v[SK_T_room]};
-    r.taken.scratch = item_bytes() + rounded(SK_DEAL_WORDS * 4);
+    room r = {.rule = sched->v[SK_T_room], .several = several(spec)};
+    r.taken.scratch = rounded(sk_item_words(spec) * 4) + rounded(SK_DEAL_WORDS * 4);
     sk_dec_areas(&dec, measure, &r);
     return r.taken;
 }
@@ -81,8 +86,13 @@ void sk_warp_begin(sk_grid *g, const sk_schedule *sched)
 {
     sk_dec *c = g->c;
     const sk_warp_room whole = sk_warp_room_of(c->spec, sched);
-    room r = {.rule = sched->v[SK_T_room]};
+    room r = {.rule = sched->v[SK_T_room], .several = several(c->spec)};
     r.tables = sk_ir_ptr_add(c->b, c->tables, g->block, whole.tables);
+    if (r.several) {
+        const sk_val first = sk_ir_2(c->b, SK_OP_MUL, g->block, c->var.q_len);
+        const sk_val all = sk_ir_ptr_add(c->b, c->tables, g->blocks, whole.tables);
+        r.queries = sk_ir_ptr_add(c->b, all, first, whole.query);
+    }
     sk_dec_areas(c, place, &r);
 }
 
@@ -120,6 +130,36 @@ static void put_tiers(sk_grid *g, const sk_piece *piece)
             sk_add(c, piece->lo, sk_ir_1(b, SK_OP_RED_UADD, sk_ir_get(b, lower[k]))));
 }
 
+/* Tokens of the list before the piece, and of the whole list. */
+static void put_tokens(sk_grid *g, const sk_piece *piece)
+{
+    sk_dec *c = g->c;
+    sk_builder *b = c->b;
+    const sk_grid_list l = sk_grid_pair(g, piece->pair);
+    const sk_val before = sk_ir_var(b, SK_LANE, c->zero), all = sk_ir_var(b, SK_LANE, c->zero);
+    const sk_val i0 = sk_ir_for(b, l.begin, l.end, c->w), i = sk_add(c, i0, c->lane);
+    const sk_val inside = sk_ir_2(b, SK_OP_ULT, i, l.end);
+    const sk_val n = sk_ir_ldg(b, SK_LD_U16, sk_ir_ptr_add(b, g->refs, i0, 8),
+                               sk_shl(c, c->lane, 3), 4, inside);
+    const sk_val early = sk_sel(c, sk_ir_2(b, SK_OP_ULT, i, piece->lo), n, c->zero);
+    sk_ir_set(b, before, sk_add(c, sk_ir_get(b, before), early));
+    sk_ir_set(b, all, sk_add(c, sk_ir_get(b, all), n));
+    sk_ir_end(b);
+    put(g, SK_ITEM_BEFORE, sk_ir_1(b, SK_OP_RED_UADD, sk_ir_get(b, before)));
+    put(g, SK_ITEM_TOKENS, sk_ir_1(b, SK_OP_RED_UADD, sk_ir_get(b, all)));
+}
+
+/* What variants read of an item before it ends. */
+static void put_variants(sk_grid *g, const sk_piece *piece)
+{
+    sk_dec *c = g->c;
+    if (sk_dec_counts(c->spec)) put_tokens(g, piece);
+    if (!sk_dec_has(c, SPHKV_VARIANT_POSITIONS)) return;
+    const bool many = sk_dec_has(c, SPHKV_VARIANT_QUERIES);
+    put(g, SK_ITEM_QUERY,
+        many ? sk_ir_2(c->b, SK_OP_MUL, piece->seq, c->var.q_len) : piece->seq);
+}
+
 void sk_warp_decode(sk_grid *g, const sk_piece *piece)
 {
     sk_dec *c = g->c;
@@ -133,6 +173,7 @@ void sk_warp_decode(sk_grid *g, const sk_piece *piece)
     const sk_grid_statistics ml = sk_grid_statistics_of(g, piece);
     put(g, SK_ITEM_ML_STEP, ml.step);
     put(g, SK_ITEM_ML_ADD, ml.add);
+    put_variants(g, piece);
     sk_dec_pages pages = {.refs = g->refs, .ml = g->page_ml};
     sk_dec_start(c);
     sk_dec_walk(c, &pages);

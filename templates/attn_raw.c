@@ -30,7 +30,7 @@ sk_status sk_raw_valid(const sk_spec *spec, sk_err *err)
     const bool good = tier->nseg == 1 && seg->kind == SK_KEY_CODED && seg->g == 2 && seg->b == 4 &&
                       seg->rb == 16 && seg->span == SK_SPAN_ALL && !seg->pre_rope;
     if (spec->ntiers != 1 || !good || tier->value != SK_VAL_I8 || spec->d != RAW_DIMS ||
-        spec->dv != RAW_DIMS || spec->page != 128 || spec->layout != 1 || spec->book != 0 ||
+        spec->dv != RAW_DIMS || spec->page != 128 || spec->layout != 1 || spec->book != 0 || spec->variants != 0 ||
         spec->heads_per_kv < 4 || spec->heads_per_kv > 8 || spec->accuracy == SPHKV_EXACT)
         return sk_fail(err, SPHKV_EINVAL,
                        "form=raw is written for good:vi8 alone, D 128, pages of 128, layout 1, 4 to "

@@ -26,13 +26,13 @@ void sk_attn_prepare(sk_image *image)
     for (uint32_t i = 0; i < image->nentry; i++)
         if (image->shared_bytes[i] > scratch) scratch = image->shared_bytes[i];
     a->partials = 64;
-    a->partial_bytes = sk_dec_partial_bytes(spec);
+    a->partial_bytes = image->maxima.q_len * (size_t)sk_dec_partial_bytes(spec);
     a->scratch = a->partials + align64(2 * (size_t)parts * a->partial_bytes);
     a->scratch_bytes = align64(scratch);
     a->tables = a->scratch_bytes;
     a->tables_bytes = image->schedule.v[SK_T_lut_build] == SK_LUT_SEPARATE
                           ? align64(sk_dec_lut_total(spec, &image->schedule))
-                          : 0;
+                          : image->maxima.q_len * (size_t)sk_dec_query_bytes(spec, &image->schedule);
     a->job = a->tables + a->tables_bytes;
     a->job_bytes = align64((SK_JOB_SLOTS + 2 * (size_t)parts) * 4);
     a->part_bytes = a->job + a->job_bytes;
@@ -47,21 +47,21 @@ size_t sk_attn_workspace(const sk_image *image)
 
 /* ---- pairs ---------------------------------------------------------------- */
 
-/* A pair: its sequence, KV head and first query head. */
+/* A pair: its sequence, KV head and first query head; a query token of it. */
 typedef struct attn_pair {
-    uint32_t seq, kv_head, head;
+    uint32_t seq, kv_head, head, query;
 } attn_pair;
 
-static attn_pair pair_at(const sk_attn_run_state *r, uint32_t v)
+static attn_pair pair_at(const sk_attn_run_state *r, uint32_t v, uint32_t query)
 {
     const uint32_t kv_head = r->kv_first + v % r->kv_count;
-    return (attn_pair){v / r->kv_count, kv_head, kv_head * r->image->spec.heads_per_kv};
+    return (attn_pair){v / r->kv_count, kv_head, kv_head * r->image->spec.heads_per_kv, query};
 }
 
 static uint32_t pair_list(const sk_attn_run_state *r, uint32_t v)
 {
     if (!r->shared && r->kv_count == r->image->maxima.kv_heads) return v;
-    const attn_pair p = pair_at(r, v);
+    const attn_pair p = pair_at(r, v, 0);
     return sk_attn_list(r, p.seq, p.kv_head);
 }
 
@@ -74,12 +74,20 @@ static uint32_t pair_pages(const sk_attn_run_state *r, uint32_t v)
 /* Byte offset of the first output row. */
 static uint32_t out_offset(const sk_attn_run_state *r, attn_pair p)
 {
-    return (p.seq * r->a.out_stride_seq + p.head * r->a.out_stride_head) * r->out_es;
+    const sphkv_attn_args *a = &r->a;
+    return (p.seq * a->out_stride_seq + p.query * a->out_stride_tok + p.head * a->out_stride_head) *
+           r->out_es;
 }
 
 static uint32_t lse_offset(const sk_attn_run_state *r, attn_pair p)
 {
-    return r->a.lse == NULL ? SK_ITEM_NONE : (p.seq * r->a.lse_stride_seq + p.head) * 4;
+    const uint32_t row = p.seq * r->a.lse_stride_seq + p.query * r->a.lse_stride_tok + p.head;
+    return r->a.lse == NULL ? SK_ITEM_NONE : row * 4;
+}
+
+static uint32_t sink_offset(const sk_attn_run_state *r, attn_pair p)
+{
+    return r->a.sinks == NULL ? SK_ITEM_NONE : p.head * 4;
 }
 
 /* ---- empty lists ----------------------------------------------------------- */
@@ -96,7 +104,7 @@ static void clear_heads(const sk_attn_run_state *r, attn_pair p, uint32_t heads)
         for (uint32_t h = 0; h < heads; h++) memset(out + h * stride, 0, row);
     if (r->a.lse == NULL) return;
     float *lse = r->a.lse + lse_offset(r, p) / 4;
-    for (uint32_t h = 0; h < heads; h++) lse[h] = -INFINITY;
+    for (uint32_t h = 0; h < heads; h++) lse[h] = r->a.sinks ? r->a.sinks[p.head + h] : -INFINITY;
 }
 
 void sk_attn_clear(const sk_attn_run_state *r, uint32_t v, uint32_t end)
@@ -104,7 +112,8 @@ void sk_attn_clear(const sk_attn_run_state *r, uint32_t v, uint32_t end)
     while (v < end) {
         const uint32_t left = r->kv_count - v % r->kv_count;
         const uint32_t n = end - v < left ? end - v : left;
-        clear_heads(r, pair_at(r, v), n * r->image->spec.heads_per_kv);
+        for (uint32_t i = 0; i < r->a.q_len; i++)
+            clear_heads(r, pair_at(r, v, i), n * r->image->spec.heads_per_kv);
         v += n;
     }
 }
@@ -122,6 +131,30 @@ static void partial_slot(const sk_attn_run_state *r, sk_call *call)
                 2 * (size_t)r->image->maxima.parts * r->space->partial_bytes);
 }
 
+void sk_attn_variant_slots(const sk_attn_run_state *r, sk_call *call)
+{
+    const sphkv_attn_args *a = &r->a;
+    const uint32_t v = r->image->spec.variants;
+    const double log2e = 1.4426950408889634;
+    if (v & SPHKV_VARIANT_QUERIES) {
+        sk_call_u32(call, a->q_len);
+        sk_call_u32(call, a->q_stride_tok * r->q_es);
+        sk_call_u32(call, a->out_stride_tok * r->out_es);
+        sk_call_u32(call, a->lse_stride_tok * 4);
+    }
+    if (v & SPHKV_VARIANT_WINDOW) sk_call_u32(call, a->window);
+    if (v & SPHKV_VARIANT_SOFTCAP) {
+        sk_call_f32(call, (float)(0.5 / (a->softcap * log2e)));
+        sk_call_f32(call, (float)(a->softcap * log2e));
+    }
+    if (v & SPHKV_VARIANT_HEADSCALE) sk_call_ptr(call, a->head_scale, (size_t)r->heads * 4);
+    if (v & SPHKV_VARIANT_SINK) sk_call_ptr(call, a->sinks, a->sinks ? (size_t)r->heads * 4 : 0);
+    if (v & SPHKV_VARIANT_BIAS)
+        sk_call_ptr(call, a->bias, r->refs_end * r->image->spec.page * 4);
+    if (v & SPHKV_VARIANT_POSITIONS)
+        sk_call_ptr(call, a->q_positions, (size_t)a->batch * a->q_len * 4);
+}
+
 static void set_up_call(sk_attn_part *p)
 {
     const sk_attn_run_state *r = p->r;
@@ -129,12 +162,13 @@ static void set_up_call(sk_attn_part *p)
     sk_call *call = &p->call;
     call->n = 0;
     call->shared = p->space;
-    sk_call_ptr(call, p->item, sizeof p->item);
+    sk_call_ptr(call, p->item, sk_item_words(&r->image->spec) * 4);
     sk_call_ptr(call, a->q, r->q_bytes);
     sk_call_ptr(call, a->codebook, a->codebook_bytes);
     sk_call_ptr(call, p->space + r->space->tables, r->space->tables_bytes);
     sk_call_f32(call, (float)(a->scale * 1.4426950408889634));
     sk_call_u32(call, a->q_stride_head * r->q_es);
+    sk_attn_variant_slots(r, call);
     p->table_slots = call->n;
     sk_call_ptr(call, a->arena, a->arena_bytes);
     sk_call_ptr(call, a->table.refs, r->refs_end * 8);
@@ -158,12 +192,28 @@ static sk_status run_item(sk_attn_part *p, sk_err *err)
     return sk_image_call(image, SK_DEC_DECODE, &p->call, 0, err);
 }
 
+/* What variants read of an item: pages from refs[first + lo] on of a list. */
+static void put_variants(const sk_attn_run_state *r, attn_pair pair, uint32_t first, uint32_t lo,
+                         uint32_t end, uint32_t *item)
+{
+    uint32_t before = 0, all = 0;
+    for (uint32_t i = first; i < end && sk_dec_counts(&r->image->spec); i++) {
+        if (i == first + lo) before = all;
+        all += sphkv_ref_tokens(r->a.table.refs[i]);
+    }
+    item[SK_ITEM_BEFORE] = before;
+    item[SK_ITEM_TOKENS] = all;
+    item[SK_ITEM_QUERY] = pair.seq * r->a.q_len;
+    item[SK_ITEM_SINK] = sink_offset(r, pair);
+}
+
 sk_status sk_attn_run_pages(sk_attn_part *p, uint32_t v, uint32_t lo, uint32_t hi, uint32_t slot,
                             sk_err *err)
 {
     const sk_attn_run_state *r = p->r;
-    const attn_pair pair = pair_at(r, v);
-    const uint32_t first = r->a.table.indptr[pair_list(r, v)], ntiers = r->image->spec.ntiers;
+    const attn_pair pair = pair_at(r, v, 0);
+    const uint32_t list = pair_list(r, v), ntiers = r->image->spec.ntiers;
+    const uint32_t first = r->a.table.indptr[list];
     uint32_t *item = p->item, i = first + lo;
     if (p->table_slots == 0) set_up_call(p);
     item[SK_ITEM_Q] =
@@ -180,6 +230,8 @@ sk_status sk_attn_run_pages(sk_attn_part *p, uint32_t v, uint32_t lo, uint32_t h
         item[SK_ITEM_UNITS + k] = r->shared ? pair.kv_head * r->image->units[k] : 0;
     }
     item[SK_ITEM_TIER + ntiers] = i;
+    if (r->image->spec.variants)
+        put_variants(r, pair, first, lo, r->a.table.indptr[list + 1], item);
     return run_item(p, err);
 }
 
@@ -234,10 +286,11 @@ static sk_status run_share(sk_attn_part *p, sk_err *err)
 
 /* ---- lists that parts share ------------------------------------------------ */
 
-sk_status sk_attn_merge_pair(const sk_attn_part *p, uint32_t v, uint32_t count, sk_err *err)
+/* Query token i of them; slots are those of its partials. */
+static sk_status merge_query(const sk_attn_part *p, uint32_t v, uint32_t i, uint32_t count, sk_err *err)
 {
     const sk_attn_run_state *r = p->r;
-    const attn_pair pair = pair_at(r, v);
+    const attn_pair pair = pair_at(r, v, i);
     uint32_t *job = sk_attn_job_slots(p) - SK_JOB_SLOTS;
     job[SK_JOB_OUT] = out_offset(r, pair);
     job[SK_JOB_LSE] = lse_offset(r, pair);
@@ -248,7 +301,23 @@ sk_status sk_attn_merge_pair(const sk_attn_part *p, uint32_t v, uint32_t count, 
     sk_call_ptr(&call, r->a.out, r->out_bytes);
     sk_call_u32(&call, r->a.out_stride_head * r->out_es);
     sk_call_ptr(&call, r->a.lse, r->lse_bytes);
+    if (r->image->spec.variants & SPHKV_VARIANT_SINK) {
+        sk_call_ptr(&call, r->a.sinks, r->a.sinks ? (size_t)r->heads * 4 : 0);
+        sk_call_u32(&call, sink_offset(r, pair));
+    }
     return sk_image_call(r->image, SK_DEC_MERGE, &call, 0, err);
+}
+
+sk_status sk_attn_merge_pair(const sk_attn_part *p, uint32_t v, uint32_t count, sk_err *err)
+{
+    uint32_t *slot = sk_attn_job_slots(p);
+    sk_status st = SPHKV_OK;
+    for (uint32_t k = 0; k < count; k++) slot[k] *= p->r->a.q_len;
+    for (uint32_t i = 0; i < p->r->a.q_len && st == SPHKV_OK; i++) {
+        st = merge_query(p, v, i, count, err);
+        for (uint32_t k = 0; k < count; k++) slot[k]++;
+    }
+    return st;
 }
 
 /* Pair v, whose n pages begin at place `at` of the row of all pages. */

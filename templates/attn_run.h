@@ -12,11 +12,12 @@
 #include "decode.h"
 
 /* Workspace: counter (64 bytes) | partials [2 * parts] | per part: scratch of
- * the entries | tables (lut_build = separate) | merge job. What a plan knows, kept in
+ * the entries | tables (lut_build = separate), or what query tokens have each | merge job. What a plan knows, kept in
  * image->own. */
 typedef struct sk_attn_space {
     size_t partials, scratch, tables, job; /* offsets; scratch.. per part */
-    size_t partial_bytes, scratch_bytes, tables_bytes, job_bytes, part_bytes;
+    size_t partial_bytes; /* of all query tokens */
+    size_t scratch_bytes, tables_bytes, job_bytes, part_bytes;
     size_t total;
 } sk_attn_space;
 
@@ -42,13 +43,16 @@ typedef struct sk_attn_run_state {
 sk_status sk_attn_read(sk_attn_run_state *r, const sk_image *image, const void *args, bool device,
                        sk_err *err);
 
+/* The parameters of sk_dec_variant_params. */
+void sk_attn_variant_slots(const sk_attn_run_state *r, sk_call *call);
+
 /* What one part works with: its share of the pages, its item and its call. */
 typedef struct sk_attn_part {
     const sk_attn_run_state *r;
     uint32_t part, parts;
     uint64_t lo, hi;
     uint8_t *space;          /* scratch, tables, job */
-    uint32_t item[SK_ITEM_WORDS];
+    uint32_t item[SK_ITEM_WORDS_ALL];
     sk_call call;            /* of decode; tables take its first slots */
     uint32_t table_slots;    /* 0: the call is not set up yet */
 } sk_attn_part;

@@ -193,6 +193,7 @@ void sk_case_maxima(const sk_case *c, uint32_t parts, sphkv_maxima *out)
         .pages_per_list = s->pages_per_list ? s->pages_per_list : 1,
         .parts = parts,
         .context = c->p.shape.context,
+        .q_len = sk_case_q_len(&c->p),
     };
 }
 
@@ -248,7 +249,8 @@ sk_status sk_case_intact(const sk_case *c, uint32_t copy, sk_err *err)
 {
     static const char *const names[SK_BUF_COUNT] = {
         "arena", "destination arena", "codebook", "q or k", "v",
-        "out",   "lse",               "page_ml",  "index",  "list"};
+        "out",   "lse",               "page_ml",  "index",  "list",
+        "head_scale", "sinks", "bias", "q_positions"};
     const sk_case_state *s = sk_case_state_of(c);
     for (uint32_t i = 0; i < SK_BUF_COUNT; i++) {
         const sk_case_buffer *b = &s->copy[copy].buf[i];

@@ -33,7 +33,23 @@ size_t sk_case_ml_bytes(const sk_case *c)
 {
     const sk_case_state *s = sk_case_state_of(c);
     const size_t rows = c->p.lists_per_seq == 1 ? s->kv_heads : 1;
-    return (s->pages + 2 * s->first_ref) * rows * c->p.spec.heads_per_kv * 2 * sizeof(float);
+    return (s->pages + 2 * s->first_ref) * rows * sk_case_q_len(&c->p) * c->p.spec.heads_per_kv * 2 *
+           sizeof(float);
+}
+
+/* Strides between sequences and, where there are some, between query tokens. */
+static void token_strides(sk_case *c, uint32_t gap)
+{
+    const uint32_t heads = sk_case_state_of(c)->heads, n = sk_case_q_len(&c->p);
+    sphkv_attn_args *a = &c->args.attn[0];
+    const uint32_t q = heads * a->q_stride_head + gap, out = heads * a->out_stride_head + gap;
+    a->q_stride_seq = n * q + gap;
+    a->out_stride_seq = n * out + gap;
+    a->lse_stride_seq = n * (heads + gap / 2) + gap / 2;
+    if (!(c->p.spec.variants & SPHKV_VARIANT_QUERIES)) return;
+    a->q_stride_tok = q;
+    a->out_stride_tok = out;
+    a->lse_stride_tok = heads + gap / 2;
 }
 
 static sk_status attn_buffers(sk_case *c, uint64_t units, sk_err *err)
@@ -44,13 +60,11 @@ static sk_status attn_buffers(sk_case *c, uint64_t units, sk_err *err)
     sphkv_attn_args *a = &c->args.attn[0];
     uint32_t gap = p->input == SK_IN_CANCEL ? 8 : 0;
     a->q_stride_head = spec->d + gap;
-    a->q_stride_seq = s->heads * a->q_stride_head + 2 * gap;
     a->out_stride_head = spec->dv + gap;
-    a->out_stride_seq = s->heads * a->out_stride_head + 2 * gap;
-    a->lse_stride_seq = s->heads + gap;
+    token_strides(c, gap);
     a->scale = case_scale(p);
     uint64_t lists = (uint64_t)p->shape.batch * p->lists_per_seq;
-    const uint64_t bytes[SK_BUF_COUNT] = {
+    uint64_t bytes[SK_BUF_COUNT] = {
         [SK_BUF_ARENA] = units * SPHKV_UNIT_BYTES,
         [SK_BUF_BOOK] = (uint64_t)s->book_stride * s->kv_heads,
         [SK_BUF_Q] =
@@ -63,6 +77,7 @@ static sk_status attn_buffers(sk_case *c, uint64_t units, sk_err *err)
         [SK_BUF_LIST] = (s->pages + 2 * s->first_ref) * sizeof(uint64_t),
     };
     uint64_t total = 0;
+    sk_case_variant_bytes(c, bytes);
     for (uint32_t i = 0; i < SK_BUF_COUNT; i++)
         total += bytes[i];
     sk_status st = sk_case_memory_check(total, err);
@@ -87,6 +102,7 @@ static void attn_args(sk_case *c, uint32_t copy)
     a->codebook = b[SK_BUF_BOOK].data;
     a->codebook_bytes = b[SK_BUF_BOOK].bytes;
     a->table = sk_case_table(c, copy);
+    sk_case_variant_args(c, copy, a);
 }
 
 static sk_status check_params(const sk_case_params *p, sk_err *err)
@@ -100,6 +116,8 @@ static sk_status check_params(const sk_case_params *p, sk_err *err)
         (uint64_t)1 << 26)
         return sk_fail(err, SPHKV_EINVAL, "batch %u, %u KV heads, context %u: too many pages",
                        p->shape.batch, p->shape.kv_heads, p->shape.context);
+    if (p->shape.q_len > SPHKV_MAX_Q_LEN)
+        return sk_fail(err, SPHKV_EINVAL, "%u query tokens", p->shape.q_len);
     for (uint32_t t = 0; t < p->spec.ntiers; t++)
         for (uint32_t i = 0; i < p->spec.tier[t].nseg; i++)
             if (p->spec.tier[t].seg[i].pre_rope)
@@ -131,7 +149,9 @@ static sk_status attn_scratch(sk_attn_fill *f, sk_err *err)
 
 static size_t attn_outputs(const sk_spec *spec, const sk_shape *shape)
 {
-    return (size_t)shape->batch * shape->kv_heads * spec->heads_per_kv * spec->dv;
+    const bool many = (spec->variants & SPHKV_VARIANT_QUERIES) != 0 && shape->q_len > 1;
+    return (size_t)shape->batch * shape->kv_heads * spec->heads_per_kv * spec->dv *
+           (many ? shape->q_len : 1);
 }
 
 static sk_status attn_make(sk_case *c, sk_err *err)
@@ -161,6 +181,7 @@ static sk_status attn_make(sk_case *c, sk_err *err)
     }
     if (st == SPHKV_OK) {
         sk_case_table_fill(c);
+        sk_case_variant_fill(c);
         sk_attn_fill_queries(&f);
         c->read_bytes += s->copy[0].buf[SK_BUF_BOOK].bytes + s->copy[0].buf[SK_BUF_Q].bytes;
         c->write_bytes = attn_outputs(&c->p.spec, &c->p.shape) *
@@ -174,16 +195,22 @@ static sk_status attn_make(sk_case *c, sk_err *err)
     return st;
 }
 
+size_t sk_case_out_row(const sk_case *c, const sphkv_attn_args *a, size_t row)
+{
+    const uint32_t heads = sk_case_state_of(c)->heads, n = sk_case_q_len(&c->p);
+    return row / heads / n * a->out_stride_seq + row / heads % n * a->out_stride_tok +
+           row % heads * a->out_stride_head;
+}
+
 static void attn_output(const sk_case *c, uint32_t copy, float *to)
 {
     const sk_case_state *s = sk_case_state_of(c);
     const sk_spec *spec = &c->p.spec;
     const sphkv_attn_args *a = &c->args.attn[copy];
-    for (size_t row = 0; row < (size_t)a->batch * s->heads; row++)
+    for (size_t row = 0; row < (size_t)a->batch * sk_case_q_len(&c->p) * s->heads; row++)
         for (uint32_t i = 0; i < spec->dv; i++)
-            to[row * spec->dv + i] = (float)sk_case_get(
-                a->out, spec->out_dtype,
-                row / s->heads * a->out_stride_seq + row % s->heads * a->out_stride_head + i);
+            to[row * spec->dv + i] =
+                (float)sk_case_get(a->out, spec->out_dtype, sk_case_out_row(c, a, row) + i);
 }
 
 /* ---- the whole check ----------------------------------------------------------- */
@@ -215,6 +242,7 @@ static bool attn_check(const sk_spec *spec, uint32_t i, sk_case_params *p)
     p->lists_per_seq = shared ? 1 : SK_CHECK_HEADS;
     p->seed += 2 * input + shared + 16 * p->tier_mask;
     p->uneven = input != SK_IN_S1;
+    if (spec->variants & SPHKV_VARIANT_QUERIES) p->shape.q_len = 1 + (i + 2) % 4;
     check_shape(spec, shared, p->uneven, &p->shape);
     return true;
 }

@@ -36,6 +36,12 @@ static inline const uint8_t *sk_attn_head_book(const sk_attn_fill *f, uint32_t k
 
 /* Codes every page of every list; counts what a run reads of them. */
 sk_status sk_attn_fill_pages(sk_attn_fill *f, sk_err *err);
+/* What variants read (case_variants.c): buffers, numbers, arguments of a copy. */
+void sk_case_variant_bytes(const sk_case *c, uint64_t bytes[SK_BUF_COUNT]);
+void sk_case_variant_fill(sk_case *c);
+void sk_case_variant_args(const sk_case *c, uint32_t copy, sphkv_attn_args *a);
+/* Position of a token of a list at a place of it. */
+uint32_t sk_case_position(const sk_case *c, uint32_t list, uint32_t place);
 /* All queries, scaled so that logits are what the input set says. */
 void sk_attn_fill_queries(sk_attn_fill *f);
 

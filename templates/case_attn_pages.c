@@ -46,6 +46,17 @@ static void poison_slots(const sk_attn_fill *f, const sk_case_page *page, uint8_
     }
 }
 
+/* Positions of the page's tokens, the first of which stands at `place` of its list. */
+static void put_positions(const sk_attn_fill *f, const sk_case_page *page, uint32_t place, uint8_t *to)
+{
+    const sk_page_layout *at = &f->s->at[page->tier];
+    if (!(f->c->p.spec.variants & SPHKV_VARIANT_POSITIONS)) return;
+    for (uint32_t t = 0; t < page->filled; t++) {
+        const uint32_t x = sk_case_position(f->c, page->list, place + t);
+        memcpy(to + at->pos_off + (size_t)t * 4, &x, 4);
+    }
+}
+
 /* One sub-page, from the pool or coded from rows of its own. peaked: the page
  * that holds its list's dominating key. */
 static sk_status fill_sub_page(sk_attn_fill *f, const sk_case_page *page, uint32_t sub,
@@ -81,9 +92,10 @@ static sk_status fill_sub_page(sk_attn_fill *f, const sk_case_page *page, uint32
 
 sk_status sk_attn_fill_pages(sk_attn_fill *f, sk_err *err)
 {
-    uint32_t peaked_list = UINT32_MAX;
+    uint32_t peaked_list = UINT32_MAX, place = 0;
     for (size_t i = 0; i < f->s->pages; i++) {
         const sk_case_page *page = &f->s->page[i];
+        if (i > 0 && page->list != page[-1].list) place = 0;
         bool shared = f->c->p.lists_per_seq == 1, peaked = page->list != peaked_list && page->count;
         uint32_t subs = shared ? f->s->kv_heads : 1;
         if (peaked) peaked_list = page->list;
@@ -91,7 +103,10 @@ sk_status sk_attn_fill_pages(sk_attn_fill *f, sk_err *err)
             uint32_t kv_head = shared ? sub : page->list % f->s->kv_heads;
             sk_status st = fill_sub_page(f, page, sub, kv_head, peaked, err);
             if (st != SPHKV_OK) return st;
+            const size_t off = (size_t)page->unit * SPHKV_UNIT_BYTES;
+            put_positions(f, page, place, f->arena + off + sub * sk_attn_page_bytes(f, page->tier));
         }
+        place += page->count;
         f->c->read_bytes += (size_t)f->s->at[page->tier].bytes * page->count / f->c->p.spec.page *
                             subs;
     }

@@ -111,36 +111,49 @@ static double held_factor(const sk_spec *spec, const double *q, double factor)
     return most * factor > top ? top / most : factor;
 }
 
-void sk_attn_fill_queries(sk_attn_fill *f)
+/* What the kernel multiplies the logits of a query head by beside the scale. */
+static double head_scale(const sk_attn_fill *f, uint32_t head)
+{
+    const sk_case_buffer *b = &f->s->copy[0].buf[SK_BUF_SCALE];
+    return b->base ? sk_case_get(b->data, SPHKV_F32, head) : 1;
+}
+
+/* The rows of one query token of pair n, whose pages are [at, end). */
+static void fill_rows(sk_attn_fill *f, uint32_t n, uint32_t token, size_t at, size_t end)
 {
     const sk_case_params *p = &f->c->p;
     const sk_spec *spec = &p->spec;
     const sphkv_attn_args *a = &f->c->args.attn[0];
-    uint32_t kvh = f->s->kv_heads, hpk = spec->heads_per_kv;
-    double scale = a->scale != 0 ? (double)a->scale : 1 / sqrt((double)spec->d);
+    const uint32_t kvh = f->s->kv_heads, hpk = spec->heads_per_kv;
+    const uint32_t seq = n / kvh, kv_head = n % kvh;
+    const double scale = a->scale != 0 ? (double)a->scale : 1 / sqrt((double)spec->d);
+    logit_stats stats[SPHKV_MAX_HEADS_PER_KV] = {0};
+    for (uint32_t h = 0; h < hpk; h++)
+        sk_case_query_fill(spec, p->input, &f->rng, f->peak ? f->peak + (size_t)n * spec->d : NULL,
+                           f->q + (size_t)h * spec->d);
+    size_t most = p->quick_fill ? 2 : 64, step = (end - at) / most + 1;
+    if (p->input == SK_IN_EXTREME || p->input == SK_IN_SINK)
+        lean_queries(f, at, end, step, kv_head, scale);
+    for (size_t i = at; i < end; i += step)
+        add_page_stats(f, &f->s->page[i], kv_head, scale, stats);
+    for (uint32_t h = 0; h < hpk; h++) {
+        const double *q = f->q + (size_t)h * spec->d;
+        const uint32_t head = kv_head * hpk + h, row = seq * f->s->heads + head;
+        double factor = query_factor(f, &stats[h], row, scale * sqrt((double)spec->d));
+        factor = held_factor(spec, q, factor / head_scale(f, head));
+        size_t to = (size_t)seq * a->q_stride_seq + (size_t)token * a->q_stride_tok +
+                    (size_t)head * a->q_stride_head;
+        for (uint32_t i = 0; i < spec->d; i++)
+            sk_case_put(f->s->copy[0].buf[SK_BUF_Q].data, spec->q_dtype, to + i, factor * q[i]);
+    }
+}
+
+void sk_attn_fill_queries(sk_attn_fill *f)
+{
+    const sk_case_params *p = &f->c->p;
     size_t at = 0, end = 0;
-    for (uint32_t n = 0; n < p->shape.batch * kvh; n++) {
-        uint32_t seq = n / kvh, kv_head = n % kvh;
-        logit_stats stats[SPHKV_MAX_HEADS_PER_KV] = {0};
-        for (uint32_t h = 0; h < hpk; h++)
-            sk_case_query_fill(spec, p->input, &f->rng,
-                               f->peak ? f->peak + (size_t)n * spec->d : NULL,
-                               f->q + (size_t)h * spec->d);
-        sk_case_list_range(f->s, p->lists_per_seq == 1 ? seq : n, &at, &end);
-        size_t most = p->quick_fill ? 2 : 64, step = (end - at) / most + 1;
-        if (p->input == SK_IN_EXTREME || p->input == SK_IN_SINK)
-            lean_queries(f, at, end, step, kv_head, scale);
-        for (size_t i = at; i < end; i += step)
-            add_page_stats(f, &f->s->page[i], kv_head, scale, stats);
-        for (uint32_t h = 0; h < hpk; h++) {
-            const double *q = f->q + (size_t)h * spec->d;
-            uint32_t row = seq * f->s->heads + kv_head * hpk + h;
-            double factor = query_factor(f, &stats[h], row, scale * sqrt((double)spec->d));
-            factor = held_factor(spec, q, factor);
-            size_t to =
-                (size_t)seq * a->q_stride_seq + (size_t)(kv_head * hpk + h) * a->q_stride_head;
-            for (uint32_t i = 0; i < spec->d; i++)
-                sk_case_put(f->s->copy[0].buf[SK_BUF_Q].data, spec->q_dtype, to + i, factor * q[i]);
-        }
+    for (uint32_t n = 0; n < p->shape.batch * f->s->kv_heads; n++) {
+        sk_case_list_range(f->s, p->lists_per_seq == 1 ? n / f->s->kv_heads : n, &at, &end);
+        for (uint32_t i = 0; i < sk_case_q_len(p); i++) fill_rows(f, n, i, at, end);
     }
 }

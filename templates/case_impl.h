@@ -39,6 +39,10 @@ enum {
     SK_BUF_ML,    /* attn, where asked for: page statistics */
     SK_BUF_INDEX, /* attn: indptr; compact: tokens */
     SK_BUF_LIST,  /* attn: refs, with some that no list names; append, encode: items */
+    SK_BUF_SCALE, /* attn, of variants: factors of heads, */
+    SK_BUF_SINK,  /* sinks, */
+    SK_BUF_BIAS,  /* biases of slots, */
+    SK_BUF_WHERE, /* positions of queries */
     SK_BUF_COUNT
 };
 
@@ -154,6 +158,10 @@ sk_status sk_case_judge_attn(const sk_case *c, uint32_t copy, double *error, dou
 /* LSE and page statistics, those that the case asks for, after the reference is
  * made. Each by its worst element: an error of a logarithm is absolute. */
 sk_status sk_case_judge_sums(const sk_case *c, uint32_t copy, sk_err *err);
+/* First element of row [batch][q_len][heads] of the output. */
+size_t sk_case_out_row(const sk_case *c, const sphkv_attn_args *a, size_t row);
+/* Query tokens of a sequence: 1 where the spec has one. */
+uint32_t sk_case_q_len(const sk_case_params *p);
 /* Bytes of page statistics of a case (those nobody asks for too). */
 size_t sk_case_ml_bytes(const sk_case *c);
 sk_status sk_case_judge_append(const sk_case *c, uint32_t copy, double *error, double *bound,

@@ -11,7 +11,7 @@
 static sk_status make_reference(const sk_case *c, sk_err *err)
 {
     sk_case_state *s = sk_case_state_of(c);
-    size_t n = (size_t)c->p.shape.batch * s->heads * c->p.spec.dv;
+    size_t n = (size_t)c->p.shape.batch * sk_case_q_len(&c->p) * s->heads * c->p.spec.dv;
     if (s->ref) return SPHKV_OK;
     size_t ml = sk_case_ml_bytes(c) / sizeof(float);
     sk_attn_truth t = {.out = sk_malloc(n * sizeof *t.out), .mag = sk_malloc(n * sizeof *t.mag)};
@@ -48,7 +48,9 @@ static sk_status check_gaps(const sk_case *c, uint32_t copy, sk_err *err)
     uint32_t size = sk_case_dtype_bytes(c->p.spec.out_dtype);
     for (uint32_t seq = 0; seq < a->batch; seq++)
         for (uint32_t i = 0; i < a->out_stride_seq; i++) {
-            if (i < s->heads * a->out_stride_head && i % a->out_stride_head < c->p.spec.dv)
+            const uint32_t tok = a->out_stride_tok ? a->out_stride_tok : a->out_stride_seq;
+            if (i / tok < sk_case_q_len(&c->p) && i % tok < s->heads * a->out_stride_head &&
+                i % tok % a->out_stride_head < c->p.spec.dv)
                 continue;
             const uint8_t *gap = out + ((size_t)seq * a->out_stride_seq + i) * size;
             for (uint32_t b = 0; b < size; b++)
@@ -62,13 +64,12 @@ static sk_status check_gaps(const sk_case *c, uint32_t copy, sk_err *err)
 
 /* ||o - ref|| / ||mag|| of one row, less what rounding to the output's dtype may
  * have added; NaN where an output is NaN. */
-static double row_error(const sk_case *c, uint32_t copy, uint32_t seq, uint32_t head)
+static double row_error(const sk_case *c, uint32_t copy, uint32_t row)
 {
     const sphkv_attn_args *a = &c->args.attn[copy];
     const sk_case_state *s = sk_case_state_of(c);
     uint32_t dv = c->p.spec.dv;
-    size_t at = ((size_t)seq * s->heads + head) * dv;
-    size_t from = (size_t)seq * a->out_stride_seq + (size_t)head * a->out_stride_head;
+    size_t at = (size_t)row * dv, from = sk_case_out_row(c, a, row);
     double diff = 0, mag = 0, rounding = 0;
     for (uint32_t i = 0; i < dv; i++) {
         double o = sk_case_get(a->out, c->p.spec.out_dtype, from + i) - s->ref[at + i];
@@ -94,17 +95,18 @@ sk_status sk_case_judge_attn(const sk_case *c, uint32_t copy, double *error, dou
 {
     const sk_case_state *s = sk_case_state_of(c);
     double sum2 = 0, most = -1;
-    uint32_t worst = 0, rows = c->p.shape.batch * s->heads;
+    const uint32_t q_len = sk_case_q_len(&c->p);
+    uint32_t worst = 0, rows = c->p.shape.batch * q_len * s->heads;
     sk_status st = make_reference(c, err);
     if (st == SPHKV_OK) st = check_gaps(c, copy, err);
     if (st == SPHKV_OK) st = sk_case_judge_sums(c, copy, err);
     if (st != SPHKV_OK) return st;
     for (uint32_t r = 0; r < rows; r++) {
-        double e = row_error(c, copy, r / s->heads, r % s->heads);
+        double e = row_error(c, copy, r);
         if (isnan(e))
             return sk_fail(err, SPHKV_EVERIFY,
-                           "attn_decode: not written, or not a number: sequence %u, head %u",
-                           r / s->heads, r % s->heads);
+                           "attn_decode: not written, or not a number: sequence %u, query %u, head %u",
+                           r / s->heads / q_len, r / s->heads % q_len, r % s->heads);
         sum2 += e * e;
         if (e > most) {
             most = e;
@@ -115,6 +117,8 @@ sk_status sk_case_judge_attn(const sk_case *c, uint32_t copy, double *error, dou
     *bound = attn_bound(c);
     if (*error <= *bound) return SPHKV_OK;
     return sk_fail(err, SPHKV_EVERIFY,
-                   "attn_decode: error %.3g over %.3g, worst at sequence %u, head %u (%.3g)",
-                   *error, *bound, worst / s->heads, worst % s->heads, most);
+                   "attn_decode: error %.3g over %.3g, worst at sequence %u, query %u, head %u "
+                   "(%.3g)",
+                   *error, *bound, worst / s->heads / q_len, worst / s->heads % q_len,
+                   worst % s->heads, most);
 }

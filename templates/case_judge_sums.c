@@ -27,19 +27,21 @@ static sk_status judge_lse(const sk_case *c, uint32_t copy, sk_err *err)
 {
     const sk_case_state *s = sk_case_state_of(c);
     const sphkv_attn_args *a = &c->args.attn[copy];
+    const uint32_t q_len = sk_case_q_len(&c->p);
     for (uint32_t seq = 0; seq < a->batch; seq++)
         for (uint32_t h = 0; h < a->lse_stride_seq; h++) {
             const float *x = a->lse + (size_t)seq * a->lse_stride_seq + h;
-            if (h >= s->heads) {
+            const uint32_t tok = a->lse_stride_tok ? a->lse_stride_tok : a->lse_stride_seq;
+            if (h / tok >= q_len || h % tok >= s->heads) {
                 if (is_poison(x)) continue;
                 return sk_fail(err, SPHKV_EVERIFY, "attn_decode wrote between rows of lse, sequence %u",
                                seq);
             }
-            const double want = s->lse[(size_t)seq * s->heads + h];
+            const double want = s->lse[((size_t)seq * q_len + h / tok) * s->heads + h % tok];
             const double bound = isinf(want) ? 0 : sums_bound(c, want);
             if ((double)*x == want || fabs((double)*x - want) <= bound) continue;
             return sk_fail(err, SPHKV_EVERIFY,
-                           "attn_decode: lse of sequence %u, head %u is %.8g, not %.8g (within %.3g)",
+                           "attn_decode: lse of sequence %u, place %u is %.8g, not %.8g (within %.3g)",
                            seq, h, (double)*x, want, bound);
         }
     return SPHKV_OK;

@@ -7,16 +7,22 @@
  *   part_dense.c    the same for keys that are not coded; 16-bit queries
  *   part_segments.c keys of several segments, each like a head of its own
  *   part_rebuild.c, part_rebuilt.c  coded keys as numbers, and their logits
+ *   part_mask.c     soft-cap, bias, who is seen: between logits and softmax
  *   part_softmax.c  page softmax: probabilities, factors, running (m, l)
  *   part_probs.c    probabilities in the form that the value product wants
  *   part_sinks.c    heads of a page for which integer probabilities are too coarse
  *   part_value.c    probabilities times values into acc[head][channel]
  *   part_dots.c     the same in dot products of bytes or bfloat16s
  *   part_prefetch.c the lines of a later page, spread over logits and values
+ *   part_variant.c  parameters of variants; the loop over query tokens; the learned sink
  *   part_out.c      rows of the output in its dtype (attn_finish.c: the end of an item)
  *
  * Query heads take turns, at most SK_HEAD_TILE at once: the pages of an item are gone
  * through once a turn.
+ *
+ * With the variant queries each query token has its own qs, qc, qt, qm, q16, lut, acc
+ * and stat, one behind the other in memory of the workspace (parameter `tables`), and
+ * a page is gone through once a token while the caches hold it.
  *
  * Scratch of one block (f32 unless said otherwise), H = query heads of a turn:
  *   qs   [H][D]      q * scale * log2(e): all logits are in units of log2
@@ -52,8 +58,18 @@ enum {
                          head's LSE, or SK_ITEM_NONE */
     SK_ITEM_ML_STEP,  /* rows of page statistics a reference has; 0: not wanted */
     SK_ITEM_ML_ADD,   /* which of them is this KV head's */
-    SK_ITEM_WORDS
+    SK_ITEM_WORDS,
+    /* of specs with variants */
+    SK_ITEM_BEFORE = SK_ITEM_WORDS, /* tokens of the list before the item's first page */
+    SK_ITEM_TOKENS,   /* of the whole list */
+    SK_ITEM_QUERY,    /* index of the sequence's first query position */
+    SK_ITEM_SINK,     /* byte offset of the first query head's sink, or SK_ITEM_NONE */
+    SK_ITEM_WORDS_ALL
 };
+static inline uint32_t sk_item_words(const sk_spec *spec)
+{
+    return spec->variants ? SK_ITEM_WORDS_ALL : SK_ITEM_WORDS;
+}
 #define SK_ITEM_FINAL 0xffffffffu
 #define SK_ITEM_NONE 0xffffffffu
 
@@ -70,6 +86,16 @@ enum { SK_DEC_DECODE, SK_DEC_MERGE, SK_DEC_LUT };
 typedef struct sk_dec_part {
     sk_val qs, qt, q16;
 } sk_dec_part;
+/* What variants bring; only what the spec has is set. */
+typedef struct sk_dec_variants {
+    sk_val q_len, q_tok, out_tok, lse_tok; /* queries: tokens; bytes from one to the next */
+    sk_val window;
+    sk_val cap_down, cap_up;  /* softcap: from log2 units to half of tanh's argument, back */
+    sk_val head_scale, sinks, bias, q_positions; /* addresses */
+    sk_val sink_at;           /* SK_ITEM_SINK of the list, in the merge entry */
+    sk_val query;             /* the query token at work */
+    sk_val before;            /* variable: tokens of the list before the page at work */
+} sk_dec_variants;
 
 typedef struct sk_dec {
     sk_builder *b;
@@ -97,6 +123,7 @@ typedef struct sk_dec {
     uint32_t tier, seg;
     bool more;                 /* logits are added to what s holds */
     sk_val plus;               /* per head, added to logits, or SK_NONE */
+    sk_dec_variants var;
 } sk_dec;
 
 /* Query heads of a turn, and turns. The last turn ends with the last head: what two
@@ -118,6 +145,7 @@ typedef struct sk_dec_area {
     const char *name;
     uint32_t bytes;
     bool table;
+    bool query; /* each query token has its own */
 } sk_dec_area;
 /* Finds room for an area: its address. */
 typedef sk_val sk_dec_place(sk_dec *c, const sk_dec_area *area, void *user);
@@ -171,6 +199,41 @@ uint32_t sk_dec_words_off(const sk_dec *c, uint32_t tier_slot);
 sk_val sk_dec_book(sk_dec *c);
 /* Tables of a tier, to address `lut`. */
 void sk_part_tables(sk_dec *c, uint32_t tier_slot, sk_val lut);
+/* Variants (part_variant.c). Parameters, which sk_attn_variant_slots (attn_run.h)
+ * fills in the same order. */
+void sk_dec_variant_params(sk_dec *c);
+static inline bool sk_dec_has(const sk_dec *c, uint32_t variant)
+{
+    return (c->spec->variants & variant) != 0;
+}
+/* Around what every query token does; *one is c for it. No loop, and *one all of c,
+ * where the spec has one query. tokens: without areas of a token's own. */
+void sk_dec_queries_begin(sk_dec *c, sk_dec *one);
+void sk_dec_tokens_begin(sk_dec *c, sk_dec *one);
+void sk_dec_queries_end(sk_dec *c);
+/* Bytes of the areas that each token has; 0 where the spec has one query. */
+uint32_t sk_dec_query_bytes(const sk_spec *spec, const sk_schedule *sched);
+/* Index or address of the query token at work among what each of them has. */
+sk_val sk_dec_query_index(sk_dec *c, sk_val i);
+sk_val sk_dec_query_row(sk_dec *c, sk_val row, sk_val bytes);
+/* m, l of a list and the sink at sinks + at, SK_ITEM_NONE: none, taken together; keep:
+ * what the output before is multiplied by. */
+typedef struct sk_dec_sum {
+    sk_val m, l, keep;
+} sk_dec_sum;
+sk_dec_sum sk_part_sink(sk_dec *c, sk_val at, uint32_t h, sk_val m, sk_val l);
+
+/* Which slots of a page a query token sees (part_mask.c). */
+typedef struct sk_dec_seen {
+    sk_val begin, end; /* no others than these */
+    sk_val any;        /* some */
+    sk_val whole;      /* all of them, from the first slot on; SK_NONE: always so */
+} sk_dec_seen;
+bool sk_dec_masked(const sk_spec *spec); /* whether there are tokens that are not seen */
+bool sk_dec_counts(const sk_spec *spec); /* whether places in the list decide about that */
+sk_dec_seen sk_part_seen(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count);
+/* Logits of the page become what enters the softmax; bias: address of its slots'. */
+void sk_part_mask(sk_dec *c, uint32_t tier_slot, sk_val page, const sk_dec_seen *seen, sk_val bias);
 /* Logits of `count` tokens (rounded up to whole blocks) of one page. `next`:
  * the page to prefetch, or SK_NONE. */
 void sk_part_logits(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk_val lut,
@@ -217,10 +280,12 @@ typedef struct sk_dec_outputs {
     sk_val out, out_stride, partials, lse;
 } sk_dec_outputs;
 void sk_part_finish(sk_dec *c, const sk_dec_outputs *to);
+/* Outputs of the query token at work. */
+sk_dec_outputs sk_dec_query_outputs(sk_dec *c, const sk_dec_outputs *to);
 /* Its two halves, and bytes of a partial. */
 void sk_part_finish_list(sk_dec *c, const sk_dec_outputs *to);
 void sk_part_finish_partial(sk_dec *c, sk_val partials, sk_val slot);
-static inline uint32_t sk_dec_partial_bytes(const sk_spec *spec)
+static inline uint32_t sk_dec_partial_bytes(const sk_spec *spec) /* of a query token */
 {
     return spec->heads_per_kv * (16 + (spec->dv + 15) / 16 * 16) * 4;
 }

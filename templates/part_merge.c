@@ -63,15 +63,22 @@ static void merge_head(sk_dec *c, sk_val job, sk_val n, sk_val partials, sk_val 
                        uint32_t h)
 {
     sk_builder *b = c->b;
-    sk_val m;
-    const sk_val sum = merge_weights(c, job, n, partials, h, &m);
+    sk_val m, keep = SK_NONE;
+    sk_val sum = merge_weights(c, job, n, partials, h, &m);
+    if (sk_dec_has(c, SPHKV_VARIANT_SINK)) {
+        const sk_dec_sum all = sk_part_sink(c, c->var.sink_at, h, m, sum);
+        m = all.m;
+        sum = all.l;
+        keep = all.keep;
+    }
     const sk_val lse_at = sk_ir_ldu(b, SK_LD_U32, job, c->zero, SK_JOB_LSE * 4);
     sk_ir_if(b, sk_ir_2(b, SK_OP_NE, lse_at, sk_k(c, SK_ITEM_NONE)));
     sk_ir_stu(b, lse, lse_at, h * 4, sk_part_lse(c, m, sum));
     sk_ir_end(b);
     const sk_val any = sk_ir_2(b, SK_OP_FLT, sk_ir_f32(b, 0.0f), sum);
     const sk_val inv =
-        sk_sel(c, any, sk_ir_2(b, SK_OP_FDIV, sk_ir_f32(b, 1.0f), sum), sk_ir_f32(b, 0.0f));
+        sk_sel(c, any, sk_ir_2(b, SK_OP_FDIV, keep == SK_NONE ? sk_ir_f32(b, 1.0f) : keep, sum),
+               sk_ir_f32(b, 0.0f));
     sk_part_out(c, row, merge_channels, &(merge_row){job, n, partials, inv, h});
 }
 
@@ -101,6 +108,10 @@ sk_status sk_build_merge(const sk_spec *spec, const sk_schedule *sched, sk_arena
     const sk_val to = sk_ir_param_ptr(b, "out", true);
     const sk_val out_stride = sk_ir_param_u32(b, "out_head_bytes");
     const sk_val lse = sk_ir_param_ptr(b, "lse", true);
+    if (sk_dec_has(c, SPHKV_VARIANT_SINK)) {
+        c->var.sinks = sk_ir_param_ptr(b, "sinks", false);
+        c->var.sink_at = sk_ir_param_u32(b, "sink_at");
+    }
     c->zero = sk_ir_u32(b, 0);
     c->lane = sk_ir_lane(b);
     c->s = sk_ir_name(b, sk_ir_shared(b, SPHKV_MAX_PARTS * 4), "weights");

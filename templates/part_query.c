@@ -19,17 +19,29 @@ uint32_t sk_dec_words_off(const sk_dec *c, uint32_t tier_slot)
 
 static const sk_ld_kind q_kind[] = {SK_LD_F32, SK_LD_F16, SK_LD_BF16};
 
+/* What the logits of query head h are multiplied by. */
+static sk_val head_scale(sk_dec *c, uint32_t h)
+{
+    sk_builder *b = c->b;
+    if (!sk_dec_has(c, SPHKV_VARIANT_HEADSCALE)) return c->scale;
+    const sk_val kv = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_HEAD * 4);
+    const sk_val turn = sk_dec_turn_row(c, c->var.head_scale, 4);
+    const sk_val own = sk_ir_ldu(b, SK_LD_F32, turn, sk_mul(c, kv, c->heads * 4), h * 4);
+    return sk_ir_2(b, SK_OP_FMUL, c->scale, own);
+}
+
 /* Dimensions of one query head, one vector a turn; transposed into qt where
  * `rows`. Rows h >= H of qt are zeros: rows of the tables are padded to runs. */
 static void query_head(sk_dec *c, sk_val q, uint32_t h, bool rows)
 {
     sk_builder *b = c->b;
     const sk_ld_kind kind = q_kind[c->spec->q_dtype];
+    const sk_val scale = h < c->h ? head_scale(c, h) : SK_NONE;
     const sk_val d0 = sk_ir_for(b, c->zero, sk_k(c, c->d), c->w);
     sk_val x = sk_ir_f32(b, 0.0f);
     if (h < c->h) {
         x = sk_ir_ldv(b, kind, q, sk_mul(c, d0, sk_ld_bytes(kind)), 0);
-        x = sk_ir_2(b, SK_OP_FMUL, x, c->scale);
+        x = sk_ir_2(b, SK_OP_FMUL, x, scale);
         sk_ir_stv(b, c->qs, sk_mul(c, d0, 4), h * c->d * 4, x);
     }
     if (rows) {

@@ -97,7 +97,19 @@ void sk_part_open(const sk_dec *c, const sk_key_part *part, sk_dec *out, uint32_
 
 static sk_val place_area(sk_dec *c, const char *name, uint32_t bytes, sk_dec_place *place, void *user)
 {
-    return place(c, &(sk_dec_area){.name = name, .bytes = bytes}, user);
+    return place(c, &(sk_dec_area){.name = name, .bytes = bytes, .query = true}, user);
+}
+
+void sk_part_shift(sk_dec *c, sk_val i, uint32_t bytes)
+{
+    for (sk_key_part p = {0}; sk_key_next(c->spec, &p);) {
+        if (!sk_key_parted(c->spec, p.tier)) continue;
+        sk_dec_part *at = &c->part[p.tier][p.seg];
+        sk_val *area[] = {&at->qs, &at->qt, &at->q16, &c->part_qm[p.tier]};
+        const uint32_t n = p.seg == 0 && own_mean(c->spec, p.tier) ? 4 : 3;
+        for (uint32_t k = 0; k < n; k++)
+            if (*area[k] != SK_NONE) *area[k] = sk_ir_ptr_add(c->b, *area[k], i, bytes);
+    }
 }
 
 void sk_part_areas(sk_dec *c, sk_dec_place *place, void *user)

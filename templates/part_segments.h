@@ -28,6 +28,8 @@ bool sk_key_next(const sk_spec *spec, sk_key_part *at);
 
 /* The decode of a part; tables at `lut` + *lut_off. */
 void sk_part_open(const sk_dec *c, const sk_key_part *part, sk_dec *out, uint32_t *lut_off);
+/* Moves the areas of parts by i * bytes, to those of a query token. */
+void sk_part_shift(sk_dec *c, sk_val i, uint32_t bytes);
 /* What parts need of scratch, and their queries from qs and qc. */
 void sk_part_areas(sk_dec *c, sk_dec_place *place, void *user);
 void sk_part_queries(sk_dec *c);

@@ -18,14 +18,23 @@ typedef struct row_state {
 typedef struct attn_ref {
     const sk_spec *spec;
     const sphkv_attn_args *args;
-    uint32_t kv_heads, heads;
-    double scale;
+    uint32_t kv_heads, heads, q_len;
     sk_attn_truth *truth;
     double *k, *v;            /* one decoded page */
-    double *q;                /* [heads_per_kv][D] */
+    double *q;                /* [q_len][heads_per_kv][D], times what logits are */
     double *sums;             /* acc and mag of the rows of one KV head */
+    row_state *row;           /* [q_len][heads_per_kv] */
     sk_page_layout at[SK_MAX_TIERS];
 } attn_ref;
+
+/* A page at work. */
+typedef struct ref_page {
+    uint32_t index, tokens;   /* refs[index] */
+    uint64_t before, all;     /* tokens of the list before it, and of the whole list */
+    const uint8_t *positions; /* u32 per slot; NULL: places in the list */
+    const uint32_t *query;    /* positions of the queries, then */
+    double *ml;               /* its pairs (m, l), or NULL */
+} ref_page;
 
 static double read_number(const void *base, uint32_t dtype, size_t index)
 {
@@ -59,29 +68,53 @@ static void row_add(const attn_ref *r, row_state *row, double logit, const doubl
     }
 }
 
-/* ml: pairs (m, l) of this page, [heads_per_kv][2], or NULL. */
-static void page_add(attn_ref *r, row_state *rows, uint32_t tokens, double *ml)
+/* Whether query token i sees token t of the page. */
+static bool is_seen(const attn_ref *r, const ref_page *page, uint32_t i, uint32_t t)
 {
-    for (uint32_t h = 0; h < r->spec->heads_per_kv; h++) {
-        double m = -(double)INFINITY, l = 0;
-        for (uint32_t t = 0; t < tokens; t++) {
-            const double *q = r->q + (size_t)h * r->spec->d, *k = r->k + (size_t)t * r->spec->d;
-            double dot = 0;
-            for (uint32_t i = 0; i < r->spec->d; i++)
-                dot += q[i] * k[i];
-            dot *= r->scale;
-            r->truth->max_logit = fmax(r->truth->max_logit, fabs(dot));
-            row_add(r, &rows[h], dot, r->v + (size_t)t * r->spec->dv);
-            l = dot > m ? l * exp(m - dot) + 1 : l + exp(dot - m);
-            m = fmax(m, dot);
-        }
-        if (!ml) continue;
-        ml[2 * h] = m;
-        ml[2 * h + 1] = l;
+    int64_t token = (int64_t)(page->before + t), query = (int64_t)(page->all + i) - r->q_len;
+    if (page->positions) {
+        uint32_t position;
+        memcpy(&position, page->positions + (size_t)t * 4, 4);
+        token = position;
+        query = page->query[i];
     }
+    if (token > query) return false;
+    return !(r->spec->variants & SPHKV_VARIANT_WINDOW) || query - token < r->args->window;
 }
 
-static sk_status decode_page(attn_ref *r, uint64_t ref, uint32_t kv_head, sk_err *err)
+/* What enters the softmax, of x = scale * <q, k>. */
+static double logit_of(const attn_ref *r, const ref_page *page, uint32_t t, double x)
+{
+    const uint32_t variants = r->spec->variants;
+    const double cap = (double)r->args->softcap;
+    if (variants & SPHKV_VARIANT_SOFTCAP) x = cap * tanh(x / cap);
+    if (!(variants & SPHKV_VARIANT_BIAS)) return x;
+    const double bias = (double)r->args->bias[(size_t)page->index * r->spec->page + t];
+    return x + (bias > -1e30 ? bias : -1e30);
+}
+
+/* One row of query token i. */
+static void page_row(attn_ref *r, const ref_page *page, uint32_t i, uint32_t row)
+{
+    double m = -(double)INFINITY, l = 0;
+    for (uint32_t t = 0; t < page->tokens; t++) {
+        const double *q = r->q + (size_t)row * r->spec->d, *k = r->k + (size_t)t * r->spec->d;
+        double x = 0;
+        for (uint32_t n = 0; n < r->spec->d; n++)
+            x += q[n] * k[n];
+        r->truth->max_logit = fmax(r->truth->max_logit, fabs(x));
+        if (!is_seen(r, page, i, t)) continue;
+        x = logit_of(r, page, t, x);
+        row_add(r, &r->row[row], x, r->v + (size_t)t * r->spec->dv);
+        l = x > m ? l * exp(m - x) + 1 : l + exp(x - m);
+        m = fmax(m, x);
+    }
+    if (!page->ml) return;
+    page->ml[2 * row] = m;
+    page->ml[2 * row + 1] = l;
+}
+
+static sk_status decode_page(attn_ref *r, uint64_t ref, uint32_t kv_head, ref_page *page, sk_err *err)
 {
     const sphkv_attn_args *a = r->args;
     uint32_t tier = sphkv_ref_tier(ref), tokens = sphkv_ref_tokens(ref);
@@ -96,7 +129,20 @@ static sk_status decode_page(attn_ref *r, uint64_t ref, uint32_t kv_head, sk_err
     const uint8_t *book = a->codebook;
     if (book) book += (size_t)kv_head * sk_codebook_head_bytes(r->spec);
     sk_page_decode_ref(r->spec, tier, (const uint8_t *)a->arena + off, tokens, book, r->k, r->v);
+    page->tokens = tokens;
+    page->positions = NULL;
+    if (r->spec->variants & SPHKV_VARIANT_POSITIONS)
+        page->positions = (const uint8_t *)a->arena + off + r->at[tier].pos_off;
     return SPHKV_OK;
+}
+
+/* The sink of the head: a token without a value. */
+static void row_sink(const attn_ref *r, uint32_t head, row_state *state)
+{
+    const float *sinks = r->args->sinks;
+    if (!(r->spec->variants & SPHKV_VARIANT_SINK) || !sinks || !(sinks[head] > -INFINITY)) return;
+    const double none[1024] = {0}; /* the largest head, sk_spec_check */
+    row_add(r, state, (double)sinks[head], none);
 }
 
 static void row_put(const attn_ref *r, size_t row, const row_state *state)
@@ -110,34 +156,53 @@ static void row_put(const attn_ref *r, size_t row, const row_state *state)
     if (to->lse) to->lse[row] = state->l > 0 ? state->m + log(state->l) : -(double)INFINITY;
 }
 
-/* All query heads of one KV head of one sequence. */
-static sk_status one_kv_head(attn_ref *r, uint32_t seq, uint32_t kv_head, sk_err *err)
+/* Queries of one KV head, nothing gathered yet. */
+static void begin_rows(attn_ref *r, uint32_t seq, uint32_t kv_head)
 {
     const sphkv_attn_args *a = r->args;
     uint32_t hpk = r->spec->heads_per_kv, d = r->spec->d, dv = r->spec->dv;
+    const double base = a->scale != 0 ? (double)a->scale : 1 / sqrt((double)d);
     size_t stride_head = a->q_stride_head ? a->q_stride_head : d;
-    size_t stride_seq = a->q_stride_seq ? a->q_stride_seq : (size_t)r->heads * stride_head;
-    row_state rows[SPHKV_MAX_HEADS_PER_KV];
-    memset(r->sums, 0, (size_t)hpk * dv * 2 * sizeof *r->sums);
-    for (uint32_t h = 0; h < hpk; h++) {
-        rows[h] = (row_state){.m = -(double)INFINITY, .acc = r->sums + (size_t)h * 2 * dv};
-        rows[h].mag = rows[h].acc + dv;
+    size_t stride_tok = a->q_stride_tok ? a->q_stride_tok : (size_t)r->heads * d;
+    size_t stride_seq = a->q_stride_seq ? a->q_stride_seq : (size_t)r->q_len * r->heads * d;
+    memset(r->sums, 0, (size_t)r->q_len * hpk * dv * 2 * sizeof *r->sums);
+    for (uint32_t n = 0; n < r->q_len * hpk; n++) {
+        const uint32_t head = kv_head * hpk + n % hpk;
+        const bool scaled = (r->spec->variants & SPHKV_VARIANT_HEADSCALE) != 0;
+        const double scale = scaled ? base * (double)a->head_scale[head] : base;
+        r->row[n] = (row_state){.m = -(double)INFINITY, .acc = r->sums + (size_t)n * 2 * dv};
+        r->row[n].mag = r->row[n].acc + dv;
+        const size_t at = seq * stride_seq + n / hpk * stride_tok + head * stride_head;
         for (uint32_t i = 0; i < d; i++)
-            r->q[(size_t)h * d + i] =
-                read_number(a->q, r->spec->q_dtype,
-                            seq * stride_seq + (kv_head * hpk + h) * stride_head + i);
+            r->q[(size_t)n * d + i] = scale * read_number(a->q, r->spec->q_dtype, at + i);
     }
-    bool shared = a->table.lists_per_seq == 1;
-    uint32_t list = shared ? seq : seq * r->kv_heads + kv_head;
-    for (uint32_t i = a->table.indptr[list]; i < a->table.indptr[list + 1]; i++) {
-        sk_status st = decode_page(r, a->table.refs[i], kv_head, err);
+}
+
+/* All query tokens and heads of one KV head of one sequence. */
+static sk_status one_kv_head(attn_ref *r, uint32_t seq, uint32_t kv_head, sk_err *err)
+{
+    const sphkv_attn_args *a = r->args;
+    const uint32_t hpk = r->spec->heads_per_kv, rows = r->q_len * hpk;
+    const bool shared = a->table.lists_per_seq == 1;
+    const uint32_t list = shared ? seq : seq * r->kv_heads + kv_head;
+    const uint32_t lo = a->table.indptr[list], hi = a->table.indptr[list + 1];
+    ref_page page = {0};
+    if (a->q_positions) page.query = a->q_positions + (size_t)seq * r->q_len;
+    for (uint32_t i = lo; i < hi; i++) page.all += sphkv_ref_tokens(a->table.refs[i]);
+    begin_rows(r, seq, kv_head);
+    for (page.index = lo; page.index < hi; page.index++) {
+        sk_status st = decode_page(r, a->table.refs[page.index], kv_head, &page, err);
         if (st != SPHKV_OK) return st;
-        size_t pair = shared ? (size_t)i * r->kv_heads + kv_head : i;
-        page_add(r, rows, sphkv_ref_tokens(a->table.refs[i]),
-                 r->truth->page_ml ? r->truth->page_ml + pair * hpk * 2 : NULL);
+        const size_t pair = shared ? (size_t)page.index * r->kv_heads + kv_head : page.index;
+        page.ml = r->truth->page_ml ? r->truth->page_ml + pair * rows * 2 : NULL;
+        for (uint32_t n = 0; n < rows; n++) page_row(r, &page, n / hpk, n);
+        page.before += page.tokens;
     }
-    for (uint32_t h = 0; h < hpk; h++)
-        row_put(r, (size_t)seq * r->heads + kv_head * hpk + h, &rows[h]);
+    for (uint32_t n = 0; n < rows; n++) {
+        const uint32_t head = kv_head * hpk + n % hpk;
+        row_sink(r, head, &r->row[n]);
+        row_put(r, ((size_t)seq * r->q_len + n / hpk) * r->heads + head, &r->row[n]);
+    }
     return SPHKV_OK;
 }
 
@@ -153,28 +218,31 @@ sk_status sk_attn_reference(const sk_spec *spec, const sphkv_attn_args *args, ui
                        table->lists_per_seq, args->batch, kv_heads);
     for (uint32_t t = 0; t < spec->ntiers; t++) {
         sk_page_layout_get(spec, t, &r.at[t]);
-        if (r.at[t].pos_off != SK_NO_FIELD)
-            return sk_fail(err, SPHKV_EUNSUPPORTED, "the reference does not rotate keys that are "
-                                                    "coded before RoPE");
+        for (uint32_t s = 0; s < spec->tier[t].nseg; s++)
+            if (spec->tier[t].seg[s].pre_rope)
+                return sk_fail(err, SPHKV_EUNSUPPORTED, "the reference does not rotate keys that "
+                                                        "are coded before RoPE");
     }
     const uint32_t first = args->kv_head_first;
     const uint32_t end = args->kv_head_count ? first + args->kv_head_count : kv_heads;
     truth->max_logit = 0;
     r.heads = kv_heads * spec->heads_per_kv;
-    r.scale = args->scale != 0 ? (double)args->scale : 1 / sqrt((double)spec->d);
-    size_t row = spec->d + spec->dv;
+    r.q_len = args->q_len ? args->q_len : 1;
+    size_t row = spec->d + spec->dv, rows = (size_t)r.q_len * spec->heads_per_kv;
     r.k = sk_malloc(spec->page * row * sizeof *r.k);
-    r.q = sk_malloc((size_t)spec->heads_per_kv * (spec->d + 2 * spec->dv) * sizeof *r.q);
+    r.q = sk_malloc(rows * (spec->d + 2 * spec->dv) * sizeof *r.q);
+    r.row = sk_malloc(rows * sizeof *r.row);
     sk_status st = SPHKV_OK;
-    if (!r.k || !r.q) st = sk_fail(err, SPHKV_ENOMEM, "no memory for the reference");
+    if (!r.k || !r.q || !r.row) st = sk_fail(err, SPHKV_ENOMEM, "no memory for the reference");
     if (st == SPHKV_OK) {
         r.v = r.k + (size_t)spec->page * spec->d;
-        r.sums = r.q + (size_t)spec->heads_per_kv * spec->d;
+        r.sums = r.q + rows * spec->d;
     }
     for (uint32_t s = 0; s < args->batch && st == SPHKV_OK; s++)
         for (uint32_t h = first; h < end && st == SPHKV_OK; h++)
             st = one_kv_head(&r, s, h, err);
     sk_free(r.k);
     sk_free(r.q);
+    sk_free(r.row);
     return st;
 }

@@ -272,6 +272,7 @@ static inline sk_case_params kernel_params(const kernel_built *b, sk_input input
     if (sk_kernel_get(b->spec.kernel)->over_lists) {
         p.shape.batch = p.uneven ? (shared ? 4 : 2) : 1;
         p.shape.context = (b->spec.ntiers + 1) * b->spec.page - 3;
+        p.shape.q_len = b->spec.variants & SPHKV_VARIANT_QUERIES ? 1 + seed % 4 : 1;
     }
     return p;
 }

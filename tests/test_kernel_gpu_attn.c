@@ -36,6 +36,7 @@ static void check_case(const gpu_built *b, const char *spec, const device *d, bo
     p.lists_per_seq = shared ? 1 : HEADS;
     p.shape = (sk_shape){.batch = shared ? 3 : 1, .kv_heads = HEADS};
     p.shape.context = (b->spec.ntiers + 1) * b->spec.page - 3;
+    p.shape.q_len = b->spec.variants & SPHKV_VARIANT_QUERIES ? 3 : 1;
     sk_err err = {0};
     if (gpu_case(b, &p, d->sms, &err) != SPHKV_OK) fail_spec(spec, d, &err);
 }

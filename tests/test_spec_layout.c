@@ -111,7 +111,7 @@ static void claim_page(const sk_spec *spec, uint32_t slot)
 {
     const sk_tier *tier = &spec->tier[slot];
     sk_page_layout at;
-    bool positions = false;
+    bool positions = (spec->variants & SPHKV_VARIANT_POSITIONS) != 0;
     uint32_t dim0 = 0;
     sk_page_layout_get(spec, slot, &at);
     assert_int_equal(at.nseg, tier->nseg);

@@ -537,9 +537,47 @@ static const kernel_row wide[] = {
 #undef A
 #undef T
 
+/* ---- variants ------------------------------------------------------------------------ */
+
+#define A "attn_decode "
+#define T " qf32 of32 if32 tight "
+
+static const kernel_row variants[] = {
+    {A "d64 v64 h2 p32 l1" T "kf16:vf16 softcap", "", 0},
+    {A "d64 v64 h2 p32 l1" T "kf16:vf16 sink", "", 0},
+    {A "d64 v64 h3 p32 l1" T "kf16:vf16 headscale", "", 0},
+    {A "d64 v64 h2 p32 l1" T "kf16:vf16 window", "", 0},
+    {A "d64 v64 h2 p32 l1" T "kf16:vf16 bias", "", 0},
+    {A "d64 v64 h2 p32 l1" T "kf16:vf16 positions", "", 0},
+    {A "d64 v64 h2 p32 l1" T "kf16:vf16 queries", "", 0},
+    {A "d64 v64 h4 p64 l1" T "good:vi8,kf16:vf16 queries", "", 0},
+    {A "d64 v64 h4 p64 l1" T "good:vi8,kf16:vf16 window queries", "", 0},
+    {A "d64 v64 h4 p64 l1" T "good:vi8,kf16:vf16 window positions queries", "", 0},
+    {A "d64 v64 h4 p64 l1" T "good:vi8,kf16:vf16 softcap sink headscale window bias positions queries", "", 0},
+    {A "d64 v64 h4 p64 l1" T "good:vi8,kf16:vf16 softcap sink headscale window bias queries", "", 0},
+    {A "d64 v64 h4 p64 l1" T "good:vi8,kf16:vf16 softcap sink headscale bias", "lut_build=separate", 0},
+    {A "d64 v64 h5 p64 l1" T "good:vi8,kf16:vf16 mean permutation queries", "lut=rows", 0},
+    {A "d64 v64 h2 p64 l1" T "mid:vi8,ki8:vi4 mean permutation headscale queries", "lut=perm", 0},
+    {A "d64 v64 h16 p64 l0" T "high:vi8,ki4:vf8,kf16:vf16 softcap queries", "", 0},
+    {A "d64 v48 h1 p32 l1 qf16 of16 if32 tight good:vi8,kf16:vf16 sink positions queries", "", 0},
+    {A "d64 v64 h2 p32 l1 qbf16 obf16 if32 fast ki8:vi8,kbf16:vbf16 window bias positions", "", 0},
+    {A "d64 v64 h2 p32 l1 qf32 of32 if32 exact kf32:vf32,good:vi8 softcap sink headscale window bias positions queries", "", 0},
+    {A "d64 v64 h2 p32 l1 qf32 of32 if32 exact good:vi8,kf32:vf32 softcap bias", "", 0},
+    {A "d64 v64 h3 p16 l0" T "high:vi4 softcap window queries", "w=4", 128},
+    {A "d64 v64 h3 p32 l1" T "mid:vi4,kf16:vf16 bias positions queries", "w=8", 256},
+    {A "d64 v64 h3 p64 l1" T "good:vi8 softcap sink window positions queries", "w=16,lut=rows", 512},
+    {A "d64 v64 h20 p32 l1" T "high:vi8,kf16:vf16 mean permutation sink headscale bias queries", "", 0},
+    {A "d96 v64 h3 p64 l1" T "64@good+32@kf16:vi8,kf16:vf16 softcap headscale window queries", "", 0},
+    {A "d96 v96 h2 p64 l1" T "64@good+32@ki8:vi8,high:vf16 mean sink positions queries", "", 0},
+    {A "d64 v64 h4 p64 l1" T "good:vi8,kf16:vf16 mean permutation bias queries", "lut=rebuild", 0},
+};
+
+#undef A
+#undef T
+
 const kernel_table kernel_tables[] = {
 #define T(name) {#name, name, SK_COUNT(name)}
-    T(books), T(compact), T(decode), T(dense), T(formats), T(gather), T(keys), T(merge), T(mixes), T(rows), T(schedule), T(segments), T(sinks), T(spans), T(values), T(wide),
+    T(books), T(compact), T(decode), T(dense), T(formats), T(gather), T(keys), T(merge), T(mixes), T(rows), T(schedule), T(segments), T(sinks), T(spans), T(values), T(variants), T(wide),
 #undef T
 };
 const uint32_t kernel_ntables = SK_COUNT(kernel_tables);

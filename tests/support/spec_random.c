@@ -47,6 +47,11 @@ sk_tier sk_random_tier(sk_rng *rng, uint32_t d, bool key_values)
     return tier;
 }
 
+uint32_t sk_random_variants(sk_rng *rng)
+{
+    return sk_rng_below(rng, 3) ? 0 : sk_rng_below(rng, 1u << SK_VARIANTS);
+}
+
 uint32_t sk_random_book(sk_rng *rng, const sk_spec *spec)
 {
     bool coded = false;
@@ -76,6 +81,7 @@ sk_spec sk_random_spec(sk_rng *rng, bool small)
         for (uint32_t t = 0; t < spec.ntiers; t++)
             spec.tier[t] = sk_random_tier(rng, spec.d, spec.dv <= spec.d);
         spec.book = sk_random_book(rng, &spec);
+        spec.variants = sk_random_variants(rng);
         if (sk_spec_check(&spec, NULL) == SPHKV_OK)
             return spec;
     }
@@ -211,6 +217,7 @@ static sk_spec draw_kernel_spec(sk_rng *rng, const theme *t, bool themed, uint32
         s.accuracy = sk_rng_below(rng, 3);
         draw_mix(rng, themed ? t : NULL, &s);
         s.book = themed && t->key == SK_KEY_CODED ? t->book : sk_random_book(rng, &s);
+        s.variants = sk_random_variants(rng);
         if (sk_spec_check(&s, NULL) == SPHKV_OK && canonical(&s)) return s;
     }
 }
@@ -300,6 +307,8 @@ sk_case_params sk_random_case(sk_rng *rng, const sk_spec *spec)
     p.shape.batch = 1 + sk_rng_below(rng, lists ? 4 : 6);
     p.shape.context = lists ? sk_rng_below(rng, (2 * spec->ntiers + 1) * spec->page) : spec->page;
     p.shape.threads = 1;
+    if (spec->variants & SPHKV_VARIANT_QUERIES)
+        p.shape.q_len = 1 + sk_rng_below(rng, sk_rng_below(rng, 4) ? 4 : SPHKV_MAX_Q_LEN);
     do
         kernel->cost(spec, &p.shape, &cost);
     while (cost.operations > CASE_WORK && shrink(kernel, &p.shape));

@@ -13,6 +13,9 @@ sk_tier sk_random_tier(sk_rng *rng, uint32_t d, bool key_values);
 /* Book flags that the spec's mix can have: most often none, 0 where nothing is coded. */
 uint32_t sk_random_book(sk_rng *rng, const sk_spec *spec);
 
+/* SPHKV_VARIANT_*: most often none. */
+uint32_t sk_random_variants(sk_rng *rng);
+
 /* An attn_decode spec that passes sk_spec_check, with 1 to SK_MAX_TIERS tiers.
  * One in `small` dims when asked, so that brute force stays quick. */
 sk_spec sk_random_spec(sk_rng *rng, bool small);
@@ -49,6 +52,7 @@ typedef struct sk_seen {
     uint32_t span_group, span_head, span_between;
     uint32_t q[SPHKV_KERNEL_COUNT][3], out[SPHKV_KERNEL_COUNT][3], in[SPHKV_KERNEL_COUNT][3];
     uint32_t book[SPHKV_KERNEL_COUNT][2]; /* by bit of SPHKV_BOOK_* */
+    uint32_t variant[SPHKV_KERNEL_COUNT][SK_VARIANTS]; /* by bit of SPHKV_VARIANT_* */
     uint32_t accuracy[3], layout[SK_LAYOUT_ROWS];
     uint32_t lists_shared, lists_per_head;
     uint32_t tunable[SPHKV_KERNEL_COUNT][SK_TUNABLE_COUNT][16];

@@ -19,6 +19,8 @@ void sk_seen_spec(sk_seen *seen, const sk_spec *spec, const sk_schedule *schedul
     seen->accuracy[spec->accuracy]++;
     for (uint32_t i = 0; sk_book_name(i); i++)
         seen->book[k][i] += spec->book >> i & 1;
+    for (uint32_t i = 0; i < SK_VARIANTS; i++)
+        seen->variant[k][i] += spec->variants >> i & 1;
     for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++)
         for (uint32_t i = 0; i < sk_tunable_count(t); i++)
             seen->tunable[k][t][i] += schedule->v[t] == sk_tunable_value(t, i);
@@ -81,6 +83,7 @@ static void print_kernel(const sk_seen *seen, uint32_t k, sk_text *out)
     if (reads & SPHKV_READS_OUT) print_counts(out, "out", seen->out[k], 3, sk_dtype_name);
     if (reads & SPHKV_READS_IN) print_counts(out, "in", seen->in[k], 3, sk_dtype_name);
     print_counts(out, "book", seen->book[k], SK_COUNT(seen->book[k]), sk_book_name);
+    print_counts(out, "variants", seen->variant[k], SK_VARIANTS, sk_variant_name);
     for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++) {
         if (!sk_tunable_tunes(t, k, seen->backend)) continue;
         sk_text_printf(out, " %s", sk_tunable_get(t)->name);
@@ -142,6 +145,18 @@ static bool dtype_supported(uint32_t kernel, uint32_t reads, uint32_t dtype)
            sk_kernel_get(kernel)->supported(&spec, NULL) == SPHKV_OK;
 }
 
+/* Whether a kernel supports its plainest spec with a variant, and reads it. */
+static bool variant_supported(uint32_t kernel, uint32_t bit)
+{
+    char text[160];
+    sk_spec spec;
+    const bool pair = sk_kernel_row_get(kernel)->mix == SPHKV_MIX_PAIR;
+    (void)snprintf(text, sizeof text, "%s d64 v64 h1 p64 l1 qf32 of32 if32 tight %skf16:vf16 %s",
+                   sk_kernel_name(kernel), pair ? "ki8:vi8," : "", sk_variant_name(bit));
+    return sk_spec_parse(text, &spec, NULL) == SPHKV_OK && spec.variants != 0 &&
+           sk_kernel_get(kernel)->supported(&spec, NULL) == SPHKV_OK;
+}
+
 static _Thread_local char missing[120];
 
 static const char *say(const char *what, const char *of)
@@ -163,6 +178,8 @@ static const char *missing_of_kernel(const sk_seen *seen, uint32_t k)
     for (uint32_t i = 0; sk_book_name(i); i++)
         if (!seen->book[k][i] && tier_supported(k, "g4b4r8", "vf16", sk_book_name(i)))
             return say(sk_book_name(i), name);
+    for (uint32_t i = 0; i < SK_VARIANTS; i++)
+        if (!seen->variant[k][i] && variant_supported(k, i)) return say(sk_variant_name(i), name);
     for (uint32_t i = 0; i < SK_INPUT_COUNT; i++)
         if (!seen->input[k][i]) return say(sk_input_name(i), name);
     for (uint32_t i = 0; i < sk_tunable_count(SK_T_w); i++)
