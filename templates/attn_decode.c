@@ -18,6 +18,7 @@
 #include "part_probs.h"
 #include "part_rebuild.h"
 #include "part_segments.h"
+#include "part_vk.h"
 
 static sk_status tier_supported(const sk_spec *spec, uint32_t i, sk_err *err)
 {
@@ -30,9 +31,9 @@ static sk_status tier_supported(const sk_spec *spec, uint32_t i, sk_err *err)
                            "attn_decode: tier %u: a segment of %u dimensions (multiples of 16 only)", i,
                            t->seg[s].dims);
     }
-    if (t->value == SK_VAL_KEY)
-        return sk_fail(err, SPHKV_EUNSUPPORTED, "attn_decode: tier %u: %s values", i,
-                       sk_value_name(t->value));
+    if (t->value == SK_VAL_KEY && t->nseg > 1 && spec->book & SPHKV_BOOK_PERMUTATION)
+        return sk_fail(err, SPHKV_EUNSUPPORTED,
+                       "attn_decode: tier %u: values from keys of several segments that are permuted", i);
     return SPHKV_OK;
 }
 
@@ -66,7 +67,7 @@ void sk_dec_init(sk_dec *c, sk_builder *b, const sk_spec *spec, const sk_schedul
     c->turns = sk_dec_turns(spec);
     c->w = (uint32_t)sched->v[SK_T_w];
     c->d = spec->d;
-    c->dv = spec->dv;
+    c->dv = c->vdims = spec->dv;
     c->p = spec->page;
     c->tp = (spec->page + 15) / 16 * 16;
     c->cp = (spec->dv + 15) / 16 * 16;
@@ -191,10 +192,10 @@ static void rebuild_areas(sk_dec *c, sk_dec_place *place, void *user)
     bool any = false, coded = false;
     for (sk_key_part k = {0}; sk_key_next(c->spec, &k);) {
         if (k.seg == 0) bytes = 0;
-        if (sk_dec_form(&k.spec, c->sched, k.slot) != SK_FORM_REBUILD) continue;
+        if (!sk_part_rebuilds(&k.spec, c->sched, k.slot)) continue;
         bytes += sk_rebuild_book_bytes(&k.spec, c->sched, k.slot);
         if (bytes > book) book = bytes;
-        any = true;
+        any |= sk_dec_form(&k.spec, c->sched, k.slot) == SK_FORM_REBUILD;
         coded |= !sk_key_parted(c->spec, k.tier) && sk_dec_seg(&k.spec, k.slot)->kind == SK_KEY_CODED;
     }
     if (book > 0)
@@ -217,6 +218,13 @@ static uint32_t probs_bytes(const sk_dec *c)
     return most;
 }
 
+static bool any_vk(const sk_spec *spec)
+{
+    for (uint32_t i = 0; i < spec->ntiers; i++)
+        if (sk_dec_vk(spec, i)) return true;
+    return false;
+}
+
 void sk_dec_areas(sk_dec *c, sk_dec_place *place, void *user)
 {
     const sk_spec *spec = c->spec;
@@ -235,6 +243,7 @@ void sk_dec_areas(sk_dec *c, sk_dec_place *place, void *user)
     if (probs > 0) c->probs = place_area(c, "probs", probs, place, user);
     rebuild_areas(c, place, user);
     sk_part_areas(c, place, user);
+    if (any_vk(spec)) c->vals = place_area(c, "vals", c->cp * c->tp * 4, place, user);
     c->acc = place_query(c, "acc", c->h * c->cp * 4, place, user);
     c->stat = place_query(c, "stat", c->h * 28, place, user);
 }
@@ -336,7 +345,7 @@ static void begin_tier(sk_dec *c, uint32_t k, sk_val lut)
         const sk_val at = off > 0 ? sk_ir_ptr_add(c->b, base, sk_k(c, off), 1) : base;
         if (tables) sk_part_tables(&part, p.slot, at);
         if (tables) sk_dec_queries_end(c);
-        if (form == SK_FORM_REBUILD) sk_part_rebuild_begin(&part, p.slot);
+        if (sk_part_rebuilds(&p.spec, c->sched, p.slot)) sk_part_rebuild_begin(&part, p.slot);
     }
 }
 

@@ -6,6 +6,7 @@
  *   part_logits.c   logits of one page into s[head][token]
  *   part_dense.c    the same for keys that are not coded; 16-bit queries
  *   part_segments.c keys of several segments, each like a head of its own
+ *   part_vk.c       values that are dimensions of keys
  *   part_rebuild.c, part_rebuilt.c  coded keys as numbers, and their logits
  *   part_mask.c     soft-cap, bias, who is seen: between logits and softmax
  *   part_softmax.c  page softmax: probabilities, factors, running (m, l)
@@ -36,6 +37,7 @@
  *                    are added together (rows form)
  *   rad  [spans]     what a radius code of the page is multiplied by
  *   book, where, keys  of keys that are rebuilt (part_rebuild.h)
+ *   vals [Cp/16][Tp][16]  values of the page at work that are dimensions of its keys
  *   s    [H][Tp]     logits, then probabilities in f32
  *   acc  [H][Cp]     unnormalised output
  *   probs [H][Tp/2]  other probabilities, in rows of words (part_probs.c)
@@ -112,6 +114,8 @@ typedef struct sk_dec {
     sk_val scale;
     sk_val qs, qc, qt, qm, q16, lut, off, rad, s, probs, acc, stat; /* scratch addresses */
     sk_val book, where, keys;  /* the same, where keys are rebuilt */
+    sk_val vals;               /* and where they are values */
+    uint32_t vdims, vdim0;     /* dimensions of the key, or part, that are; the first channel */
     sk_val zero, lane;         /* u32 0; lane index */
     sk_val warp;               /* its index, where there are several */
     sk_val ml_wanted, ml;      /* whether page statistics are; where this page's go */

@@ -12,6 +12,7 @@
 #include "part_probs.h"
 #include "part_rebuild.h"
 #include "part_segments.h"
+#include "part_vk.h"
 #include "part_unpack.h"
 
 static uint32_t form_block(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
@@ -313,7 +314,9 @@ void sk_part_logits(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk
         uint32_t off;
         sk_part_open(c, &p, &part, &off);
         const sk_val tables = off > 0 ? sk_ir_ptr_add(c->b, lut, sk_k(c, off), 1) : lut;
-        key_logits(&part, p.slot, &lay.seg[p.seg], page, limit, tables,
-                   sk_key_parted(c->spec, tier_slot) ? SK_NONE : next);
+        const bool asks = !sk_key_parted(c->spec, tier_slot) && !sk_dec_vk(c->spec, tier_slot);
+        key_logits(&part, p.slot, &lay.seg[p.seg], page, limit, tables, asks ? next : SK_NONE);
+        if (sk_dec_vk(c->spec, tier_slot) && sk_dec_form(&p.spec, c->sched, p.slot) != SK_FORM_REBUILD)
+            sk_part_vk(&part, p.slot, &lay.seg[p.seg], page, limit);
     }
 }

@@ -13,6 +13,7 @@
 
 #include "part_pair16.h"
 #include "part_segments.h"
+#include "part_vk.h"
 
 /* Steps of the loops over one full page in which the logits can ask. */
 static uint32_t key_steps(const sk_dec *c, uint32_t tier_slot)
@@ -60,7 +61,8 @@ uint32_t sk_prefetch_values_from(const sk_dec *c, uint32_t tier_slot)
 {
     sk_page_layout lay;
     sk_page_layout_get(c->spec, tier_slot, &lay);
-    if (sk_key_parted(c->spec, tier_slot)) return 0; /* logits of parts ask for nothing */
+    if (sk_key_parted(c->spec, tier_slot) || sk_dec_vk(c->spec, tier_slot))
+        return 0; /* their logits ask for nothing */
     if (sk_dec_form(c->spec, c->sched, tier_slot) == SK_FORM_DENSE) return lay.value_off;
     return key_lines(c, tier_slot) * key_steps(c, tier_slot) * 64;
 }

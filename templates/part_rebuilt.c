@@ -5,6 +5,7 @@
  * depends on queries. */
 #include "part_dense.h"
 #include "part_rebuild.h"
+#include "part_vk.h"
 
 uint32_t sk_rebuild_tokens(const sk_schedule *sched)
 {
@@ -56,5 +57,6 @@ void sk_part_logits_rebuild(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *
     const sk_val t0 = sk_ir_for(c->b, c->zero, limit, tokens);
     sk_part_rebuild(c, tier_slot, lay, page, t0, next);
     sk_part_logits_floats(c, tier_slot, c->keys, t0, tokens);
+    if (sk_dec_vk(c->spec, tier_slot)) sk_part_vk_block(c, tier_slot, t0, tokens);
     sk_ir_end(c->b);
 }

@@ -2,6 +2,7 @@
 #include "part_segments.h"
 
 #include "part_rebuild.h"
+#include "part_vk.h"
 
 bool sk_key_parted(const sk_spec *spec, uint32_t tier_slot) { return spec->tier[tier_slot].nseg > 1; }
 
@@ -49,6 +50,11 @@ bool sk_key_next(const sk_spec *spec, sk_key_part *at)
 
 /* ---- the decode of a part ---------------------------------------------------- */
 
+bool sk_part_rebuilds(const sk_spec *spec, const sk_schedule *sched, uint32_t slot)
+{
+    return sk_dec_form(spec, sched, slot) == SK_FORM_REBUILD || sk_vk_rebuilds(spec, sched, slot);
+}
+
 static uint32_t first_coded(const sk_tier *tier)
 {
     uint32_t s = 0;
@@ -74,7 +80,7 @@ void sk_part_open(const sk_dec *c, const sk_key_part *part, sk_dec *out, uint32_
     if (!sk_key_parted(c->spec, part->tier)) return;
     for (sk_key_part p = {0}; sk_key_next_of(c->spec, part->tier, &p) && p.seg < part->seg;) {
         *lut_off += sk_dec_lut_bytes(&p.spec, c->sched, p.slot);
-        if (sk_dec_form(&p.spec, c->sched, p.slot) == SK_FORM_REBUILD)
+        if (sk_part_rebuilds(&p.spec, c->sched, p.slot))
             book_off += sk_rebuild_book_bytes(&p.spec, c->sched, p.slot);
     }
     const sk_dec_part *at = &c->part[part->tier][part->seg];
@@ -83,6 +89,9 @@ void sk_part_open(const sk_dec *c, const sk_key_part *part, sk_dec *out, uint32_
     out->tier = part->tier;
     out->seg = part->seg;
     out->d = part->spec.d;
+    for (uint32_t s = 0; s < part->seg; s++) out->vdim0 += c->spec->tier[part->tier].seg[s].dims;
+    const uint32_t left = c->dv > out->vdim0 ? c->dv - out->vdim0 : 0;
+    out->vdims = left < out->d ? left : out->d;
     out->qs = out->qc = at->qs;
     out->qt = at->qt;
     out->q16 = at->q16;

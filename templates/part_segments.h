@@ -26,6 +26,8 @@ bool sk_key_any_parted(const sk_spec *spec);
 bool sk_key_next_of(const sk_spec *spec, uint32_t tier_slot, sk_key_part *at);
 bool sk_key_next(const sk_spec *spec, sk_key_part *at);
 
+/* Whether codewords of a key, or a part, are in scratch for rebuilding. */
+bool sk_part_rebuilds(const sk_spec *spec, const sk_schedule *sched, uint32_t slot);
 /* The decode of a part; tables at `lut` + *lut_off. */
 void sk_part_open(const sk_dec *c, const sk_key_part *part, sk_dec *out, uint32_t *lut_off);
 /* Moves the areas of parts by i * bytes, to those of a query token. */

@@ -11,11 +11,13 @@
  * per page, times the sum of the probabilities; floats are rebuilt token by
  * token, for where codes and minimum cancel a sum of f32 would keep too little. */
 #include "part_value.h"
+#include "part_vk.h"
 #include "rows.h"
 
 sk_value_form sk_value_form_of(const sk_dec *c, uint32_t tier_slot, uint32_t channels, bool i16)
 {
-    const uint32_t kind = c->spec->tier[tier_slot].value;
+    const uint32_t value = c->spec->tier[tier_slot].value;
+    const uint32_t kind = value == SK_VAL_KEY ? SK_VAL_F32 : value; /* vals (part_vk.h) */
     sk_value_form f = {.value = kind, .kind = SK_LD_F32, .i16 = i16};
     f.pairs = sk_dec_value_pairs(c->spec, tier_slot);
     if (kind == SK_VAL_F16) f.kind = SK_LD_F16;
@@ -283,6 +285,10 @@ void sk_part_values(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk
     const sk_probs form = sk_probs_of(c->spec, c->sched, tier_slot);
     sk_page_layout lay;
     sk_page_layout_get(c->spec, tier_slot, &lay);
+    if (sk_dec_vk(c->spec, tier_slot)) {
+        page = c->vals;
+        lay.value_off = 0;
+    }
     if (sk_probs_dots(form))
         sk_part_dots(c, tier_slot, form, page, count, next);
     else

@@ -511,6 +511,28 @@ static const kernel_row values[] = {
 #undef X
 #undef F
 
+/* ---- vk ------------------------------------------------------------------------------ */
+
+#define A(d, v, h, p, l) "attn_decode d" d " v" v " h" h " p" p " l" l " "
+#define T "qf32 of32 if32 tight "
+
+static const kernel_row vk[] = {
+    {A("64", "48", "4", "32", "1") T "kf16:vk", "", 0},
+    {A("64", "64", "3", "64", "1") T "good:vk,kf16:vk", "", 0},
+    {A("80", "64", "5", "16", "0") T "64@high+16@kf16:vk,kf16:vk", "", 0},
+    {A("96", "48", "2", "64", "1") T "32@good+64@lean:vk,ki8:vk", "lut=rebuild", 0},
+    {A("64", "32", "20", "32", "1") "qf16 of16 if32 fast ki4:vk,kf8:vk,kf16:vi8", "w=4", 128},
+    {A("64", "32", "2", "64", "1") "qf32 of32 if32 exact mid:vk,ki8:vk,kf32:vf32", "w=16", 512},
+    {A("64", "48", "3", "32", "1") T "high:vk,good:vi8,kbf16:vk mean permutation", "", 0},
+    {A("64", "48", "3", "32", "1") T "high:vk,kf16:vk mean permutation", "lut=rebuild", 0},
+    {A("96", "80", "3", "32", "1") T "32@kf16+32@mid+32@high:vk,64@high+32@ki8:vk mean", "", 0},
+    {A("96", "80", "3", "32", "1") T "32@kf16+32@mid+32@high:vk,kf16:vf16 mean", "lut=rebuild", 0},
+    {A("576", "512", "24", "16", "1") T "512@g16b4r8+64@kf16:vk,kf16:vk", "", 0},
+};
+
+#undef A
+#undef T
+
 /* ---- wide ---------------------------------------------------------------------------- */
 
 #define A(d, v, h, p, l) "attn_decode d" d " v" v " h" h " p" p " l" l " "
@@ -577,7 +599,7 @@ static const kernel_row variants[] = {
 
 const kernel_table kernel_tables[] = {
 #define T(name) {#name, name, SK_COUNT(name)}
-    T(books), T(compact), T(decode), T(dense), T(formats), T(gather), T(keys), T(merge), T(mixes), T(rows), T(schedule), T(segments), T(sinks), T(spans), T(values), T(variants), T(wide),
+    T(books), T(compact), T(decode), T(dense), T(formats), T(gather), T(keys), T(merge), T(mixes), T(rows), T(schedule), T(segments), T(sinks), T(spans), T(values), T(variants), T(vk), T(wide),
 #undef T
 };
 const uint32_t kernel_ntables = SK_COUNT(kernel_tables);
