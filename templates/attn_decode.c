@@ -2,8 +2,8 @@
  * out = softmax(logits) V for all query heads of a KV head, one query token or some.
  *
  * Applies when: every tier's key is coded after RoPE or dense f32/f16/bf16/fp8/int8/int4,
- * or of segments that are, each of a multiple of 16 dimensions; values are fields of their own (not vk); head dims and
- * tokens of a page are multiples of 16.
+ * or of segments that are; values are fields of their own or the keys' first dimensions
+ * (vk); dims of heads and segments and tokens of a page are multiples of 16.
  *
  * A block is one work item: the pages of one list (or a part of them) for one
  * KV head. Per page: logits -> page softmax -> value product. Items that cover
@@ -345,7 +345,9 @@ static void begin_tier(sk_dec *c, uint32_t k, sk_val lut)
         const sk_val at = off > 0 ? sk_ir_ptr_add(c->b, base, sk_k(c, off), 1) : base;
         if (tables) sk_part_tables(&part, p.slot, at);
         if (tables) sk_dec_queries_end(c);
-        if (sk_part_rebuilds(&p.spec, c->sched, p.slot)) sk_part_rebuild_begin(&part, p.slot);
+        if (!sk_part_rebuilds(&p.spec, c->sched, p.slot)) continue;
+        sk_part_open(c, &p, &part, &off);
+        sk_part_rebuild_begin(&part, p.slot);
     }
 }
 

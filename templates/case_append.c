@@ -61,7 +61,7 @@ static size_t written_bytes(const sk_spec *spec, const sphkv_append_item *items,
     size_t rows = 0;
     for (uint32_t i = 0; i < n; i++)
         rows += items[i].count;
-    return rows * (spec->d * k + spec->dv * v);
+    return rows * (spec->d * k + (spec->tier[0].value == SK_VAL_KEY ? 0 : spec->dv * v));
 }
 
 static sk_status make_append(sk_case *c, sk_rng *rng, double *k, double *v, sk_err *err)
@@ -71,7 +71,7 @@ static sk_status make_append(sk_case *c, sk_rng *rng, double *k, double *v, sk_e
     uint32_t n = c->p.shape.batch, gap = c->p.input == SK_IN_CANCEL ? 8 : 0;
     uint64_t units;
     uint8_t value = spec->tier[0].value;
-    if (value != SK_VAL_F32 && value != SK_VAL_F16 && value != SK_VAL_BF16)
+    if (value != SK_VAL_F32 && value != SK_VAL_F16 && value != SK_VAL_BF16 && value != SK_VAL_KEY)
         return sk_fail(err, SPHKV_EUNSUPPORTED,
                        "kv_append: %s needs all tokens of its page at once", sk_value_name(value));
     sk_status st = sk_case_place(s->page, s->pages, s->at, 1, rng, &units, err);
@@ -95,7 +95,7 @@ static sk_status make_append(sk_case *c, sk_rng *rng, double *k, double *v, sk_e
     if (st == SPHKV_OK) {
         memcpy(b[SK_BUF_LIST].data, items, n * sizeof *items);
         fill_append(c, rng, k, v);
-        c->read_bytes = size * (spec->d + spec->dv) * s->kv_heads;
+        c->read_bytes = size * (spec->d + (value == SK_VAL_KEY ? 0 : spec->dv)) * s->kv_heads;
         c->write_bytes = written_bytes(spec, items, n);
     }
     sk_free(items);
@@ -111,7 +111,7 @@ static void append_args(sk_case *c, uint32_t copy)
     a->items_count = c->p.shape.batch;
     a->items = (const sphkv_append_item *)(const void *)b[SK_BUF_LIST].data;
     a->k = b[SK_BUF_Q].data;
-    a->v = b[SK_BUF_V].data;
+    if (c->p.spec.tier[0].value != SK_VAL_KEY) a->v = b[SK_BUF_V].data;
     a->arena = b[SK_BUF_ARENA].data;
     a->arena_bytes = b[SK_BUF_ARENA].bytes;
 }

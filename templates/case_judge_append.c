@@ -18,7 +18,7 @@ static void append_expected(const sk_case *c, const sphkv_append_args *a, uint8_
             for (uint32_t d = 0; d < spec->d; d++)
                 row[d] = (float)sk_case_get(a->k, spec->in_dtype, k + d);
             for (uint32_t d = 0; d < spec->dv; d++)
-                row[spec->d + d] = (float)sk_case_get(a->v, spec->in_dtype, v + d);
+                row[spec->d + d] = a->v ? (float)sk_case_get(a->v, spec->in_dtype, v + d) : 0;
             sk_append_ref(spec, 0, row, row + spec->d, item->slot + t,
                           arena + (size_t)item->unit * SPHKV_UNIT_BYTES);
         }

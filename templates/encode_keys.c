@@ -102,18 +102,24 @@ static void invert_radii(sk_enc *c, const sk_val *r, sk_val *inv)
     }
 }
 
+/* Where values begin; the end where there are none. */
+static uint32_t values_off(const sk_page_layout *lay)
+{
+    return lay->value_off == SK_NO_FIELD ? lay->bytes : lay->value_off;
+}
+
 /* Asks, group by group, for the next chunk's keys, the page's values and the lines that
  * they go to: what a chunk needs has arrived when its turn comes. */
 static void ask_ahead(sk_enc *c, sk_val t0, sk_val j)
 {
-    const uint32_t keys = c->src.seg[0].key_off, values = c->src.value_off;
+    const uint32_t keys = c->src.seg[0].key_off, values = values_off(&c->src);
     const uint32_t groups = c->to->groups, steps = c->spec->page / c->t * groups;
     const struct {
         sk_val page;
         uint32_t from, to, chunk; /* chunk: 1: of the next one */
     } range[3] = {{c->src_page, keys, values, 1},
                   {c->src_page, values, c->src.bytes, 0},
-                  {c->dst_page, c->dst.value_off, c->dst.bytes, 0}};
+                  {c->dst_page, values_off(&c->dst), c->dst.bytes, 0}};
     const sk_val chunk = sk_opk(c, SK_OP_UDIV, t0, c->t);
     const sk_val step = sk_op2(c, SK_OP_ADD, sk_times(c, chunk, groups), j);
     for (uint32_t r = 0; r < 3; r++) {

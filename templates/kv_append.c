@@ -1,6 +1,6 @@
 /* kv_append.c - new rows into slots of dense tail pages, rounded to the tier's
  * format (nearest even). Applies to one dense tier, f32/f16/bf16 keys and
- * values.
+ * values, or values that are dimensions of the keys (vk): then rows of keys are all.
  *
  * A block is one item: a run of rows for one page of one KV head; it owns the
  * page. Keys of two tokens share a 32-bit word (layout: 16 tokens of a
@@ -21,9 +21,9 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
     if (spec->tier[0].nseg > 1)
         return sk_fail(err, SPHKV_EUNSUPPORTED, "kv_append: rows of several segments");
     if (sk_rows_key_kind(spec->tier[0].seg[0].kind) == SK_LD_KINDS ||
-        sk_rows_value_kind(spec->tier[0].value) == SK_LD_KINDS)
+        (sk_rows_value_kind(spec->tier[0].value) == SK_LD_KINDS && sk_append_values(spec)))
         return sk_fail(err, SPHKV_EUNSUPPORTED,
-                       "kv_append: rows go to kf32, kf16 or kbf16 with vf32, vf16 or vbf16");
+                       "kv_append: rows go to kf32, kf16 or kbf16 with vf32, vf16, vbf16 or vk");
     return sk_variants_supported(spec, 0, err);
 }
 
@@ -132,7 +132,8 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
     const sk_val row = sk_ir_2(b, SK_OP_ADD, f[3], i);
     const sk_val t = sk_ir_2(b, SK_OP_ADD, f[1], i);
     put_key(&c, sk_ir_ptr_add(b, kh, sk_ir_2(b, SK_OP_MUL, row, k_row), in), page, t);
-    put_value(&c, sk_ir_ptr_add(b, vh, sk_ir_2(b, SK_OP_MUL, row, v_row), in), page, t);
+    if (sk_append_values(spec))
+        put_value(&c, sk_ir_ptr_add(b, vh, sk_ir_2(b, SK_OP_MUL, row, v_row), in), page, t);
     sk_ir_end(b);
     memset(out, 0, sizeof *out);
     out->n = 1;
@@ -175,13 +176,15 @@ sk_status sk_append_args(const sk_image *image, const void *args, sphkv_append_a
         st = sk_fail(err, SPHKV_EINVAL, "positions, of a spec without the variant");
     if (st == SPHKV_OK) st = sk_items_count(image, a->items_count, err);
     if (st != SPHKV_OK) return st;
-    if (a->items_count > 0 && (!a->items || !a->k || !a->v || !a->arena))
+    const bool values = sk_append_values(spec);
+    if (!values) a->v = NULL;
+    if (a->items_count > 0 && (!a->items || !a->k || (values && !a->v) || !a->arena))
         return sk_fail(err, SPHKV_EINVAL, "items, k, v or arena is NULL");
     rows->k = (sk_rows){a->k, a->k_stride_row, a->k_stride_head, spec->d, spec->in_dtype};
     rows->v = (sk_rows){a->v, a->v_stride_row, a->v_stride_head, spec->dv, spec->in_dtype};
     st = sk_items_aligned(a->arena, err);
     if (st == SPHKV_OK) st = sk_items_rows(image, &rows->k, err);
-    if (st == SPHKV_OK) st = sk_items_rows(image, &rows->v, err);
+    if (st == SPHKV_OK && values) st = sk_items_rows(image, &rows->v, err);
     return st;
 }
 
@@ -195,13 +198,13 @@ static sk_status run(const sk_image *image, const void *args, uint32_t part, uin
     if (st == SPHKV_OK) st = sk_append_args(image, args, &a, &rows, err);
     if (st == SPHKV_OK) st = check_items(image, &a, &count, err);
     if (st == SPHKV_OK) st = sk_items_reach(image, &rows.k, count, err);
-    if (st == SPHKV_OK) st = sk_items_reach(image, &rows.v, count, err);
+    if (st == SPHKV_OK && a.v) st = sk_items_reach(image, &rows.v, count, err);
     for (uint32_t i = part; st == SPHKV_OK && i < a.items_count; i += parts) {
         if (a.items[i].count == 0) continue;
         sk_call call = {0};
         sk_call_ptr(&call, &a.items[i], sizeof a.items[i]);
         sk_call_ptr(&call, a.k, sk_items_extent(image, &rows.k, count));
-        sk_call_ptr(&call, a.v, sk_items_extent(image, &rows.v, count));
+        sk_call_ptr(&call, a.v, a.v ? sk_items_extent(image, &rows.v, count) : 0);
         sk_call_ptr(&call, a.arena, a.arena_bytes);
         sk_call_u32(&call, rows.k.stride_row);
         sk_call_u32(&call, rows.k.stride_head);
@@ -217,11 +220,12 @@ static void cost(const sk_spec *spec, const sk_shape *shape, sk_cost *out)
     const double rows = (double)shape->batch; /* one an item */
     const double in = spec->in_dtype == SPHKV_F32 ? 4 : 2;
     const double k = spec->tier[0].seg[0].kind == SK_KEY_F32 ? 4 : 2;
+    const double dv = sk_append_values(spec) ? spec->dv : 0;
     const double v = spec->tier[0].value == SK_VAL_F32 ? 4 : 2;
     memset(out, 0, sizeof *out);
     out->token_heads = rows;
-    out->read_bytes = rows * (spec->d + spec->dv) * in;
-    out->write_bytes = rows * (spec->d * k + spec->dv * v);
+    out->read_bytes = rows * (spec->d + dv) * in;
+    out->write_bytes = rows * (spec->d * k + dv * v);
 }
 
 /* One new row for every KV head of a sequence. */

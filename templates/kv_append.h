@@ -9,7 +9,12 @@ typedef struct sk_append_rows {
     sk_rows k, v;
 } sk_append_rows;
 
-/* Args without what the items say. */
+/* Whether values are rows of their own. */
+static inline bool sk_append_values(const sk_spec *spec)
+{
+    return spec->tier[0].value != SK_VAL_KEY;
+}
+/* Args without what the items say; v is NULL where it is not read. */
 sk_status sk_append_args(const sk_image *image, const void *args, sphkv_append_args *a,
                          sk_append_rows *rows, sk_err *err);
 

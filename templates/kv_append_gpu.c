@@ -152,7 +152,7 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
         c->stride = stride[k][0];
         if (k == 0)
             put_keys(c);
-        else
+        else if (sk_append_values(spec))
             put_values(c);
     }
     memset(out, 0, sizeof *out);
@@ -174,7 +174,7 @@ static sk_status run(const sk_image *image, const void *args, uint32_t part, uin
     sk_call call = {0};
     sk_call_ptr(&call, a.items, a.items_count * sizeof *a.items);
     sk_call_ptr(&call, a.k, SK_GPU_OPEN);
-    sk_call_ptr(&call, a.v, SK_GPU_OPEN);
+    sk_call_ptr(&call, a.v, a.v ? SK_GPU_OPEN : 0);
     sk_call_ptr(&call, a.arena, a.arena_bytes);
     sk_call_u32(&call, rows.k.stride_row);
     sk_call_u32(&call, rows.k.stride_head);

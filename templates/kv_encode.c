@@ -2,7 +2,7 @@
  * or a page of a prefill; one path, so bits do not depend on the order of
  * arrival. Applies to a mix of exactly two tiers, destination then dense
  * source of one segment; keys coded after RoPE, or dense, or segments of these;
- * values of any format but vk.
+ * values of any format, none of their own where they are dimensions of keys (vk).
  *
  * A block is one item and owns the destination page, which it writes whole:
  * what is between fields, and slots from count on, become zeros. */
@@ -22,12 +22,13 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
     if (from->nseg > 1)
         return sk_fail(err, SPHKV_EUNSUPPORTED, "kv_encode: a dense source of several segments");
     if (sk_rows_key_kind(from->seg[0].kind) == SK_LD_KINDS ||
-        sk_rows_value_kind(from->value) == SK_LD_KINDS)
+        (sk_rows_value_kind(from->value) == SK_LD_KINDS && from->value != SK_VAL_KEY))
         return sk_fail(err, SPHKV_EUNSUPPORTED,
                        "kv_encode: the source is a dense tier of kf32, kf16 or kbf16 with vf32, "
-                       "vf16 or vbf16");
-    if (to->value == SK_VAL_KEY)
-        return sk_fail(err, SPHKV_EUNSUPPORTED, "kv_encode: %s values", sk_value_name(to->value));
+                       "vf16, vbf16 or vk");
+    if (from->value == SK_VAL_KEY && to->value != SK_VAL_KEY)
+        return sk_fail(err, SPHKV_EUNSUPPORTED, "kv_encode: %s values from a source of vk",
+                       sk_value_name(to->value));
     return sk_variants_supported(spec, 0, err);
 }
 
@@ -174,7 +175,8 @@ void sk_encode_page(sk_enc *c, sk_val item, sk_val src, sk_val dst, sk_val book)
     c->dst_page = sk_ir_name(b, sk_ir_ptr_add(b, dst, f[1], SPHKV_UNIT_BYTES), "dst_page");
     c->book = sk_ir_ptr_add(b, book, f[3], sk_codebook_head_bytes(c->spec));
     c->count = f[2];
-    sk_enc_zero(c, 0, c->dst.value_off);
+    const bool values = c->spec->tier[0].value != SK_VAL_KEY;
+    sk_enc_zero(c, 0, values ? c->dst.value_off : c->dst.bytes & ~3u);
     sk_enc_zero(c, c->dst.bytes & ~3u, c->dst.units * SPHKV_UNIT_BYTES);
     sk_enc_sync(c);
     for (uint32_t s = 0; s < c->dst.nseg; s++) {
@@ -183,7 +185,7 @@ void sk_encode_page(sk_enc *c, sk_val item, sk_val src, sk_val dst, sk_val book)
         encode_key(c);
     }
     sk_enc_sync(c); /* no store of keys is before a load of values */
-    sk_encode_values(c);
+    if (values) sk_encode_values(c);
 }
 
 static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena, sk_build *out,

@@ -12,6 +12,15 @@ static const uint32_t widths[] = {128, 256, 512};
 
 /* What no kernel here does, whatever else a spec says. Kernels that see pages
  * from outside (copies, work lists) take all; without pages, rows are left. */
+/* Values that are dimensions of keys. */
+static bool beyond_values(const sk_spec *s, uint32_t t)
+{
+    if (s->kernel == SPHKV_KV_ENCODE) return t == 1 && s->tier[0].value != SK_VAL_KEY;
+    if (s->kernel == SPHKV_ATTN_DECODE)
+        return s->tier[t].nseg > 1 && (s->book & SPHKV_BOOK_PERMUTATION) != 0;
+    return s->kernel != SPHKV_KV_APPEND;
+}
+
 static bool beyond_kernels(const sk_spec *s)
 {
     const sk_kernel_row *row = sk_kernel_row_get(s->kernel);
@@ -22,7 +31,7 @@ static bool beyond_kernels(const sk_spec *s)
         const sk_tier *tier = &s->tier[t];
         beyond |= tier->nseg > 1 && s->kernel != SPHKV_ATTN_DECODE &&
                   (s->kernel != SPHKV_KV_ENCODE || t == 1);
-        beyond |= tier->value == SK_VAL_KEY;
+        beyond |= tier->value == SK_VAL_KEY && beyond_values(s, t);
         for (uint32_t i = 0; i < tier->nseg; i++)
             beyond |= tier->seg[i].pre_rope || tier->seg[i].dims % 16;
     }

@@ -466,7 +466,7 @@ typedef struct sphkv_append_item {
 } sphkv_append_item;
 
 /* kv_append: new rows into dense tail pages. k [rows][kv_heads][D], v
- * [rows][kv_heads][Dv]; that they hold the rows which items name is the
+ * [rows][kv_heads][Dv], of a tier with values from keys (vk) not read; that they hold the rows which items name is the
  * caller's promise. Rows and KV heads span at most 2^32 elements, which a GPU cannot
  * check. No two items share a page. With the variant positions those of the rows are
  * stored, too. */

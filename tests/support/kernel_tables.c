@@ -528,6 +528,14 @@ static const kernel_row vk[] = {
     {A("96", "80", "3", "32", "1") T "32@kf16+32@mid+32@high:vk,64@high+32@ki8:vk mean", "", 0},
     {A("96", "80", "3", "32", "1") T "32@kf16+32@mid+32@high:vk,kf16:vf16 mean", "lut=rebuild", 0},
     {A("576", "512", "24", "16", "1") T "512@g16b4r8+64@kf16:vk,kf16:vk", "", 0},
+    {A("64", "48", "3", "32", "1") T "high:vk,kf16:vk softcap window queries", "", 0},
+    {A("96", "64", "2", "32", "1") T "32@lean+32@mid+32@kf16:vk,kf16:vk mean bias positions queries", "", 0},
+    {"kv_append d64 v48 h1 p32 l1 " T "kf16:vk", "", 0},
+    {"kv_append d80 v80 h1 p16 l0 qf32 of32 if16 tight kf32:vk", "w=4", 128},
+    {"kv_encode d64 v48 h1 p64 l1 " T "good:vk,kf16:vk", "", 0},
+    {"kv_encode d80 v64 h1 p48 l1 " T "64@high+16@kbf16:vk,kf16:vf16", "", 0},
+    {"kv_encode d80 v64 h1 p16 l1 " T "ki4:vk,kf32:vk", "w=4", 128},
+    {"kv_encode d80 v64 h1 p32 l0 " T "16@kf8+64@g8b5r4:vk,kf16:vk mean", "w=16,etok=1", 512},
 };
 
 #undef A
