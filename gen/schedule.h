@@ -55,7 +55,12 @@ typedef enum sk_backend { SK_BACKEND_CPU, SK_BACKEND_CUDA, SK_BACKENDS } sk_back
       "written by hand")                                                                          \
     X(slab, SK_ON_GPU(SPHKV_ATTN_DECODE), "16|32|64", "tokens of a page that a warp takes at once") \
     X(stages, SK_ON_GPU(SPHKV_ATTN_DECODE), "0|1|2|3|4",                                          \
-      "slabs that a warp copies to shared memory ahead; 0: it reads them where they are")
+      "slabs that a warp copies to shared memory ahead; 0: it reads them where they are")         \
+    X(qtile, SK_FOR(SPHKV_ATTN_EXTEND), "24|48|96|192|384",                                       \
+      "query rows (tokens times heads of a KV head) that share a rebuilt page")                   \
+    X(qrows, SK_FOR(SPHKV_ATTN_EXTEND), "2|4|6|8|12", "query rows of a register tile")            \
+    X(qvec, SK_FOR(SPHKV_ATTN_EXTEND), "1|2|4",                                                   \
+      "vectors of tokens, and of channels, of a register tile, at most")
 
 typedef enum sk_tunable {
 #define SK_X(name, kernels, values, doc) SK_T_##name,

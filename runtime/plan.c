@@ -25,8 +25,9 @@ static sk_status read_maxima(const sphkv_context *ctx, const sphkv_maxima *given
         m->parts = 1;
     if (m->q_len == 0)
         m->q_len = 1;
-    if (m->q_len > SPHKV_MAX_Q_LEN ||
-        (m->q_len > 1 && !(spec->variants & SPHKV_VARIANT_QUERIES)))
+    if (!sk_kernel_get(spec->kernel)->any_q_len &&
+        (m->q_len > SPHKV_MAX_Q_LEN ||
+         (m->q_len > 1 && !(spec->variants & SPHKV_VARIANT_QUERIES))))
         return sk_fail(err, SPHKV_EINVAL, "sphkv_maxima.q_len is %u: 1, or with the variant "
                        "queries up to %u", m->q_len, SPHKV_MAX_Q_LEN);
     if (ctx->cuda && m->parts > 1)

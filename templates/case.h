@@ -62,6 +62,7 @@ typedef struct sk_case {
         sphkv_gather_args *gather;
         sphkv_decode_args *decode;
         sphkv_compact_args *compact;
+        sphkv_extend_args *extend;
     } args;
     size_t args_size;       /* sizeof of the args struct */
     void *internal;         /* buffers, owned by the case */
@@ -114,6 +115,11 @@ typedef struct sk_attn_truth {
 /* Double references, on the same args structs. */
 sk_status sk_attn_reference(const sk_spec *spec, const sphkv_attn_args *args, uint32_t kv_heads,
                             sk_attn_truth *truth, sk_err *err);
+/* attn_extend, from the reference of attn_decode: rows row .. row + rows - 1 of q_indptr,
+ * each against the tokens that it sees, into out, mag [rows][heads][Dv] and lse
+ * [rows][heads]. */
+sk_status sk_extend_reference(const sk_spec *spec, const sphkv_extend_args *args, uint32_t kv_heads,
+                              uint32_t row, uint32_t rows, sk_attn_truth *truth, sk_err *err);
 /* One page coded in double (ties to the lowest index), the plain meaning of
  * kv_encode: k [count][D], v [count][Dv] already rounded to the dense source. */
 void sk_encode_page_ref(const sk_spec *spec, uint32_t tier_slot, const double *k, const double *v,

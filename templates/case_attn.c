@@ -7,7 +7,7 @@
 
 #include "case_attn.h"
 
-static float case_scale(const sk_case_params *p)
+float sk_attn_case_scale(const sk_case_params *p)
 {
     switch (p->input) {
     case SK_IN_PEAKY: return 0.5f;
@@ -19,14 +19,14 @@ static float case_scale(const sk_case_params *p)
 
 /* What is asked for beside the output changes with the input; timed runs ask for
  * nothing, as most calls of an engine do. */
-static bool asks_lse(const sk_case_params *p)
+bool sk_attn_asks_lse(const sk_case_params *p)
 {
     return !p->quick_fill && p->input != SK_IN_EXTREME;
 }
 
 static bool asks_page_ml(const sk_case_params *p)
 {
-    return asks_lse(p) && p->input != SK_IN_PEAKY;
+    return sk_attn_asks_lse(p) && p->input != SK_IN_PEAKY;
 }
 
 size_t sk_case_ml_bytes(const sk_case *c)
@@ -52,9 +52,26 @@ static void token_strides(sk_case *c, uint32_t gap)
     a->lse_stride_tok = heads + gap / 2;
 }
 
-static sk_status attn_buffers(sk_case *c, uint64_t units, sk_err *err)
+sk_status sk_attn_case_buffers(sk_case *c, uint64_t units, uint64_t *bytes, sk_err *err)
 {
     sk_case_state *s = sk_case_state_of(c);
+    const uint64_t lists = (uint64_t)c->p.shape.batch * c->p.lists_per_seq;
+    bytes[SK_BUF_ARENA] = units * SPHKV_UNIT_BYTES;
+    bytes[SK_BUF_BOOK] = (uint64_t)s->book_stride * s->kv_heads;
+    bytes[SK_BUF_INDEX] = (lists + 1) * sizeof(uint32_t);
+    bytes[SK_BUF_LIST] = (s->pages + 2 * s->first_ref) * sizeof(uint64_t);
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < SK_BUF_COUNT; i++)
+        total += bytes[i];
+    sk_status st = sk_case_memory_check(total, err);
+    for (uint32_t i = 0; i < SK_BUF_COUNT && st == SPHKV_OK; i++)
+        if (bytes[i]) st = sk_case_buffer_make(&s->copy[0].buf[i], bytes[i], err);
+    return st;
+}
+
+static sk_status attn_buffers(sk_attn_fill *f, uint64_t units, sk_err *err)
+{
+    sk_case *c = f->c;
     const sk_case_params *p = &c->p;
     const sk_spec *spec = &p->spec;
     sphkv_attn_args *a = &c->args.attn[0];
@@ -62,28 +79,21 @@ static sk_status attn_buffers(sk_case *c, uint64_t units, sk_err *err)
     a->q_stride_head = spec->d + gap;
     a->out_stride_head = spec->dv + gap;
     token_strides(c, gap);
-    a->scale = case_scale(p);
-    uint64_t lists = (uint64_t)p->shape.batch * p->lists_per_seq;
+    a->scale = sk_attn_case_scale(p);
+    f->q_stride_seq = a->q_stride_seq;
+    f->q_stride_tok = a->q_stride_tok;
+    f->q_stride_head = a->q_stride_head;
+    f->scale = (double)a->scale;
     uint64_t bytes[SK_BUF_COUNT] = {
-        [SK_BUF_ARENA] = units * SPHKV_UNIT_BYTES,
-        [SK_BUF_BOOK] = (uint64_t)s->book_stride * s->kv_heads,
         [SK_BUF_Q] =
             (uint64_t)p->shape.batch * a->q_stride_seq * sk_case_dtype_bytes(spec->q_dtype),
         [SK_BUF_OUT] =
             (uint64_t)p->shape.batch * a->out_stride_seq * sk_case_dtype_bytes(spec->out_dtype),
-        [SK_BUF_LSE] = asks_lse(p) ? (uint64_t)p->shape.batch * a->lse_stride_seq * 4 : 0,
+        [SK_BUF_LSE] = sk_attn_asks_lse(p) ? (uint64_t)p->shape.batch * a->lse_stride_seq * 4 : 0,
         [SK_BUF_ML] = asks_page_ml(p) ? sk_case_ml_bytes(c) : 0,
-        [SK_BUF_INDEX] = (lists + 1) * sizeof(uint32_t),
-        [SK_BUF_LIST] = (s->pages + 2 * s->first_ref) * sizeof(uint64_t),
     };
-    uint64_t total = 0;
     sk_case_variant_bytes(c, bytes);
-    for (uint32_t i = 0; i < SK_BUF_COUNT; i++)
-        total += bytes[i];
-    sk_status st = sk_case_memory_check(total, err);
-    for (uint32_t i = 0; i < SK_BUF_COUNT && st == SPHKV_OK; i++)
-        if (bytes[i]) st = sk_case_buffer_make(&s->copy[0].buf[i], bytes[i], err);
-    return st;
+    return sk_attn_case_buffers(c, units, bytes, err);
 }
 
 static void attn_args(sk_case *c, uint32_t copy)
@@ -116,7 +126,7 @@ static sk_status check_params(const sk_case_params *p, sk_err *err)
         (uint64_t)1 << 26)
         return sk_fail(err, SPHKV_EINVAL, "batch %u, %u KV heads, context %u: too many pages",
                        p->shape.batch, p->shape.kv_heads, p->shape.context);
-    if (p->shape.q_len > SPHKV_MAX_Q_LEN)
+    if (sk_case_q_len(p) > SPHKV_MAX_Q_LEN)
         return sk_fail(err, SPHKV_EINVAL, "%u query tokens", p->shape.q_len);
     for (uint32_t t = 0; t < p->spec.ntiers; t++)
         for (uint32_t i = 0; i < p->spec.tier[t].nseg; i++)
@@ -154,7 +164,9 @@ static size_t attn_outputs(const sk_spec *spec, const sk_shape *shape)
            (many ? shape->q_len : 1);
 }
 
-static sk_status attn_make(sk_case *c, sk_err *err)
+sk_status sk_attn_case_make(sk_case *c,
+                            sk_status (*buffers)(sk_attn_fill *f, uint64_t units, sk_err *err),
+                            sk_err *err)
 {
     sk_case_state *s = sk_case_state_of(c);
     sk_attn_fill f = {.c = c, .s = s, .pool_pages = SK_CASE_POOL};
@@ -170,7 +182,7 @@ static sk_status attn_make(sk_case *c, sk_err *err)
                       c->p.cached, &units);
     else if (st == SPHKV_OK)
         st = sk_case_place(s->page, s->pages, s->at, sub, &f.rng, &units, err);
-    if (st == SPHKV_OK) st = attn_buffers(c, units, err);
+    if (st == SPHKV_OK) st = buffers(&f, units, err);
     if (st == SPHKV_OK) st = attn_scratch(&f, err);
     if (st == SPHKV_OK) {
         f.arena = s->copy[0].buf[SK_BUF_ARENA].data;
@@ -184,8 +196,7 @@ static sk_status attn_make(sk_case *c, sk_err *err)
         sk_case_variant_fill(c);
         sk_attn_fill_queries(&f);
         c->read_bytes += s->copy[0].buf[SK_BUF_BOOK].bytes + s->copy[0].buf[SK_BUF_Q].bytes;
-        c->write_bytes = attn_outputs(&c->p.spec, &c->p.shape) *
-                         sk_case_dtype_bytes(c->p.spec.out_dtype);
+        c->write_bytes = s->copy[0].buf[SK_BUF_OUT].bytes;
     }
     for (uint32_t t = 0; t < SK_MAX_TIERS; t++)
         sk_free(f.pool[t]);
@@ -200,6 +211,14 @@ size_t sk_case_out_row(const sk_case *c, const sphkv_attn_args *a, size_t row)
     const uint32_t heads = sk_case_state_of(c)->heads, n = sk_case_q_len(&c->p);
     return row / heads / n * a->out_stride_seq + row / heads % n * a->out_stride_tok +
            row % heads * a->out_stride_head;
+}
+
+static sk_status attn_make(sk_case *c, sk_err *err)
+{
+    const sk_status st = sk_attn_case_make(c, attn_buffers, err);
+    c->write_bytes =
+        attn_outputs(&c->p.spec, &c->p.shape) * sk_case_dtype_bytes(c->p.spec.out_dtype);
+    return st;
 }
 
 static void attn_output(const sk_case *c, uint32_t copy, float *to)
@@ -226,8 +245,7 @@ static void check_shape(const sk_spec *spec, bool shared, bool uneven, sk_shape 
     shape->context = tokens < most ? tokens : most;
 }
 
-/* Every input in both list modes, then each tier of a mix alone. */
-static bool attn_check(const sk_spec *spec, uint32_t i, sk_case_params *p)
+bool sk_attn_check(const sk_spec *spec, uint32_t i, sk_case_params *p)
 {
     bool shared = i % 2;
     uint32_t input = i / 2;
@@ -247,7 +265,7 @@ static bool attn_check(const sk_spec *spec, uint32_t i, sk_case_params *p)
     return true;
 }
 
-static double attn_bound(const sk_spec *spec)
+double sk_attn_class_bound(const sk_spec *spec)
 {
     return sk_accuracy_bound(spec->accuracy);
 }
@@ -256,8 +274,8 @@ const sk_case_kind sk_case_attn_decode = {
     .make = attn_make,
     .args = attn_args,
     .judge = sk_case_judge_attn,
-    .check = attn_check,
-    .bound = attn_bound,
+    .check = sk_attn_check,
+    .bound = sk_attn_class_bound,
     .outputs = attn_outputs,
     .output = attn_output,
 };

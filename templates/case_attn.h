@@ -17,6 +17,10 @@ typedef struct sk_attn_fill {
     double *peak;       /* SK_IN_PEAKY: [sequence][KV head][D] of length 1 */
     uint8_t *pool[SK_MAX_TIERS]; /* quick_fill: pages coded for KV head i % kv_heads */
     uint32_t pool_pages;
+    /* queries: rows of SK_BUF_Q */
+    const uint32_t *q_indptr;    /* [batch + 1]: tokens of a sequence; NULL: as many each */
+    size_t q_stride_seq, q_stride_tok, q_stride_head; /* elements; without q_indptr: seq */
+    double scale;                /* on logits, of the args: 0 = 1 / sqrt(D) */
 } sk_attn_fill;
 
 static inline uint32_t sk_attn_page_seq(const sk_attn_fill *f, const sk_case_page *page)
@@ -33,6 +37,22 @@ static inline const uint8_t *sk_attn_head_book(const sk_attn_fill *f, uint32_t k
 {
     return f->book ? f->book + (size_t)kv_head * f->s->book_stride : NULL;
 }
+
+/* Inputs of a case of attention. `buffers` sets strides and scale in the args, says
+ * where queries lie and makes every buffer of copy 0: an arena of `units`. */
+sk_status sk_attn_case_make(sk_case *c,
+                            sk_status (*buffers)(sk_attn_fill *f, uint64_t units, sk_err *err),
+                            sk_err *err);
+/* The buffers that every case of attention has, beside those whose bytes are given;
+ * bytes: [SK_BUF_COUNT], completed. */
+sk_status sk_attn_case_buffers(sk_case *c, uint64_t units, uint64_t *bytes, sk_err *err);
+float sk_attn_case_scale(const sk_case_params *p);
+/* Whether a case asks for LSE. */
+bool sk_attn_asks_lse(const sk_case_params *p);
+/* Case i of a whole check: every input in both list modes, then each tier of a mix
+ * alone. */
+bool sk_attn_check(const sk_spec *spec, uint32_t i, sk_case_params *p);
+double sk_attn_class_bound(const sk_spec *spec);
 
 /* Codes every page of every list; counts what a run reads of them. */
 sk_status sk_attn_fill_pages(sk_attn_fill *f, sk_err *err);

@@ -118,31 +118,33 @@ static double head_scale(const sk_attn_fill *f, uint32_t head)
     return b->base ? sk_case_get(b->data, SPHKV_F32, head) : 1;
 }
 
-/* The rows of one query token of pair n, whose pages are [at, end). */
-static void fill_rows(sk_attn_fill *f, uint32_t n, uint32_t token, size_t at, size_t end)
+/* The pages of a list, as far as queries are scaled against them: every step-th. */
+typedef struct list_pages {
+    size_t at, end, step;
+    uint32_t kv_head;
+} list_pages;
+
+/* The query heads of one KV head of a token, whose first head's row begins at element
+ * `place`. number: of the token. stats: of each head, taken unless `known`. */
+static void fill_token(sk_attn_fill *f, const list_pages *l, const double *peak, size_t place,
+                       uint32_t number, logit_stats *stats, bool known)
 {
     const sk_case_params *p = &f->c->p;
     const sk_spec *spec = &p->spec;
-    const sphkv_attn_args *a = &f->c->args.attn[0];
-    const uint32_t kvh = f->s->kv_heads, hpk = spec->heads_per_kv;
-    const uint32_t seq = n / kvh, kv_head = n % kvh;
-    const double scale = a->scale != 0 ? (double)a->scale : 1 / sqrt((double)spec->d);
-    logit_stats stats[SPHKV_MAX_HEADS_PER_KV] = {0};
+    const uint32_t hpk = spec->heads_per_kv, kv_head = l->kv_head;
+    const double scale = f->scale != 0 ? f->scale : 1 / sqrt((double)spec->d);
     for (uint32_t h = 0; h < hpk; h++)
-        sk_case_query_fill(spec, p->input, &f->rng, f->peak ? f->peak + (size_t)n * spec->d : NULL,
-                           f->q + (size_t)h * spec->d);
-    size_t most = p->quick_fill ? 2 : 64, step = (end - at) / most + 1;
+        sk_case_query_fill(spec, p->input, &f->rng, peak, f->q + (size_t)h * spec->d);
     if (p->input == SK_IN_EXTREME || p->input == SK_IN_SINK)
-        lean_queries(f, at, end, step, kv_head, scale);
-    for (size_t i = at; i < end; i += step)
+        lean_queries(f, l->at, l->end, l->step, kv_head, scale);
+    for (size_t i = l->at; i < l->end && !known; i += l->step)
         add_page_stats(f, &f->s->page[i], kv_head, scale, stats);
     for (uint32_t h = 0; h < hpk; h++) {
         const double *q = f->q + (size_t)h * spec->d;
-        const uint32_t head = kv_head * hpk + h, row = seq * f->s->heads + head;
+        const uint32_t head = kv_head * hpk + h, row = number * f->s->heads + head;
         double factor = query_factor(f, &stats[h], row, scale * sqrt((double)spec->d));
         factor = held_factor(spec, q, factor / head_scale(f, head));
-        size_t to = (size_t)seq * a->q_stride_seq + (size_t)token * a->q_stride_tok +
-                    (size_t)head * a->q_stride_head;
+        const size_t to = place + (size_t)head * f->q_stride_head;
         for (uint32_t i = 0; i < spec->d; i++)
             sk_case_put(f->s->copy[0].buf[SK_BUF_Q].data, spec->q_dtype, to + i, factor * q[i]);
     }
@@ -151,9 +153,22 @@ static void fill_rows(sk_attn_fill *f, uint32_t n, uint32_t token, size_t at, si
 void sk_attn_fill_queries(sk_attn_fill *f)
 {
     const sk_case_params *p = &f->c->p;
+    const uint32_t kvh = f->s->kv_heads;
     size_t at = 0, end = 0;
-    for (uint32_t n = 0; n < p->shape.batch * f->s->kv_heads; n++) {
-        sk_case_list_range(f->s, p->lists_per_seq == 1 ? n / f->s->kv_heads : n, &at, &end);
-        for (uint32_t i = 0; i < sk_case_q_len(p); i++) fill_rows(f, n, i, at, end);
+    for (uint32_t n = 0; n < p->shape.batch * kvh; n++) {
+        const uint32_t seq = n / kvh;
+        const double *peak = f->peak ? f->peak + (size_t)n * p->spec.d : NULL;
+        sk_case_list_range(f->s, p->lists_per_seq == 1 ? seq : n, &at, &end);
+        const size_t most = p->quick_fill ? 2 : 64;
+        const list_pages l = {at, end, (end - at) / most + 1, n % kvh};
+        const size_t first = f->q_indptr ? f->q_indptr[seq] * f->q_stride_tok : seq * f->q_stride_seq;
+        const uint32_t tokens =
+            f->q_indptr ? f->q_indptr[seq + 1] - f->q_indptr[seq] : sk_case_q_len(p);
+        logit_stats stats[SPHKV_MAX_HEADS_PER_KV] = {0};
+        for (uint32_t i = 0; i < tokens; i++) {
+            const bool known = p->quick_fill && i > 0; /* like the first one's */
+            if (!known) memset(stats, 0, sizeof stats);
+            fill_token(f, &l, peak, first + i * f->q_stride_tok, seq + i, stats, known);
+        }
     }
 }

@@ -33,7 +33,7 @@ enum {
     SK_BUF_DST,   /* encode: destination when it is an arena of its own */
     SK_BUF_BOOK,  /* packed codebooks */
     SK_BUF_Q,     /* attn: queries; append: rows of K */
-    SK_BUF_V,     /* append: rows of V */
+    SK_BUF_V,     /* append: rows of V; extend: q_indptr */
     SK_BUF_OUT,   /* attn */
     SK_BUF_LSE,   /* attn, where asked for */
     SK_BUF_ML,    /* attn, where asked for: page statistics */
@@ -68,7 +68,7 @@ typedef struct sk_case_state {
                                       encode: sources by item, then destinations */
     size_t pages;
     uint32_t first_ref;            /* attn: indptr[0] */
-    uint32_t rows;                 /* append: rows of K and V */
+    uint32_t rows;                 /* append: rows of K and V; extend: of queries */
     sk_case_copy *copy;            /* [copies] */
     uint8_t *before;               /* append, encode: the written arena, poisoned */
     uint64_t sum[SK_BUF_COUNT];    /* of what is only read; 0 = not checked */

@@ -56,8 +56,8 @@ static sk_status check_gaps(const sk_case *c, uint32_t copy, sk_err *err)
             for (uint32_t b = 0; b < size; b++)
                 if (gap[b] != SK_CASE_POISON)
                     return sk_fail(err, SPHKV_EVERIFY,
-                                   "attn_decode wrote between the rows of its output, sequence %u",
-                                   seq);
+                                   "%s wrote between the rows of its output, sequence %u",
+                                   sk_kernel_name(c->p.spec.kernel), seq);
         }
     return SPHKV_OK;
 }
@@ -105,8 +105,8 @@ sk_status sk_case_judge_attn(const sk_case *c, uint32_t copy, double *error, dou
         double e = row_error(c, copy, r);
         if (isnan(e))
             return sk_fail(err, SPHKV_EVERIFY,
-                           "attn_decode: not written, or not a number: sequence %u, query %u, head %u",
-                           r / s->heads / q_len, r / s->heads % q_len, r % s->heads);
+                           "%s: not written, or not a number: sequence %u, query %u, head %u",
+                           sk_kernel_name(c->p.spec.kernel), r / s->heads / q_len, r / s->heads % q_len, r % s->heads);
         sum2 += e * e;
         if (e > most) {
             most = e;
@@ -117,8 +117,8 @@ sk_status sk_case_judge_attn(const sk_case *c, uint32_t copy, double *error, dou
     *bound = attn_bound(c);
     if (*error <= *bound) return SPHKV_OK;
     return sk_fail(err, SPHKV_EVERIFY,
-                   "attn_decode: error %.3g over %.3g, worst at sequence %u, query %u, head %u "
+                   "%s: error %.3g over %.3g, worst at sequence %u, query %u, head %u "
                    "(%.3g)",
-                   *error, *bound, worst / s->heads / q_len, worst / s->heads % q_len,
+                   sk_kernel_name(c->p.spec.kernel), *error, *bound, worst / s->heads / q_len, worst / s->heads % q_len,
                    worst % s->heads, most);
 }

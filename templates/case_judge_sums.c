@@ -34,15 +34,15 @@ static sk_status judge_lse(const sk_case *c, uint32_t copy, sk_err *err)
             const uint32_t tok = a->lse_stride_tok ? a->lse_stride_tok : a->lse_stride_seq;
             if (h / tok >= q_len || h % tok >= s->heads) {
                 if (is_poison(x)) continue;
-                return sk_fail(err, SPHKV_EVERIFY, "attn_decode wrote between rows of lse, sequence %u",
-                               seq);
+                return sk_fail(err, SPHKV_EVERIFY, "%s wrote between rows of lse, sequence %u",
+                               sk_kernel_name(c->p.spec.kernel), seq);
             }
             const double want = s->lse[((size_t)seq * q_len + h / tok) * s->heads + h % tok];
             const double bound = isinf(want) ? 0 : sums_bound(c, want);
             if ((double)*x == want || fabs((double)*x - want) <= bound) continue;
             return sk_fail(err, SPHKV_EVERIFY,
-                           "attn_decode: lse of sequence %u, place %u is %.8g, not %.8g (within %.3g)",
-                           seq, h, (double)*x, want, bound);
+                           "%s: lse of sequence %u, place %u is %.8g, not %.8g (within %.3g)",
+                           sk_kernel_name(c->p.spec.kernel), seq, h, (double)*x, want, bound);
         }
     return SPHKV_OK;
 }

@@ -78,6 +78,8 @@ typedef struct sk_kernel {
     size_t workspace_at; /* where the workspace pointer is in it; its size follows */
     bool over_lists;     /* it walks page tables: maxima must say kv_heads and
                             pages_per_list, and the context steers the choice */
+    bool any_q_len;      /* runs have any number of query tokens: maxima.q_len only steers
+                            the choice */
     uint32_t weight;     /* its share of a tuning run's time */
     /* OK, or SPHKV_EUNSUPPORTED with the missing thing named. */
     sk_status (*supported)(const sk_spec *spec, sk_err *err);

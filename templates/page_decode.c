@@ -112,11 +112,8 @@ static void put_values(sk_unrow *c, sk_value_form *f, const sk_page_layout *lay,
     sk_value_channels(d, f, lay, page, c0);
     const sk_val steps = f->pairs ? sk_shr(d, t, 1) : t;
     const sk_val off = sk_add(d, sk_value_block(d, f, c0), sk_mul(d, steps, f->step));
-    sk_value_load(d, f, v0, off, 0, half[0], half[1]);
-    const bool scaled = f->value == SK_VAL_I8 || f->value == SK_VAL_F8;
+    sk_value_floats(d, f, v0, off, half[0], half[1]);
     for (uint32_t k = 0; k < (f->pairs ? 2u : 1u); k++) {
-        for (uint32_t x = 0; scaled && x < f->nv; x++)
-            half[k][x] = sk_ir_2(b, SK_OP_FMUL, half[k][x], f->scale[x]);
         sk_val words = half[k][0];
         if (c->es == 2)
             words = sk_rows_pack16(b, sk_rows_input_kind(d->spec->out_dtype), d->w, half[k][0],

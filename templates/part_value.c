@@ -107,6 +107,17 @@ void sk_value_load(sk_dec *c, const sk_value_form *f, sk_val v0, sk_val off, uin
     }
 }
 
+void sk_value_floats(sk_dec *c, const sk_value_form *f, sk_val v0, sk_val off, sk_val *lo,
+                     sk_val *hi)
+{
+    sk_value_load(c, f, v0, off, 0, lo, hi);
+    if (f->value != SK_VAL_I8 && f->value != SK_VAL_F8) return;
+    for (uint32_t x = 0; x < f->nv; x++) {
+        lo[x] = sk_ir_2(c->b, SK_OP_FMUL, lo[x], f->scale[x]);
+        if (f->pairs) hi[x] = sk_ir_2(c->b, SK_OP_FMUL, hi[x], f->scale[x]);
+    }
+}
+
 /* One token, or a pair, for a tile of heads. */
 static void value_token(sk_dec *c, const sk_value_form *f, sk_val v0, sk_val off, sk_val poff,
                         uint32_t i, uint32_t h0, uint32_t hn, sk_val acc[][8])

@@ -42,4 +42,8 @@ void sk_value_prefetch(sk_dec *c, uint32_t tier_slot, sk_val next, sk_val c0, sk
 void sk_part_dots(sk_dec *c, uint32_t tier_slot, sk_probs form, sk_val page, sk_val count,
                   sk_val next);
 
+/* The same, scaled: numbers. Tokens of a step at byte `off`: one, or the pair lo, hi. */
+void sk_value_floats(sk_dec *c, const sk_value_form *f, sk_val v0, sk_val off, sk_val *lo,
+                     sk_val *hi);
+
 #endif

@@ -269,6 +269,7 @@ static inline sk_case_params kernel_params(const kernel_built *b, sk_input input
                         .seed = seed, .copies = 1, .uneven = input != SK_IN_S1};
     p.shape = (sk_shape){.batch = 2, .kv_heads = KERNEL_HEADS, .threads = KERNEL_PARTS};
     p.shape.context = b->spec.page;
+    p.shape.q_len = b->spec.kernel == SPHKV_ATTN_EXTEND ? 13 : 0;
     if (sk_kernel_get(b->spec.kernel)->over_lists) {
         p.shape.batch = p.uneven ? (shared ? 4 : 2) : 1;
         p.shape.context = (b->spec.ntiers + 1) * b->spec.page - 3;

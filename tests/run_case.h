@@ -120,6 +120,9 @@ static inline run_spec run_spec_get(uint32_t i)
           .tiers = "good:vi8,kf16:vf16", .out_dtype = SPHKV_F16}, {6, 2, 0, 3, 1}},
         {{.size = size, .kernel = SPHKV_TOKEN_COMPACT, .head_dim = 64, .page_tokens = 64,
           .tiers = "good:vi8,kf16:vf16"}, {5, 2, 0, 3, 1}},
+        {{.size = size, .kernel = SPHKV_ATTN_EXTEND, .head_dim = 64, .heads_per_kv = 4,
+          .page_tokens = 64, .tiers = "good:vi8,kf16:vf16", .out_dtype = SPHKV_BF16},
+         {3, 2, 150, 3, 60}},
     };
     const run_spec none = {{0}, {0, 0, 0, 0, 1}};
     return i < SK_COUNT(all) ? all[i] : none; /* params.size 0: no more */
@@ -164,6 +167,7 @@ typedef struct run_call {
         sphkv_gather_args gather;
         sphkv_decode_args decode;
         sphkv_compact_args compact;
+        sphkv_extend_args extend;
         char raw[512]; /* room for the tail rule */
     } args;
     void *workspace;

@@ -11,8 +11,8 @@ typedef struct bench {
     sphkv_plan *plan;
     sk_case c;
     run_call good, bad;
-    uint64_t *refs;        /* attn: copies of the case's, kept apart from it */
-    uint32_t *indptr;
+    uint64_t *refs;        /* attn, extend: copies of the case's, kept apart from it */
+    uint32_t *indptr, *q_indptr;
     size_t nrefs;
     sphkv_append_item *rows;
     sphkv_encode_item *pages;
@@ -39,6 +39,17 @@ static void *copy_items(const void *items, uint32_t n, size_t size, const void *
     return copy;
 }
 
+static void copy_table(bench *b, sphkv_page_table *t)
+{
+    b->nrefs = t->indptr[t->lists];
+    b->refs = run_zeros(b->nrefs * 8);
+    b->indptr = run_zeros((t->lists + 1) * 4);
+    memcpy(b->refs, t->refs, b->nrefs * 8);
+    memcpy(b->indptr, t->indptr, (t->lists + 1) * 4);
+    t->refs = b->refs;
+    t->indptr = b->indptr;
+}
+
 static void copy_tables(bench *b)
 {
     if (b->spec.params.kernel == SPHKV_ATTN_DECODE) {
@@ -48,13 +59,13 @@ static void copy_tables(bench *b)
         const uint32_t seq = a->out_stride_seq ? a->out_stride_seq : heads * row;
         b->out_bytes = ((size_t)(a->batch - 1) * seq + (size_t)(heads - 1) * row +
                         b->spec.params.head_dim) * (b->spec.params.out_dtype == SPHKV_F32 ? 4 : 2);
-        b->nrefs = a->table.indptr[a->table.lists];
-        b->refs = run_zeros(b->nrefs * 8);
-        b->indptr = run_zeros((a->table.lists + 1) * 4);
-        memcpy(b->refs, a->table.refs, b->nrefs * 8);
-        memcpy(b->indptr, a->table.indptr, (a->table.lists + 1) * 4);
-        a->table.refs = b->refs;
-        a->table.indptr = b->indptr;
+        copy_table(b, &a->table);
+    } else if (b->spec.params.kernel == SPHKV_ATTN_EXTEND) {
+        sphkv_extend_args *a = &b->good.args.extend;
+        (void)sk_case_result(&b->c, 0, &b->out_bytes);
+        copy_table(b, &a->table);
+        b->q_indptr = copy_items(a->q_indptr, a->batch + 1, sizeof *a->q_indptr,
+                                 (const void **)&a->q_indptr);
     } else if (b->spec.params.kernel == SPHKV_KV_APPEND) {
         sphkv_append_args *a = &b->good.args.append;
         b->out_bytes = a->arena_bytes;
@@ -99,6 +110,7 @@ static void bench_free(bench *b)
     run_judge(&b->c); /* so the right call was right */
     free(b->refs);
     free(b->indptr);
+    free(b->q_indptr);
     free(b->rows);
     free(b->pages);
     free(b->moves);
@@ -461,6 +473,48 @@ static void decode_args(void **state)
     sphkv_close(ctx);
 }
 
+static void extend_args(void **state)
+{
+    run_place *p = *state;
+    sphkv_context *ctx = run_open(p, 0);
+    bench b;
+    const run_spec r = run_spec_get(8);
+    bench_make(&b, ctx, &r);
+    sphkv_extend_args *a = &b.bad.args.extend;
+    REFUSED(a->q = NULL);
+    REFUSED(a->out = NULL);
+    REFUSED(a->out = (char *)a->out + 2);
+    REFUSED(a->out_stride_head++);
+    REFUSED(a->out_stride_tok++);
+    REFUSED(a->q_stride_tok = 1u << 31);
+    REFUSED(a->lse = (float *)(void *)((char *)a->lse + 2));
+    REFUSED(a->q_indptr = NULL);
+    REFUSED(a->q_indptr = (const void *)((const char *)a->q_indptr + 2));
+    REFUSED_AT(b.q_indptr[1], 0xffffffffu);
+    REFUSED_AT(b.q_indptr[0], b.q_indptr[1] + 1);
+    REFUSED_AT(b.q_indptr[b.spec.shape.batch], 0xffffffffu);
+    REFUSED(a->mask = 2);
+    REFUSED(a->scale = 1.0f / 0.0f);
+    REFUSED(a->reserved = 1);
+    REFUSED(a->batch++);
+    REFUSED(a->table.lists_per_seq = 7);
+    REFUSED(a->arena = NULL);
+    REFUSED(a->arena = (const char *)a->arena + 64);
+    REFUSED(a->arena_bytes = SPHKV_UNIT_BYTES);
+    REFUSED(a->codebook = NULL);
+    REFUSED(a->codebook_bytes--);
+    REFUSED(a->workspace = NULL);
+    REFUSED(a->workspace_bytes--);
+    REFUSED(a->kv_head_first = b.spec.shape.kv_heads);
+    REFUSED(a->kv_head_count = b.spec.shape.kv_heads + 1);
+    uint64_t *first = &b.refs[b.indptr[0]];
+    REFUSED_AT(*first, sphkv_page_ref(sphkv_ref_unit(*first), 1, 2));
+    REFUSED_AT(*first, sphkv_page_ref(0xffffffffu, 1, 0));
+    REFUSED_AT(b.indptr[1], 0xffffffffu);
+    bench_free(&b);
+    sphkv_close(ctx);
+}
+
 /* ---- planning ------------------------------------------------------------------ */
 
 static void plan_refuses(sphkv_context *ctx, const sphkv_spec_params *spec,
@@ -530,6 +584,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(gather_args, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(compact_args, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(decode_args, run_place_make, run_place_free),
+        cmocka_unit_test_setup_teardown(extend_args, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(plan_args, run_place_make, run_place_free),
     };
     if (!run_has_compiler())

@@ -104,6 +104,10 @@ enum {
     /* pages to dense rows of keys and values */                                           \
     X(PAGE_DECODE, page_decode, ANY,                                                       \
       SPHKV_READS_OUT | SPHKV_READS_BOOK | SPHKV_READS_POSITIONS)                          \
+    /* attention of many query tokens: chunks of a prefill, what follows a prefix */       \
+    X(ATTN_EXTEND, attn_extend, ANY,                                                       \
+      SPHKV_READS_HEADS | SPHKV_READS_Q | SPHKV_READS_OUT | SPHKV_READS_BOOK |             \
+          SPHKV_READS_POSITIONS | SPHKV_READS_LOGITS | SPHKV_READS_SINK)                \
     /* tokens that stay, gathered into pages of their tier */                              \
     X(TOKEN_COMPACT, token_compact, ANY, SPHKV_READS_POSITIONS)
 
@@ -310,7 +314,8 @@ typedef struct sphkv_maxima {
     uint32_t context;        /* typical tokens per list, steers the choice only;
                                 0 = as many as fit in a list */
     uint32_t q_len;          /* query tokens of a sequence (variant queries), at most
-                                SPHKV_MAX_Q_LEN; workspace grows with it; 0 = 1 */
+                                SPHKV_MAX_Q_LEN; workspace grows with it; 0 = 1. Of
+                                attn_extend: typical ones, steers the choice only */
 } sphkv_maxima;
 
 SPHKV_API sphkv_status sphkv_plan_create(sphkv_context *ctx, const sphkv_spec_params *spec,
@@ -453,6 +458,53 @@ typedef struct sphkv_attn_args {
     const uint32_t *q_positions; /* positions: [batch][q_len], falling or rising */
     void *stream; /* GPU: where the run is enqueued; not read on a CPU */
 } sphkv_attn_args;
+
+/* What the query tokens of attn_extend see of a list. */
+#define SPHKV_MASK_CAUSAL 0u /* each its own token and what stands before it */
+#define SPHKV_MASK_NONE 1u   /* all of it */
+
+/* attn_extend: attn_decode for many query tokens per sequence: a chunk of a prefill,
+ * the tokens behind a prefix that is in the cache, a long draft. Sequence s has the
+ * query tokens q_indptr[s] .. q_indptr[s + 1] - 1, as many as it likes, none too:
+ *   q [tokens][heads][D], out [tokens][heads][Dv], lse [tokens][heads],
+ * heads = kv_heads * heads_per_kv; rows of q that no sequence names are not read, and
+ * such rows of out and lse are left alone. Each row is what attn_decode gives for that
+ * query over the tokens it sees: softmax(scale <q, k>) V; out 0 and lse minus infinity
+ * where it sees none.
+ *
+ * A token's position is its place in its list, counted over the tokens of the
+ * references in their order. With SPHKV_MASK_CAUSAL the last q_len tokens of a list are
+ * the queries' own (so their keys and values are appended first): query i of a list of
+ * n tokens is at n - q_len + i and sees all tokens up to its own. Where the cache holds
+ * only what stood before the queries, SPHKV_MASK_NONE lets all of them see all of it,
+ * and attn_merge joins that with the engine's own attention among them, by lse.
+ *
+ * Numbers that are not finite in a token reach rows of its list, also such that do not
+ * see it. Parts take whole tiles of query tokens, so none waits for another; few query
+ * tokens on a long context are attn_decode's work. */
+typedef struct sphkv_extend_args {
+    uint32_t size;
+    uint32_t batch;
+    const uint32_t *q_indptr; /* [batch + 1], never falling */
+    const void *q;
+    void *out;
+    uint32_t q_stride_tok, q_stride_head;     /* elements; 0 = contiguous */
+    uint32_t out_stride_tok, out_stride_head; /* elements; 0 = contiguous */
+    const void *arena;                        /* this and the next five as in attn_args */
+    size_t arena_bytes;
+    sphkv_page_table table;
+    const void *codebook;
+    size_t codebook_bytes;
+    float scale;                    /* on logits; 0 = 1/sqrt(D) */
+    uint32_t mask;                  /* SPHKV_MASK_* */
+    void *workspace;
+    size_t workspace_bytes;
+    float *lse;                     /* NULL = not wanted */
+    uint32_t lse_stride_tok;        /* elements; 0 = heads */
+    uint32_t kv_head_first, kv_head_count; /* as in attn_args */
+    uint32_t reserved;
+    void *stream; /* GPU: where the run is enqueued; not read on a CPU */
+} sphkv_extend_args;
 
 /* One run of rows that goes into one page of one KV head: rows row ..
  * row+count-1 become slots slot .. slot+count-1 of the page at `unit`. */

@@ -173,6 +173,36 @@ static const kernel_row dense[] = {
 #undef X
 #undef E
 
+/* ---- extend -------------------------------------------------------------------------- */
+
+#define X(d, dv, h, p, l, rest) "attn_extend d" d " v" dv " h" h " p" p " l" l " " rest
+#define T "qf32 of32 if32 tight "
+
+static const kernel_row extend[] = {
+    {X("64", "64", "4", "64", "1", T "good:vi8,kf16:vf16"), "", 0},
+    {X("128", "128", "4", "32", "1", T "good:vi8,kf16:vf16"), "", 0},
+    {X("64", "64", "1", "64", "0", T "high:vi8,mid:vi4,low:vf8,lean:vf16"), "qtile=24", 0},
+    {X("64", "32", "3", "32", "1", T "high:vi8,mid:vi4,low:vf8,lean:vf16"), "w=4,qrows=4,qvec=2", 128},
+    {X("64", "64", "2", "16", "1", T "fine:vi4,turbo:vi8,kf16:vf16"), "w=8,qrows=6,qvec=2", 256},
+    {X("96", "48", "5", "48", "1", T "g3b5r8s6:vi8,g12b3r4:vi4"), "qtile=48", 0},
+    {X("80", "16", "2", "32", "0", T "g5b2r4:vbf16,g10b8r16sD:vi8"), "", 0},
+    {X("64", "64", "16", "64", "1", T "ki8:vi4,ki4:vf8"), "w=16,qtile=24", 512},
+    {X("64", "64", "2", "64", "0", T "ki8:vi8,kf8:vf16"), "w=8,qrows=4,qvec=4", 256},
+    {X("112", "80", "7", "112", "1", T "kf32:vf32,kbf16:vbf16"), "w=16", 512},
+    {X("64", "64", "4", "64", "1", "qf32 of32 if32 exact good:vi8,kf16:vf16"), "", 0},
+    {X("64", "64", "4", "64", "1", "qf32 of32 if32 fast good:vi8,ki8:vi8,kf16:vf16"), "", 0},
+    {X("64", "64", "2", "64", "1", "qf16 of16 if32 tight good:vi8,kf16:vf16"), "qtile=24,qrows=8", 0},
+    {X("64", "48", "3", "32", "1", "qbf16 obf16 if32 tight high:vi8,kbf16:vf16"), "qrows=12,qvec=1", 0},
+    {X("32", "16", "1", "16", "1", T "kf16:vf16"), "w=4,qrows=2,qvec=1,qtile=24", 0},
+    {X("256", "256", "2", "32", "1", T "good:vi8,kf16:vf16"), "qtile=96", 0},
+    {X("64", "64", "3", "64", "1", T "good:vi8,kf16:vf16 mean permutation"), "", 0},
+    {X("96", "64", "2", "64", "1", T "high:vi8,g2b6r8:vf16,kf16:vf16 mean"), "w=16", 512},
+    {X("64", "64", "2", "32", "0", T "lean:vi8,turbo:vf16 permutation"), "w=8", 256},
+};
+
+#undef X
+#undef T
+
 /* ---- formats ------------------------------------------------------------------------- */
 
 #define S(h, p, l, tier) "attn_decode d64 v32 h" h " p" p " l" l " qf32 of32 if32 tight " tier
@@ -607,7 +637,7 @@ static const kernel_row variants[] = {
 
 const kernel_table kernel_tables[] = {
 #define T(name) {#name, name, SK_COUNT(name)}
-    T(books), T(compact), T(decode), T(dense), T(formats), T(gather), T(keys), T(merge), T(mixes), T(rows), T(schedule), T(segments), T(sinks), T(spans), T(values), T(variants), T(vk), T(wide),
+    T(books), T(compact), T(decode), T(dense), T(extend), T(formats), T(gather), T(keys), T(merge), T(mixes), T(rows), T(schedule), T(segments), T(sinks), T(spans), T(values), T(variants), T(vk), T(wide),
 #undef T
 };
 const uint32_t kernel_ntables = SK_COUNT(kernel_tables);

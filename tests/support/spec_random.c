@@ -287,6 +287,8 @@ static bool shrink(const sk_kernel *kernel, sk_shape *shape)
 {
     if (shape->batch > 1)
         shape->batch--;
+    else if (shape->q_len > 5)
+        shape->q_len /= 2;
     else if (kernel->over_lists && shape->context > 16)
         shape->context /= 2;
     else if (kernel->over_lists && shape->kv_heads > 1)
@@ -309,6 +311,7 @@ sk_case_params sk_random_case(sk_rng *rng, const sk_spec *spec)
     p.shape.threads = 1;
     if (spec->variants & SPHKV_VARIANT_QUERIES)
         p.shape.q_len = 1 + sk_rng_below(rng, sk_rng_below(rng, 4) ? 4 : SPHKV_MAX_Q_LEN);
+    if (spec->kernel == SPHKV_ATTN_EXTEND) p.shape.q_len = 1 + sk_rng_below(rng, 40);
     do
         kernel->cost(spec, &p.shape, &cost);
     while (cost.operations > CASE_WORK && shrink(kernel, &p.shape));

@@ -1,0 +1,310 @@
+/* attn_extend.c - attention of many query tokens over the pages of a tier mix: a chunk
+ * of a prefill, what follows a prefix that is in the cache, long drafts. Where
+ * attn_decode looks keys up without rebuilding them, here hundreds of query rows
+ * share a page: it is rebuilt once as f32 and multiplied densely, at the speed of
+ * multiply-adds, whatever its tier.
+ *
+ * Applies to keys of one segment, coded after RoPE or not coded, and to values of
+ * their own; head dims and tokens of a page are multiples of 16.
+ *
+ * A block is a tile of query tokens of one sequence with all query heads of one KV
+ * head. It walks the pages that its last token sees, in the order of the list, and
+ * owns its output rows: nothing is merged, and nothing shared between blocks. (Few
+ * query tokens on a long context leave threads without a block: that is attn_decode's
+ * work.) */
+#include <math.h>
+#include <string.h>
+
+#include "extend.h"
+#include "rows.h"
+
+static sk_status supported(const sk_spec *spec, sk_err *err)
+{
+    const sk_status st = sk_rows_supported(spec, "attn_extend", err);
+    for (uint32_t i = 0; st == SPHKV_OK && i < spec->ntiers; i++)
+        if (spec->tier[i].value == SK_VAL_KEY)
+            return sk_fail(err, SPHKV_EUNSUPPORTED, "attn_extend: tier %u: values from keys (vk)", i);
+    return st == SPHKV_OK ? sk_variants_supported(spec, 0, err) : st;
+}
+
+uint32_t sk_extend_tokens(const sk_spec *spec, const sk_schedule *sched)
+{
+    const uint32_t tokens = (uint32_t)sched->v[SK_T_qtile] / spec->heads_per_kv;
+    return tokens ? tokens : 1;
+}
+
+/* As many sums as registers hold beside a vector of each panel and a row's number: 24
+ * of 32, 12 of 16. */
+static void default_schedule(const sk_spec *spec, const sk_target *target, sk_schedule *out)
+{
+    const bool wide = target->vector_bits >= 512;
+    (void)spec;
+    out->v[SK_T_w] = wide ? 16 : target->vector_bits >= 256 ? 8 : 4;
+    out->v[SK_T_qrows] = 6;
+    out->v[SK_T_qvec] = wide ? 4 : 2;
+    out->v[SK_T_qtile] = 192;
+}
+
+/* ---- building ------------------------------------------------------------- */
+
+/* What a register tile covers of n elements: at most qvec vectors, and whole ones. */
+static uint32_t panel_of(const sk_schedule *sched, uint32_t n)
+{
+    const uint32_t w = (uint32_t)sched->v[SK_T_w], vectors = n / w;
+    uint32_t panel = (uint32_t)sched->v[SK_T_qvec];
+    while (vectors % panel != 0) panel--;
+    return panel * w;
+}
+
+static void init(sk_extend *c, sk_builder *b, const sk_spec *spec, const sk_schedule *sched)
+{
+    memset(c, 0, sizeof *c);
+    sk_dec *d = &c->dec;
+    d->b = b;
+    d->spec = spec;
+    d->sched = sched;
+    d->h = spec->heads_per_kv;
+    d->w = (uint32_t)sched->v[SK_T_w];
+    d->d = spec->d;
+    d->dv = spec->dv;
+    d->p = spec->page;
+    d->tp = (spec->page + 15) / 16 * 16;
+    d->cp = (spec->dv + 15) / 16 * 16;
+    c->group = (uint32_t)sched->v[SK_T_qrows];
+    c->tokens = sk_extend_tokens(spec, sched);
+    c->rows = (c->tokens * d->h + c->group - 1) / c->group * c->group;
+    c->tokens_panel = panel_of(sched, spec->page);
+    c->channels_panel = panel_of(sched, d->cp);
+}
+
+static sk_val area(sk_extend *c, const char *name, uint32_t words)
+{
+    return sk_ir_name(c->dec.b, sk_ir_shared(c->dec.b, words * 4), name);
+}
+
+static void areas(sk_extend *c)
+{
+    sk_dec *d = &c->dec;
+    d->qs = area(c, "qs", c->rows * d->d);
+    c->kx = area(c, "kx", d->p * d->d);
+    c->vx = area(c, "vx", d->tp * d->cp);
+    d->s = area(c, "s", c->group * d->tp);
+    d->acc = area(c, "acc", c->rows * d->cp);
+    c->sums = area(c, "sums", c->rows * d->w);
+    c->top = area(c, "top", c->rows);
+    c->sees = area(c, "sees", c->rows);
+    c->alpha = area(c, "alpha", c->group);
+    sk_extend_scratch(c);
+}
+
+static sk_val item_word(sk_dec *d, uint32_t word)
+{
+    return sk_ir_ldu(d->b, SK_LD_U32, d->item, d->zero, word * 4);
+}
+
+/* The rows of `tokens` query tokens. Strides and the place in the item of a tensor
+ * that has such rows: where row (i, h) begins. */
+typedef struct row_place {
+    sk_val data, tok_bytes, head_bytes;
+} row_place;
+
+static sk_val row_at(sk_dec *d, const row_place *p, uint32_t word, sk_val i, sk_val h)
+{
+    sk_builder *b = d->b;
+    const sk_val first = sk_ir_ptr_add(b, p->data, item_word(d, word), 1);
+    const sk_val token = sk_ir_ptr_add(b, first, i, 1);
+    return sk_ir_ptr_add(b, token, sk_ir_2(b, SK_OP_MUL, h, p->head_bytes), 1);
+}
+
+/* Begins the loops over query tokens and heads: byte offset of the token, head, row.
+ * Two ENDs close them. */
+static void each_row(sk_dec *d, const row_place *p, sk_val *at, sk_val *token, sk_val *h, sk_val *r)
+{
+    sk_builder *b = d->b;
+    *token = sk_ir_for(b, d->zero, item_word(d, SK_EXT_TOKENS), 1);
+    *at = sk_ir_2(b, SK_OP_MUL, *token, p->tok_bytes);
+    *h = sk_ir_for(b, d->zero, sk_k(d, d->h), 1);
+    *r = sk_add(d, sk_mul(d, *token, d->h), *h);
+}
+
+/* Nothing is gathered yet, and no row there: what the tile lacks sees what its last
+ * token does, so that `sees` never falls. */
+static void clear(sk_extend *c)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const sk_val last = sk_ir_2(b, SK_OP_SUB, item_word(d, SK_EXT_TOKENS), sk_k(d, 1));
+    const sk_val more = sk_ir_2(b, SK_OP_MUL, last, item_word(d, SK_EXT_STEP));
+    const sk_val sees = sk_ir_2(b, SK_OP_SMAX, sk_add(d, item_word(d, SK_EXT_SEES), more), d->zero);
+    const sk_val zero = sk_ir_f32(b, 0.0f);
+    const sk_val r = sk_ir_for(b, d->zero, sk_k(d, c->rows), 1);
+    sk_ir_stu(b, c->top, sk_mul(d, r, 4), 0, sk_ir_f32(b, -INFINITY));
+    sk_ir_stu(b, c->sees, sk_mul(d, r, 4), 0, sees);
+    sk_ir_stv(b, c->sums, sk_mul(d, r, d->w * 4), 0, zero);
+    const sk_val acc = sk_ir_ptr_add(b, d->acc, r, d->cp * 4);
+    sk_val i = sk_ir_for(b, d->zero, sk_k(d, d->cp), d->w);
+    sk_ir_stv(b, acc, sk_mul(d, i, 4), 0, zero);
+    sk_ir_end(b);
+    const sk_val q = sk_ir_ptr_add(b, d->qs, r, d->d * 4);
+    i = sk_ir_for(b, d->zero, sk_k(d, d->d), d->w);
+    sk_ir_stv(b, q, sk_mul(d, i, 4), 0, zero);
+    sk_ir_end(b);
+    sk_ir_end(b);
+}
+
+static void queries(sk_extend *c, const row_place *from)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const sk_ld_kind kind = sk_rows_input_kind(d->spec->q_dtype);
+    sk_val at, token, h, r;
+    each_row(d, from, &at, &token, &h, &r);
+    const sk_val more = sk_ir_2(b, SK_OP_MUL, token, item_word(d, SK_EXT_STEP));
+    const sk_val sees = sk_add(d, item_word(d, SK_EXT_SEES), more);
+    sk_ir_stu(b, c->sees, sk_mul(d, r, 4), 0, sk_ir_2(b, SK_OP_SMAX, sees, d->zero));
+    const sk_val q = row_at(d, from, SK_EXT_Q, at, h), to = sk_ir_ptr_add(b, d->qs, r, d->d * 4);
+    const sk_val d0 = sk_ir_for(b, d->zero, sk_k(d, d->d), d->w);
+    const sk_val x = sk_ir_ldv(b, kind, q, sk_mul(d, d0, sk_ld_bytes(kind)), 0);
+    sk_ir_stv(b, to, sk_mul(d, d0, 4), 0, sk_ir_2(b, SK_OP_FMUL, x, d->scale));
+    for (uint32_t i = 0; i < 3; i++) sk_ir_end(b);
+}
+
+static void walk(sk_extend *c, sk_val refs)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const sk_val head = item_word(d, SK_EXT_HEAD), before = sk_ir_var(b, SK_BLOCK, d->zero);
+    const sk_val rows = sk_mul(d, item_word(d, SK_EXT_TOKENS), d->h);
+    const sk_val i = sk_ir_for(b, item_word(d, SK_EXT_LO), item_word(d, SK_EXT_HI), 1);
+    const sk_val ref = sk_ir_ptr_add(b, refs, i, 8); /* tables may be larger than 4 GiB */
+    const sk_val unit = sk_ir_ldu(b, SK_LD_U32, ref, d->zero, 0);
+    const sk_val rest = sk_ir_ldu(b, SK_LD_U32, ref, d->zero, 4);
+    const sk_val count = sk_and(d, rest, 0xffff), tier = sk_shr(d, rest, 16);
+    sk_ir_if(b, sk_ir_2(b, SK_OP_NE, count, d->zero));
+    for (uint32_t k = 0; k < d->spec->ntiers; k++) {
+        sk_ir_if(b, sk_ir_2k(b, SK_OP_EQ, tier, k));
+        const sk_val at = sk_add(d, unit, item_word(d, SK_EXT_UNITS + k));
+        sk_extend_rebuild(c, k, sk_ir_ptr_add(b, d->arena, at, SPHKV_UNIT_BYTES), count, head);
+        sk_ir_end(b);
+    }
+    const sk_val r0 = sk_ir_for(b, d->zero, rows, c->group);
+    sk_extend_rows(c, r0, sk_ir_get(b, before), count);
+    sk_ir_end(b);
+    sk_ir_set(b, before, sk_add(d, sk_ir_get(b, before), count));
+    sk_ir_end(b);
+    sk_ir_end(b);
+}
+
+/* acc of one row over its sum. */
+typedef struct final_row {
+    sk_val acc, inv;
+} final_row;
+
+static sk_val final_channels(sk_dec *d, const void *of, sk_val at)
+{
+    const final_row *r = of;
+    return sk_ir_2(d->b, SK_OP_FMUL, sk_part_row(d, r->acc, at, 0, d->cp), r->inv);
+}
+
+static void outputs(sk_extend *c, const row_place *out, const row_place *lse)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    sk_val at, token, h, r;
+    each_row(d, out, &at, &token, &h, &r);
+    const sk_val none = sk_ir_f32(b, 0.0f);
+    const sk_val all = sk_ir_ldv(b, SK_LD_F32, c->sums, sk_mul(d, r, d->w * 4), 0);
+    const sk_val l = sk_ir_1(b, SK_OP_RED_FADD, all);
+    const sk_val inv = sk_sel(d, sk_ir_2(b, SK_OP_FLT, none, l),
+                              sk_ir_2(b, SK_OP_FDIV, sk_ir_f32(b, 1.0f), l), none);
+    sk_part_out(d, row_at(d, out, SK_EXT_OUT, at, h), final_channels,
+                &(final_row){sk_ir_ptr_add(b, d->acc, r, d->cp * 4), inv});
+    sk_ir_if(b, sk_ir_2(b, SK_OP_NE, item_word(d, SK_EXT_LSE), sk_k(d, SK_ITEM_NONE)));
+    const sk_val m = sk_ir_ldu(b, SK_LD_F32, c->top, sk_mul(d, r, 4), 0);
+    const sk_val to = sk_ir_2(b, SK_OP_MUL, token, lse->tok_bytes);
+    sk_ir_stu(b, row_at(d, lse, SK_EXT_LSE, to, h), d->zero, 0, sk_part_lse(d, m, l));
+    for (uint32_t i = 0; i < 3; i++) sk_ir_end(b);
+}
+
+static row_place place_param(sk_builder *b, const char *data, const char *tok, const char *head,
+                             bool writable)
+{
+    row_place p = {.data = sk_ir_param_ptr(b, data, writable)};
+    p.tok_bytes = sk_ir_param_u32(b, tok);
+    p.head_bytes = head ? sk_ir_param_u32(b, head) : sk_ir_u32(b, 4);
+    return p;
+}
+
+static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena, sk_build *out,
+                       sk_err *err)
+{
+    sk_builder builder, *b = &builder;
+    sk_extend extend, *c = &extend;
+    sk_dec *d = &c->dec;
+    memset(out, 0, sizeof *out);
+    const sk_status st = sk_rows_begin(b, spec, sched, arena, "", err);
+    if (st != SPHKV_OK) return st;
+    init(c, b, spec, sched);
+    d->item = sk_ir_param_ptr(b, "item", false);
+    d->codebook = sk_ir_param_ptr(b, "codebook", false);
+    d->arena = sk_ir_param_ptr(b, "arena", false);
+    const sk_val refs = sk_ir_param_ptr(b, "refs", false);
+    d->scale = sk_ir_param_f32(b, "scale_log2e");
+    const row_place q = place_param(b, "q", "q_token_bytes", "q_head_bytes", false);
+    const row_place to = place_param(b, "out", "out_token_bytes", "out_head_bytes", true);
+    const row_place lse = place_param(b, "lse", "lse_token_bytes", NULL, true);
+    d->zero = sk_ir_u32(b, 0);
+    d->lane = sk_ir_lane(b);
+    areas(c);
+    clear(c);
+    queries(c, &q);
+    walk(c, refs);
+    outputs(c, &to, &lse);
+    out->n = 1;
+    return sk_ir_finish(b, &out->program[0], err);
+}
+
+/* What attn_decode reads and writes for one query token, more rows; multiply-adds of
+ * all rows with the tokens that they see, when the last q_len of the context are the
+ * queries' own. */
+static void cost(const sk_spec *spec, const sk_shape *shape, sk_cost *out)
+{
+    sk_shape one = *shape;
+    const double q_len = shape->q_len ? shape->q_len : 1, n = shape->context;
+    const double see = n < q_len ? n : q_len; /* query tokens that see any */
+    const double heads = (double)shape->batch * shape->kv_heads * spec->heads_per_kv;
+    one.q_len = 1;
+    sk_kernel_get(SPHKV_ATTN_DECODE)->cost(spec, &one, out);
+    out->read_bytes += (q_len - 1) * heads * spec->d * (spec->q_dtype == SPHKV_F32 ? 4 : 2);
+    out->write_bytes *= q_len;
+    out->operations = heads * (spec->d + spec->dv) * (see * n - see * (see - 1) / 2);
+}
+
+/* A chunk of a prefill at the end of the context. */
+static sk_shape chunk(const sk_spec *spec, const sk_shape *step)
+{
+    sk_shape s = *step;
+    (void)spec;
+    s.q_len = 512;
+    return s;
+}
+
+static const sk_kernel_form on_cpu = {
+    .default_schedule = default_schedule,
+    .valid = sk_rows_valid,
+    .build = build,
+    .workspace = sk_extend_workspace,
+    .run = sk_extend_run,
+};
+
+const sk_kernel sk_kernel_attn_extend = {
+    .args_size = sizeof(sphkv_extend_args),
+    .workspace_at = offsetof(sphkv_extend_args, workspace),
+    .over_lists = true,
+    .any_q_len = true,
+    .weight = 2,
+    .supported = supported,
+    .form = {[SK_BACKEND_CPU] = &on_cpu},
+    .cost = cost,
+    .shape = chunk,
+};
