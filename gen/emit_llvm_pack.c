@@ -29,6 +29,40 @@ LLVMValueRef sk_lv_sra16x2(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
     return words(l, LLVMBuildAShr(l->b, x, halves(l, by), ""), sk_lv_count(a[0]));
 }
 
+/* One 16-bit half of each word as a signed 32-bit number. */
+static LLVMValueRef signed_half(sk_lv *l, LLVMValueRef v, bool high)
+{
+    const LLVMValueRef by = sk_lv_u32(l, v, 16);
+    return LLVMBuildAShr(l->b, high ? v : LLVMBuildShl(l->b, v, by, ""), by, "");
+}
+
+static LLVMValueRef chunk_mulr(sk_lv *l, LLVMValueRef a, LLVMValueRef b)
+{
+    const uint32_t n = sk_lv_count(a);
+    LLVMValueRef arg[2] = {halves(l, a), halves(l, b)};
+    return words(l, sk_lv_call(l,
+                               n == 4   ? "llvm.x86.ssse3.pmul.hr.sw.128"
+                               : n == 8 ? "llvm.x86.avx2.pmul.hr.sw"
+                                        : "llvm.x86.avx512.pmul.hr.sw.512",
+                               NULL, arg, 2), n);
+}
+
+LLVMValueRef sk_lv_mulr16x2(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
+{
+    (void)in;
+    if (l->ssse3 && sk_lv_is_vector(a[0]))
+        return sk_lv_chunked(l, a[0], a[1], chunk_mulr);
+    LLVMValueRef half[2];
+    for (int high = 0; high < 2; high++) {
+        half[high] = LLVMBuildMul(l->b, signed_half(l, a[0], high), signed_half(l, a[1], high), "");
+        half[high] = LLVMBuildAdd(l->b, half[high], sk_lv_u32(l, a[0], 0x4000), "");
+        half[high] = LLVMBuildAShr(l->b, half[high], sk_lv_u32(l, a[0], 15), "");
+    }
+    half[0] = LLVMBuildAnd(l->b, half[0], sk_lv_u32(l, a[0], 0xffff), "");
+    half[1] = LLVMBuildShl(l->b, half[1], sk_lv_u32(l, a[0], 16), "");
+    return LLVMBuildOr(l->b, half[0], half[1], "");
+}
+
 /* ---- dot ------------------------------------------------------------------------ */
 
 static LLVMValueRef chunk_madd(sk_lv *l, LLVMValueRef a, LLVMValueRef b)
@@ -40,13 +74,6 @@ static LLVMValueRef chunk_madd(sk_lv *l, LLVMValueRef a, LLVMValueRef b)
                       : n == 8 ? "llvm.x86.avx2.pmadd.wd"
                                : "llvm.x86.avx512.pmaddw.d.512",
                       NULL, arg, 2);
-}
-
-/* One 16-bit half of each word as a signed 32-bit number. */
-static LLVMValueRef signed_half(sk_lv *l, LLVMValueRef v, bool high)
-{
-    const LLVMValueRef by = sk_lv_u32(l, v, 16);
-    return LLVMBuildAShr(l->b, high ? v : LLVMBuildShl(l->b, v, by, ""), by, "");
 }
 
 LLVMValueRef sk_lv_dot2(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)

@@ -57,6 +57,12 @@ static uint32_t add16x2(uint32_t a, uint32_t b)
     return pack16(a + b, (a >> 16) + (b >> 16));
 }
 
+static uint32_t mulr16x2(uint32_t a, uint32_t b)
+{
+    const int32_t lo = (int16_t)a * (int16_t)b, hi = (int16_t)(a >> 16) * (int16_t)(b >> 16);
+    return pack16(sra((uint32_t)(lo + 0x4000), 15), sra((uint32_t)(hi + 0x4000), 15));
+}
+
 static uint32_t dot2(uint32_t a, uint32_t b, uint32_t c)
 {
     return a + s16(b) * s16(c) + s16(b >> 16) * s16(c >> 16);
@@ -167,6 +173,7 @@ static bool integers(const interp_instr *in, uint32_t *word)
         TWO(POR, x | y)
         ONE(PNOT, !x)
         TWO(ADD16X2, add16x2(x, y))
+        TWO(MULR16X2, mulr16x2(x, y))
         TWO(HADD2, sk_interp_hadd2(x, y))
         TWO(HMUL2, sk_interp_hmul2(x, y))
     default: return false;

@@ -284,6 +284,8 @@ static void packed(void **state)
         {SK_OP_DOT4, 10, 0x01020304, 0x05060708, 10 + 5 + 12 + 21 + 32},
         {SK_OP_DOT4, 0xffffffff, 0xff800001, 0x02807f02, 0xffffffff - 2 + 16384 + 2},
         {SK_OP_DOT4, 0x7fffffff, 0x000000ff, 0x000000ff, 0x80000000},
+        {SK_OP_MULR16X2, 0x7fff4000, 0x7fff0001, 0, 0x7ffe0001}, /* one half: up */
+        {SK_OP_MULR16X2, 0x8000c000, 0x80000001, 0, 0x80000000}, /* wraps; minus a half: up */
         {SK_OP_DOT4US, 10, 0x01020304, 0x05060708, 10 + 5 + 12 + 21 + 32},
         {SK_OP_DOT4US, 0, 0xff80ff01, 0x80ff7f80, (uint32_t)(-32640 - 128 + 32385 - 128)},
         {SK_OP_DOT4US, 0x7fffffff, 0x000000ff, 0x00000001, 0x800000fe},
