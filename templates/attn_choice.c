@@ -5,20 +5,36 @@
 #include "part_probs.h"
 #include "part_segments.h"
 
-/* 16-bit pairs for 4-bit codes with one radius. Else tables in registers where
+/* A permute of bytes and a dot of bytes; without them the form is right, but slow. */
+static bool has_byte_ops(const sk_target *target)
+{
+    const uint32_t both = SK_CPU_VBMI | SK_CPU_VNNI;
+    return target->vector_bits >= 512 && (target->features & both) == both;
+}
+
+static bool any_of_form(const sk_spec *spec, const sk_schedule *s, int32_t lut, sk_lut_form form)
+{
+    sk_schedule with = *s;
+    with.v[SK_T_lut] = lut;
+    for (sk_key_part k = {0}; sk_key_next(spec, &k);)
+        if (sk_dec_form(&k.spec, &with, k.slot) == form) return true;
+    return false;
+}
+
+/* Bytes where they fit. 16-bit pairs for 4-bit codes with one radius. Else tables in registers where
  * one look-up has few heads to serve: a row that is hardly a vector costs as
  * much as a permutation. Of 16 lanes up to 8 heads are few (Zen 4, 4 heads:
  * mid:vi8 8.4 ns against 10.0 with rows, fine:vi8 37 against 42), of 8 lanes
  * up to 2, and only tables of two registers. */
-static int32_t default_lut(const sk_spec *spec, const sk_schedule *s)
+static int32_t default_lut(const sk_spec *spec, const sk_target *target, const sk_schedule *s)
 {
-    sk_schedule pairs = *s, perm = *s;
+    sk_schedule perm = *s;
     const uint32_t w = (uint32_t)s->v[SK_T_w];
     bool any_perm = false;
-    pairs.v[SK_T_lut] = SK_LUT_PAIR16;
     perm.v[SK_T_lut] = SK_LUT_PERM;
+    if (has_byte_ops(target) && any_of_form(spec, s, SK_LUT_BYTE, SK_FORM_BYTE)) return SK_LUT_BYTE;
+    if (any_of_form(spec, s, SK_LUT_PAIR16, SK_FORM_PAIR16)) return SK_LUT_PAIR16;
     for (sk_key_part k = {0}; sk_key_next(spec, &k);) {
-        if (sk_dec_form(&k.spec, &pairs, k.slot) == SK_FORM_PAIR16) return SK_LUT_PAIR16;
         if (sk_dec_form(&k.spec, &perm, k.slot) != SK_FORM_PERM) continue;
         any_perm |= w == 16 || 1u << sk_dec_seg(&k.spec, k.slot)->b <= 2 * w;
     }
@@ -42,6 +58,8 @@ sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_targ
     if (w * 32 > target->vector_bits && w > 8)
         return sk_fail(err, SPHKV_EINVAL, "w=%u: the target has %u-bit vectors", w,
                        target->vector_bits);
+    if (s->v[SK_T_lut] == SK_LUT_BYTE && !has_byte_ops(target))
+        return sk_fail(err, SPHKV_EINVAL, "lut=byte: the target lacks AVX-512 VBMI or VNNI");
     if (vch < w) return sk_fail(err, SPHKV_EINVAL, "vch=%u is less than w=%u", vch, w);
     if (spec->dv % vch != 0)
         return sk_fail(err, SPHKV_EINVAL, "vch=%u does not divide %u channels", vch, spec->dv);
@@ -56,7 +74,7 @@ sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_targ
         dense |= !sk_form_looks_up(form);
         coded |= form != SK_FORM_DENSE;
         tables |= sk_form_looks_up(form);
-        if (sk_form_looks_up(form) && 1u << seg->b < w)
+        if (sk_form_looks_up(form) && form != SK_FORM_BYTE && 1u << seg->b < w)
             return sk_fail(err, SPHKV_EINVAL, "w=%u: tier %u has only %u codewords", w, k.tier,
                            1u << seg->b);
         const uint32_t block = sk_dec_token_block(spec, s, k.tier);
@@ -127,7 +145,7 @@ static bool default_of_width(const sk_spec *spec, const sk_target *target, uint3
     /* a product and its sum in one instruction; in two, floats are as good */
     if (!(target->features & SK_CPU_VNNI) || !sk_dec_uses_query16(spec, out))
         out->v[SK_T_query] = SK_QUERY_F32;
-    out->v[SK_T_lut] = default_lut(spec, out);
+    out->v[SK_T_lut] = default_lut(spec, target, out);
     if (sk_attn_valid(spec, out, target, NULL) == SPHKV_OK) return true;
     out->v[SK_T_lut] = SK_LUT_ROWS;
     out->v[SK_T_ktok] = 1;
@@ -135,10 +153,14 @@ static bool default_of_width(const sk_spec *spec, const sk_target *target, uint3
     return sk_attn_valid(spec, out, target, NULL) == SPHKV_OK;
 }
 
-/* The widest vectors there are; but 16-bit pairs, which are of 8 lanes, are
- * better than any form of 16 (Zen 4: good:vi8 15.5 ns against 18.6). */
+/* Bytes, which are of 16 lanes; else the widest vectors there are, but 16-bit pairs,
+ * which are of 8, are better than any other form of 16 (Zen 4: good:vi8 15.5 ns
+ * against 18.6). */
 void sk_attn_default_schedule(const sk_spec *spec, const sk_target *target, sk_schedule *out)
 {
+    if (has_byte_ops(target) && default_of_width(spec, target, 16, out) &&
+        out->v[SK_T_lut] == SK_LUT_BYTE)
+        return;
     const bool pairs = target->vector_bits >= 256 &&
                        default_of_width(spec, target, 8, out) &&
                        out->v[SK_T_lut] == SK_LUT_PAIR16;

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "attn_gpu.h"
+#include "part_bytes.h"
 #include "part_probs.h"
 #include "part_rebuild.h"
 #include "part_segments.h"
@@ -143,6 +144,17 @@ static uint32_t most_spans(const sk_spec *spec)
     return most;
 }
 
+static uint32_t most_page_bytes(const sk_spec *spec, const sk_schedule *sched)
+{
+    uint32_t most = 0;
+    for (sk_key_part k = {0}; sk_key_next(spec, &k);) {
+        if (sk_dec_form(&k.spec, sched, k.slot) != SK_FORM_BYTE) continue;
+        const uint32_t bytes = sk_bytes_page(&k.spec, k.slot);
+        if (bytes > most) most = bytes;
+    }
+    return most;
+}
+
 /* The slots that decode and tables begin with, in the order of set_up_call
  * (attn_run.c). */
 static void dec_params(sk_dec *c, bool writes_tables)
@@ -237,6 +249,8 @@ void sk_dec_areas(sk_dec *c, sk_dec_place *place, void *user)
         c->lut = place(c, &(sk_dec_area){.name = "lut", .bytes = lut, .table = true, .query = true},
                        user);
     c->off = place_area(c, "off", 8 * c->w * 4, place, user);
+    const uint32_t bytes = most_page_bytes(spec, c->sched);
+    if (bytes > 0) c->bytes = place_area(c, "bytes", bytes, place, user);
     c->rad = place_area(c, "rad", most_spans(spec) * 4, place, user);
     c->s = place_area(c, "s", c->h * c->tp * 4, place, user);
     const uint32_t probs = probs_bytes(c);

@@ -35,6 +35,7 @@
  *   lut              tables of the tier at work; form by sk_lut_form
  *   off  [8][W]      byte offsets of table rows for W tokens of the groups that
  *                    are added together (rows form)
+ *   bytes            8-bit tables of the page, and their units (part_bytes.h)
  *   rad  [spans]     what a radius code of the page is multiplied by
  *   book, where, keys  of keys that are rebuilt (part_rebuild.h)
  *   vals [Cp/16][Tp][16]  values of the page at work that are dimensions of its keys
@@ -112,7 +113,7 @@ typedef struct sk_dec {
         stat_sinks; /* byte offsets in stat */
     sk_val item, q, q_stride, arena, codebook, tables; /* parameters */
     sk_val scale;
-    sk_val qs, qc, qt, qm, q16, lut, off, rad, s, probs, acc, stat; /* scratch addresses */
+    sk_val qs, qc, qt, qm, q16, lut, off, bytes, rad, s, probs, acc, stat; /* scratch addresses */
     sk_val book, where, keys;  /* the same, where keys are rebuilt */
     sk_val vals;               /* and where they are values */
     uint32_t vdims, vdim0;     /* dimensions of the key, or part, that are; the first channel */
@@ -172,6 +173,7 @@ typedef enum sk_lut_form {
     SK_FORM_ROWS,
     SK_FORM_PERM,
     SK_FORM_PAIR16,
+    SK_FORM_BYTE,   /* part_bytes.h */
     SK_FORM_REBUILD /* none: codewords times radii, then like dense keys */
 } sk_lut_form;
 /* Whether a form has tables. */
@@ -201,6 +203,8 @@ void sk_part_mean_coded(sk_dec *c, uint32_t tier_slot, sk_val qm);
 uint32_t sk_dec_words_off(const sk_dec *c, uint32_t tier_slot);
 /* The packed codebook set of the item's KV head. */
 sk_val sk_dec_book(sk_dec *c);
+/* f32 tables [group][head][code], of no fewer codes than lanes. */
+void sk_tables_perm(sk_dec *c, const sk_segment *seg, sk_val cb, sk_val lut);
 /* Tables of a tier, to address `lut`. */
 void sk_part_tables(sk_dec *c, uint32_t tier_slot, sk_val lut);
 /* Variants (part_variant.c). Parameters, which sk_attn_variant_slots (attn_run.h)
@@ -242,6 +246,10 @@ void sk_part_mask(sk_dec *c, uint32_t tier_slot, sk_val page, const sk_dec_seen 
  * the page to prefetch, or SK_NONE. */
 void sk_part_logits(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk_val lut,
                     sk_val next);
+/* What coded tiers end with: the sum of look-ups of head h times the radius of the
+ * whole head, r, or SK_NONE where radii are in the sum already; plus <q, mean>, in
+ * the same operation. */
+void sk_store_coded(sk_dec *c, uint32_t h, sk_val t0, uint32_t u, sk_val x, sk_val r);
 void sk_part_logits_dense(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
                           sk_val limit, sk_val next);
 /* The same of keys that are numbers in scratch: `tokens` of them from t0 on, in the order

@@ -8,6 +8,7 @@
  * has loaded. */
 #include "decode.h"
 
+#include "part_bytes.h"
 #include "part_pair16.h"
 #include "part_probs.h"
 #include "part_rebuild.h"
@@ -22,7 +23,8 @@ static uint32_t form_block(const sk_spec *spec, const sk_schedule *sched, uint32
     case SK_FORM_DENSE: return (uint32_t)sched->v[SK_T_ktok] * w;
     case SK_FORM_ROWS: return w;
     case SK_FORM_PERM: return 2 * w;
-    case SK_FORM_PAIR16: return 64;
+    case SK_FORM_PAIR16:
+    case SK_FORM_BYTE: return 64;
     case SK_FORM_REBUILD: return sk_rebuild_tokens(sched);
     }
     return w;
@@ -43,10 +45,7 @@ uint32_t sk_dec_token_block(const sk_spec *spec, const sk_schedule *sched, uint3
     return block;
 }
 
-/* What coded tiers end with: the sum of look-ups of head h times the radius of the
- * whole head, r, or SK_NONE where radii are in the sum already; plus <q, mean>, in
- * the same operation. */
-static void store_coded(sk_dec *c, uint32_t h, sk_val t0, uint32_t u, sk_val x, sk_val r)
+void sk_store_coded(sk_dec *c, uint32_t h, sk_val t0, uint32_t u, sk_val x, sk_val r)
 {
     sk_builder *b = c->b;
     if (c->spec->book & SPHKV_BOOK_MEAN) {
@@ -146,7 +145,7 @@ static void rows_chunk(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, 
         for (uint32_t v = 0; v < n; v++) col[v] = sk_ir_get(b, acc[v * nv + x]);
         sk_transpose(c, col, n);
         for (uint32_t h = 0; h < n && x * n + h < c->h; h++)
-            store_coded(c, x * n + h, t0, 0, col[h], r);
+            sk_store_coded(c, x * n + h, t0, 0, col[h], r);
     }
 }
 
@@ -209,7 +208,7 @@ static void perm_tile(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, s
         const sk_val one =
             lay->spans > 1 ? SK_NONE : sk_unpack_radii(c, seg, lay, page, c->zero, at[u]);
         for (uint32_t h = 0; h < hn; h++)
-            store_coded(c, h0 + h, t0, u, sk_ir_get(b, acc[h][u]), one);
+            sk_store_coded(c, h0 + h, t0, u, sk_ir_get(b, acc[h][u]), one);
     }
 }
 
@@ -269,7 +268,7 @@ static void logits_pair16(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *la
             const sk_val t = sk_add(c, t0, sk_k(c, k * 8));
             const sk_val r = sk_unpack_radii(c, seg, lay, page, c->zero, t);
             const sk_val x = sk_ir_1(b, SK_OP_I2F, sk_ir_get(b, sum[k]));
-            store_coded(c, h, t0, k, sk_ir_2(b, SK_OP_FMUL, x, unit), r);
+            sk_store_coded(c, h, t0, k, sk_ir_2(b, SK_OP_FMUL, x, unit), r);
         }
     }
     sk_ir_end(b);
@@ -284,6 +283,10 @@ static void key_logits(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, 
     const sk_lut_form form = sk_dec_form(c->spec, c->sched, tier_slot);
     if (form == SK_FORM_DENSE) {
         sk_part_logits_dense(c, tier_slot, lay, page, limit, next);
+        return;
+    }
+    if (form == SK_FORM_BYTE) {
+        sk_bytes_logits(c, tier_slot, lay, page, limit, lut, next);
         return;
     }
     if (seg->kind == SK_KEY_CODED) sk_unpack_radius_scales(c, seg, lay, page);

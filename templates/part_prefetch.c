@@ -11,6 +11,7 @@
  * values for the values. */
 #include "decode.h"
 
+#include "part_bytes.h"
 #include "part_pair16.h"
 #include "part_segments.h"
 #include "part_vk.h"
@@ -28,6 +29,7 @@ static uint32_t key_steps(const sk_dec *c, uint32_t tier_slot)
     case SK_FORM_PERM: return c->p / (2 * c->w) * groups;
     case SK_FORM_PAIR16:
         return c->p / 64 * c->h * (groups / sk_pair16_block(c->spec, groups));
+    case SK_FORM_BYTE: return sk_bytes_steps(c, tier_slot);
     case SK_FORM_REBUILD: return c->p / c->w * (c->d / c->w);
     }
     return 1;

@@ -1,7 +1,7 @@
 /* part_tables.c - look-up tables of a coded tier: LUT[j][c] = <q_j, codeword c
  * of group j> (design, section 3), for all query heads of a KV head at once.
  *
- * Three forms, so that the look-up fits what the machine has:
+ * Forms, so that the look-up fits what the machine has:
  *   rows    [group][code][HR]  f32, the heads side by side: one load a code
  *           gives all heads. Any code width.
  *   perm    [group][head][code] f32: the table of a head is one to four vector
@@ -10,10 +10,12 @@
  *           entries for byte shuffles, scaled so that sk_pair16_block groups
  *           add up without overflow; behind them the f32 tables they come from
  *           and 1/scale per head. Not for the exact class.
+ *   byte    8-bit entries, class fast only: part_bytes.h.
  * Tried and left: folding r_scale of the page into the tables (costs as much
  * as the look-ups). */
 #include "decode.h"
 
+#include "part_bytes.h"
 #include "part_pair16.h"
 #include "part_segments.h"
 
@@ -36,6 +38,9 @@ sk_lut_form sk_dec_form(const sk_spec *spec, const sk_schedule *sched, uint32_t 
     const uint32_t w = (uint32_t)sched->v[SK_T_w];
     if (seg->kind != SK_KEY_CODED) return SK_FORM_DENSE;
     if (sched->v[SK_T_lut] == SK_LUT_REBUILD) return SK_FORM_REBUILD;
+    sk_bytes bytes;
+    if (sched->v[SK_T_lut] == SK_LUT_BYTE && w == 16 && sk_bytes_get(spec, tier_slot, &bytes))
+        return SK_FORM_BYTE;
     if (sched->v[SK_T_lut] == SK_LUT_PERM && 1u << seg->b >= w && 1u << seg->b <= 4 * w)
         return SK_FORM_PERM;
     if (sched->v[SK_T_lut] == SK_LUT_PAIR16 && w == 8 && seg->span == SK_SPAN_ALL &&
@@ -51,12 +56,14 @@ static uint32_t key_lut_bytes(const sk_spec *spec, const sk_schedule *sched, uin
     const uint32_t groups = seg->kind == SK_KEY_CODED ? spec->d / seg->g : 0;
     const uint32_t heads = sk_dec_turn_heads(spec);
     uint32_t bytes = 0;
+    sk_bytes of;
     switch (sk_dec_form(spec, sched, tier_slot)) {
     case SK_FORM_DENSE:
     case SK_FORM_REBUILD: break;
     case SK_FORM_ROWS: bytes = groups * (row_words(spec, w) * 4 << seg->b); break;
     case SK_FORM_PERM: bytes = groups * (heads * 4 << seg->b); break;
     case SK_FORM_PAIR16: bytes = groups * heads * 128 + heads * 4; break;
+    case SK_FORM_BYTE: bytes = sk_bytes_get(spec, tier_slot, &of) ? of.bytes : 0; break;
     }
     return (bytes + 63) & ~63u;
 }
@@ -115,7 +122,7 @@ static void rows_block(sk_dec *c, const sk_segment *seg, sk_val cb, sk_val lut, 
 }
 
 /* f32 tables [group][head][code]; heads in tiles so that sums stay in registers. */
-static void perm_tables(sk_dec *c, const sk_segment *seg, sk_val cb, sk_val lut)
+void sk_tables_perm(sk_dec *c, const sk_segment *seg, sk_val cb, sk_val lut)
 {
     sk_builder *b = c->b;
     const uint32_t codes = 1u << seg->b, nc = codes / c->w, tile = nc > 2 ? 2 : nc > 1 ? 4 : 8;
@@ -185,7 +192,7 @@ static void pair16_tables(sk_dec *c, const sk_segment *seg, sk_val cb, sk_val lu
     const uint32_t groups = c->d / seg->g;
     const sk_val ftab = sk_ir_ptr_add(b, lut, sk_k(c, groups * c->h * 64), 1);
     const sk_val inv = sk_ir_ptr_add(b, lut, sk_k(c, groups * c->h * 128), 1);
-    perm_tables(c, seg, cb, ftab);
+    sk_tables_perm(c, seg, cb, ftab);
     for (uint32_t h = 0; h < c->h; h++) {
         const sk_val scale = pair16_scale(c, groups, ftab, inv, h);
         const sk_val j = sk_ir_for(b, c->zero, sk_k(c, groups), 1);
@@ -210,8 +217,9 @@ void sk_part_tables(sk_dec *c, uint32_t tier_slot, sk_val lut)
     switch (sk_dec_form(c->spec, c->sched, tier_slot)) {
     case SK_FORM_DENSE:
     case SK_FORM_REBUILD: break;
-    case SK_FORM_PERM: perm_tables(c, seg, cb, lut); break;
+    case SK_FORM_PERM: sk_tables_perm(c, seg, cb, lut); break;
     case SK_FORM_PAIR16: pair16_tables(c, seg, cb, lut); break;
+    case SK_FORM_BYTE: sk_bytes_build(c, tier_slot, cb, lut); break;
     case SK_FORM_ROWS: {
         const sk_val j = sk_ir_for(b, c->zero, sk_k(c, c->d / seg->g), 1);
         for (uint32_t code0 = 0; code0 < 1u << seg->b; code0 += c->w)

@@ -44,6 +44,44 @@ static const kernel_row books[] = {
 #undef MEAN
 #undef PERM
 
+/* ---- bytes --------------------------------------------------------------------------- */
+
+#define S(d, h, p, l, tiers)                                                                       \
+    "attn_decode d" d " v32 h" h " p" p " l" l " qf32 of32 if32 fast " tiers
+
+static const kernel_row bytes[] = {
+    {S("128", "4", "128", "1", "high:vi8"), "lut=byte", 512},
+    {S("64", "1", "64", "0", "high:vi8"), "lut=byte", 512},
+    {S("96", "5", "64", "1", "high:vi4,kf16:vf16"), "lut=byte", 512},
+    {S("128", "4", "64", "1", "mid:vi8"), "lut=byte", 512},
+    {S("256", "3", "64", "1", "mid:vi4") " mean permutation", "lut=byte", 512},
+    {S("128", "2", "128", "0", "mid:vi8"), "lut=byte,lut_build=separate", 512},
+    {S("128", "4", "128", "1", "low:vi4"), "lut=byte", 512},
+    {S("64", "9", "64", "0", "low:vi8") " mean", "lut=byte,lut_build=separate", 512},
+    {S("128", "4", "128", "1", "good:vi8"), "lut=byte", 512},
+    {S("48", "6", "64", "1", "good:vi8,kf16:vf16") " mean permutation", "lut=byte", 512},
+    {S("64", "16", "64", "0", "good:vi8"), "lut=byte,lut_build=separate", 512},
+    {S("64", "3", "192", "1", "good:vi8,high:vi8,lean:vi8,fine:vi8"), "lut=byte", 512},
+    {S("128", "4", "64", "1", "fine:vi8"), "lut=byte", 512},
+    {S("80", "1", "64", "0", "fine:vf16") " mean permutation", "lut=byte", 512},
+    {S("128", "4", "64", "1", "turbo:vi8"), "lut=byte", 512},
+    {S("80", "5", "128", "0", "turbo:vi4") " permutation", "lut=byte,lut_build=separate", 512},
+    {S("48", "2", "64", "0", "g4b2r8s16:vi8"), "lut=byte", 512},
+    {S("80", "3", "64", "1", "g20b2r16sD:vi8"), "lut=byte", 512},
+    {S("96", "4", "64", "1", "g12b3r8:vi8"), "lut=byte", 512},
+    {S("64", "7", "64", "0", "g2b3r4sD:vi8"), "lut=byte", 512},
+    {S("48", "1", "64", "0", "g4b4r8s16:vi8"), "lut=byte", 512},
+    {S("80", "4", "64", "1", "g5b5r8:vi8"), "lut=byte", 512},
+    {S("96", "2", "128", "0", "g3b5r16sD:vi8"), "lut=byte", 512},
+    {S("64", "20", "64", "1", "g1b5r8sD:vi8,mid:vi4"), "lut=byte", 512},
+    {S("80", "4", "64", "1", "g1b6r16sD:vi8"), "lut=byte", 512},
+    {S("80", "2", "64", "0", "g16b6r8:vi8"), "lut=byte,lut_build=separate", 512},
+    {S("96", "3", "64", "1", "32@g2b4r16s32+48@g16b4r8+16@kf16:vi8,good:vi8"), "lut=byte", 512},
+    {S("128", "4", "64", "1", "good:vi8,mid:vi8 mean softcap window queries"), "lut=byte", 512},
+};
+
+#undef S
+
 /* ---- compact ------------------------------------------------------------------------- */
 
 #define C(d, dv, p, l, tiers) \
@@ -637,7 +675,7 @@ static const kernel_row variants[] = {
 
 const kernel_table kernel_tables[] = {
 #define T(name) {#name, name, SK_COUNT(name)}
-    T(books), T(compact), T(decode), T(dense), T(extend), T(formats), T(gather), T(keys), T(merge), T(mixes), T(rows), T(schedule), T(segments), T(sinks), T(spans), T(values), T(variants), T(vk), T(wide),
+    T(books), T(bytes), T(compact), T(decode), T(dense), T(extend), T(formats), T(gather), T(keys), T(merge), T(mixes), T(rows), T(schedule), T(segments), T(sinks), T(spans), T(values), T(variants), T(vk), T(wide),
 #undef T
 };
 const uint32_t kernel_ntables = SK_COUNT(kernel_tables);

@@ -1,0 +1,294 @@
+/* part_bytes.c - 8-bit tables of a coded tier. An entry is T = <q_j, codeword> of a
+ * head, in full use of its 8 bits:
+ *
+ *   one radius per key   bytes b with T = (b - 128) * w * unit: the weight w of a
+ *                        group, 1 to 127, says how large its entries are, so that no
+ *                        group is as coarse as the largest needs it. The dot is of
+ *                        unsigned b and signed w; it starts from -128 * sum of w.
+ *   a radius per group   bytes b with T = b * norm / 127, as 16-bit numbers; for each
+ *                        page they are scaled by norm * r_scale over the largest such
+ *                        product, rounded to bytes again, and the dot is of unsigned
+ *                        radius codes and signed b. Scaling the radii instead takes as
+ *                        long for four heads, and a group's weight would have to be
+ *                        the same for all of them.
+ *   groups of one        as the first; b is of the codeword, and the weights are what
+ *   dimension            queries are with the largest codeword taken out.
+ *
+ * In the tables' area: entries [word][head] (16-bit: [word][head] {even, odd} per 64
+ * entries), weights [head][row / 4] of four bytes, a unit and a start per head, norms
+ * [head][row] (twice: inverses), and the f32 tables [group][head][code] that all comes from. */
+#include "part_bytes.h"
+
+#include <string.h>
+
+static uint32_t round_up(uint32_t x, uint32_t to) { return (x + to - 1) / to * to; }
+
+static uint32_t power_of_two(uint32_t x, uint32_t least)
+{
+    uint32_t n = least;
+    while (n < x) n *= 2;
+    return n;
+}
+
+static bool fits(const sk_spec *spec, const sk_segment *seg, const sk_seg_layout *lay)
+{
+    const uint32_t codes = 1u << seg->b;
+    if (spec->accuracy != SPHKV_FAST || seg->kind != SK_KEY_CODED || spec->page % 64 != 0)
+        return false;
+    if (spec->d % 16 != 0 || seg->b > 6 || (codes < 16 && seg->g % (16 / codes) != 0)) return false;
+    /* 16: a vector of norms */
+    return lay->spans == 1 || (seg->rb == 8 && lay->groups <= 16);
+}
+
+bool sk_bytes_get(const sk_spec *spec, uint32_t tier_slot, sk_bytes *t)
+{
+    const sk_segment *seg = sk_dec_seg(spec, tier_slot);
+    sk_page_layout lay;
+    sk_page_layout_get(spec, tier_slot, &lay);
+    memset(t, 0, sizeof *t);
+    if (!fits(spec, seg, &lay.seg[0])) return false;
+    t->heads = sk_dec_turn_heads(spec);
+    t->groups = lay.seg[0].groups;
+    t->words = round_up(t->groups, 4) / 4;
+    t->slots = seg->b <= 4 ? 16 : seg->b == 5 ? 32 : 64;
+    t->codes = seg->b <= 4 ? 16 : 1u << seg->b;
+    t->radii = lay.seg[0].spans > 1;
+    t->keys = !t->radii && seg->g == 1;
+    t->row = t->radii ? power_of_two(t->words * 4, 4) : round_up(t->groups, 64);
+    t->weights = t->words * sk_bytes_tables(t) * sk_bytes_table(t) * (t->radii ? 2 : 1);
+    t->units = t->weights + (t->radii ? 0 : t->heads * t->row);
+    t->starts = t->units + round_up(t->heads * 4, 64);
+    t->norms = t->starts + round_up(t->heads * 4, 64);
+    t->inverses = t->norms + round_up(t->heads * t->row * 4, 64);
+    t->floats = t->inverses + (t->radii ? t->inverses - t->norms : 0);
+    t->bytes = t->floats + (t->keys ? 0 : t->groups * t->heads * t->codes * 4);
+    return true;
+}
+
+uint32_t sk_bytes_page(const sk_spec *spec, uint32_t tier_slot)
+{
+    sk_bytes t;
+    if (!sk_bytes_get(spec, tier_slot, &t) || !t.radii) return 0;
+    return sk_bytes_page_units(&t) + round_up(t.heads * t.row * 4, 64);
+}
+
+/* ---- f32 tables and their largest entries ------------------------------------------------- */
+
+/* Fewer codewords than lanes: a vector is several dimensions of a group, and the sum
+ * over them in the end is in every copy of the codes. */
+static void narrow_tables(sk_dec *c, const sk_segment *seg, sk_val cb, sk_val to)
+{
+    sk_builder *b = c->b;
+    const uint32_t codes = 1u << seg->b, dims = 16 / codes;
+    const sk_val j = sk_ir_for(b, c->zero, sk_k(c, c->d / seg->g), 1);
+    const sk_val cb0 = sk_mul(c, j, seg->g * codes * 2);
+    const sk_val dim = sk_add(c, sk_mul(c, j, seg->g), sk_shr(c, c->lane, seg->b));
+    for (uint32_t h = 0; h < c->h; h++) {
+        sk_val sum = SK_NONE, q = SK_NONE, from = SK_NONE;
+        for (uint32_t i = 0; i < seg->g; i += dims) {
+            const sk_val cw = sk_ir_ldv(b, SK_LD_F16, cb, cb0, i * codes * 2);
+            if (i % 16 == 0) { /* 16 dimensions, none behind the head */
+                from = sk_add(c, sk_mul(c, j, seg->g), sk_k(c, i));
+                from = sk_ir_2(b, SK_OP_UMIN, from, sk_k(c, c->d - 16));
+                q = sk_ir_ldv(b, SK_LD_F32, c->qc, sk_mul(c, from, 4), h * c->d * 4);
+            }
+            const sk_val at = sk_ir_2(b, SK_OP_SUB, sk_add(c, dim, sk_k(c, i)), from);
+            const sk_val x = sk_shuf(c, q, at);
+            sum = i == 0 ? sk_ir_2(b, SK_OP_FMUL, cw, x) : sk_fma(c, cw, x, sum);
+        }
+        for (uint32_t far = codes; far < 16; far *= 2)
+            sum = sk_ir_2(b, SK_OP_FADD, sum,
+                          sk_shuf(c, sum, sk_ir_2(b, SK_OP_XOR, c->lane, sk_k(c, far))));
+        sk_ir_stv(b, to, sk_mul(c, j, c->h * 64), h * 64, sum);
+    }
+    sk_ir_end(b);
+}
+
+static sk_val larger(sk_dec *c, sk_val x, sk_val y)
+{
+    return x == SK_NONE ? y : sk_ir_2(c->b, SK_OP_FMAX, x, y);
+}
+
+/* Rows of zeros, for what lies behind the groups; then the largest |entry| of each
+ * group, from tables [group][head][code] of that kind. */
+static void find_norms(sk_dec *c, const sk_bytes *t, sk_ld_kind kind, sk_val from, sk_val norms)
+{
+    sk_builder *b = c->b;
+    const uint32_t tables = sk_bytes_tables(t), one = t->codes * sk_ld_bytes(kind);
+    const sk_val i = sk_ir_for(b, c->zero, sk_k(c, round_up(t->heads * t->row, 16)), 16);
+    sk_ir_stv(b, norms, sk_mul(c, i, 4), 0, sk_ir_f32(b, 0.0f));
+    sk_ir_end(b);
+    const sk_val j = sk_ir_for(b, c->zero, sk_k(c, t->groups), 1);
+    const sk_val at = sk_mul(c, j, tables * one), to = sk_mul(c, j, 4);
+    for (uint32_t h = 0; h < tables; h++) {
+        sk_val top = SK_NONE;
+        for (uint32_t x = 0; x < t->codes; x += 16) {
+            const sk_val v = sk_ir_ldv(b, kind, from, at, h * one + x * sk_ld_bytes(kind));
+            top = larger(c, top, sk_ir_1(b, SK_OP_FABS, v));
+        }
+        sk_ir_stu(b, norms, to, h * t->row * 4, sk_ir_1(b, SK_OP_RED_FMAX, top));
+    }
+    sk_ir_end(b);
+}
+
+/* ---- bytes ------------------------------------------------------------------------------- */
+
+/* 64 integers as bytes, saturated to 0 .. 255. */
+static sk_val pack_bytes(sk_dec *c, const sk_val v[4])
+{
+    sk_builder *b = c->b;
+    return sk_ir_2(b, SK_OP_PACK8, sk_ir_2(b, SK_OP_PACK16, v[0], v[1]),
+                   sk_ir_2(b, SK_OP_PACK16, v[2], v[3]));
+}
+
+/* Vector v of table k of a word: f32 entries of head h, for words from `word` on, times
+ * the factor of their group. Groups behind the last take those of the last. */
+static sk_val scaled_entries(sk_dec *c, const sk_bytes *t, sk_val from, sk_ld_kind kind, sk_val by,
+                             sk_val word, uint32_t h, uint32_t entry)
+{
+    sk_builder *b = c->b;
+    const uint32_t size = sk_ld_bytes(kind), tables = sk_bytes_tables(t);
+    const sk_val group = sk_add(c, sk_mul(c, word, 4), sk_k(c, entry / t->slots));
+    const sk_val j = sk_ir_2(b, SK_OP_UMIN, group, sk_k(c, t->groups - 1));
+    const uint32_t disp = (h * t->codes + entry % t->slots) * size;
+    const sk_val x = sk_ir_ldv(b, kind, from, sk_mul(c, j, tables * t->codes * size), disp);
+    const sk_val factor = sk_ir_ldu(b, SK_LD_F32, by, sk_mul(c, group, 4), h * t->row * 4);
+    return sk_ir_2(b, SK_OP_FMUL, x, factor);
+}
+
+/* ---- weights ------------------------------------------------------------------------------ */
+
+static sk_val one_over(sk_dec *c, float over, sk_val x)
+{
+    return sk_ir_2(c->b, SK_OP_FDIV, sk_ir_f32(c->b, over), x);
+}
+
+/* What weights of head h are made of, 16 groups from `at` (bytes of f32) on: norms, or
+ * queries times norms. */
+static sk_val raw_weights(sk_dec *c, const sk_bytes *t, sk_val norms, uint32_t h, sk_val at, uint32_t k)
+{
+    sk_builder *b = c->b;
+    if (!t->keys) return sk_ir_ldv(b, SK_LD_F32, norms, at, (h * t->row + k * 16) * 4);
+    const sk_val dim = sk_add(c, sk_shr(c, at, 2), sk_k(c, k * 16));
+    const sk_val here = sk_ir_2(b, SK_OP_UMIN, dim, sk_k(c, c->d - 16));
+    const sk_val q = sk_ir_ldv(b, SK_LD_F32, c->qc, sk_mul(c, here, 4), h * c->d * 4);
+    return sk_ir_2(b, SK_OP_FMUL, q, sk_ir_ldv(b, SK_LD_F32, norms, at, k * 64));
+}
+
+/* The largest of them gets 127, and the others at least what they need, so that no
+ * entry is larger than 127; of queries, the nearest. */
+static void make_weights(sk_dec *c, const sk_bytes *t, sk_val lut, sk_val norms, uint32_t h)
+{
+    sk_builder *b = c->b;
+    const sk_val most = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 1e-30f));
+    const sk_val sum = sk_ir_var(b, SK_LANE, c->zero);
+    sk_val at = sk_mul(c, sk_ir_for(b, c->zero, sk_k(c, t->row), 16), 4);
+    const sk_val x = sk_ir_1(b, SK_OP_FABS, raw_weights(c, t, norms, h, at, 0));
+    sk_ir_set(b, most, larger(c, x, sk_ir_get(b, most)));
+    sk_ir_end(b);
+    const sk_val top = sk_ir_1(b, SK_OP_RED_FMAX, sk_ir_get(b, most));
+    const sk_val scale = one_over(c, 127.0f, top), half = sk_ir_f32(b, t->keys ? 0.0f : 0.5f);
+    const sk_val unit = sk_ir_2(b, SK_OP_FMUL, top, sk_ir_f32(b, 1.0f / (127 * 127)));
+    const sk_val entry = one_over(c, 1.0f, unit);
+    at = sk_mul(c, sk_ir_for(b, c->zero, sk_k(c, t->row), 64), 4);
+    sk_val w[4];
+    for (uint32_t k = 0; k < 4; k++) {
+        const sk_val wide = sk_fma(c, raw_weights(c, t, norms, h, at, k), scale, half);
+        w[k] = sk_ir_2k(b, SK_OP_SMIN, sk_ir_1(b, SK_OP_F2I, wide), 127);
+        sk_ir_set(b, sum, sk_add(c, sk_ir_get(b, sum), w[k]));
+        if (t->keys) continue;
+        const sk_val by = sk_ir_2(b, SK_OP_FDIV, entry, sk_ir_1(b, SK_OP_I2F, w[k]));
+        sk_ir_stv(b, norms, at, (h * t->row + k * 16) * 4, by);
+    }
+    for (uint32_t k = 0; k < 4; k++) w[k] = sk_add(c, w[k], sk_k(c, 128));
+    const sk_val bytes = sk_ir_2k(b, SK_OP_XOR, pack_bytes(c, w), 0x80808080u);
+    sk_ir_stv(b, lut, sk_shr(c, at, 2), t->weights + h * t->row, bytes);
+    sk_ir_end(b);
+    const sk_val all = sk_mul(c, sk_ir_1(b, SK_OP_RED_UADD, sk_ir_get(b, sum)), (uint32_t)-128);
+    sk_ir_stu(b, lut, c->zero, t->starts + h * 4, all);
+    sk_ir_stu(b, lut, c->zero, t->units + h * 4, unit);
+}
+
+/* Factors with which the largest entries of groups become 127; `to` may be norms. */
+static void invert_norms(sk_dec *c, const sk_bytes *t, sk_val norms, sk_val to)
+{
+    sk_builder *b = c->b;
+    const uint32_t n = round_up(sk_bytes_tables(t) * t->row, 16);
+    const sk_val at = sk_mul(c, sk_ir_for(b, c->zero, sk_k(c, n), 16), 4);
+    const sk_val x = larger(c, sk_ir_ldv(b, SK_LD_F32, norms, at, 0), sk_ir_f32(b, 1e-30f));
+    sk_ir_stv(b, to, at, 0, one_over(c, 127.0f, x));
+    sk_ir_end(b);
+}
+
+/* Bytes of all words: 64 an instruction, four vectors of f32 each. */
+static void write_bytes(sk_dec *c, const sk_bytes *t, sk_val from, sk_ld_kind kind, sk_val by,
+                        sk_val lut)
+{
+    sk_builder *b = c->b;
+    const uint32_t tables = sk_bytes_tables(t), size = sk_bytes_table(t);
+    const sk_val word = sk_ir_for(b, c->zero, sk_k(c, t->words), 1);
+    const sk_val to = sk_mul(c, word, tables * size);
+    for (uint32_t h = 0; h < tables; h++)
+        for (uint32_t at = 0; at < size; at += 64) {
+            sk_val v[4];
+            for (uint32_t k = 0; k < 4; k++) {
+                const sk_val x = scaled_entries(c, t, from, kind, by, word, h, at + 16 * k);
+                v[k] = sk_add(c, sk_ir_1(b, SK_OP_F2I, x), sk_k(c, 128));
+            }
+            sk_ir_stv(b, lut, to, h * size + at, pack_bytes(c, v));
+        }
+    sk_ir_end(b);
+}
+
+/* ---- tables that are scaled by page ------------------------------------------------------- */
+
+/* 64 entries as halves, those of even and of odd places apart: so bytes of them are
+ * one shift and one choice. */
+static void write_halves(sk_dec *c, const sk_bytes *t, sk_val from, sk_val by, sk_val lut)
+{
+    sk_builder *b = c->b;
+    const uint32_t size = sk_bytes_table(t);
+    const sk_val word = sk_ir_for(b, c->zero, sk_k(c, t->words), 1);
+    const sk_val to = sk_mul(c, word, t->heads * size * 2);
+    const sk_val pick = sk_add(c, sk_mul(c, c->lane, 0x00040004u), sk_k(c, 0x00020000u));
+    for (uint32_t h = 0; h < t->heads; h++)
+        for (uint32_t at = 0; at < size; at += 64) {
+            sk_val v[4];
+            for (uint32_t k = 0; k < 4; k++)
+                v[k] = sk_ir_1(b, SK_OP_F2I,
+                               scaled_entries(c, t, from, SK_LD_F32, by, word, h, at + 16 * k));
+            const sk_val x = sk_ir_2(b, SK_OP_PACK16, v[0], v[1]);
+            const sk_val y = sk_ir_2(b, SK_OP_PACK16, v[2], v[3]);
+            for (uint32_t odd = 0; odd < 2; odd++) {
+                const sk_val which = sk_add(c, pick, sk_k(c, odd * 0x00010001u));
+                sk_ir_stv(b, lut, to, (h * size + at) * 2 + odd * 64,
+                          sk_ir_3(b, SK_OP_PERM16X2, x, y, which));
+            }
+        }
+    sk_ir_end(b);
+}
+
+void sk_bytes_build(sk_dec *c, uint32_t tier_slot, sk_val cb, sk_val lut)
+{
+    sk_builder *b = c->b;
+    const sk_segment *seg = sk_dec_seg(c->spec, tier_slot);
+    sk_bytes t;
+    if (!sk_bytes_get(c->spec, tier_slot, &t)) return;
+    const sk_val norms = sk_ir_ptr_add(b, lut, sk_k(c, t.norms), 1);
+    const sk_val floats = t.keys ? cb : sk_ir_ptr_add(b, lut, sk_k(c, t.floats), 1);
+    const sk_ld_kind kind = t.keys ? SK_LD_F16 : SK_LD_F32;
+    if (!t.keys && 1u << seg->b < 16)
+        narrow_tables(c, seg, cb, floats);
+    else if (!t.keys)
+        sk_tables_perm(c, seg, cb, floats);
+    find_norms(c, &t, kind, floats, norms);
+    if (t.radii) {
+        const sk_val by = sk_ir_ptr_add(b, lut, sk_k(c, t.inverses), 1);
+        invert_norms(c, &t, norms, by);
+        write_halves(c, &t, floats, by, lut);
+        return;
+    }
+    for (uint32_t h = 0; h < t.heads; h++) make_weights(c, &t, lut, norms, h);
+    if (t.keys) invert_norms(c, &t, norms, norms);
+    write_bytes(c, &t, floats, kind, norms, lut);
+}

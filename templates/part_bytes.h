@@ -1,0 +1,46 @@
+/* part_bytes.h - look-up of coded keys by bytes: 8-bit tables, 64 look-ups an
+ * instruction, four groups of a token side by side in a 32-bit word, added up by one
+ * dot of bytes. Class fast only, 16 lanes, pages of whole 64s; worth it where the CPU
+ * has VBMI and VNNI. part_bytes.c makes the tables, part_bytes_logits.c looks up. */
+#ifndef SK_PART_BYTES_H
+#define SK_PART_BYTES_H
+
+#include "decode.h"
+
+/* What a tier's tables are like, and where the parts of them lie. */
+typedef struct sk_bytes {
+    uint32_t heads;  /* query heads of a turn */
+    uint32_t groups; /* of a key */
+    uint32_t words;  /* of four groups; groups beyond the last count nothing */
+    uint32_t slots;  /* entries that a group has in a table: 16, 32 or 64 */
+    uint32_t codes;  /* of a group, at least 16: f32 tables are whole vectors */
+    bool radii;      /* the other factor of the dot is the radius of each group; else
+                        a weight of each group and head, the radius comes at the end */
+    bool keys;       /* groups of one dimension: tables hold codewords and serve all
+                        heads, weights are queries */
+    uint32_t row;    /* entries of a row of norms */
+    uint32_t weights, units, starts, norms, inverses, floats; /* bytes from the tables on */
+    uint32_t bytes;  /* of it all */
+} sk_bytes;
+
+/* False where the form does not fit the tier. */
+bool sk_bytes_get(const sk_spec *spec, uint32_t tier_slot, sk_bytes *out);
+/* Bytes of a page's own tables and units, where radii of groups are scaled by page; 0
+ * elsewhere. */
+uint32_t sk_bytes_page(const sk_spec *spec, uint32_t tier_slot);
+/* Bytes of the table of a head for one word; heads that have one. */
+static inline uint32_t sk_bytes_table(const sk_bytes *t) { return 4 * t->slots; }
+static inline uint32_t sk_bytes_tables(const sk_bytes *t) { return t->keys ? 1 : t->heads; }
+
+static inline uint32_t sk_bytes_page_units(const sk_bytes *t)
+{
+    return t->words * t->heads * sk_bytes_table(t);
+}
+
+void sk_bytes_build(sk_dec *c, uint32_t tier_slot, sk_val cb, sk_val lut);
+/* Steps of its loop in which the logits of a full page can ask for lines. */
+uint32_t sk_bytes_steps(const sk_dec *c, uint32_t tier_slot);
+void sk_bytes_logits(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
+                     sk_val limit, sk_val lut, sk_val next);
+
+#endif

@@ -1,0 +1,283 @@
+/* part_bytes_logits.c - logits by 8-bit tables (part_bytes.h), 64 tokens at a time.
+ *
+ * What does not depend on the head is done once for all: the codes of four groups
+ * become indices, one byte a token and group, four groups of a token in one word, in
+ * the order of tokens. A head then takes per 16 tokens and four groups one permute of
+ * 64 (or 128) bytes of table and one dot. Tables of 64 entries a group are too large
+ * for that: two groups of 32 tokens are looked up together, and the results of two
+ * such pairs zipped.
+ *
+ * Codes of other widths than the 4 bits of row 1's blocks: a permute brings to each
+ * eight bytes the bits of tokens 4L .. 4L+3 and 4L+16 .. 4L+19 (of the half), fields of
+ * bits make bytes of them, and two zips end in order. */
+#include "part_bytes.h"
+
+#include "part_unpack.h"
+
+enum { VECTORS = 4 }; /* of 16 tokens */
+
+typedef struct byte_loop {
+    const sk_bytes *t;
+    const sk_segment *seg;
+    const sk_seg_layout *lay;
+    uint32_t tier_slot;
+    sk_val page, lut;
+    sk_val entries;  /* tables of bytes: of the item, or of the page */
+    sk_val t0, word; /* the 64 tokens, the four groups */
+} byte_loop;
+
+/* ---- indices ------------------------------------------------------------------------------ */
+
+/* Byte offset of the row of group k of the word, in a field of `bytes` a row. */
+static sk_val group_row(sk_dec *c, const byte_loop *l, uint32_t k, uint32_t bytes)
+{
+    const sk_val j = sk_add(c, sk_mul(c, l->word, 4), sk_k(c, k));
+    return sk_mul(c, sk_ir_2(c->b, SK_OP_UMIN, j, sk_k(c, l->t->groups - 1)), bytes);
+}
+
+/* x in the bits of codes, and which of the groups that share a table it is of. */
+static sk_val masked(sk_dec *c, const byte_loop *l, sk_val x, uint32_t groups)
+{
+    const uint32_t codes = ((1u << l->seg->b) - 1) * 0x01010101u;
+    return sk_or(c, sk_and(c, x, codes), sk_k(c, groups * l->t->slots));
+}
+
+/* Blocks of row 1 (layout.h): two loads have the four groups, each 32 bytes. */
+static void blocked_words(sk_dec *c, const byte_loop *l, sk_val field, sk_val index[VECTORS])
+{
+    sk_builder *b = c->b;
+    sk_val x[2];
+    for (uint32_t k = 0; k < 2; k++) {
+        const sk_val low = group_row(c, l, 2 * k, c->p / 2), high = group_row(c, l, 2 * k + 1, c->p / 2);
+        const sk_val row = sk_sel(c, sk_ir_2(b, SK_OP_ULT, c->lane, sk_k(c, 8)), low, high);
+        x[k] = sk_ir_ldrows(b, SK_LD_U32, field, sk_add(c, row, sk_shr(c, l->t0, 1)), 0, 8);
+    }
+    const sk_val i = sk_and(c, c->lane, 7);
+    sk_val at = sk_add(c, sk_shl(c, sk_shr(c, i, 2), 4), sk_shl(c, sk_and(c, i, 3), 1));
+    at = sk_mul(c, sk_add(c, at, sk_shr(c, c->lane, 3)), 0x01010101u);
+    for (uint32_t half = 0; half < 2; half++) {
+        const sk_val which = sk_add(c, at, sk_k(c, 0x60402000u + half * 0x08080808u));
+        const sk_val both = sk_ir_3(b, SK_OP_PERM8X2, x[0], x[1], which);
+        index[half] = masked(c, l, both, 0x03020100u);
+        index[half + 2] = masked(c, l, sk_shr(c, both, 4), 0x03020100u);
+    }
+}
+
+/* 64 codes of a group as bytes with rubbish above, in the order of the file's head. */
+static sk_val spread_codes(sk_dec *c, const byte_loop *l, sk_val field, uint32_t k)
+{
+    sk_builder *b = c->b;
+    const uint32_t bits = l->seg->b;
+    const sk_val row = group_row(c, l, k, c->p * bits / 8);
+    const sk_val x = sk_ir_ldv(b, SK_LD_U32, field,
+                               sk_add(c, row, sk_mul(c, sk_shr(c, l->t0, 3), bits)), 0);
+    const sk_val odd = sk_and(c, c->lane, 1), half = sk_and(c, sk_shr(c, c->lane, 1), 1);
+    const sk_val token = sk_add(c, sk_add(c, sk_shl(c, half, 5), sk_shl(c, odd, 4)),
+                                sk_shl(c, sk_shr(c, c->lane, 2), 2));
+    const sk_val bit = sk_mul(c, token, bits), every = sk_k(c, 0x01010101u);
+    const sk_val from = sk_add(c, sk_ir_2(b, SK_OP_MUL, sk_shr(c, bit, 3), every), sk_k(c, 0x03020100u));
+    const sk_val first = sk_add(c, sk_and(c, bit, 7), sk_shl(c, odd, 5));
+    const sk_val fields = sk_add(c, sk_ir_2(b, SK_OP_MUL, first, every), sk_k(c, 0x03020100u * bits));
+    return sk_ir_2(b, SK_OP_FIELD8, sk_ir_2(b, SK_OP_PERM8, x, from), fields);
+}
+
+/* Words of four groups; or, where a group has 64 slots, [0..1] halves of groups 0 and 1,
+ * [2..3] of groups 2 and 3, in 16-bit pairs. */
+static void make_indices(sk_dec *c, const byte_loop *l, sk_val index[VECTORS])
+{
+    sk_builder *b = c->b;
+    const sk_val field = sk_ir_ptr_add(b, l->page, sk_k(c, l->lay->code_off), 1);
+    if (sk_layout_codes_blocked(c->spec, l->seg)) {
+        blocked_words(c, l, field, index);
+        return;
+    }
+    sk_val x[4], pair[4];
+    for (uint32_t k = 0; k < 4; k++) x[k] = spread_codes(c, l, field, k);
+    for (uint32_t k = 0; k < 4; k++) pair[k] = sk_ir_zip8(b, x[k / 2 * 2], x[k / 2 * 2 + 1], k % 2);
+    for (uint32_t k = 0; k < 4; k++)
+        index[k] = l->t->slots == 64
+                       ? masked(c, l, pair[k], 0x01000100u)
+                       : masked(c, l, sk_ir_zip16(b, pair[k / 2], pair[2 + k / 2], k % 2), 0x03020100u);
+}
+
+/* Radius codes of four groups in one word. */
+static void make_radii(sk_dec *c, const byte_loop *l, sk_val radii[VECTORS])
+{
+    sk_builder *b = c->b;
+    const uint32_t per_span = l->lay->span_dims / l->seg->g;
+    sk_val x[4], pair[4];
+    const sk_val order = sk_add(c, sk_shl(c, sk_and(c, c->lane, 3), 2), sk_shr(c, c->lane, 2));
+    for (uint32_t k = 0; k < 4; k++) {
+        const sk_val span = sk_ir_2(b, SK_OP_UDIV, group_row(c, l, k, 1), sk_k(c, per_span));
+        const sk_val at = sk_add(c, sk_mul(c, span, c->p), l->t0);
+        x[k] = sk_shuf(c, sk_ir_ldv(b, SK_LD_U32, l->page, at, l->lay->radius_off), order);
+    }
+    for (uint32_t k = 0; k < 4; k++) pair[k] = sk_ir_zip8(b, x[k / 2 * 2], x[k / 2 * 2 + 1], k % 2);
+    for (uint32_t k = 0; k < 4; k++) radii[k] = sk_ir_zip16(b, pair[k / 2], pair[2 + k / 2], k % 2);
+}
+
+/* ---- look-up ------------------------------------------------------------------------------ */
+
+/* Bytes of table of head h, as words of four groups, for each vector of tokens. */
+static void look_up(sk_dec *c, const byte_loop *l, uint32_t h, const sk_val index[VECTORS],
+                    sk_val x[VECTORS])
+{
+    sk_builder *b = c->b;
+    const uint32_t size = sk_bytes_table(l->t), tables = sk_bytes_tables(l->t);
+    const sk_val at = sk_mul(c, l->word, tables * size);
+    sk_val table[4], pair[4];
+    for (uint32_t k = 0; k < size / 64; k++)
+        table[k] = sk_ir_ldv(b, SK_LD_U32, l->entries, at, h * size + k * 64);
+    for (uint32_t k = 0; k < VECTORS; k++) {
+        const sk_val *two = size == 256 ? table + k / 2 * 2 : table;
+        x[k] = size == 64 ? sk_ir_2(b, SK_OP_PERM8, table[0], index[k])
+                          : sk_ir_3(b, SK_OP_PERM8X2, two[0], two[1], index[k]);
+    }
+    if (size != 256) return;
+    for (uint32_t k = 0; k < 4; k++) pair[k] = x[k];
+    for (uint32_t k = 0; k < 4; k++) x[k] = sk_ir_zip16(b, pair[k / 2], pair[2 + k / 2], k % 2);
+}
+
+/* Adds the four groups of l->word to the sums of heads h0 .. h0 + hn - 1. */
+static void add_word(sk_dec *c, const byte_loop *l, uint32_t h0, uint32_t hn, sk_val acc[][VECTORS])
+{
+    sk_builder *b = c->b;
+    sk_val index[VECTORS], radii[VECTORS], x[VECTORS];
+    make_indices(c, l, index);
+    if (l->t->radii) make_radii(c, l, radii);
+    if (l->t->keys) look_up(c, l, 0, index, x);
+    for (uint32_t h = 0; h < hn; h++) {
+        if (!l->t->keys) look_up(c, l, h0 + h, index, x);
+        const sk_val weights =
+            l->t->radii ? SK_NONE
+                        : sk_ir_ldu(b, SK_LD_U32, l->lut, sk_mul(c, l->word, 4),
+                                    l->t->weights + (h0 + h) * l->t->row);
+        for (uint32_t k = 0; k < VECTORS; k++) {
+            const sk_val old = sk_ir_get(b, acc[h][k]);
+            sk_ir_set(b, acc[h][k],
+                      l->t->radii ? sk_ir_dot4us(b, old, radii[k], x[k])
+                                  : sk_ir_dot4us(b, old, x[k], weights));
+        }
+    }
+}
+
+static void finish_heads(sk_dec *c, const byte_loop *l, uint32_t h0, uint32_t hn,
+                         sk_val acc[][VECTORS])
+{
+    sk_builder *b = c->b;
+    const sk_bytes *t = l->t;
+    for (uint32_t k = 0; k < VECTORS; k++) {
+        const sk_val at = sk_add(c, l->t0, sk_k(c, k * 16));
+        const sk_val r =
+            t->radii ? SK_NONE : sk_unpack_radii(c, l->seg, l->lay, l->page, c->zero, at);
+        for (uint32_t h = h0; h < h0 + hn; h++) {
+            const sk_val unit =
+                t->radii ? sk_ir_ldu(b, SK_LD_F32, c->bytes, c->zero,
+                                     sk_bytes_page_units(t) + h * t->row * 4)
+                         : sk_ir_ldu(b, SK_LD_F32, l->lut, c->zero, t->units + h * 4);
+            const sk_val sum = sk_ir_1(b, SK_OP_I2F, sk_ir_get(b, acc[h - h0][k]));
+            sk_store_coded(c, h, l->t0, k, sk_ir_2(b, SK_OP_FMUL, sum, unit), r);
+        }
+    }
+}
+
+/* Heads in even shares of at most four, whose sums stay in registers. */
+static void add_heads(sk_dec *c, byte_loop *l, uint32_t h0, uint32_t hn, sk_val next)
+{
+    sk_builder *b = c->b;
+    sk_val acc[4][VECTORS];
+    for (uint32_t h = 0; h < hn; h++) {
+        sk_val start = c->zero;
+        if (!l->t->radii)
+            start = sk_ir_ldu(b, SK_LD_U32, l->lut, c->zero, l->t->starts + (h0 + h) * 4);
+        for (uint32_t k = 0; k < VECTORS; k++) acc[h][k] = sk_ir_var(b, SK_LANE, start);
+    }
+    l->word = sk_ir_for(b, c->zero, sk_k(c, l->t->words), 1);
+    const sk_val step = sk_add(c, sk_mul(c, sk_shr(c, l->t0, 6), l->t->words), l->word);
+    if (h0 == 0) sk_prefetch_share(c, l->tier_slot, next, step, 0, 1);
+    add_word(c, l, h0, hn, acc);
+    sk_ir_end(b);
+    finish_heads(c, l, h0, hn, acc);
+}
+
+/* ---- tables of a page --------------------------------------------------------------------- */
+
+/* Factors of the page's tables as 16-bit fractions, twice in a word, rows of heads side
+ * by side; what the sums of a head are to be multiplied by goes behind the tables. */
+static void page_factors(sk_dec *c, const byte_loop *l, sk_val *factors)
+{
+    sk_builder *b = c->b;
+    const sk_bytes *t = l->t;
+    const sk_val group = sk_ir_2(b, SK_OP_UMIN, sk_and(c, c->lane, t->row - 1), sk_k(c, t->groups - 1));
+    const sk_val span = sk_ir_2(b, SK_OP_UDIV, group, sk_k(c, l->lay->span_dims / l->seg->g));
+    const sk_val scale = sk_shuf(c, sk_ir_ldv(b, SK_LD_F16, l->page, c->zero, l->lay->rscale_off), span);
+    for (uint32_t v = 0; v * 16 < t->heads * t->row; v++) {
+        const sk_val norm = sk_ir_ldv(b, SK_LD_F32, l->lut, c->zero, t->norms + v * 64);
+        const sk_val x = sk_ir_2(b, SK_OP_FMUL, norm, scale);
+        sk_val most = x;
+        for (uint32_t far = 1; far < t->row; far *= 2)
+            most = sk_ir_2(b, SK_OP_FMAX, most,
+                           sk_shuf(c, most, sk_ir_2(b, SK_OP_XOR, c->lane, sk_k(c, far))));
+        most = sk_ir_2(b, SK_OP_FMAX, most, sk_ir_f32(b, 1e-30f));
+        sk_ir_stv(b, c->bytes, c->zero, sk_bytes_page_units(t) + v * 64,
+                  sk_ir_2(b, SK_OP_FMUL, most, sk_ir_f32(b, 1.0f / (127 * 255))));
+        const sk_val part = sk_ir_2(b, SK_OP_FDIV, x, most);
+        const sk_val f = sk_ir_1(b, SK_OP_F2I, sk_ir_2(b, SK_OP_FMUL, part, sk_ir_f32(b, 32767.0f)));
+        factors[v] = sk_or(c, sk_and(c, f, 0xffff), sk_shl(c, f, 16));
+    }
+}
+
+static void page_tables(sk_dec *c, const byte_loop *l)
+{
+    sk_builder *b = c->b;
+    const sk_bytes *t = l->t;
+    const uint32_t size = sk_bytes_table(t);
+    sk_val factors[SPHKV_MAX_HEADS_PER_KV];
+    page_factors(c, l, factors);
+    const sk_val word = sk_ir_for(b, c->zero, sk_k(c, t->words), 1);
+    const sk_val from = sk_mul(c, word, t->heads * size * 2), to = sk_mul(c, word, t->heads * size);
+    for (uint32_t h = 0; h < t->heads; h++)
+        for (uint32_t at = 0; at < size; at += 64) {
+            const sk_val entry = sk_add(c, sk_shl(c, c->lane, 2), sk_k(c, at));
+            const sk_val group = sk_add(c, sk_mul(c, word, 4),
+                                        sk_shr(c, entry, (uint32_t)__builtin_ctz(t->slots)));
+            const sk_val f = sk_shuf(c, factors[h * t->row / 16],
+                                     sk_add(c, group, sk_k(c, h * t->row % 16)));
+            sk_val half[2];
+            for (uint32_t odd = 0; odd < 2; odd++) {
+                const uint32_t disp = (h * size + at) * 2 + odd * 64;
+                half[odd] = sk_ir_2(b, SK_OP_MULR16X2, sk_ir_ldv(b, SK_LD_U32, l->lut, from, disp), f);
+            }
+            sk_ir_stv(b, c->bytes, to, h * size + at,
+                      sk_or(c, sk_and(c, half[0], 0x00ff00ffu), sk_shl(c, sk_and(c, half[1], 0x00ff00ffu), 8)));
+        }
+    sk_ir_end(b);
+}
+
+uint32_t sk_bytes_steps(const sk_dec *c, uint32_t tier_slot)
+{
+    sk_bytes t;
+    return sk_bytes_get(c->spec, tier_slot, &t) ? c->p / 64 * t.words : 1;
+}
+
+void sk_bytes_logits(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
+                     sk_val limit, sk_val lut, sk_val next)
+{
+    sk_bytes t;
+    if (!sk_bytes_get(c->spec, tier_slot, &t)) return;
+    byte_loop l = {.t = &t, .seg = sk_dec_seg(c->spec, tier_slot), .lay = lay,
+                   .tier_slot = tier_slot, .page = page, .lut = lut, .entries = lut};
+    if (t.radii) {
+        page_tables(c, &l);
+        l.entries = c->bytes;
+    } else {
+        sk_unpack_radius_scales(c, l.seg, lay, page);
+    }
+    const uint32_t shares = (t.heads + 3) / 4;
+    l.t0 = sk_ir_for(c->b, c->zero, limit, 64);
+    for (uint32_t s = 0; s < shares; s++) {
+        const uint32_t h0 = t.heads * s / shares, h1 = t.heads * (s + 1) / shares;
+        add_heads(c, &l, h0, h1 - h0, next);
+    }
+    sk_ir_end(c->b);
+}
