@@ -6,8 +6,8 @@
  * bytes and in this order: per segment of the key: r_scale (f16 per span, when
  * rb < 16), radii, angle codes, or dense keys (ki8, ki4, kf8: their scales first);
  * then value scales (f16 per channel; vi4 also minima), values; then positions
- * (u32 per slot) when a segment is coded before RoPE, or the spec has the variant
- * positions. Unused slots are zero.
+ * (u32 per slot) when a segment is kept before RoPE (p), coded or dense, or the spec
+ * has the variant positions. Unused slots are zero.
  * The size is rounded up to arena units.
  *
  * Tp = P rounded up to 16, Cp = Dv rounded up to 16. Element orders:

@@ -125,5 +125,8 @@ sk_status sk_struct_read(const void *src, void *dst, size_t known, const char *w
 
 /* A tier with a key that is not coded (a tail may live in it). */
 bool sk_tier_is_dense(const sk_tier *tier);
+/* Whether keys of the tier, of any tier, are kept before RoPE. */
+bool sk_tier_pre_rope(const sk_tier *tier);
+bool sk_spec_pre_rope(const sk_spec *spec);
 
 #endif

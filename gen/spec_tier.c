@@ -408,3 +408,19 @@ bool sk_tier_is_dense(const sk_tier *tier)
             return false;
     return true;
 }
+
+bool sk_tier_pre_rope(const sk_tier *tier)
+{
+    for (uint32_t i = 0; i < tier->nseg && i < SK_MAX_SEGMENTS; i++)
+        if (tier->seg[i].pre_rope)
+            return true;
+    return false;
+}
+
+bool sk_spec_pre_rope(const sk_spec *spec)
+{
+    for (uint32_t i = 0; i < spec->ntiers; i++)
+        if (sk_tier_pre_rope(&spec->tier[i]))
+            return true;
+    return false;
+}

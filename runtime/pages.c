@@ -33,6 +33,7 @@ sphkv_status sphkv_page_info_get(const sphkv_spec_params *spec, uint32_t tier_sl
         .bytes = layout.bytes,
         .units = layout.units,
         .bytes_per_token = (double)layout.bytes / (double)s.page,
+        .positions = layout.pos_off == SK_NO_FIELD ? 0 : layout.pos_off,
     };
     memcpy(info, &full, given.size < sizeof full ? given.size : sizeof full);
     return SPHKV_OK;

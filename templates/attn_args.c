@@ -5,6 +5,7 @@
 
 #include "attn_run.h"
 #include "items.h"
+#include "part_rope.h"
 #include "page_table.h"
 
 /* ---- buffers ----------------------------------------------------------------- */
@@ -176,7 +177,9 @@ sk_status sk_attn_read(sk_attn_run_state *r, const sk_image *image, const void *
     st = check_variants(r, err);
     if (st != SPHKV_OK) return st;
     complete(r);
-    st = check_rows(r, err);
+    st = sk_rope_check(&image->spec, &r->a.rope, r->a.batch == 0, err);
+    look.rope = &r->a.rope;
+    if (st == SPHKV_OK) st = check_rows(r, err);
     if (st == SPHKV_OK) st = check_buffers(r, err);
     if (st == SPHKV_OK) st = device ? sk_table_frame(&look, err) : sk_table_check(&look, err);
     r->shared = look.shared;

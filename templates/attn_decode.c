@@ -1,9 +1,10 @@
 /* attn_decode.c - ADA over the pages of a tier mix (design, sections 3 and 5):
  * out = softmax(logits) V for all query heads of a KV head, one query token or some.
  *
- * Applies when: every tier's key is coded after RoPE or dense f32/f16/bf16/fp8/int8/int4,
- * or of segments that are; values are fields of their own or the keys' first dimensions
- * (vk); dims of heads and segments and tokens of a page are multiples of 16.
+ * Applies when: every tier's key is coded or dense f32/f16/bf16/fp8/int8/int4, after RoPE
+ * or before it (p), or of segments after it; values are fields of their own or the first
+ * dimensions of keys after RoPE (vk); dims of heads and segments and tokens of a page are
+ * multiples of 16.
  *
  * A block is one work item: the pages of one list (or a part of them) for one
  * KV head. Per page: logits -> page softmax -> value product. Items that cover
@@ -18,6 +19,7 @@
 #include "part_bytes.h"
 #include "part_probs.h"
 #include "part_rebuild.h"
+#include "part_rope.h"
 #include "part_segments.h"
 #include "part_vk.h"
 
@@ -25,8 +27,12 @@ static sk_status tier_supported(const sk_spec *spec, uint32_t i, sk_err *err)
 {
     const sk_tier *t = &spec->tier[i];
     for (uint32_t s = 0; s < t->nseg; s++) {
-        if (t->seg[s].pre_rope)
-            return sk_fail(err, SPHKV_EUNSUPPORTED, "attn_decode: tier %u: keys coded before RoPE (p)", i);
+        if (t->nseg > 1 && t->seg[s].pre_rope)
+            return sk_fail(err, SPHKV_EUNSUPPORTED,
+                           "attn_decode: tier %u: segments kept before RoPE (p)", i);
+        if (t->value == SK_VAL_KEY && t->seg[s].pre_rope)
+            return sk_fail(err, SPHKV_EUNSUPPORTED,
+                           "attn_decode: tier %u: values (vk) from keys kept before RoPE (p)", i);
         if (t->seg[s].dims % 16 != 0)
             return sk_fail(err, SPHKV_EUNSUPPORTED,
                            "attn_decode: tier %u: a segment of %u dimensions (multiples of 16 only)", i,
@@ -216,6 +222,8 @@ static void rebuild_areas(sk_dec *c, sk_dec_place *place, void *user)
         c->where = place_area(c, "where", c->d * 4, place, user);
     if (any)
         c->keys = place_area(c, "keys", c->d * sk_rebuild_tokens(c->sched) * 4, place, user);
+    if (sk_spec_pre_rope(c->spec))
+        c->cosines = place_area(c, "cosines", sk_rope_bytes(c), place, user);
 }
 
 /* Of the rows of the tier whose probabilities take most. */
@@ -435,6 +443,7 @@ static sk_status build_decode(const sk_spec *spec, const sk_schedule *sched, con
     to.partials = sk_ir_param_ptr(b, "partials", true);
     to.lse = sk_ir_param_ptr(b, "lse", true);
     pages.ml = sk_ir_param_ptr(b, "page_ml", true);
+    sk_rope_params(c);
     constants(c);
     sk_dec_areas(c, in_scratch, &taken);
     sk_dec_turns_begin(c);

@@ -21,9 +21,12 @@
 static sk_status supported(const sk_spec *spec, sk_err *err)
 {
     const sk_status st = sk_rows_supported(spec, "attn_extend", err);
-    for (uint32_t i = 0; st == SPHKV_OK && i < spec->ntiers; i++)
+    for (uint32_t i = 0; st == SPHKV_OK && i < spec->ntiers; i++) {
         if (spec->tier[i].value == SK_VAL_KEY)
             return sk_fail(err, SPHKV_EUNSUPPORTED, "attn_extend: tier %u: values from keys (vk)", i);
+        if (sk_tier_pre_rope(&spec->tier[i]))
+            return sk_fail(err, SPHKV_EUNSUPPORTED, "attn_extend: tier %u: keys kept before RoPE (p)", i);
+    }
     return st == SPHKV_OK ? sk_variants_supported(spec, 0, err) : st;
 }
 

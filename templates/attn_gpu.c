@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "attn_run.h"
+#include "part_rope.h"
 #include "work.h"
 
 typedef struct gpu_space {
@@ -89,6 +90,7 @@ static void fill(const sk_attn_run_state *r, const gpu_space *space, sk_call *ca
     sk_call_u32(call, space->blocks);
     sk_call_f32(call, (float)(a->scale * 1.4426950408889634));
     sk_attn_variant_slots(r, call);
+    sk_rope_call(call, &r->image->spec, &a->rope);
 }
 
 static sk_status check_list(const sk_attn_run_state *r, sk_err *err)

@@ -36,7 +36,8 @@
  *   blocks    G
  * f32:
  *   scale_log2e
- * and those of variants (part_variant.c), which text written by hand does not know. */
+ * and those of variants (part_variant.c) and of keys before RoPE (part_rope.c), which
+ * text written by hand does not know. */
 #define SK_GPU_LSE     1u /* of flags: lse is wanted */
 #define SK_GPU_PAGE_ML 2u /* page_ml is */
 #define SK_GPU_LISTED  4u /* there is a work list; one that is not of this run is ignored */

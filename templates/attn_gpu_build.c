@@ -1,6 +1,7 @@
 /* attn_gpu_build.c - the programs of attn_decode on a GPU: one block from beginning
  * to end. */
 #include "attn_gpu.h"
+#include "part_rope.h"
 
 #include <math.h>
 #include <string.h>
@@ -36,6 +37,7 @@ void sk_grid_params(sk_grid *g)
     g->blocks = sk_ir_param_u32(b, "blocks");
     c->scale = sk_ir_param_f32(b, "scale_log2e");
     sk_dec_variant_params(c);
+    sk_rope_params(c);
 }
 
 /* ---- what pieces have in common ------------------------------------------------------ */

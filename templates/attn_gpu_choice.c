@@ -32,9 +32,9 @@ static bool fits(const sk_spec *spec, int32_t room, const sk_target *target)
 /* Slower memory only for what has no place in the faster. */
 static sk_status check_room(const sk_spec *spec, int32_t rule, const sk_target *target, sk_err *err)
 {
-    sk_schedule inner;
-    sk_warp_inner(spec, &inner);
-    if (rule == SK_ROOM_TABLES && sk_dec_lut_total(spec, &inner) == 0)
+    sk_schedule s = {.backend = SK_BACKEND_CUDA};
+    s.v[SK_T_room] = SK_ROOM_TABLES;
+    if (rule == SK_ROOM_TABLES && sk_warp_room_of(spec, &s).tables == 0)
         return sk_fail(err, SPHKV_EINVAL, "room=tables without tables");
     if (rule == SK_ROOM_GLOBAL && fits(spec, SK_ROOM_TABLES, target))
         return sk_fail(err, SPHKV_EINVAL, "room=global where a block has room");

@@ -9,6 +9,7 @@
  *
  * Lists without pages are written here: no kernel is called for them. */
 #include "attn_run.h"
+#include "part_rope.h"
 
 #include <math.h>
 #include <stdatomic.h>
@@ -177,6 +178,7 @@ static void set_up_call(sk_attn_part *p)
     partial_slot(r, call);
     sk_call_ptr(call, a->lse, r->lse_bytes);
     sk_call_ptr(call, a->page_ml, r->ml_bytes);
+    sk_rope_call(call, &r->image->spec, &a->rope);
 }
 
 static sk_status run_item(sk_attn_part *p, sk_err *err)

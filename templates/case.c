@@ -250,7 +250,7 @@ sk_status sk_case_intact(const sk_case *c, uint32_t copy, sk_err *err)
     static const char *const names[SK_BUF_COUNT] = {
         "arena", "destination arena", "codebook", "q or k", "v",
         "out",   "lse",               "page_ml",  "index",  "list",
-        "head_scale", "sinks", "bias", "q_positions"};
+        "head_scale", "sinks", "bias", "q_positions", "rope or positions"};
     const sk_case_state *s = sk_case_state_of(c);
     for (uint32_t i = 0; i < SK_BUF_COUNT; i++) {
         const sk_case_buffer *b = &s->copy[copy].buf[i];

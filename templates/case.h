@@ -112,6 +112,14 @@ typedef struct sk_attn_truth {
     double max_logit; /* of |logit| */
 } sk_attn_truth;
 
+/* A key rotated by its position, or back; the table must have it. */
+void sk_rope_ref(const sphkv_rope *rope, uint32_t d, uint32_t position, bool back, double *k);
+/* The position of a slot of a page that stores them. */
+uint32_t sk_position_ref(const sk_spec *spec, uint32_t tier_slot, const uint8_t *page, uint32_t token);
+/* Rows of a page after RoPE, if its tier keeps them before it and there is a table;
+ * false: a position is not in the table. */
+bool sk_rope_page_ref(const sk_spec *spec, uint32_t tier_slot, const uint8_t *page, uint32_t tokens,
+                      const sphkv_rope *rope, double *k);
 /* Double references, on the same args structs. */
 sk_status sk_attn_reference(const sk_spec *spec, const sphkv_attn_args *args, uint32_t kv_heads,
                             sk_attn_truth *truth, sk_err *err);
@@ -121,7 +129,8 @@ sk_status sk_attn_reference(const sk_spec *spec, const sphkv_attn_args *args, ui
 sk_status sk_extend_reference(const sk_spec *spec, const sphkv_extend_args *args, uint32_t kv_heads,
                               uint32_t row, uint32_t rows, sk_attn_truth *truth, sk_err *err);
 /* One page coded in double (ties to the lowest index), the plain meaning of
- * kv_encode: k [count][D], v [count][Dv] already rounded to the dense source. */
+ * kv_encode but for positions: k [count][D], v [count][Dv] already rounded to the dense
+ * source. */
 void sk_encode_page_ref(const sk_spec *spec, uint32_t tier_slot, const double *k, const double *v,
                         uint32_t count, const uint8_t *head_codebook, uint8_t *page);
 /* Dense rows into slots of a dense page (kv_append). */

@@ -47,6 +47,9 @@ static void fill_append(sk_case *c, sk_rng *rng, double *k, double *v)
             put_rows(c, k, row, n, h, false);
             put_rows(c, v, row, n, h, true);
         }
+    const sk_case_buffer *positions = &s->copy[0].buf[SK_BUF_ROPE];
+    for (size_t i = 0; i < positions->bytes; i++)
+        positions->data[i] = (uint8_t)sk_rng_below(rng, 256);
     sk_case_buffer *arena = &s->copy[0].buf[SK_BUF_ARENA];
     for (size_t i = 0; i < arena->bytes; i += 8) {
         uint64_t noise = sk_rng_u64(rng);
@@ -92,6 +95,8 @@ static sk_status make_append(sk_case *c, sk_rng *rng, double *k, double *v, sk_e
     if (st == SPHKV_OK) st = sk_case_buffer_make(&b[SK_BUF_Q], size * a->k_stride_row, err);
     if (st == SPHKV_OK) st = sk_case_buffer_make(&b[SK_BUF_V], size * a->v_stride_row, err);
     if (st == SPHKV_OK) st = sk_case_buffer_make(&b[SK_BUF_LIST], n * sizeof *items, err);
+    if (st == SPHKV_OK && s->at[0].pos_off != SK_NO_FIELD)
+        st = sk_case_buffer_make(&b[SK_BUF_ROPE], (size_t)s->rows * 4, err);
     if (st == SPHKV_OK) {
         memcpy(b[SK_BUF_LIST].data, items, n * sizeof *items);
         fill_append(c, rng, k, v);
@@ -114,6 +119,7 @@ static void append_args(sk_case *c, uint32_t copy)
     if (c->p.spec.tier[0].value != SK_VAL_KEY) a->v = b[SK_BUF_V].data;
     a->arena = b[SK_BUF_ARENA].data;
     a->arena_bytes = b[SK_BUF_ARENA].bytes;
+    a->positions = (const uint32_t *)(const void *)b[SK_BUF_ROPE].data;
 }
 
 static sk_status append_make(sk_case *c, sk_err *err)

@@ -113,6 +113,7 @@ static void attn_args(sk_case *c, uint32_t copy)
     a->codebook_bytes = b[SK_BUF_BOOK].bytes;
     a->table = sk_case_table(c, copy);
     sk_case_variant_args(c, copy, a);
+    a->rope = sk_case_rope(c, copy);
 }
 
 static sk_status check_params(const sk_case_params *p, sk_err *err)
@@ -128,10 +129,6 @@ static sk_status check_params(const sk_case_params *p, sk_err *err)
                        p->shape.batch, p->shape.kv_heads, p->shape.context);
     if (sk_case_q_len(p) > SPHKV_MAX_Q_LEN)
         return sk_fail(err, SPHKV_EINVAL, "%u query tokens", p->shape.q_len);
-    for (uint32_t t = 0; t < p->spec.ntiers; t++)
-        for (uint32_t i = 0; i < p->spec.tier[t].nseg; i++)
-            if (p->spec.tier[t].seg[i].pre_rope)
-                return sk_fail(err, SPHKV_EUNSUPPORTED, "no cases for keys coded before RoPE yet");
     return SPHKV_OK;
 }
 
@@ -183,6 +180,7 @@ sk_status sk_attn_case_make(sk_case *c,
     else if (st == SPHKV_OK)
         st = sk_case_place(s->page, s->pages, s->at, sub, &f.rng, &units, err);
     if (st == SPHKV_OK) st = buffers(&f, units, err);
+    if (st == SPHKV_OK) st = sk_case_rope_make(c, err);
     if (st == SPHKV_OK) st = attn_scratch(&f, err);
     if (st == SPHKV_OK) {
         f.arena = s->copy[0].buf[SK_BUF_ARENA].data;

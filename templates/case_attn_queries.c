@@ -8,15 +8,18 @@
 /* Logits of the queries of one KV head over some pages of its list. */
 typedef struct logit_stats {
     double n, sum, sum2, most;
+    double terms; /* the largest sum of magnitudes that a logit is what is left of */
 } logit_stats;
 
 /* Keys of a page as they were coded, into f->k. */
 static void decode_keys(sk_attn_fill *f, const sk_case_page *page, uint32_t kv_head)
 {
     size_t sub = f->c->p.lists_per_seq == 1 ? kv_head * sk_attn_page_bytes(f, page->tier) : 0;
-    sk_page_decode_ref(&f->c->p.spec, page->tier,
-                       f->arena + (size_t)page->unit * SPHKV_UNIT_BYTES + sub, page->count,
-                       sk_attn_head_book(f, kv_head), f->k, NULL);
+    const uint8_t *at = f->arena + (size_t)page->unit * SPHKV_UNIT_BYTES + sub;
+    const sphkv_rope rope = sk_case_rope(f->c, 0);
+    sk_page_decode_ref(&f->c->p.spec, page->tier, at, page->count, sk_attn_head_book(f, kv_head),
+                       f->k, NULL);
+    (void)sk_rope_page_ref(&f->c->p.spec, page->tier, at, page->count, &rope, f->k);
 }
 
 static void add_page_stats(sk_attn_fill *f, const sk_case_page *page, uint32_t kv_head, double scale,
@@ -26,10 +29,14 @@ static void add_page_stats(sk_attn_fill *f, const sk_case_page *page, uint32_t k
     decode_keys(f, page, kv_head);
     for (uint32_t h = 0; h < spec->heads_per_kv; h++)
         for (uint32_t t = 0; t < page->count; t++) {
-            double dot = 0;
-            for (uint32_t i = 0; i < spec->d; i++)
-                dot += f->q[(size_t)h * spec->d + i] * f->k[(size_t)t * spec->d + i];
+            double dot = 0, terms = 0;
+            for (uint32_t i = 0; i < spec->d; i++) {
+                const double x = f->q[(size_t)h * spec->d + i] * f->k[(size_t)t * spec->d + i];
+                dot += x;
+                terms += fabs(x);
+            }
             dot *= scale;
+            stats[h].terms = fmax(stats[h].terms, terms * scale);
             stats[h].n++;
             stats[h].sum += dot;
             stats[h].sum2 += dot * dot;
@@ -93,7 +100,7 @@ static double query_factor(const sk_attn_fill *f, const logit_stats *s, uint32_t
     double want = f->c->p.input == SK_IN_CANCEL ? 2 : 1 + 3 * (row % 7) / 6.0, have = nominal;
     if (f->c->p.input == SK_IN_PEAKY || f->c->p.input == SK_IN_EXTREME) {
         want = f->c->p.input == SK_IN_EXTREME ? 32 : row % 2 ? 12 : 40; /* others count, or not */
-        have = s->most;
+        have = fmax(s->most, s->terms / 256); /* not nothing but cancellation */
     } else if (s->n >= 8) {
         double mean = s->sum / s->n;
         have = sqrt(fmax(0, s->sum2 / s->n - mean * mean));

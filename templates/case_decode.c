@@ -53,8 +53,13 @@ static void fill_page(sk_case *c, sk_rng *rng, uint32_t i, double *k, double *v)
     }
     const uint8_t *book =
         b[SK_BUF_BOOK].base ? b[SK_BUF_BOOK].data + i % s->kv_heads * (size_t)s->book_stride : NULL;
+    uint32_t positions[256]; /* the largest page, sk_spec_check */
+    const sk_page_layout *at = &s->at[page->tier];
     sk_case_rows_fill(spec, c->p.input, rng, page->filled, NULL, 0, k, v);
     sk_encode_page_ref(spec, page->tier, k, v, page->filled, book, to);
+    if (at->pos_off == SK_NO_FIELD) return;
+    sk_case_positions(c, rng, 0, page->filled, positions);
+    sk_case_positions_put(at, positions, page->filled, to);
 }
 
 static size_t elements_of(const sphkv_decode_args *a, bool values)
@@ -112,6 +117,7 @@ static sk_status make_decode(sk_case *c, sk_rng *rng, double *rows, sk_err *err)
     if (st == SPHKV_OK) st = sk_case_buffer_make(&b[SK_BUF_OUT], out, err);
     if (st == SPHKV_OK && s->book_stride)
         st = sk_case_buffer_make(&b[SK_BUF_BOOK], (size_t)s->book_stride * s->kv_heads, err);
+    if (st == SPHKV_OK) st = sk_case_rope_make(c, err);
     if (st != SPHKV_OK) return st;
     for (uint32_t h = 0; h < s->kv_heads && b[SK_BUF_BOOK].base; h++)
         sk_case_book_fill(spec, rng, b[SK_BUF_BOOK].data + (size_t)h * s->book_stride);
@@ -152,6 +158,7 @@ static void decode_args(sk_case *c, uint32_t copy)
     a->arena_bytes = b[SK_BUF_ARENA].bytes;
     a->codebook = b[SK_BUF_BOOK].data;
     a->codebook_bytes = b[SK_BUF_BOOK].bytes;
+    if (c->p.input != SK_IN_SINK) a->rope = sk_case_rope(c, copy); /* there keys come before RoPE */
 }
 
 /* ---- judgement ------------------------------------------------------------ */
@@ -194,6 +201,18 @@ static double mean_of(const sk_spec *spec, const sk_tier *tier, const uint8_t *b
     return sk_case_get(book + sk_codebook_mean_off(spec), SPHKV_F32, d);
 }
 
+/* What a rotation in f32 may be off: of the dimension that this one is paired with, too. */
+static double rope_hair(const decode_judge *j, const sphkv_rope *rope, const double *k,
+                        const uint8_t *book, const sk_tier *tier, uint32_t d)
+{
+    const sk_spec *spec = &j->c->p.spec;
+    const uint32_t n = rope->dims ? rope->dims : spec->d;
+    if (!sk_tier_pre_rope(tier) || !rope->table || d >= n) return 0;
+    const uint32_t pair = d < n / 2 ? d + n / 2 : d - n / 2;
+    return (fabs(k[d]) + fabs(k[pair]) + fabs(mean_of(spec, tier, book, d)) +
+            fabs(mean_of(spec, tier, book, pair))) * 0x1p-20;
+}
+
 static void judge_item(decode_judge *j, const sphkv_decode_args *a, const sphkv_decode_item *it,
                        double *k, double *v)
 {
@@ -204,6 +223,10 @@ static void judge_item(decode_judge *j, const sphkv_decode_args *a, const sphkv_
     sk_page_decode_ref(spec, it->tier_slot,
                        (const uint8_t *)a->arena + (size_t)it->unit * SPHKV_UNIT_BYTES, it->count,
                        book, a->k ? k : NULL, a->v ? v : NULL);
+    if (a->k)
+        (void)sk_rope_page_ref(spec, it->tier_slot,
+                               (const uint8_t *)a->arena + (size_t)it->unit * SPHKV_UNIT_BYTES,
+                               it->count, &a->rope, k);
     const bool scaled = tier->seg[0].kind == SK_KEY_CODED && tier->seg[0].rb < 16;
     const double v_hair = tier->value == SK_VAL_I4 ? 0x1p-23 : 0; /* one fma */
     for (uint32_t t = 0; t < it->count; t++) {
@@ -211,7 +234,8 @@ static void judge_item(decode_judge *j, const sphkv_decode_args *a, const sphkv_
         for (uint32_t d = 0; a->k && d < spec->d; d++) {
             const double want = k[(size_t)t * spec->d + d], mean = mean_of(spec, tier, book, d);
             double hair = mean != 0 ? fabs(want) * 0x1p-23 : 0;
-            if (scaled) hair = (fabs(want) + fabs(mean)) * 0x1p-22; /* four roundings */
+            hair = fmax(hair, rope_hair(j, &a->rope, k + (size_t)t * spec->d, book, tier, d));
+            if (scaled) hair = hair + (fabs(want) + fabs(mean)) * 0x1p-22; /* four roundings */
             judge_element(j, a->k, row * a->k_stride_row + it->kv_head * a->k_stride_head + d, want,
                           hair);
         }

@@ -46,6 +46,10 @@ static void fill_sources(sk_case *c, sk_rng *rng, double *k, double *v)
                 sk_case_mean_add(spec, b[SK_BUF_BOOK].data + (size_t)items[i].kv_head * s->book_stride,
                                  page->filled, k);
             sk_encode_page_ref(spec, 1, k, v, page->filled, NULL, to);
+            for (uint32_t t = 0; t < page->filled && s->at[1].pos_off != SK_NO_FIELD; t++) {
+                const uint32_t x = (uint32_t)sk_rng_u64(rng);
+                memcpy(to + s->at[1].pos_off + t * 4, &x, 4);
+            }
         }
         c->read_bytes += (size_t)s->at[1].bytes * page->count / spec->page;
     }

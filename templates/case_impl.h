@@ -43,6 +43,7 @@ enum {
     SK_BUF_SINK,  /* sinks, */
     SK_BUF_BIAS,  /* biases of slots, */
     SK_BUF_WHERE, /* positions of queries */
+    SK_BUF_ROPE,  /* attn, decode: the table of rotations; append: positions of rows */
     SK_BUF_COUNT
 };
 
@@ -148,6 +149,20 @@ double sk_case_get(const void *base, uint32_t dtype, size_t index);
  * of f16 shrink no more. */
 double sk_case_half_step(uint32_t dtype, double x);
 static inline uint32_t sk_case_dtype_bytes(uint32_t dtype) { return dtype == SPHKV_F32 ? 4 : 2; }
+
+/* ---- keys before RoPE (case_rope.c) ----------------------------------------- */
+
+/* The table of copy 0, where the mix has such keys; and as arguments, or zeros. */
+sk_status sk_case_rope_make(sk_case *c, sk_err *err);
+sphkv_rope sk_case_rope(const sk_case *c, uint32_t copy);
+/* Positions of the tokens of a page; first: how many are in the list before it. */
+void sk_case_positions(const sk_case *c, sk_rng *rng, uint32_t first, uint32_t count, uint32_t *to);
+/* Into a page, where it stores them. */
+void sk_case_positions_put(const sk_page_layout *at, const uint32_t *positions, uint32_t count,
+                           uint8_t *page);
+/* Keys that shall be k after RoPE, as such a tier holds them. */
+void sk_case_rotate_back(const sk_case *c, uint32_t tier, const uint32_t *positions, uint32_t count,
+                         double *k);
 
 /* ---- judgement ------------------------------------------------------------ */
 

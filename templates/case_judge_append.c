@@ -19,8 +19,10 @@ static void append_expected(const sk_case *c, const sphkv_append_args *a, uint8_
                 row[d] = (float)sk_case_get(a->k, spec->in_dtype, k + d);
             for (uint32_t d = 0; d < spec->dv; d++)
                 row[spec->d + d] = a->v ? (float)sk_case_get(a->v, spec->in_dtype, v + d) : 0;
-            sk_append_ref(spec, 0, row, row + spec->d, item->slot + t,
-                          arena + (size_t)item->unit * SPHKV_UNIT_BYTES);
+            uint8_t *page = arena + (size_t)item->unit * SPHKV_UNIT_BYTES;
+            const uint32_t slot = item->slot + t, off = sk_case_state_of(c)->at[0].pos_off;
+            sk_append_ref(spec, 0, row, row + spec->d, slot, page);
+            if (off != SK_NO_FIELD) memcpy(page + off + slot * 4, &a->positions[item->row + t], 4);
         }
     }
 }

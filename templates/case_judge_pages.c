@@ -328,6 +328,15 @@ static void take_coded_keys(encode_judge *j)
     }
 }
 
+/* Positions are those of the source. */
+static void forget_positions(encode_judge *j, const uint8_t *src)
+{
+    sk_page_layout from;
+    if (j->at->pos_off == SK_NO_FIELD) return;
+    sk_page_layout_get(j->spec, 1, &from);
+    for (uint32_t i = 0; i < j->count * 4; i++) j->rest[j->at->pos_off + i] ^= src[from.pos_off + i];
+}
+
 static sk_status judge_page(encode_judge *j, const uint8_t *src, uint8_t *model, sk_err *err)
 {
     size_t bytes = (size_t)j->at->units * SPHKV_UNIT_BYTES;
@@ -346,6 +355,7 @@ static sk_status judge_page(encode_judge *j, const uint8_t *src, uint8_t *model,
     if (st == SPHKV_OK) st = judge_values(j, err);
     if (st != SPHKV_OK) return st;
     forget_exact(j, model);
+    forget_positions(j, src);
     for (size_t i = 0; i < bytes; i++)
         if (j->rest[i])
             return sk_fail(

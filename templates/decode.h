@@ -9,6 +9,7 @@
  *   part_vk.c       values that are dimensions of keys
  *   part_rebuild.c, part_rebuilt.c  coded keys as numbers, and their logits
  *   part_mask.c     soft-cap, bias, who is seen: between logits and softmax
+ *   part_rope.c     the rotation of keys that are kept before RoPE
  *   part_softmax.c  page softmax: probabilities, factors, running (m, l)
  *   part_probs.c    probabilities in the form that the value product wants
  *   part_sinks.c    heads of a page for which integer probabilities are too coarse
@@ -39,6 +40,7 @@
  *   rad  [spans]     what a radius code of the page is multiplied by
  *   book, where, keys  of keys that are rebuilt (part_rebuild.h)
  *   vals [Cp/16][Tp][16]  values of the page at work that are dimensions of its keys
+ *   cosines [D][W]   cosines, then sines, of W tokens (part_rope.c)
  *   s    [H][Tp]     logits, then probabilities in f32
  *   acc  [H][Cp]     unnormalised output
  *   probs [H][Tp/2]  other probabilities, in rows of words (part_probs.c)
@@ -114,7 +116,9 @@ typedef struct sk_dec {
     sk_val item, q, q_stride, arena, codebook, tables; /* parameters */
     sk_val scale;
     sk_val qs, qc, qt, qm, q16, lut, off, bytes, rad, s, probs, acc, stat; /* scratch addresses */
-    sk_val book, where, keys;  /* the same, where keys are rebuilt */
+    sk_val book, where, keys;  /* the same, where keys are rebuilt; */
+    sk_val cosines;            /* where they are rotated; */
+    sk_val rope, rope_dims, rope_last; /* parameters of that (part_rope.h) */
     sk_val vals;               /* and where they are values */
     uint32_t vdims, vdim0;     /* dimensions of the key, or part, that are; the first channel */
     sk_val zero, lane;         /* u32 0; lane index */

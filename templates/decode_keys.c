@@ -5,6 +5,7 @@
  * The numbers are those of part_rebuild.c, or whole codewords (decode_words.c). */
 #include "decode_rows.h"
 #include "part_dense.h"
+#include "part_rope.h"
 
 bool sk_unrow_in_registers(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
 {
@@ -35,6 +36,10 @@ void sk_unrow_scratch(sk_unrow *c)
     if (spans) d->rad = sk_ir_name(d->b, sk_ir_shared(d->b, spans * 4), "rad");
     if (spans && d->spec->book & SPHKV_BOOK_PERMUTATION)
         d->where = sk_ir_name(d->b, sk_ir_shared(d->b, d->d * 4), "where");
+    if (sk_spec_pre_rope(d->spec)) {
+        d->keys = sk_ir_name(d->b, sk_ir_shared(d->b, d->d * 64), "keys");
+        d->cosines = sk_ir_name(d->b, sk_ir_shared(d->b, sk_rope_bytes(d)), "cosines");
+    }
     if (words) {
         c->offs = sk_ir_name(d->b, sk_ir_shared(d->b, d->w * d->w * 4), "offs");
         c->radii = sk_ir_name(d->b, sk_ir_shared(d->b, d->w * d->w * 4), "radii");
@@ -95,6 +100,31 @@ void sk_unrow_prefetch(sk_unrow *c, uint32_t tier_slot, sk_val next, sk_val t0, 
     for (uint32_t i = 0; i < each; i++) sk_ir_prefetch(d->b, next, at, i * 64);
 }
 
+/* The step of dimensions d0 .. of W tokens, packed, to their rows. */
+static void put_step(sk_unrow *c, sk_val *x, sk_val t0, sk_val d0, sk_val count)
+{
+    sk_dec *d = &c->dec;
+    const sk_op pack = d->spec->out_dtype == SPHKV_F16 ? SK_OP_PACKF16 : SK_OP_PACKBF16;
+    for (uint32_t i = 0; c->es == 2 && i < d->w; i++)
+        x[i] = sk_ir_2(d->b, pack, x[2 * i], x[2 * i + 1]);
+    put_rows(c, x, t0, sk_mul(d, d0, c->es), count);
+}
+
+/* The same of keys that are kept before RoPE, all of them first, in scratch. */
+static void rotated_block(sk_unrow *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
+                          sk_val set, sk_val t0, sk_val count, sk_val next)
+{
+    sk_dec *d = &c->dec;
+    sk_part_rebuild_vector(d, tier_slot, &lay->seg[0], page, set, t0, d->zero, SK_NONE);
+    const sk_val d0 = sk_ir_for(d->b, d->zero, sk_k(d, d->d), c->step);
+    sk_val x[32];
+    sk_unrow_prefetch(c, tier_slot, next, t0, d0);
+    for (uint32_t i = 0; i < c->step; i++)
+        x[i] = sk_ir_ldv(d->b, SK_LD_F32, d->keys, sk_mul(d, d0, 64), i * 64);
+    put_step(c, x, t0, d0, count);
+    sk_ir_end(d->b);
+}
+
 /* W tokens from t0 on; count: SK_NONE where all of them are rows. */
 static void key_block(sk_unrow *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
                       sk_val set, sk_val t0, sk_val count, sk_val next)
@@ -105,6 +135,10 @@ static void key_block(sk_unrow *c, uint32_t tier_slot, const sk_page_layout *lay
     const bool coded = seg->kind == SK_KEY_CODED;
     sk_rebuild_at k = {0};
     sk_dense_keys dense = {0};
+    if (seg->pre_rope) {
+        rotated_block(c, tier_slot, lay, page, set, t0, count, next);
+        return;
+    }
     if (coded) k = sk_rebuild_begin(d, tier_slot, &lay->seg[0], page, set, t0);
     if (sk_unrow_by_words(d->spec, d->sched, tier_slot)) {
         sk_unrow_words(c, &k, count, next);
@@ -114,13 +148,11 @@ static void key_block(sk_unrow *c, uint32_t tier_slot, const sk_page_layout *lay
     if (!coded) dense = sk_dense_begin(d, tier_slot, &lay->seg[0], page, 1, t0);
     const sk_val d0 = sk_ir_for(b, d->zero, sk_k(d, d->d), c->step);
     const sk_val scale = coded ? SK_NONE : sk_dense_scales(d, &dense, d0, 0);
-    const sk_op pack = d->spec->out_dtype == SPHKV_F16 ? SK_OP_PACKF16 : SK_OP_PACKBF16;
     sk_val x[32];
     sk_unrow_prefetch(c, tier_slot, next, t0, d0);
     for (uint32_t i = 0; i < c->step; i++)
         x[i] = coded ? sk_rebuild_dim(d, &k, d0, i, c->step) : sk_dense_floats(d, &dense, d0, i, 0, scale);
-    for (uint32_t i = 0; c->es == 2 && i < d->w; i++) x[i] = sk_ir_2(b, pack, x[2 * i], x[2 * i + 1]);
-    put_rows(c, x, t0, sk_mul(d, d0, c->es), count);
+    put_step(c, x, t0, d0, count);
     sk_ir_end(b);
 }
 

@@ -4,6 +4,7 @@
 
 #include "decode_rows.h"
 #include "items.h"
+#include "part_rope.h"
 
 static uint32_t heads_of(const sk_image *image) { return image->maxima.kv_heads; }
 
@@ -25,6 +26,17 @@ size_t sk_decode_workspace(const sk_image *image)
     return image->maxima.parts * part_bytes(image);
 }
 
+/* Of keys that are to be rotated; unknown where none are. */
+static bool positions_inside(const sk_decode_call *r, const sphkv_decode_item *it)
+{
+    sk_page_layout lay;
+    if (r->a.rope.dims == 0 || !r->a.k || !sk_tier_pre_rope(&r->image->spec.tier[it->tier_slot]))
+        return true;
+    sk_page_layout_get(&r->image->spec, it->tier_slot, &lay);
+    const uint8_t *page = (const uint8_t *)r->a.arena + (size_t)it->unit * SPHKV_UNIT_BYTES;
+    return sk_rope_inside(&r->a.rope, page + lay.pos_off, it->count);
+}
+
 static sk_status check_items(const sk_decode_call *r, sk_err *err)
 {
     uint32_t units[SK_MAX_TIERS];
@@ -43,6 +55,9 @@ static sk_status check_items(const sk_decode_call *r, sk_err *err)
         if (st == SPHKV_OK)
             st = sk_items_page(i, "page", it->unit, units[it->tier_slot], r->a.arena_bytes, err);
         if (st != SPHKV_OK) return st;
+        if (!positions_inside(r, it))
+            return sk_fail(err, SPHKV_EINVAL, "items[%u]: a position is not in the table of %u", i,
+                           r->a.rope.positions);
         if (it->count > r->a.rows || it->row > r->a.rows - it->count)
             return sk_fail(err, SPHKV_EINVAL, "items[%u]: rows %u+%u of %u", i, it->row, it->count,
                            r->a.rows);
@@ -76,6 +91,7 @@ sk_status sk_decode_args(sk_decode_call *r, const void *args, sk_err *err)
     r->k = (sk_rows){a->k, a->k_stride_row, a->k_stride_head, spec->d, spec->out_dtype};
     r->v = (sk_rows){a->v, a->v_stride_row, a->v_stride_head, spec->dv, spec->out_dtype};
     st = sk_items_aligned(a->arena, err);
+    if (st == SPHKV_OK) st = sk_rope_check(spec, &a->rope, true, err);
     if (st == SPHKV_OK) st = check_rows(r, &r->k, err);
     if (st == SPHKV_OK) st = check_rows(r, &r->v, err);
     if (st == SPHKV_OK && a->k)
@@ -143,6 +159,7 @@ sk_status sk_decode_run(const sk_image *image, const void *args, uint32_t part, 
     sk_decode_call_rows(&call, &r, &r.v);
     sk_call_u32(&call, first);
     sk_call_u32(&call, end);
+    sk_rope_call(&call, &image->spec, &r.a.rope);
     const bool past = image->nentry > 1 && whole_vectors(&r, &r.k) && whole_vectors(&r, &r.v);
     return sk_image_call(image, past ? SK_UNROW_PAST : SK_UNROW_PLAIN, &call, 0, err);
 }

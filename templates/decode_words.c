@@ -10,7 +10,7 @@
 bool sk_unrow_by_words(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
 {
     const sk_segment *seg = sk_dec_seg(spec, tier_slot);
-    if (seg->kind != SK_KEY_CODED || seg->g < 2 || (seg->g & (seg->g - 1)) != 0) return false;
+    if (seg->kind != SK_KEY_CODED || seg->pre_rope || seg->g < 2 || (seg->g & (seg->g - 1)) != 0) return false;
     const uint32_t w = (uint32_t)sched->v[SK_T_w], codes = 1u << seg->b;
     if (spec->book != 0 || codes < w) return false;
     return sched->v[SK_T_lut] == SK_LUT_ROWS || codes > 2 * w;

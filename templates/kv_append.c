@@ -24,7 +24,7 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
         (sk_rows_value_kind(spec->tier[0].value) == SK_LD_KINDS && sk_append_values(spec)))
         return sk_fail(err, SPHKV_EUNSUPPORTED,
                        "kv_append: rows go to kf32, kf16 or kbf16 with vf32, vf16, vbf16 or vk");
-    return sk_variants_supported(spec, 0, err);
+    return sk_variants_supported(spec, SPHKV_VARIANT_POSITIONS, err);
 }
 
 typedef struct append {
@@ -33,6 +33,7 @@ typedef struct append {
     sk_page_layout lay;
     uint32_t w;
     sk_val zero, lane;
+    sk_val positions; /* [rows], where pages have them */
 } append;
 
 /* Dimension lanes of the key of one token into column t. */
@@ -121,6 +122,7 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
     const sk_val k_head = sk_ir_param_u32(b, "k_head_stride");
     const sk_val v_row = sk_ir_param_u32(b, "v_row_stride");
     const sk_val v_head = sk_ir_param_u32(b, "v_head_stride");
+    if (c.lay.pos_off != SK_NO_FIELD) c.positions = sk_ir_param_ptr(b, "positions", false);
     c.zero = sk_ir_u32(b, 0);
     c.lane = sk_ir_lane(b);
     sk_val f[5]; /* sphkv_append_item: unit, slot, count, row, kv_head */
@@ -134,6 +136,9 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
     put_key(&c, sk_ir_ptr_add(b, kh, sk_ir_2(b, SK_OP_MUL, row, k_row), in), page, t);
     if (sk_append_values(spec))
         put_value(&c, sk_ir_ptr_add(b, vh, sk_ir_2(b, SK_OP_MUL, row, v_row), in), page, t);
+    if (c.lay.pos_off != SK_NO_FIELD)
+        sk_ir_stu(b, page, sk_ir_2k(b, SK_OP_MUL, t, 4), c.lay.pos_off,
+                  sk_ir_ldu(b, SK_LD_U32, sk_ir_ptr_add(b, c.positions, row, 4), c.zero, 0));
     sk_ir_end(b);
     memset(out, 0, sizeof *out);
     out->n = 1;
@@ -167,15 +172,25 @@ static sk_status check_items(const sk_image *image, const sphkv_append_args *a, 
     return SPHKV_OK;
 }
 
+bool sk_append_positions(const sk_spec *spec)
+{
+    sk_page_layout lay;
+    sk_page_layout_get(spec, 0, &lay);
+    return lay.pos_off != SK_NO_FIELD;
+}
+
 sk_status sk_append_args(const sk_image *image, const void *args, sphkv_append_args *a,
                          sk_append_rows *rows, sk_err *err)
 {
     const sk_spec *spec = &image->spec;
     sk_status st = sk_args_copy(a, sizeof *a, args, err);
-    if (st == SPHKV_OK && a->positions && !(image->spec.variants & SPHKV_VARIANT_POSITIONS))
-        st = sk_fail(err, SPHKV_EINVAL, "positions, of a spec without the variant");
+    if (st == SPHKV_OK && a->positions && !sk_append_positions(spec))
+        st = sk_fail(err, SPHKV_EINVAL, "positions, of a spec whose pages have none");
     if (st == SPHKV_OK) st = sk_items_count(image, a->items_count, err);
     if (st != SPHKV_OK) return st;
+    if (a->items_count > 0 && sk_append_positions(spec) &&
+        (a->positions == NULL || (uintptr_t)a->positions % sizeof *a->positions != 0))
+        return sk_fail(err, SPHKV_EINVAL, "positions: NULL or not aligned, of a spec whose pages have them");
     const bool values = sk_append_values(spec);
     if (!values) a->v = NULL;
     if (a->items_count > 0 && (!a->items || !a->k || (values && !a->v) || !a->arena))
@@ -210,6 +225,7 @@ static sk_status run(const sk_image *image, const void *args, uint32_t part, uin
         sk_call_u32(&call, rows.k.stride_head);
         sk_call_u32(&call, rows.v.stride_row);
         sk_call_u32(&call, rows.v.stride_head);
+        if (sk_append_positions(&image->spec)) sk_call_ptr(&call, a.positions, (size_t)count * 4);
         st = sk_image_call(image, 0, &call, 0, err);
     }
     return st;

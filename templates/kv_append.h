@@ -14,6 +14,8 @@ static inline bool sk_append_values(const sk_spec *spec)
 {
     return spec->tier[0].value != SK_VAL_KEY;
 }
+/* Whether pages store the positions of their tokens. */
+bool sk_append_positions(const sk_spec *spec);
 /* Args without what the items say; v is NULL where it is not read. */
 sk_status sk_append_args(const sk_image *image, const void *args, sphkv_append_args *a,
                          sk_append_rows *rows, sk_err *err);

@@ -122,6 +122,20 @@ static void put_values(append *c)
     sk_ir_end(b);
 }
 
+/* Positions of the slots, a lane each. */
+static void put_positions(append *c, sk_val positions, sk_val row)
+{
+    sk_builder *b = c->b;
+    const sk_val count = op(c, SK_OP_SUB, c->end, c->slot);
+    const sk_val i = op(c, SK_OP_ADD, sk_gpu_turns(b, count, 32), c->lane);
+    const sk_val inside = op(c, SK_OP_ULT, i, count);
+    const sk_val from = sk_ir_ptr_add(b, positions, row, 4);
+    const sk_val x = sk_ir_ldg(b, SK_LD_U32, from, opk(c, SK_OP_MUL, i, 4), 0, inside);
+    sk_ir_stg(b, c->page, opk(c, SK_OP_MUL, op(c, SK_OP_ADD, c->slot, i), 4), c->lay.pos_off, x,
+              inside);
+    sk_ir_end(b);
+}
+
 static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena, sk_build *out,
                        sk_err *err)
 {
@@ -138,6 +152,8 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
     stride[0][1] = sk_ir_param_u32(b, "k_head_stride");
     stride[1][0] = sk_ir_param_u32(b, "v_row_stride");
     stride[1][1] = sk_ir_param_u32(b, "v_head_stride");
+    sk_val positions = SK_NONE;
+    if (c->lay.pos_off != SK_NO_FIELD) positions = sk_ir_param_ptr(b, "positions", false);
     c->zero = sk_ir_u32(b, 0);
     c->lane = sk_ir_lane(b);
     const sk_val item = sk_ir_ptr_add(b, items, sk_ir_block(b, 0), sizeof(sphkv_append_item));
@@ -155,6 +171,7 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
         else if (sk_append_values(spec))
             put_values(c);
     }
+    if (positions != SK_NONE) put_positions(c, positions, f[3]);
     memset(out, 0, sizeof *out);
     out->n = 1;
     return sk_ir_finish(b, &out->program[0], err);
@@ -180,6 +197,7 @@ static sk_status run(const sk_image *image, const void *args, uint32_t part, uin
     sk_call_u32(&call, rows.k.stride_head);
     sk_call_u32(&call, rows.v.stride_row);
     sk_call_u32(&call, rows.v.stride_head);
+    if (sk_append_positions(&image->spec)) sk_call_ptr(&call, a.positions, SK_GPU_OPEN);
     return sk_image_launch(image, 0, &call, a.items_count, a.stream, err);
 }
 

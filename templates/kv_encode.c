@@ -1,8 +1,9 @@
 /* kv_encode.c - one dense page into a page of another tier: a full tail page,
  * or a page of a prefill; one path, so bits do not depend on the order of
  * arrival. Applies to a mix of exactly two tiers, destination then dense
- * source of one segment; keys coded after RoPE, or dense, or segments of these;
- * values of any format, none of their own where they are dimensions of keys (vk).
+ * source of one segment, both after RoPE or both before it (p); keys coded, or dense,
+ * or segments of these; values of any format, none of their own where they are dimensions
+ * of keys (vk). Positions are copied.
  *
  * A block is one item and owns the destination page, which it writes whole:
  * what is between fields, and slots from count on, become zeros. */
@@ -29,7 +30,13 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
     if (from->value == SK_VAL_KEY && to->value != SK_VAL_KEY)
         return sk_fail(err, SPHKV_EUNSUPPORTED, "kv_encode: %s values from a source of vk",
                        sk_value_name(to->value));
-    return sk_variants_supported(spec, 0, err);
+    if (sk_tier_pre_rope(to) != sk_tier_pre_rope(from))
+        return sk_fail(err, SPHKV_EUNSUPPORTED,
+                       "kv_encode: keys %s RoPE from keys %s it: a p tier is coded from kf32p, kf16p "
+                       "or kbf16p, others from kf32, kf16 or kbf16",
+                       sk_tier_pre_rope(to) ? "before" : "after",
+                       sk_tier_pre_rope(from) ? "before" : "after");
+    return sk_variants_supported(spec, SPHKV_VARIANT_POSITIONS, err);
 }
 
 /* The widest vectors there are for coded keys: their search is multiply-adds; one vector of
@@ -166,6 +173,19 @@ static void encode_key(sk_enc *c)
         sk_encode_dense_keys(c);
 }
 
+/* Positions go along; slots from count on become zeros. */
+static void copy_positions(sk_enc *c)
+{
+    sk_builder *b = c->b;
+    const uint32_t page = c->spec->page;
+    const sk_val t = sk_op2(c, SK_OP_ADD, sk_enc_turns(c, page, c->w), c->lane);
+    const sk_val at = sk_times(c, t, 4), inside = sk_opk(c, SK_OP_ULT, t, page);
+    const sk_val used = sk_op2(c, SK_OP_PAND, inside, sk_op2(c, SK_OP_ULT, t, c->count));
+    const sk_val x = sk_ir_ldg(b, SK_LD_U32, c->src_page, at, c->src.pos_off, used);
+    sk_ir_stg(b, c->dst_page, at, c->dst.pos_off, x, inside);
+    sk_ir_end(b);
+}
+
 void sk_encode_page(sk_enc *c, sk_val item, sk_val src, sk_val dst, sk_val book)
 {
     sk_builder *b = c->b;
@@ -186,6 +206,7 @@ void sk_encode_page(sk_enc *c, sk_val item, sk_val src, sk_val dst, sk_val book)
     }
     sk_enc_sync(c); /* no store of keys is before a load of values */
     if (values) sk_encode_values(c);
+    if (c->dst.pos_off != SK_NO_FIELD) copy_positions(c);
 }
 
 static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena, sk_build *out,

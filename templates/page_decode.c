@@ -1,6 +1,7 @@
 /* page_decode.c - pages of any mix to dense rows of keys and values: for an
  * engine's own attention, for checks, for leaving. Applies to keys of one
- * segment, coded after RoPE or not coded, and to values of their own.
+ * segment, coded or not, and to values of their own. Keys kept before RoPE are
+ * rotated in scratch on their way.
  *
  * A block is a run of items, ordered by tier and KV head, so that what is built
  * from a codebook is built once a head. Keys: lanes are tokens, as pages have
@@ -12,6 +13,7 @@
 #include "decode_rows.h"
 #include "gpu.h"
 #include "items.h"
+#include "part_rope.h"
 #include "rows.h"
 
 static sk_status supported(const sk_spec *spec, sk_err *err)
@@ -214,6 +216,7 @@ static sk_status build_entry(const sk_spec *spec, const sk_schedule *sched, bool
         row_params_of(b, "k", "k_wanted", "k_row_stride", "k_head_stride"),
         row_params_of(b, "v", "v_wanted", "v_row_stride", "v_head_stride")};
     const sk_val first = sk_ir_param_u32(b, "first"), end = sk_ir_param_u32(b, "end");
+    sk_rope_params(d);
     d->zero = sk_ir_u32(b, 0);
     d->lane = sk_ir_lane(b);
     sk_unrow_scratch(c);

@@ -10,6 +10,7 @@
 #include "gpu.h"
 #include "items.h"
 #include "lanes.h"
+#include "part_rope.h"
 #include "part_unpack.h"
 #include "rows.h"
 
@@ -83,30 +84,44 @@ static dim_at model_dim(unrow *c, sk_val d0, uint32_t i)
     return (dim_at){sk_ir_2k(c->dec.b, SK_OP_UMIN, dim, c->dec.d - 1), 0};
 }
 
-/* That dimension of the model's key; something behind the last one. */
-static sk_val coded_dim(unrow *c, const sk_lanes *k, sk_val d0, uint32_t i, group_at *at)
+static dim_at coded_of(unrow *c, dim_at model)
+{
+    if (!(c->dec.spec->book & SPHKV_BOOK_PERMUTATION)) return model;
+    const sk_val at = sk_mul(&c->dec, model.dim, 4);
+    return (dim_at){sk_ir_ldu(c->dec.b, SK_LD_U32, c->where, at, model.plus * 4), 0};
+}
+
+static void take_group(unrow *c, const sk_lanes *k, dim_at coded, group_at *at)
 {
     sk_dec *d = &c->dec;
-    sk_builder *b = d->b;
-    const uint32_t g = k->seg->g, book = d->spec->book;
-    const bool permuted = book & SPHKV_BOOK_PERMUTATION;
+    const uint32_t g = k->seg->g;
     const sk_seg_layout *lay = &k->lay->seg[0];
-    const dim_at model = model_dim(c, d0, i);
-    const sk_val at4 = sk_mul(d, model.dim, 4);
-    dim_at coded = model;
-    if (permuted) coded = (dim_at){sk_ir_ldu(b, SK_LD_U32, c->where, at4, model.plus * 4), 0};
-    const bool apart = c->step % g != 0 && g % c->step != 0; /* groups and pieces do not fit */
-    if (permuted || apart || i % g == 0) { /* else it is the last one's group */
-        const sk_val j = sk_ir_2k(b, SK_OP_UDIV, sk_add(d, coded.dim, sk_k(d, coded.plus)), g);
-        at->code = sk_lanes_codes(k, j);
-        if (lay->spans > 1)
-            at->radius = sk_lanes_radii(k, sk_ir_2k(b, SK_OP_UDIV, j, lay->span_dims / g));
-    }
+    const sk_val j = sk_ir_2k(d->b, SK_OP_UDIV, sk_add(d, coded.dim, sk_k(d, coded.plus)), g);
+    at->code = sk_lanes_codes(k, j);
+    if (lay->spans > 1)
+        at->radius = sk_lanes_radii(k, sk_ir_2k(d->b, SK_OP_UDIV, j, lay->span_dims / g));
+}
+
+/* A dimension of the model's key from the group that it is coded in. */
+static sk_val coded_value(unrow *c, const sk_lanes *k, dim_at model, dim_at coded, const group_at *at)
+{
+    sk_dec *d = &c->dec;
     const sk_val x = sk_lanes_codewords(k, coded.dim, coded.plus, at->code);
-    if (!(book & SPHKV_BOOK_MEAN)) return sk_ir_2(b, SK_OP_FMUL, x, at->radius);
-    const sk_val mean =
-        sk_ir_ldu(b, SK_LD_F32, k->set, at4, sk_codebook_mean_off(d->spec) + model.plus * 4);
+    if (!(d->spec->book & SPHKV_BOOK_MEAN)) return sk_ir_2(d->b, SK_OP_FMUL, x, at->radius);
+    const uint32_t off = sk_codebook_mean_off(d->spec) + model.plus * 4;
+    const sk_val mean = sk_ir_ldu(d->b, SK_LD_F32, k->set, sk_mul(d, model.dim, 4), off);
     return sk_fma(d, x, at->radius, mean);
+}
+
+/* Dimension d0 + i; something behind the last one. */
+static sk_val coded_dim(unrow *c, const sk_lanes *k, sk_val d0, uint32_t i, group_at *at)
+{
+    const uint32_t g = k->seg->g;
+    const dim_at model = model_dim(c, d0, i), coded = coded_of(c, model);
+    const bool permuted = c->dec.spec->book & SPHKV_BOOK_PERMUTATION;
+    const bool apart = c->step % g != 0 && g % c->step != 0; /* groups and pieces do not fit */
+    if (permuted || apart || i % g == 0) take_group(c, k, coded, at); /* else it is the last one's */
+    return coded_value(c, k, model, coded, at);
 }
 
 /* WORDS words of the rows of 32 tokens, from word w0 on, to where they belong. */
@@ -127,6 +142,43 @@ static void put_rows(unrow *c, sk_val *x, sk_val t0, sk_val w0)
     }
 }
 
+/* Dimension d0 + i before any rotation. */
+static sk_val plain_dim(unrow *c, const sk_lanes *k, sk_val d0, uint32_t i, group_at *at, sk_val scale)
+{
+    if (k->seg->kind == SK_KEY_CODED) return coded_dim(c, k, d0, i, at);
+    const dim_at dim = model_dim(c, d0, i);
+    return sk_lanes_dense(k, dim.dim, dim.plus, scale);
+}
+
+static sk_val coded_alone(unrow *c, const sk_lanes *k, dim_at model, sk_val radius)
+{
+    group_at at = {SK_NONE, radius};
+    const dim_at coded = coded_of(c, model);
+    take_group(c, k, coded, &at);
+    return coded_value(c, k, model, coded, &at);
+}
+
+/* Of keys that are kept before RoPE: with the dimension that it is paired with, which
+ * groups of the piece do not hold. */
+static sk_val rotated_dim(unrow *c, const sk_lanes *k, sk_val d0, uint32_t i, sk_val radius,
+                          const sk_rope_lanes *rope)
+{
+    sk_dec *d = &c->dec;
+    const dim_at model = model_dim(c, d0, i);
+    const sk_val dim = sk_add(d, model.dim, sk_k(d, model.plus));
+    const sk_rope_turn turn = sk_rope_lanes_turn(d, rope, dim);
+    sk_val x[2];
+    for (uint32_t n = 0; n < 2; n++) {
+        const sk_val from = n ? turn.partner : dim;
+        const dim_at one = {from, 0};
+        if (k->seg->kind == SK_KEY_CODED)
+            x[n] = coded_alone(c, k, one, radius);
+        else
+            x[n] = sk_lanes_dense(k, from, 0, sk_lanes_scales(k, from));
+    }
+    return sk_fma(d, x[0], turn.c, sk_ir_2(d->b, SK_OP_FMUL, x[1], turn.s));
+}
+
 static void decode_keys(unrow *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page)
 {
     sk_dec *d = &c->dec;
@@ -144,14 +196,11 @@ static void decode_keys(unrow *c, uint32_t tier_slot, const sk_page_layout *lay,
     if (coded && lay->seg[0].spans == 1) at.radius = sk_lanes_radii(&k, d->zero);
     const sk_val scale = coded ? SK_NONE : sk_lanes_scales(&k, d0); /* a piece is of one block */
     sk_val x[2 * WORDS];
-    for (uint32_t i = 0; i < c->step; i++) {
-        if (coded) {
-            x[i] = coded_dim(c, &k, d0, i, &at);
-        } else {
-            const dim_at dim = model_dim(c, d0, i);
-            x[i] = sk_lanes_dense(&k, dim.dim, dim.plus, scale);
-        }
-    }
+    sk_rope_lanes rope = {SK_NONE, SK_NONE};
+    if (k.seg->pre_rope) rope = sk_rope_lanes_begin(d, lay->pos_off, page, token);
+    for (uint32_t i = 0; i < c->step; i++)
+        x[i] = k.seg->pre_rope ? rotated_dim(c, &k, d0, i, at.radius, &rope)
+                               : plain_dim(c, &k, d0, i, &at, scale);
     for (uint32_t i = 0; c->es == 2 && i < WORDS; i++)
         x[i] = sk_ir_2(b, pack_op(c), x[2 * i], x[2 * i + 1]);
     put_rows(c, x, t0, c->es == 2 ? sk_shr(d, d0, 1) : d0);
@@ -235,6 +284,7 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
     c.dec.lane = sk_ir_lane(b);
     if (spec->book & SPHKV_BOOK_PERMUTATION)
         c.where = sk_ir_name(b, sk_ir_shared(b, spec->d * 4), "where");
+    sk_rope_params(&c.dec);
     const sk_val item = sk_ir_ptr_add(b, items, sk_ir_block(b, 0), sizeof(sphkv_decode_item));
     sk_val f[ITEM_WORDS];
     for (uint32_t k = 0; k < ITEM_WORDS; k++) f[k] = sk_ir_ldu(b, SK_LD_U32, item, c.dec.zero, k * 4);
@@ -276,6 +326,7 @@ static sk_status run(const sk_image *image, const void *args, uint32_t part, uin
     sk_call_ptr(&call, r.a.codebook, r.a.codebook_bytes);
     sk_decode_call_rows(&call, &r, &r.k);
     sk_decode_call_rows(&call, &r, &r.v);
+    sk_rope_call(&call, &image->spec, &r.a.rope);
     return sk_image_launch(image, 0, &call, r.a.items_count, r.a.stream, err);
 }
 

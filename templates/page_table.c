@@ -1,6 +1,7 @@
 /* page_table.c - see page_table.h. The walk over the references is one pass
  * without branches; what is wrong is looked for when something is. */
 #include "page_table.h"
+#include "part_rope.h"
 
 /* Places in the arena where a page of each tier may begin; none for tiers that
  * the mix does not have. With shared lists the last sub-page of this run must
@@ -50,6 +51,39 @@ static sk_status explain_ref(const sk_table_look *look, uint32_t i, uint32_t las
                    sphkv_ref_unit(ref));
 }
 
+/* Positions of p tiers, those of the run's KV heads. */
+static sk_status check_positions(const sk_table_look *look, uint32_t i, uint32_t pos_off, sk_err *err)
+{
+    const uint64_t ref = look->table->refs[i];
+    const size_t bytes = (size_t)look->image->units[sphkv_ref_tier(ref)] * SPHKV_UNIT_BYTES;
+    const uint8_t *page = look->arena;
+    page += (size_t)sphkv_ref_unit(ref) * SPHKV_UNIT_BYTES + pos_off;
+    const uint32_t first = look->shared ? look->kv_first : 0, n = look->shared ? look->kv_count : 1;
+    for (uint32_t sub = first; sub < first + n; sub++)
+        if (!sk_rope_inside(look->rope, page + sub * bytes, sphkv_ref_tokens(ref)))
+            return sk_fail(err, SPHKV_EINVAL, "refs[%u]: a position is not in the table of %u", i,
+                           look->rope->positions);
+    return SPHKV_OK;
+}
+
+static sk_status check_rotated(const sk_table_look *look, uint32_t lo, uint32_t hi, sk_err *err)
+{
+    const sk_spec *spec = &look->image->spec;
+    uint32_t pos_off[SK_MAX_TIERS];
+    if (look->rope == NULL || !sk_spec_pre_rope(spec)) return SPHKV_OK;
+    for (uint32_t k = 0; k < spec->ntiers; k++) {
+        sk_page_layout lay;
+        sk_page_layout_get(spec, k, &lay);
+        pos_off[k] = sk_tier_pre_rope(&spec->tier[k]) ? lay.pos_off : SK_NO_FIELD;
+    }
+    sk_status st = SPHKV_OK;
+    for (uint32_t i = lo; i < hi && st == SPHKV_OK; i++) {
+        const uint32_t off = pos_off[sphkv_ref_tier(look->table->refs[i])];
+        if (off != SK_NO_FIELD) st = check_positions(look, i, off, err);
+    }
+    return st;
+}
+
 static sk_status check_list(const sk_table_look *look, const arena_room *room, uint32_t list,
                             sk_err *err)
 {
@@ -68,7 +102,7 @@ static sk_status check_list(const sk_table_look *look, const arena_room *room, u
         wrong |= ref_wrong(room, page, t->refs[i], last);
         last = sphkv_ref_tier(t->refs[i]);
     }
-    if (!wrong) return SPHKV_OK;
+    if (!wrong) return check_rotated(look, lo, hi, err);
     last = 0;
     for (uint32_t i = lo;; last = sphkv_ref_tier(t->refs[i++]))
         if (ref_wrong(room, page, t->refs[i], last)) return explain_ref(look, i, last, err);

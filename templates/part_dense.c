@@ -22,7 +22,8 @@ static bool has_scales(uint32_t key_kind) { return key_kind == SK_KEY_I8 || key_
 
 bool sk_dec_query16(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
 {
-    return has_scales(sk_dec_seg(spec, tier_slot)->kind) && spec->accuracy != SPHKV_EXACT &&
+    const sk_segment *seg = sk_dec_seg(spec, tier_slot);
+    return has_scales(seg->kind) && !seg->pre_rope && spec->accuracy != SPHKV_EXACT &&
            sched->v[SK_T_query] == SK_QUERY_I16;
 }
 

@@ -39,6 +39,10 @@ sk_val sk_rebuild_dim(sk_dec *d, sk_rebuild_at *k, sk_val d0, uint32_t i, uint32
 
 /* ---- attention ---- */
 
+/* W tokens of the page from t on, coded or dense, to the tokens of `keys` from `at` on;
+ * those of a p tier rotated. `set`: of the head. `next`: the page to prefetch, or SK_NONE. */
+void sk_part_rebuild_vector(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
+                            sk_val set, sk_val t, sk_val at, sk_val next);
 /* Tokens of a block, a multiple of 16. */
 uint32_t sk_rebuild_tokens(const sk_schedule *sched);
 /* The codewords of a tier, once an item. */

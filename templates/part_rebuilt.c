@@ -2,9 +2,11 @@
  * becomes f32 in scratch, as a kf32 page would hold them, and is multiplied like dense
  * keys. What a look-up per query head and group would cost is paid once a token, so
  * many query heads make it the better form; and it takes any code, for nothing of it
- * depends on queries. */
+ * depends on queries. Keys kept before RoPE (p), dense ones too, have no other form: a
+ * block is rotated before it is multiplied. */
 #include "part_dense.h"
 #include "part_rebuild.h"
+#include "part_rope.h"
 #include "part_vk.h"
 
 uint32_t sk_rebuild_tokens(const sk_schedule *sched)
@@ -22,23 +24,33 @@ void sk_part_rebuild_begin(sk_dec *c, uint32_t tier_slot)
     sk_rebuild_load_order(c, set);
 }
 
-/* W tokens of the page from t on, to the block's tokens from `at` on. */
-static void rebuild_vector(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
-                           sk_val set, sk_val t, sk_val at, sk_val next)
+void sk_part_rebuild_vector(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
+                            sk_val set, sk_val t, sk_val at, sk_val next)
 {
     sk_builder *b = c->b;
-    sk_rebuild_at k = sk_rebuild_begin(c, tier_slot, lay, page, set, t);
-    if (lay->spans == 1) k.radius = sk_unpack_radii(c, k.seg, lay, page, c->zero, t);
+    const bool coded = sk_dec_seg(c->spec, tier_slot)->kind == SK_KEY_CODED;
+    sk_rebuild_at k = {0};
+    sk_dense_keys dense = {0};
+    if (coded) k = sk_rebuild_begin(c, tier_slot, lay, page, set, t);
+    if (coded && lay->spans == 1) k.radius = sk_unpack_radii(c, k.seg, lay, page, c->zero, t);
+    if (!coded) dense = sk_dense_begin(c, tier_slot, lay, page, 1, t);
     const sk_val d0 = sk_ir_for(b, c->zero, sk_k(c, c->d), c->w);
     const sk_val turn = sk_mul(c, sk_shr(c, t, (uint32_t)__builtin_ctz(c->w)), c->d / c->w);
     const sk_val step = sk_add(c, turn, sk_shr(c, d0, (uint32_t)__builtin_ctz(c->w)));
     const sk_val row = sk_add(c, sk_mul(c, sk_shr(c, at, 4), c->d), d0);
     const sk_val to = sk_add(c, sk_mul(c, row, 64), sk_mul(c, sk_and(c, at, 15), 4));
+    const sk_val scale = coded ? SK_NONE : sk_dense_scales(c, &dense, d0, 0);
     for (uint32_t i = 0; i < c->w; i++) {
         sk_prefetch_share(c, tier_slot, next, step, i, c->w);
-        sk_ir_stv(b, c->keys, to, i * 64, sk_rebuild_dim(c, &k, d0, i, c->w));
+        sk_ir_stv(b, c->keys, to, i * 64,
+                  coded ? sk_rebuild_dim(c, &k, d0, i, c->w)
+                        : sk_dense_floats(c, &dense, d0, i, 0, scale));
     }
     sk_ir_end(b);
+    if (!sk_dec_seg(c->spec, tier_slot)->pre_rope) return;
+    sk_page_layout page_lay;
+    sk_page_layout_get(c->spec, tier_slot, &page_lay);
+    sk_part_rope(c, page_lay.pos_off, page, t, at);
 }
 
 void sk_part_rebuild(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page, sk_val t0,
@@ -46,7 +58,7 @@ void sk_part_rebuild(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk
 {
     const sk_val set = sk_dec_book(c);
     const sk_val at = sk_ir_for(c->b, c->zero, sk_k(c, sk_rebuild_tokens(c->sched)), c->w);
-    rebuild_vector(c, tier_slot, lay, page, set, sk_add(c, t0, at), at, next);
+    sk_part_rebuild_vector(c, tier_slot, lay, page, set, sk_add(c, t0, at), at, next);
     sk_ir_end(c->b);
 }
 

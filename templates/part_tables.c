@@ -36,6 +36,7 @@ sk_lut_form sk_dec_form(const sk_spec *spec, const sk_schedule *sched, uint32_t 
 {
     const sk_segment *seg = sk_dec_seg(spec, tier_slot);
     const uint32_t w = (uint32_t)sched->v[SK_T_w];
+    if (seg->pre_rope) return SK_FORM_REBUILD; /* tables would be of one position */
     if (seg->kind != SK_KEY_CODED) return SK_FORM_DENSE;
     if (sched->v[SK_T_lut] == SK_LUT_REBUILD) return SK_FORM_REBUILD;
     sk_bytes bytes;

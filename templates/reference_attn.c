@@ -128,11 +128,14 @@ static sk_status decode_page(attn_ref *r, uint64_t ref, uint32_t kv_head, ref_pa
                        sphkv_ref_unit(ref));
     const uint8_t *book = a->codebook;
     if (book) book += (size_t)kv_head * sk_codebook_head_bytes(r->spec);
-    sk_page_decode_ref(r->spec, tier, (const uint8_t *)a->arena + off, tokens, book, r->k, r->v);
+    const uint8_t *at = (const uint8_t *)a->arena + off;
+    sk_page_decode_ref(r->spec, tier, at, tokens, book, r->k, r->v);
+    if (!sk_rope_page_ref(r->spec, tier, at, tokens, &a->rope, r->k))
+        return sk_fail(err, SPHKV_EINVAL, "a position is not in the table of %u", a->rope.positions);
     page->tokens = tokens;
     page->positions = NULL;
     if (r->spec->variants & SPHKV_VARIANT_POSITIONS)
-        page->positions = (const uint8_t *)a->arena + off + r->at[tier].pos_off;
+        page->positions = at + r->at[tier].pos_off;
     return SPHKV_OK;
 }
 
@@ -218,10 +221,6 @@ sk_status sk_attn_reference(const sk_spec *spec, const sphkv_attn_args *args, ui
                        table->lists_per_seq, args->batch, kv_heads);
     for (uint32_t t = 0; t < spec->ntiers; t++) {
         sk_page_layout_get(spec, t, &r.at[t]);
-        for (uint32_t s = 0; s < spec->tier[t].nseg; s++)
-            if (spec->tier[t].seg[s].pre_rope)
-                return sk_fail(err, SPHKV_EUNSUPPORTED, "the reference does not rotate keys that "
-                                                        "are coded before RoPE");
     }
     const uint32_t first = args->kv_head_first;
     const uint32_t end = args->kv_head_count ? first + args->kv_head_count : kv_heads;

@@ -168,9 +168,8 @@ sk_status sk_rows_supported(const sk_spec *spec, const char *kernel, sk_err *err
                 return sk_fail(err, SPHKV_EUNSUPPORTED,
                                "%s: a segment of %u dimensions (multiples of 16 only)", kernel,
                                tier->seg[s].dims);
-            if (tier->seg[s].pre_rope)
-                return sk_fail(err, SPHKV_EUNSUPPORTED,
-                               "%s: keys kept before RoPE (p): positions are not written", kernel);
+            if (tier->nseg > 1 && tier->seg[s].pre_rope)
+                return sk_fail(err, SPHKV_EUNSUPPORTED, "%s: segments kept before RoPE (p)", kernel);
         }
     }
     return SPHKV_OK;

@@ -41,7 +41,7 @@ sk_status sk_rows_valid(const sk_spec *spec, const sk_schedule *sched, const sk_
                         sk_err *err);
 sk_status sk_rows_width(const sk_schedule *sched, const sk_target *target, sk_err *err);
 
-/* What no kernel that writes rows or pages does: odd dims and pages, segments, keys before RoPE. */
+/* What no kernel that writes rows or pages does: odd dims and pages, segments. */
 sk_status sk_rows_supported(const sk_spec *spec, const char *kernel, sk_err *err);
 
 #endif

@@ -310,6 +310,7 @@ static sk_status tier_supported(const sk_spec *spec, uint32_t k, const sk_target
     const uint32_t span = seg->span == SK_SPAN_ALL ? spec->d : seg->span;
     if (spec->tier[k].nseg > 1)
         return sk_fail(err, SPHKV_EINVAL, "tiles: tier %u: keys of several segments", k);
+    if (seg->pre_rope) return sk_fail(err, SPHKV_EINVAL, "tiles: tier %u: keys before RoPE (p)", k);
     if (seg->kind == SK_KEY_F32 || value == SK_VAL_F32 || value == SK_VAL_KEY)
         return sk_fail(err, SPHKV_EINVAL, "tiles: tier %u: f32 keys or values", k);
     if (target->sm < 80 && (seg->kind == SK_KEY_BF16 || value == SK_VAL_BF16))

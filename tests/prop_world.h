@@ -14,6 +14,7 @@
 #define TOKENS (PAGES * PAGE - 5) /* the last page is not full */
 #define MAX_D 64u
 #define MAX_H 4u
+#define ROPE_ROWS 1024u
 
 typedef struct rows {
     double k[PAGES * PAGE][MAX_D], v[PAGES * PAGE][MAX_D];
@@ -30,6 +31,9 @@ typedef struct world {
     uint32_t parts;
     float scale;
     float q[MAX_H][MAX_D], out[MAX_H][MAX_D];
+    float rope[ROPE_ROWS][MAX_D]; /* of tiers that keep keys before RoPE: the first */
+    uint32_t rope_dims;           /* rope_dims of a row are used; 0 = D */
+    uint32_t positions[PAGES * PAGE];
     bool sums; /* LSE and statistics of pages are asked for: */
     float lse[MAX_H], ml[4 * PAGES * MAX_H * 2];
 } world;
@@ -94,7 +98,10 @@ static inline uint64_t put_page(world *w, uint32_t slot, uint32_t tier, const ui
         memcpy(k + (size_t)t * s->d, data.k[order[t]], s->d * sizeof *k);
         memcpy(v + (size_t)t * s->dv, data.v[order[t]], s->dv * sizeof *v);
     }
-    sk_encode_page_ref(s, tier, k, v, count, w->book, w->arena + (size_t)unit * SPHKV_UNIT_BYTES);
+    uint8_t *page = w->arena + (size_t)unit * SPHKV_UNIT_BYTES;
+    sk_encode_page_ref(s, tier, k, v, count, w->book, page);
+    for (uint32_t t = 0; t < count && w->at[tier].pos_off != SK_NO_FIELD; t++)
+        memcpy(page + w->at[tier].pos_off + t * 4, &w->positions[order[t]], 4);
     return sphkv_page_ref(unit, count, tier);
 }
 
@@ -137,6 +144,7 @@ static inline void world_run(world *w)
     a.q_stride_head = a.out_stride_head = MAX_D;
     a.q_stride_seq = a.out_stride_seq = MAX_D * MAX_H;
     a.table = (sphkv_page_table){w->indptr, w->refs, 1, 1};
+    a.rope = (sphkv_rope){&w->rope[0][0], ROPE_ROWS, w->rope_dims};
     a.lse = w->sums ? w->lse : NULL;
     a.page_ml = w->sums ? w->ml : NULL;
     sk_image image;

@@ -17,7 +17,8 @@ static bool beyond_values(const sk_spec *s, uint32_t t)
 {
     if (s->kernel == SPHKV_KV_ENCODE) return t == 1 && s->tier[0].value != SK_VAL_KEY;
     if (s->kernel == SPHKV_ATTN_DECODE)
-        return s->tier[t].nseg > 1 && (s->book & SPHKV_BOOK_PERMUTATION) != 0;
+        return sk_tier_pre_rope(&s->tier[t]) ||
+               (s->tier[t].nseg > 1 && (s->book & SPHKV_BOOK_PERMUTATION) != 0);
     return s->kernel != SPHKV_KV_APPEND;
 }
 
@@ -33,8 +34,10 @@ static bool beyond_kernels(const sk_spec *s)
                   (s->kernel != SPHKV_KV_ENCODE || t == 1);
         beyond |= tier->value == SK_VAL_KEY && beyond_values(s, t);
         for (uint32_t i = 0; i < tier->nseg; i++)
-            beyond |= tier->seg[i].pre_rope || tier->seg[i].dims % 16;
+            beyond |= ((tier->nseg > 1 || s->kernel == SPHKV_ATTN_EXTEND) && tier->seg[i].pre_rope) || tier->seg[i].dims % 16;
     }
+    if (row->mix == SPHKV_MIX_PAIR)
+        beyond |= sk_tier_pre_rope(&s->tier[0]) != sk_tier_pre_rope(&s->tier[1]);
     return beyond;
 }
 

@@ -233,8 +233,6 @@ static void test_refused(void **state)
     p = good;
     p.input = SK_INPUT_COUNT;
     assert_int_equal(sk_case_make(&p, &c, NULL), SPHKV_EINVAL);
-    p = params_of("attn_decode d64 v64 h2 p32 l1 qf32 of32 if32 tight sharp:vi8", SK_IN_S1, false);
-    assert_int_equal(sk_case_make(&p, &c, NULL), SPHKV_EUNSUPPORTED);
     p = params_of("kv_append d64 v64 h1 p32 l1 qf32 of32 if32 tight kf16:vi8", SK_IN_S1, true);
     assert_int_equal(sk_case_make(&p, &c, NULL), SPHKV_EUNSUPPORTED);
 }

@@ -23,6 +23,7 @@ typedef struct lab {
     kernel_built append, encode;
     sk_page_layout dense_at, coded_at;
     float *k, *v; /* [TOKENS][HEADS][D] */
+    uint32_t positions[TOKENS]; /* in no order */
     uint8_t *book;
     bool compiled;
 } lab;
@@ -79,6 +80,7 @@ static void append_rows(const lab *l, cache *c, uint32_t first, uint32_t n, uint
     }
     sphkv_append_args a = {.size = sizeof a, .items_count = count, .items = items, .k = l->k,
                            .v = l->v, .arena = c->dense, .arena_bytes = c->dense_bytes};
+    if (l->dense_at.pos_off != SK_NO_FIELD) a.positions = l->positions;
     run(l, &l->append, &a, count, parts);
 }
 
@@ -152,6 +154,7 @@ static void lab_fill(lab *l)
         uint16_t word = sk_f32_to_f16((float)(0.15 * sk_rng_normal(&rng)));
         memcpy(l->book + 2 * i, &word, 2);
     }
+    for (uint32_t t = 0; t < TOKENS; t++) l->positions[t] = (uint32_t)sk_rng_u64(&rng);
     sk_page_layout_get(&l->encode.spec, 0, &l->coded_at);
     sk_page_layout_get(&l->encode.spec, 1, &l->dense_at);
 }
@@ -185,11 +188,18 @@ static void test_span_group(void **state)
                  "kv_append d64 v64 h1 p32 l0 qf32 of32 if32 tight kbf16:vf16");
 }
 
+static void test_before_rope(void **state)
+{
+    check_orders(*state, "kv_encode d64 v64 h1 p32 l1 qf32 of32 if32 tight sharp:vi8,kf16p:vf16",
+                 "kv_append d64 v64 h1 p32 l1 qf32 of32 if32 tight kf16p:vf16");
+}
+
 int main(void)
 {
     kernel_lab lab;
     const struct CMUnitTest tests[] = {cmocka_unit_test_prestate(test_span_all, &lab),
-                                       cmocka_unit_test_prestate(test_span_group, &lab)};
+                                       cmocka_unit_test_prestate(test_span_group, &lab),
+                                       cmocka_unit_test_prestate(test_before_rope, &lab)};
     kernel_lab_open(&lab);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     kernel_lab_close(&lab);

@@ -554,7 +554,7 @@ static void plan_args(void **state)
     plan_refuses(ctx, &s, &fine, SPHKV_EINVAL, "nonsense");
     s = r.params, s.kernel = 77;
     plan_refuses(ctx, &s, &fine, SPHKV_EINVAL, "77");
-    s = r.params, s.tiers = "sharp:vi8"; /* coded before RoPE */
+    s = r.params, s.tiers = "32@g4b8r16s32p+32@kf16:vi8";
     plan_refuses(ctx, &s, &fine, SPHKV_EUNSUPPORTED, "");
     sphkv_error err = {0};
     assert_int_equal(sphkv_supported(NULL, &s, &err), SPHKV_EUNSUPPORTED);

@@ -199,6 +199,29 @@ static inline uint32_t sphkv_ref_unit(uint64_t ref) { return (uint32_t)ref; }
 static inline uint32_t sphkv_ref_tokens(uint64_t ref) { return (uint32_t)(ref >> 32) & 0xffffu; }
 static inline uint32_t sphkv_ref_tier(uint64_t ref) { return (uint32_t)(ref >> 48) & 0xffu; }
 
+/* Keys before RoPE: a tier whose key ends in p (sharp, thin, g2b4r16sDp, kf16p) holds
+ * keys as they are before rotary embedding, and a u32 per slot, the position of its
+ * token. Attention rotates them by it; queries are after RoPE, as for all tiers, and
+ * pages of all tiers meet in one softmax. Shifting a context is a change of positions.
+ * The path of a token: kv_append writes it into a dense page of such a tier (kf16p,
+ * kbf16p, kf32p: the tail of a mix sharp:vi8,kf16p:vf16), with its position; kv_encode
+ * codes that page and takes positions along; nothing is rotated on the way, so bits do
+ * not depend on the order of arrival. Between p and other tiers kv_encode goes neither
+ * way.
+ *
+ * The rotation, a table that the engine makes, for how positions are scaled is the
+ * model's affair. With n = dims, pair i < n/2 at position x
+ *   k'[i] = k[i] c - k[i + n/2] s,  k'[i + n/2] = k[i + n/2] c + k[i] s,
+ *   c = table[x * n + i], s = table[x * n + n/2 + i]
+ * in the order of the model's dimensions, the mean of the codebook set added before;
+ * dimensions from n on stay as they are. Where no tier of the mix is p it is not looked
+ * at. On a CPU a position that is not in the table is refused. */
+typedef struct sphkv_rope {
+    const float *table; /* [positions][dims], aligned to 4 bytes: cosines, then sines */
+    uint32_t positions; /* rows of the table; times dims less than 2^32 */
+    uint32_t dims;      /* a multiple of 8, 16 to D; 0 = D */
+} sphkv_rope;
+
 /* Size of one page of one tier for one KV head, from the one function that
  * computes every offset. `units` is the page's size in arena units; with
  * shared lists a page is kv_heads of these, one behind the other. */
@@ -207,6 +230,8 @@ typedef struct sphkv_page_info {
     uint32_t bytes;           /* used, before rounding to units */
     uint32_t units;           /* allocated */
     double bytes_per_token;   /* all fields, page scales spread over P tokens */
+    uint32_t positions;       /* byte where the positions begin, a u32 per slot; 0 = none */
+    uint32_t reserved;
 } sphkv_page_info;
 SPHKV_API sphkv_status sphkv_page_info_get(const sphkv_spec_params *spec, uint32_t tier_slot,
                                            sphkv_page_info *info, sphkv_error *err);
@@ -277,7 +302,8 @@ typedef struct sphkv_codebook sphkv_codebook;
 SPHKV_API sphkv_status sphkv_codebook_default(const sphkv_spec_params *spec, uint32_t kv_heads,
                                               uint64_t seed, sphkv_codebook **out,
                                               sphkv_error *err);
-/* k-means on keys [rows][kv_heads][head_dim] f32 (after RoPE), per KV head,
+/* k-means on keys [rows][kv_heads][head_dim] f32, as the tiers code them (after RoPE;
+ * before it for p tiers: a mix that has both is refused, SPHKV_EINVAL), per KV head,
  * tier and group. Deterministic for a seed. Keys that are not finite are
  * refused; of more than 16384 rows, as many are taken evenly. With the flags of the
  * spec: the mean is that of all rows, per KV head, the permutation as in
@@ -456,6 +482,7 @@ typedef struct sphkv_attn_args {
                                 left out */
     const float *bias;       /* bias: [refs index][P], natural logarithms as logits are */
     const uint32_t *q_positions; /* positions: [batch][q_len], falling or rising */
+    sphkv_rope rope;         /* of a mix with p tiers */
     void *stream; /* GPU: where the run is enqueued; not read on a CPU */
 } sphkv_attn_args;
 
@@ -520,8 +547,8 @@ typedef struct sphkv_append_item {
 /* kv_append: new rows into dense tail pages. k [rows][kv_heads][D], v
  * [rows][kv_heads][Dv], of a tier with values from keys (vk) not read; that they hold the rows which items name is the
  * caller's promise. Rows and KV heads span at most 2^32 elements, which a GPU cannot
- * check. No two items share a page. With the variant positions those of the rows are
- * stored, too. */
+ * check. No two items share a page. Rows of a p tier are before RoPE; there, and with
+ * the variant positions, those of the rows are stored, too. */
 typedef struct sphkv_append_args {
     uint32_t size;
     uint32_t items_count;
@@ -533,7 +560,7 @@ typedef struct sphkv_append_args {
     size_t arena_bytes;
     void *workspace;
     size_t workspace_bytes;
-    const uint32_t *positions; /* [rows]; spec with positions only, else NULL */
+    const uint32_t *positions; /* [rows]; p tier or variant positions only, else NULL */
     void *stream; /* GPU: where the run is enqueued; not read on a CPU */
 } sphkv_append_args;
 
@@ -548,8 +575,8 @@ typedef struct sphkv_encode_item {
 
 /* kv_encode: a full tail page, or a page of a prefill, into a page of a coded
  * tier; one path, so bits do not depend on the order of arrival. No two items
- * share a destination, and no destination is the source of another. With the variant
- * positions those of the source go along. */
+ * share a destination, and no destination is the source of another. Positions, which
+ * pages of p tiers and of the variant positions have, go along. */
 typedef struct sphkv_encode_args {
     uint32_t size;
     uint32_t items_count;
@@ -578,7 +605,9 @@ typedef struct sphkv_decode_item {
 
 /* page_decode: pages of any tiers of the mix to dense rows in the spec's out_dtype:
  * k [rows][kv_heads][D], v [rows][kv_heads][Dv], either may be NULL. Keys are the
- * model's: codeword times radius, the mean added, the permutation undone. Rows that
+ * model's: codeword times radius, the mean added, the permutation undone; those of p
+ * tiers rotated to what they are after RoPE, or, where rope.table is NULL, left as they
+ * are before it. Rows that
  * no item names are left alone; that no two items name the same row of a KV head is
  * the caller's promise. 16-bit rows begin at multiples of 4 bytes. */
 typedef struct sphkv_decode_args {
@@ -596,6 +625,7 @@ typedef struct sphkv_decode_args {
     size_t codebook_bytes;
     void *workspace;
     size_t workspace_bytes;
+    sphkv_rope rope;      /* of a mix with p tiers; table NULL: their keys before RoPE */
     void *stream; /* GPU: where the run is enqueued; not read on a CPU */
 } sphkv_decode_args;
 

@@ -383,6 +383,57 @@ static const kernel_row mixes[] = {
 #undef A
 #undef T
 
+/* ---- rope ---------------------------------------------------------------------------- */
+
+#define A "attn_decode "
+#define E "kv_encode "
+#define D "page_decode "
+#define T " qf32 of32 if32 tight "
+#define MEAN " mean"
+#define PERM " permutation"
+
+static const kernel_row rope[] = {
+    {A "d64 v64 h4 p64 l1" T "sharp:vi8", "", 0},
+    {A "d128 v128 h4 p32 l1" T "thin:vi8", "", 0},
+    {A "d64 v64 h2 p64 l1" T "sharp:vi8,kf16p:vf16", "", 0},
+    {A "d64 v64 h3 p64 l1" T "thin:vi8,kf16:vf16", "", 0},
+    {A "d64 v64 h2 p64 l1" T "good:vi8,sharp:vi4,kf16p:vf16,kf16:vf16", "", 0},
+    {A "d96 v64 h5 p48 l0" T "g3b5r8s6p:vi8,kbf16p:vf16", "", 0},
+    {A "d64 v64 h1 p32 l1" T "ki8p:vi8,ki4p:vi8,kf8p:vf8", "", 0},
+    {A "d16 v16 h16 p16 l0" T "g2b4r8p:vf32,kf32p:vf32", "", 0},
+    {A "d64 v64 h4 p64 l1" T "sharp:vi8,kf16p:vf16" MEAN, "", 0},
+    {A "d64 v64 h4 p64 l1" T "thin:vi8,good:vi8,kf16:vf16" MEAN PERM, "", 0},
+    {A "d80 v80 h2 p32 l1" T "g2b4r16sDp:vi8,high:vi8" PERM, "lut=perm", 512},
+    {A "d64 v64 h2 p64 l1" T "sharp:vi8,lean:vi8", "w=4,lut=rebuild,ktok=1", 128},
+    {A "d64 v64 h2 p64 l1" T "sharp:vi8,good:vi8,kf16p:vf16", "w=8,ktok=4,lut_build=separate", 256},
+    {A "d64 v64 h9 p64 l1" T "thin:vi8,kf16p:vi8", "w=16,ktok=2", 512},
+    {A "d64 v64 h4 p64 l1 qf32 of32 if32 exact sharp:vf32,kf32p:vf32" MEAN, "", 0},
+    {A "d64 v64 h4 p64 l1 qf16 of16 if32 fast sharp:vi8,kf16p:vf16", "", 0},
+    {A "d64 v64 h2 p64 l1" T "sharp:vi8,kf16p:vf16,good:vi8 softcap window positions queries", "", 0},
+    {A "d64 v64 h2 p32 l1" T "thin:vi8,kf16:vf16 queries", "", 0},
+    {E "d64 v64 h1 p64 l1" T "sharp:vi8,kf16p:vf16", "", 0},
+    {E "d64 v64 h1 p64 l1" T "good:vi8,kf16:vf16 positions", "", 0},
+    {"kv_append d64 v64 h1 p64 l1" T "kf16:vf16 positions", "", 0},
+    {D "d64 v64 h1 p64 l1" T "good:vi8,kf16:vf16 positions", "", 0},
+    {E "d96 v96 h1 p32 l1" T "thin:vi4,kbf16p:vf16" MEAN PERM, "", 0},
+    {E "d64 v64 h1 p48 l0" T "ki8p:vi8,kf32p:vf32", "w=4", 0},
+    {E "d64 v64 h1 p64 l1" T "kf8p:vf16,kf16p:vf16", "w=16", 512},
+    {"kv_append d64 v64 h1 p64 l1" T "kf16p:vf16", "", 0},
+    {"kv_append d48 v80 h1 p32 l0 qf32 of32 if16 tight kf32p:vbf16", "w=16", 512},
+    {"page_gather d64 v64 h1 p64 l1" T "sharp:vi8,kf16p:vf16", "", 0},
+    {D "d64 v64 h1 p64 l1" T "sharp:vi8,kf16p:vf16", "", 0},
+    {D "d128 v128 h1 p32 l1 qf32 of16 if32 tight thin:vi8,good:vi8,kf32p:vf32", "", 0},
+    {D "d96 v96 h1 p32 l1" T "g3b5r8s6p:vi8,ki4p:vi8" MEAN PERM, "w=4", 0},
+    {D "d64 v64 h1 p64 l1 qf32 obf16 if32 tight sharp:vi8,lean:vi8" MEAN, "w=16", 512},
+};
+
+#undef A
+#undef E
+#undef D
+#undef T
+#undef MEAN
+#undef PERM
+
 /* ---- rows ---------------------------------------------------------------------------- */
 
 #define E(d, p, l, tiers) "kv_encode d" d " v" d " h1 p" p " l" l " qf32 of32 if32 tight " tiers
@@ -675,7 +726,7 @@ static const kernel_row variants[] = {
 
 const kernel_table kernel_tables[] = {
 #define T(name) {#name, name, SK_COUNT(name)}
-    T(books), T(bytes), T(compact), T(decode), T(dense), T(extend), T(formats), T(gather), T(keys), T(merge), T(mixes), T(rows), T(schedule), T(segments), T(sinks), T(spans), T(values), T(variants), T(vk), T(wide),
+    T(books), T(bytes), T(compact), T(decode), T(dense), T(extend), T(formats), T(gather), T(keys), T(merge), T(mixes), T(rope), T(rows), T(schedule), T(segments), T(sinks), T(spans), T(values), T(variants), T(vk), T(wide),
 #undef T
 };
 const uint32_t kernel_ntables = SK_COUNT(kernel_tables);

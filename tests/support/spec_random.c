@@ -160,17 +160,19 @@ static sk_tier draw_tier(sk_rng *rng, const sk_spec *spec, bool dense)
     tier.seg[0] = (sk_segment){.kind = (uint8_t)kind};
     if (kind == SK_KEY_CODED) tier.seg[0] = draw_coded(rng, spec->d);
     tier.value = (uint8_t)sk_rng_below(rng, dense ? SK_VAL_BF16 + 1 : SK_VAL_KEY);
-    tier.seg[0].pre_rope = sk_rng_below(rng, 24) == 0;
+    tier.seg[0].pre_rope = sk_rng_below(rng, 8) == 0;
     return tier;
 }
 
 static void draw_themed(sk_rng *rng, const theme *t, const sk_spec *spec, sk_tier *tier)
 {
     tier->nseg = 1;
-    tier->seg[0] = (sk_segment){.kind = (uint8_t)t->key};
+    const bool before = sk_rng_below(rng, 8) == 0;
+    tier->seg[0] = (sk_segment){.kind = (uint8_t)t->key, .pre_rope = before};
     tier->value = (uint8_t)t->value;
     if (t->key != SK_KEY_CODED) return;
     tier->seg[0] = draw_coded(rng, spec->d);
+    tier->seg[0].pre_rope = before;
     tier->seg[0].b = (uint8_t)t->b;
     if (sk_rng_below(rng, 2)) tier->seg[0].rb = (uint8_t)t->rb;
 }
@@ -184,6 +186,8 @@ static void draw_mix(sk_rng *rng, const theme *t, sk_spec *s)
     for (uint32_t i = 0; i < s->ntiers; i++)
         s->tier[i] = draw_tier(rng, s, mix != SPHKV_MIX_ANY && i + 1 == s->ntiers);
     if (t) draw_themed(rng, t, s, &s->tier[0]);
+    if (mix == SPHKV_MIX_PAIR && sk_rng_below(rng, 8)) /* both before RoPE, or none */
+        s->tier[1].seg[0].pre_rope = s->tier[0].seg[0].pre_rope;
 }
 
 /* Through its text, which drops what the kernel does not read. */

@@ -29,6 +29,7 @@ void sk_seen_spec(sk_seen *seen, const sk_spec *spec, const sk_schedule *schedul
         for (uint32_t s = 0; s < spec->tier[t].nseg; s++) {
             const sk_segment *seg = &spec->tier[t].seg[s];
             seen->key[k][seg->kind]++;
+            seen->pre_rope[k][seg->kind != SK_KEY_CODED] += seg->pre_rope;
             if (seg->kind != SK_KEY_CODED) continue;
             seen->b[seg->b]++;
             seen->rb[seg->rb]++;
@@ -76,6 +77,7 @@ static void print_kernel(const sk_seen *seen, uint32_t k, sk_text *out)
 {
     sk_text_printf(out, "%s %u:", sk_kernel_name(k), seen->kernel[k]);
     print_counts(out, "keys", seen->key[k], SK_COUNT(seen->key[k]), key_text);
+    sk_text_printf(out, " before RoPE coded %u, dense %u;", seen->pre_rope[k][0], seen->pre_rope[k][1]);
     print_counts(out, "values", seen->value[k], SK_COUNT(seen->value[k]), sk_value_name);
     print_counts(out, "inputs", seen->input[k], SK_INPUT_COUNT, sk_input_name);
     const uint32_t reads = sk_kernel_row_get(k)->reads;
@@ -122,6 +124,8 @@ static bool tier_supported(uint32_t kernel, const char *key, const char *value, 
     (void)snprintf(text, sizeof text, "%s d64 v64 h1 p64 l1 qf32 of32 if32 tight %s:%s%s %s",
                    sk_kernel_name(kernel), key, value,
                    mix != SPHKV_MIX_PAIR                                       ? ""
+                   : strcmp(key, "kf16p") == 0                               ? ",kbf16p:vbf16"
+                   : strchr(key, 'p')                                        ? ",kf16p:vf16"
                    : strcmp(key, "kf16") == 0 && strcmp(value, "vf16") == 0 ? ",kbf16:vbf16"
                                                                              : ",kf16:vf16",
                    book);
@@ -172,6 +176,9 @@ static const char *missing_of_kernel(const sk_seen *seen, uint32_t k)
     for (uint32_t i = 0; i < SK_COUNT(seen->key[k]); i++)
         if (!seen->key[k][i] && tier_supported(k, key_text(i), "vf16", ""))
             return say(key_text(i), name);
+    if ((!seen->pre_rope[k][0] && tier_supported(k, "g4b4r8p", "vf16", "")) ||
+        (!seen->pre_rope[k][1] && tier_supported(k, "kf16p", "vf16", "")))
+        return say("keys before RoPE", name);
     for (uint32_t i = 0; i < SK_COUNT(seen->value[k]); i++)
         if (!seen->value[k][i] && tier_supported(k, "kf16", sk_value_name(i), ""))
             return say(sk_value_name(i), name);

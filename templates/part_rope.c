@@ -1,0 +1,135 @@
+/* part_rope.c - see part_rope.h. */
+#include "part_rope.h"
+
+#include <string.h>
+
+#include "part_unpack.h"
+
+void sk_rope_params(sk_dec *c)
+{
+    if (!sk_spec_pre_rope(c->spec)) return;
+    c->rope = sk_ir_param_ptr(c->b, "rope", false);
+    c->rope_dims = sk_ir_param_u32(c->b, "rope_dims");
+    c->rope_last = sk_ir_param_u32(c->b, "rope_last");
+}
+
+void sk_rope_call(sk_call *call, const sk_spec *spec, const sphkv_rope *rope)
+{
+    if (!sk_spec_pre_rope(spec)) return;
+    sk_call_ptr(call, rope->table, (size_t)rope->positions * rope->dims * sizeof(float));
+    sk_call_u32(call, rope->dims);
+    sk_call_u32(call, rope->positions > 0 ? rope->positions - 1 : 0);
+}
+
+/* ---- rebuilt keys --------------------------------------------------------- */
+
+/* Row of a position in the table, in elements. A slot that holds no token may hold any
+ * number: it reads the last row. */
+static sk_val row_of(sk_dec *c, sk_val position)
+{
+    const sk_val inside = sk_ir_2(c->b, SK_OP_UMIN, position, c->rope_last);
+    return sk_ir_2(c->b, SK_OP_MUL, inside, c->rope_dims);
+}
+
+/* cosines[word of a row][token] of W tokens; the last piece of a row begins where it ends
+ * with it. */
+static void take_turns(sk_dec *c, uint32_t pos_off, sk_val page, sk_val t)
+{
+    sk_builder *b = c->b;
+    sk_val row[16], x[16];
+    for (uint32_t i = 0; i < c->w; i++) {
+        const sk_val position = sk_ir_ldu(b, SK_LD_U32, page, sk_mul(c, t, 4), pos_off + i * 4);
+        row[i] = sk_ir_ptr_add(b, c->rope, row_of(c, position), 4);
+    }
+    const sk_val end = sk_ir_2(b, SK_OP_SUB, c->rope_dims, sk_k(c, c->w));
+    const sk_val w0 = sk_ir_for(b, c->zero, c->rope_dims, c->w);
+    const sk_val word = sk_ir_2(b, SK_OP_UMIN, w0, end);
+    for (uint32_t i = 0; i < c->w; i++)
+        x[i] = sk_ir_ldv(b, SK_LD_F32, row[i], sk_mul(c, word, 4), 0);
+    sk_transpose(c, x, c->w);
+    for (uint32_t i = 0; i < c->w; i++)
+        sk_ir_stv(b, c->cosines, sk_mul(c, word, c->w * 4), i * c->w * 4, x[i]);
+    sk_ir_end(b);
+}
+
+void sk_part_rope(sk_dec *c, uint32_t pos_off, sk_val page, sk_val t, sk_val at)
+{
+    sk_builder *b = c->b;
+    take_turns(c, pos_off, page, t);
+    const sk_val half = sk_shr(c, c->rope_dims, 1);
+    const sk_val column = sk_mul(c, sk_and(c, at, 15), 4);
+    const sk_val first = sk_add(c, sk_mul(c, sk_shr(c, at, 4), c->d * 64), column);
+    const sk_val i0 = sk_ir_for(b, c->zero, half, 4), i1 = sk_add(c, i0, half);
+    const sk_val low = sk_add(c, first, sk_mul(c, i0, 64)), high = sk_add(c, first, sk_mul(c, i1, 64));
+    for (uint32_t i = 0; i < 4; i++) {
+        const uint32_t step = i * c->w * 4;
+        const sk_val x = sk_ir_ldv(b, SK_LD_F32, c->keys, low, i * 64);
+        const sk_val y = sk_ir_ldv(b, SK_LD_F32, c->keys, high, i * 64);
+        const sk_val cosine = sk_ir_ldv(b, SK_LD_F32, c->cosines, sk_mul(c, i0, c->w * 4), step);
+        const sk_val sine = sk_ir_ldv(b, SK_LD_F32, c->cosines, sk_mul(c, i1, c->w * 4), step);
+        const sk_val less = sk_ir_1(b, SK_OP_FNEG, sk_ir_2(b, SK_OP_FMUL, y, sine));
+        sk_ir_stv(b, c->keys, low, i * 64, sk_fma(c, x, cosine, less));
+        sk_ir_stv(b, c->keys, high, i * 64,
+                  sk_fma(c, y, cosine, sk_ir_2(b, SK_OP_FMUL, x, sine)));
+    }
+    sk_ir_end(b);
+}
+
+/* ---- lanes ---------------------------------------------------------------- */
+
+sk_rope_lanes sk_rope_lanes_begin(sk_dec *c, uint32_t pos_off, sk_val page, sk_val token)
+{
+    const sk_val position = sk_ir_ldg(c->b, SK_LD_U32, page, sk_mul(c, token, 4), pos_off, SK_NONE);
+    return (sk_rope_lanes){.row = row_of(c, position), .half = sk_shr(c, c->rope_dims, 1)};
+}
+
+sk_rope_turn sk_rope_lanes_turn(sk_dec *c, const sk_rope_lanes *r, sk_val dim)
+{
+    sk_builder *b = c->b;
+    sk_rope_turn turn;
+    const sk_val turned = sk_ir_2(b, SK_OP_ULT, dim, c->rope_dims);
+    const sk_val first = sk_ir_2(b, SK_OP_ULT, dim, r->half);
+    const sk_val up = sk_add(c, dim, r->half), down = sk_ir_2(b, SK_OP_SUB, dim, r->half);
+    const sk_val pair = sk_sel(c, turned, sk_sel(c, first, dim, down), c->zero);
+    turn.partner = sk_sel(c, turned, sk_sel(c, first, up, down), dim);
+    const sk_val off = sk_mul(c, sk_add(c, r->row, pair), 4);
+    const sk_val cosine = sk_ir_ldg(b, SK_LD_F32, c->rope, off, 0, turned);
+    const sk_val sine =
+        sk_ir_ldg(b, SK_LD_F32, c->rope, sk_add(c, off, sk_mul(c, r->half, 4)), 0, turned);
+    turn.c = sk_sel(c, turned, cosine, sk_ir_f32(b, 1.0f));
+    turn.s = sk_sel(c, first, sk_ir_1(b, SK_OP_FNEG, sine), sine);
+    return turn;
+}
+
+/* ---- host side ------------------------------------------------------------ */
+
+sk_status sk_rope_check(const sk_spec *spec, sphkv_rope *rope, bool may_lack, sk_err *err)
+{
+    if (!sk_spec_pre_rope(spec)) return SPHKV_OK;
+    if (rope->table == NULL) {
+        *rope = (sphkv_rope){0};
+        if (may_lack) return SPHKV_OK;
+        return sk_fail(err, SPHKV_EINVAL, "rope.table is NULL: keys of the mix are kept before RoPE (p)");
+    }
+    if (rope->dims == 0) rope->dims = spec->d;
+    if (rope->dims < 16 || rope->dims > spec->d || rope->dims % 8 != 0)
+        return sk_fail(err, SPHKV_EINVAL, "rope.dims is %u: a multiple of 8, 16 to %u", rope->dims,
+                       spec->d);
+    if ((uintptr_t)rope->table % sizeof *rope->table != 0)
+        return sk_fail(err, SPHKV_EINVAL, "rope.table is not aligned to its elements");
+    if (rope->positions == 0 || (uint64_t)rope->positions * rope->dims > UINT32_MAX)
+        return sk_fail(err, SPHKV_EINVAL, "rope: %u positions of %u: 1 to 2^32 elements",
+                       rope->positions, rope->dims);
+    return SPHKV_OK;
+}
+
+bool sk_rope_inside(const sphkv_rope *rope, const uint8_t *positions, uint32_t count)
+{
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t x;
+        memcpy(&x, positions + (size_t)i * 4, 4);
+        most = x > most ? x : most;
+    }
+    return most < rope->positions;
+}
