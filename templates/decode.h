@@ -12,6 +12,7 @@
  *   part_rope.c     the rotation of keys that are kept before RoPE
  *   part_softmax.c  page softmax: probabilities, factors, running (m, l)
  *   part_probs.c    probabilities in the form that the value product wants
+ *   part_exp8.c     those of 8 bits straight from logits
  *   part_sinks.c    heads of a page for which integer probabilities are too coarse
  *   part_value.c    probabilities times values into acc[head][channel]
  *   part_dots.c     the same in dot products of bytes or bfloat16s

@@ -76,12 +76,16 @@ static sk_val byte_order(sk_dec *c, sk_val at)
     return sk_add(c, sk_mul(c, first, 0x01010101u), sk_k(c, 0x0c080400u));
 }
 
+sk_probs_packed sk_probs_bytes(sk_dec *c, sk_val words)
+{
+    const sk_val v = sk_shr(c, c->lane, (uint32_t)__builtin_ctz(c->w / 4));
+    return (sk_probs_packed){{sk_ir_2(c->b, SK_OP_PERM8, words, byte_order(c, v)), SK_NONE}};
+}
+
 static sk_probs_packed pack_u8(sk_dec *c, const sk_val *p)
 {
     const sk_val low = above(c, p[0], p[1], 8), high = above(c, p[2], p[3], 8);
-    const sk_val v = sk_shr(c, c->lane, (uint32_t)__builtin_ctz(c->w / 4));
-    const sk_val all = above(c, low, high, 16);
-    return (sk_probs_packed){{sk_ir_2(c->b, SK_OP_PERM8, all, byte_order(c, v)), SK_NONE}};
+    return sk_probs_bytes(c, above(c, low, high, 16));
 }
 
 /* Vectors 0, 1 share the words of one vector and 2, 3 of another, 4W bytes behind. */

@@ -39,6 +39,14 @@ typedef struct sk_probs_packed {
     sk_val plane[2];
 } sk_probs_packed;
 sk_probs_packed sk_probs_pack(sk_dec *c, sk_probs form, const sk_val *p);
+/* Of u8: words whose byte v is of vector v, to bytes in order of tokens. */
+sk_probs_packed sk_probs_bytes(sk_dec *c, sk_val words);
+/* Bytes of four vectors of logits, of which m is the largest (part_exp8.c); W = 16. */
+typedef struct sk_exp8 {
+    sk_val fraction[2], power; /* tables */
+} sk_exp8;
+sk_exp8 sk_exp8_begin(sk_dec *c);
+sk_probs_packed sk_exp8_pack(sk_dec *c, const sk_exp8 *x, const sk_val logit[4], sk_val m);
 /* Stores them for the tokens from t0 on, into the row at rows + disp. */
 void sk_probs_put(sk_dec *c, sk_probs form, const sk_probs_packed *x, sk_val rows, sk_val t0,
                   uint32_t disp);

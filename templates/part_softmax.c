@@ -60,6 +60,7 @@ typedef struct softmax {
     float unit;      /* what sums of products with values are multiplied by */
     sk_val count, limit; /* tokens; whole blocks of them */
     bool full;       /* a full page needs no masks */
+    sk_exp8 exp8;    /* of u8 */
 } softmax;
 
 /* One vector of probabilities; masked lanes are 0. */
@@ -73,6 +74,19 @@ static sk_val probability(sk_dec *c, const softmax *x, uint32_t h, sk_val t0, ui
     if (x->full) return p;
     const sk_val t = sk_add(c, sk_add(c, t0, c->lane), sk_k(c, u * c->w));
     return sk_sel(c, sk_ir_2(b, SK_OP_ULT, t, x->count), p, sk_ir_f32(b, 0.0f));
+}
+
+/* Vectors from t0 on, packed: 8 bits come of the logits as they are, other forms of
+ * floats relative to `base`. */
+static sk_probs_packed probabilities(sk_dec *c, const softmax *x, uint32_t h, sk_val t0, sk_val m,
+                                     sk_val base)
+{
+    sk_val p[4];
+    for (uint32_t u = 0; u < sk_probs_vectors(x->form); u++)
+        p[u] = x->form == SK_PROBS_U8 ? load_logits(c, t0, h, u, x->count, x->full)
+                                      : probability(c, x, h, t0, u, base);
+    if (x->form == SK_PROBS_U8) return sk_exp8_pack(c, &x->exp8, p, m);
+    return sk_probs_pack(c, x->form, p);
 }
 
 /* Probabilities of the heads of a tile, stored; l: their sums, in units of 1. The
@@ -89,9 +103,7 @@ static void page_exp(sk_dec *c, const softmax *x, uint32_t h0, uint32_t hn, cons
     }
     const sk_val t0 = sk_ir_for(b, c->zero, x->limit, unroll * c->w);
     for (uint32_t h = 0; h < hn; h++) {
-        sk_val p[4];
-        for (uint32_t u = 0; u < unroll; u++) p[u] = probability(c, x, h0 + h, t0, u, base[h]);
-        const sk_probs_packed packed = sk_probs_pack(c, x->form, p);
+        const sk_probs_packed packed = probabilities(c, x, h0 + h, t0, m[h], base[h]);
         sk_probs_sum(c, x->form, &packed, sum[h]);
         sk_probs_put(c, x->form, &packed, rows, t0, (h0 + h) * row);
     }
@@ -185,6 +197,7 @@ void sk_part_softmax(sk_dec *c, uint32_t tier_slot, sk_val count)
     some.up = some.one ? log2f((float)some.one) : (float)sk_probs_scale(c->spec, tier_slot, form);
     some.unit = sk_probs_unit(c->spec, tier_slot, form);
     some.limit = sk_round_up(c, count, block);
+    if (form == SK_PROBS_U8) some.exp8 = sk_exp8_begin(c);
     softmax all = some;
     all.limit = sk_k(c, c->p);
     all.full = true;
