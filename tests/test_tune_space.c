@@ -4,7 +4,7 @@
 #include "sk_test.h"
 
 #include "device.h"
-#include "space.h"
+#include "walk.h"
 
 static const char *const specs[] = {
     "attn_decode d64 v64 h2 p32 l1 qf32 of32 if32 tight good:vi8,kf16:vf16",
@@ -79,13 +79,13 @@ static uint32_t walk_all(size_t i, uint64_t seed, uint32_t best_at, uint32_t *or
     uint32_t n = 0, index;
     bool more = true;
     open_space(i, &space);
-    sk_assert_ok(sk_walk_start(&space, seed, &walk, &err), &err);
+    sk_assert_ok(sk_walk_start(&space, "local", 0, seed, &walk, &err), &err);
     for (;;) {
         sk_assert_ok(sk_walk_next(&walk, &index, &more, &err), &err);
         if (!more || n == cap) break;
         for (uint32_t k = 0; k < n; k++) assert_int_not_equal(order[k], index);
         order[n++] = index;
-        if (n == best_at || n == 1) sk_walk_best(&walk, index);
+        sk_walk_tell(&walk, index, n == best_at ? 0.5 : n == 1 ? 1 : 2);
     }
     sk_walk_free(&walk);
     sk_space_free(&space);

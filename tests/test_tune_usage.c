@@ -62,7 +62,9 @@ static void tune_wrong(void **state)
         {{"--dtype", "f64", NULL}, 2, "f64"},
         {{"--accuracy", "perfect", NULL}, 2, "perfect"},
         {{"--shard", "1/2", NULL}, 2, "--shard is not built yet"},
-        {{"--simulate", "x", NULL}, 2, "--simulate is not built yet"},
+        {{"--simulate", "/nowhere/x.json", NULL}, 2, "/nowhere/x.json cannot be opened"},
+        {{"--seeds", "5", NULL}, 2, "of a --simulate"},
+        {{"--strategy", "magic", NULL}, 2, "'magic'"},
         {{"--report", "x.html", NULL}, 2, "--report is not built yet"},
         {{"--fresh=yes", NULL}, 2, "--fresh"},
     };

@@ -1,11 +1,13 @@
 /* search.c - see search.h. */
 #include "search_impl.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
+#define STRATEGY "local"  /* a good default has good neighbours */
 #define FINAL_SHARE 0.25  /* of the job's time, at most kept for the final round */
-#define NEW_BEST 1.003    /* a gain that makes a new centre of the walk */
+#define NEW_BEST 1.003    /* a gain that makes another the best so far */
 
 
 void sk_result_free(sk_result *r)
@@ -164,6 +166,12 @@ static sk_tried *next_tried(sk_search *s, sk_err *err)
     return &s->tried[s->count];
 }
 
+/* Its share of the default's time. */
+static double walk_cost(const sk_tried *t)
+{
+    return t->outcome == SK_OUTCOME_OK && t->ratio > 0 ? 1 / t->ratio : INFINITY;
+}
+
 /* Everything that is known already, the default first. */
 static sk_status recall(sk_search *s, sk_err *err)
 {
@@ -173,7 +181,7 @@ static sk_status recall(sk_search *s, sk_err *err)
     sk_status st = sk_store_known(s->store, s->job, &mem, &index, &n, err);
     for (size_t i = 0; i < n && st == SPHKV_OK; i++) {
         sk_tried *t = next_tried(s, err);
-        if (!t || s->walk.taken[index[i]]) {
+        if (!t || s->walk.gone[index[i]]) {
             st = t ? SPHKV_OK : SPHKV_ENOMEM;
             continue;
         }
@@ -183,7 +191,7 @@ static sk_status recall(sk_search *s, sk_err *err)
             if (i == 0) break; /* no default, nothing to compare with: start anew */
             continue;
         }
-        s->walk.taken[index[i]] = true;
+        sk_walk_tell(&s->walk, index[i], walk_cost(t));
         s->count++;
         s->out->found++;
         s->out->failed += t->outcome != SK_OUTCOME_OK;
@@ -191,7 +199,6 @@ static sk_status recall(sk_search *s, sk_err *err)
             s->best = s->count - 1;
     }
     sk_arena_free(&mem);
-    if (st == SPHKV_OK && s->count) sk_walk_best(&s->walk, s->tried[s->best].index);
     return st;
 }
 
@@ -227,10 +234,8 @@ static void count_tried(sk_search *s, sk_made *made)
         s->made[at] = *made;
         memset(made, 0, sizeof *made);
     }
-    if (first || (right && t->ratio > NEW_BEST * s->tried[s->best].ratio)) {
-        s->best = at;
-        sk_walk_best(&s->walk, t->index);
-    }
+    if (first || (right && t->ratio > NEW_BEST * s->tried[s->best].ratio)) s->best = at;
+    sk_walk_tell(&s->walk, t->index, walk_cost(t));
     show(s, t);
 }
 
@@ -393,7 +398,7 @@ static sk_status search_all(sk_search *s, sk_err *err)
 {
     sk_status st = describe(s->job, s->out, err);
     if (st == SPHKV_OK) st = sk_worker_init(&s->worker, sk_rig_serve, s->job, &s->p->limits, err);
-    if (st == SPHKV_OK) st = sk_walk_start(&s->job->space, s->job->seed, &s->walk, err);
+    if (st == SPHKV_OK) st = sk_walk_start(&s->job->space, STRATEGY, s->p->trials, s->job->seed, &s->walk, err);
     if (st == SPHKV_OK) st = explore(s, err);
     if (st != SPHKV_OK || s->stopped || s->out->message[0]) return st;
     if (s->count == 0) {

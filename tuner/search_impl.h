@@ -8,6 +8,7 @@
 #include "progress.h"
 #include "rig.h"
 #include "search.h"
+#include "walk.h"
 
 #define FINALIST_LEAST 0.9 /* of the default's speed in its trial, to get into the final */
 

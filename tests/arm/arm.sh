@@ -15,7 +15,7 @@ export SPHKV_ARM_ROOT
 tests='^(cpu_(jit|ops|object|random|select|target)|kernel_|prop_)'
 packages="libc6 libc6-dev linux-libc-dev libgcc-s1 libstdc++6 libllvm19 libsqlite3-0
  libsqlite3-dev libcjson1 libcjson-dev libcmocka0 libcmocka-dev libtinfo6 libedit2 libffi8
- libicu72 zlib1g libxml2 libz3-4 libzstd1 libbsd0 libmd0 liblzma5 libgmp10"
+ libicu72 zlib1g zlib1g-dev libxml2 libz3-4 libzstd1 libbsd0 libmd0 liblzma5 libgmp10"
 
 die() {
     code=$1

@@ -14,6 +14,7 @@
 #include "pick.h"
 #include "progress.h"
 #include "results.h"
+#include "simulate.h"
 #include "wish.h"
 
 #define PROGRAM "sphkv-tune"
@@ -39,6 +40,11 @@ static const char help_tail[] =
     "  --time T             for the whole command: 90s, 15m, 2h\n"
     "  --trials N           schedules tried per kernel and shape, at most\n"
     "  --seed N             order of trials and inputs (default 1)\n"
+    "  --simulate FILE      instead: searches a space that was recorded in the T4 format (plain\n"
+    "                       or gzip), --trials evaluations (100), and prints how far from\n"
+    "                       the best it ended; --seeds N: the mean of N runs\n"
+    "  --strategy WORD      of the simulation: exhaustive, random, local, model or auto\n"
+    "                       (default: exhaustive where the trials suffice, else model)\n"
     "  --fresh              does not count what earlier runs tried\n"
     "  --dry-run            prints the schedules that would be searched\n"
     "  --db FILE            the database (default $SPHKV_DB, or\n"
@@ -67,6 +73,7 @@ typedef struct tune {
     const sk_effort *effort;
     double seconds;
     bool fresh, dry_run, quiet, help;
+    sk_simulation_params simulation; /* file NULL: none */
     const char *choice;   /* of the devices */
     sk_devices devices;
     sk_store store;
@@ -96,6 +103,20 @@ static sk_status take_effort(tune *t, sk_args *a, sk_err *err)
                                text);
 }
 
+static sk_status take_strategy(tune *t, sk_args *a, sk_err *err)
+{
+    const char *text, *name;
+    sk_status st = sk_args_value(a, &text, err);
+    if (st != SPHKV_OK) return st;
+    for (uint32_t i = 0; (name = sk_strategy_name(i)) != NULL; i++)
+        if (strcmp(name, text) == 0) {
+            t->simulation.strategy = name;
+            return SPHKV_OK;
+        }
+    return sk_fail(err, SPHKV_EINVAL, "--strategy: '%.60s' is not exhaustive, random, local, model "
+                   "or auto", text);
+}
+
 static sk_status take_own(tune *t, sk_args *a, bool *taken, sk_err *err)
 {
     const char *text;
@@ -105,13 +126,16 @@ static sk_status take_own(tune *t, sk_args *a, bool *taken, sk_err *err)
     if (sk_args_is(a, "--effort")) return take_effort(t, a, err);
     if (sk_args_is(a, "--time")) return sk_args_seconds(a, &t->seconds, err);
     if (sk_args_is(a, "--trials")) return sk_args_u32(a, 1, 1u << 20, &t->trials, err);
+    if (sk_args_is(a, "--simulate")) return sk_args_value(a, &t->simulation.file, err);
+    if (sk_args_is(a, "--strategy")) return take_strategy(t, a, err);
+    if (sk_args_is(a, "--seeds")) return sk_args_u32(a, 1, 10000, &t->simulation.runs, err);
     if (sk_args_is(a, "--layouts")) return sk_layouts_take(a, &t->options.layouts, err);
     if (sk_args_is(a, "--seed")) return sk_args_u32(a, 0, UINT32_MAX, &t->seed, err);
     if (sk_args_is(a, "--tiers")) {
         sk_status st = sk_args_value(a, &text, err);
         return st == SPHKV_OK ? sk_mixes_add(&t->mixes, text, err) : st;
     }
-    static const char *const later[] = {"--shard", "--simulate", "--report"};
+    static const char *const later[] = {"--shard", "--report"};
     for (size_t i = 0; i < SK_COUNT(later); i++)
         if (sk_args_is(a, later[i]))
             return sk_fail(err, SPHKV_EINVAL, "%s is not built yet", later[i]);
@@ -150,7 +174,9 @@ static sk_status read_options(tune *t, int argc, char **argv, sk_err *err)
         if (!taken) return sk_fail(err, SPHKV_EINVAL, "unknown option '%.60s'", a.word);
         if (t->help) return SPHKV_OK;
     }
-    if (st != SPHKV_OK || t->options.list_models) return st;
+    if (st == SPHKV_OK && !t->simulation.file && (t->simulation.strategy || t->simulation.runs))
+        return sk_fail(err, SPHKV_EINVAL, "--strategy and --seeds are of a --simulate");
+    if (st != SPHKV_OK || t->options.list_models || t->simulation.file) return st;
     if (!t->options.model && !t->options.head_dim) t->options.model = "llama-3.1-8b";
     if (t->options.threads.n && t->choice && sk_cuda_named(t->choice, NULL))
         return sk_fail(err, SPHKV_EINVAL, "--threads: a GPU has none to choose");
@@ -376,6 +402,26 @@ static int print_help(void)
     return code;
 }
 
+static int simulate(tune *t, sk_err *err)
+{
+    sk_simulation_params *p = &t->simulation;
+    sk_text out = {0};
+    bool stopped;
+    p->trials = t->trials ? t->trials : 100;
+    p->seed = t->seed;
+    p->runs = p->runs ? p->runs : 1;
+    p->strategy = p->strategy ? p->strategy : "auto";
+    p->stop = sk_command_stop();
+    sk_status st = sk_simulate_report(p, t->options.json, &out, &stopped, err);
+    if (st == SPHKV_EIO) st = SPHKV_EINVAL; /* a file that the user named */
+    int code = st != SPHKV_OK ? sk_command_fail(PROGRAM, st, err)
+               : stopped      ? SK_EXIT_STOPPED
+                              : sk_command_print(PROGRAM, &out);
+    if (stopped) sk_command_say(PROGRAM, "interrupted");
+    sk_text_free(&out);
+    return code;
+}
+
 static sk_status make_part(tune *t, uint32_t number, sk_err *err)
 {
     part *p = &t->part[number];
@@ -412,12 +458,14 @@ int main(int argc, char **argv)
     sk_command_begin();
     t.started = sk_progress_now();
     sk_status st = read_options(&t, argc, argv, &err);
-    if (st == SPHKV_OK && !t.help && !t.options.list_models) st = check_wish(&t, &err);
+    const bool wishes = !t.help && !t.options.list_models && !t.simulation.file;
+    if (st == SPHKV_OK && wishes) st = check_wish(&t, &err);
     if (st == SPHKV_ENOTFOUND || st == SPHKV_EIO) st = SPHKV_EINVAL;
     if (st != SPHKV_OK)
         code = sk_command_fail(PROGRAM, st, &err);
     else
         code = t.help                  ? print_help()
+               : t.simulation.file     ? simulate(&t, &err)
                : t.options.list_models ? sk_options_list_models(&t.options, PROGRAM)
                                        : begin(&t, &err);
     for (uint32_t k = 0; k < t.devices.n; k++) {

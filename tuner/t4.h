@@ -1,0 +1,24 @@
+/* t4.h - a space that somebody tuned exhaustively and recorded, in the T4 format of the
+ * auto-tuning community (one result per configuration: values of the parameters,
+ * outcome, times). Plain or compressed by gzip. */
+#ifndef SK_T4_H
+#define SK_T4_H
+
+#include "strategy.h"
+
+typedef struct sk_t4 {
+    sk_points points;      /* its arrays are own memory: see at, levels */
+    uint16_t *at, *levels;
+    double *cost;          /* [n]: the objective's mean; INFINITY: it failed */
+    double *seconds;       /* [n]: compile and run time on the device that was recorded */
+    double best;           /* least cost */
+    uint32_t failed;
+} sk_t4;
+
+/* SPHKV_EIO: it cannot be read; SPHKV_EINVAL: it is no such file, with the place that is
+ * wrong. The dimensions are the parameters in their order, the values of one in rising
+ * order. Of a configuration that stands there twice, the first counts. */
+sk_status sk_t4_read(const char *path, sk_t4 *out, sk_err *err);
+void sk_t4_free(sk_t4 *t); /* a zeroed one is fine */
+
+#endif

@@ -1,0 +1,96 @@
+/* walk.c - see walk.h. */
+#include "walk.h"
+
+#include <string.h>
+
+static bool tunes(const sk_space *space, uint32_t t)
+{
+    return sk_tunable_tunes(t, space->spec.kernel, space->target.backend);
+}
+
+/* A coordinate is the place of a tunable's value in its list. */
+static void fill_points(const sk_space *space, sk_points *p, uint16_t *at, uint16_t *levels)
+{
+    uint32_t d = 0;
+    for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++) {
+        if (!tunes(space, t)) continue;
+        levels[d] = (uint16_t)sk_tunable_count(t);
+        for (uint32_t i = 0; i < space->count; i++) {
+            uint32_t k = 0;
+            while (k + 1 < levels[d] && sk_tunable_value(t, k) != space->candidate[i].schedule.v[t])
+                k++;
+            at[(size_t)i * p->dims + d] = (uint16_t)k;
+        }
+        d++;
+    }
+    p->at = at;
+    p->levels = levels;
+}
+
+sk_status sk_walk_start(sk_space *space, const char *strategy, uint32_t trials, uint64_t seed,
+                        sk_walk *out, sk_err *err)
+{
+    sk_points points = {.n = space->count};
+    memset(out, 0, sizeof *out);
+    out->space = space;
+    for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++) points.dims += tunes(space, t);
+    out->at = sk_calloc((size_t)points.n * points.dims + 1, sizeof *out->at);
+    out->levels = sk_calloc(points.dims + 1, sizeof *out->levels);
+    out->cost = sk_calloc(points.n, sizeof *out->cost);
+    out->gone = sk_calloc(points.n, sizeof *out->gone);
+    if (!out->at || !out->levels || !out->cost || !out->gone) {
+        sk_walk_free(out);
+        return sk_fail(err, SPHKV_ENOMEM, "no memory for the order of trials");
+    }
+    fill_points(space, &points, out->at, out->levels);
+    sk_status st = sk_strategy_make(strategy, &points, trials, seed, &out->strategy, err);
+    if (st != SPHKV_OK) sk_walk_free(out);
+    return st;
+}
+
+void sk_walk_free(sk_walk *w)
+{
+    sk_strategy_free(w->strategy);
+    sk_free(w->at);
+    sk_free(w->levels);
+    sk_free(w->cost);
+    sk_free(w->gone);
+    memset(w, 0, sizeof *w);
+}
+
+void sk_walk_tell(sk_walk *w, uint32_t index, double cost)
+{
+    w->begun = w->begun || index == 0;
+    w->gone[index] = true;
+    w->cost[index] = cost;
+    sk_strategy_tell(w->strategy, index, cost);
+}
+
+/* The default is not the strategy's to choose. */
+static bool take_one(sk_walk *w, uint32_t *index)
+{
+    if (w->begun) return sk_strategy_next(w->strategy, index);
+    w->begun = true;
+    *index = 0;
+    sk_strategy_skip(w->strategy, 0);
+    return true;
+}
+
+sk_status sk_walk_next(sk_walk *w, uint32_t *index, bool *more, sk_err *err)
+{
+    for (;;) {
+        uint32_t i;
+        *more = take_one(w, &i);
+        if (!*more) return SPHKV_OK;
+        w->gone[i] = true;
+        sk_status st = sk_space_resolve(w->space, i, err);
+        if (st != SPHKV_OK) return st;
+        const uint32_t same = w->space->candidate[i].same_as;
+        *index = i;
+        if (same == i) return SPHKV_OK;
+        if (w->cost[same] > 0)
+            sk_walk_tell(w, i, w->cost[same]);
+        else
+            sk_strategy_skip(w->strategy, i);
+    }
+}
