@@ -139,7 +139,7 @@ static void unsupported(void **state)
     sk_space space;
     sk_err err;
     memset(&spec, 0, sizeof spec);
-    sk_assert_ok(sk_spec_parse("attn_decode d64 v64 h2 p32 l1 qf32 of32 if32 tight kf16:vk", &spec,
+    sk_assert_ok(sk_spec_parse("attn_decode d24 v24 h2 p32 l1 qf32 of32 if32 tight kf16:vf16", &spec,
                                &err),
                  &err);
     assert_int_equal(sk_space_make(&spec, &device.target, &space, &err), SPHKV_EUNSUPPORTED);
