@@ -11,6 +11,8 @@
  * f16 sources are added up in f32. Natural logarithms, and differences before
  * they are turned to base 2: a large lse costs no accuracy that way.
  *
+ * A sink is a source that has no output: it enters at the end, where all others are.
+ *
  * State, f32 words: [H][16] (m, l, padding), then [H][Cp] acc. */
 #include <math.h>
 #include <string.h>
@@ -30,7 +32,7 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
     if (spec->dv % 16 != 0)
         return sk_fail(err, SPHKV_EUNSUPPORTED, "attn_merge: rows of %u (multiples of 16 only)",
                        spec->dv);
-    return sk_variants_supported(spec, 0, err);
+    return sk_variants_supported(spec, SPHKV_VARIANT_SINK, err);
 }
 
 /* ---- building ----------------------------------------------------------- */
@@ -133,6 +135,23 @@ static sk_val end_channels(sk_dec *c, const void *of, sk_val at)
     return sk_ir_2(c->b, SK_OP_FMUL, x, r->inv);
 }
 
+/* A head's sum with its sink: m and l become those of both; what is left of acc. */
+static sk_val add_sink(sk_dec *c, sk_val sinks, sk_val first, sk_val h, sk_val *m, sk_val *l)
+{
+    sk_builder *b = c->b;
+    const sk_val none = sk_ir_f32(b, -INFINITY), zero = sk_ir_f32(b, 0.0f);
+    const sk_val var = sk_ir_var(b, SK_WARP, none);
+    sk_ir_if(b, sk_ir_2(b, SK_OP_NE, first, sk_k(c, SK_ITEM_NONE)));
+    sk_ir_set(b, var, sk_ir_ldu(b, SK_LD_F32, sinks, sk_add(c, first, sk_mul(c, h, 4)), 0));
+    sk_ir_end(b);
+    const sk_val x = sk_ir_get(b, var), top = sk_ir_2(b, SK_OP_FMAX, *m, x);
+    const sk_val some = sk_ir_2(b, SK_OP_FLT, zero, *l), has = sk_ir_2(b, SK_OP_FLT, none, x);
+    const sk_val keep = sk_sel(c, some, sk_merge_weight(b, *m, top), zero);
+    *l = sk_fma(c, *l, keep, sk_sel(c, has, sk_merge_weight(b, x, top), zero));
+    *m = top;
+    return keep;
+}
+
 static sk_status build_end(const sk_spec *spec, const sk_schedule *sched, const char *symbol,
                            sk_arena *arena, sk_program **out, sk_err *err)
 {
@@ -146,12 +165,17 @@ static sk_status build_end(const sk_spec *spec, const sk_schedule *sched, const 
     const sk_val row0 = sk_ir_param_u32(b, "out_bytes");
     const sk_val row_stride = sk_ir_param_u32(b, "out_head_bytes");
     const sk_val lse0 = sk_ir_param_u32(b, "lse_bytes"); /* SK_ITEM_NONE: not wanted */
+    const bool sink = (spec->variants & SPHKV_VARIANT_SINK) != 0;
+    const sk_val sinks = sink ? sk_ir_param_ptr(b, "sinks", false) : SK_NONE;
+    const sk_val first = sink ? sk_ir_param_u32(b, "sink_bytes") : SK_NONE; /* the same */
     const sk_val zero = sk_ir_f32(b, 0.0f);
     const sk_val h = sk_ir_for(b, c->zero, sk_k(c, c->h), 1);
-    const sk_val m = sk_ir_ldu(b, SK_LD_F32, state, sk_mul(c, h, 64), 0);
-    const sk_val l = sk_ir_ldu(b, SK_LD_F32, state, sk_mul(c, h, 64), 4);
+    sk_val m = sk_ir_ldu(b, SK_LD_F32, state, sk_mul(c, h, 64), 0);
+    sk_val l = sk_ir_ldu(b, SK_LD_F32, state, sk_mul(c, h, 64), 4);
+    const sk_val keep = sink ? add_sink(c, sinks, first, h, &m, &l) : SK_NONE;
     const sk_val some = sk_ir_2(b, SK_OP_FLT, zero, l);
-    const sk_val inv = sk_sel(c, some, sk_ir_2(b, SK_OP_FDIV, sk_ir_f32(b, 1.0f), l), zero);
+    const sk_val inv = sk_sel(
+        c, some, sk_ir_2(b, SK_OP_FDIV, sink ? keep : sk_ir_f32(b, 1.0f), l), zero);
     const sk_val row = sk_ir_ptr_add(b, to, sk_add(c, row0, sk_ir_2(b, SK_OP_MUL, h, row_stride)), 1);
     sk_part_out(c, row, end_channels, &(end_row){state, sk_mul(c, h, c->cp * 4), inv});
     sk_ir_if(b, sk_ir_2(b, SK_OP_NE, lse0, sk_k(c, SK_ITEM_NONE)));
@@ -237,8 +261,10 @@ sk_status sk_merge_args(const sk_image *image, const void *args, sphkv_merge_arg
         return sk_fail(err, SPHKV_EINVAL, "sources_count is %u: 1 to %u", a->sources_count,
                        SPHKV_MAX_SOURCES);
     if (a->batch > 0 && !a->out) return sk_fail(err, SPHKV_EINVAL, "out is NULL");
-    if ((uintptr_t)a->out % 4 != 0 || (uintptr_t)a->lse % 4 != 0)
-        return sk_fail(err, SPHKV_EINVAL, "out or lse is not aligned to 4 bytes");
+    if (((uintptr_t)a->out | (uintptr_t)a->lse | (uintptr_t)a->sinks) % 4 != 0)
+        return sk_fail(err, SPHKV_EINVAL, "out, lse or sinks is not aligned to 4 bytes");
+    if (a->sinks && !(image->spec.variants & SPHKV_VARIANT_SINK))
+        return sk_fail(err, SPHKV_EINVAL, "sinks is set: the spec lacks the variant sink");
     if (r.es == 2 && (r.seq % 2 != 0 || r.head % 2 != 0))
         return sk_fail(err, SPHKV_EINVAL, "out: strides %u, %u: even in a 16-bit dtype",
                        a->out_stride_seq, a->out_stride_head);
@@ -285,6 +311,10 @@ static sk_status end_rows(const sk_image *image, const sphkv_merge_args *a, uint
     sk_call_u32(&call, (uint32_t)((seq * r.seq + row * r.head) * r.es));
     sk_call_u32(&call, (uint32_t)(r.head * r.es));
     sk_call_u32(&call, a->lse ? lse : SK_ITEM_NONE);
+    if (image->spec.variants & SPHKV_VARIANT_SINK) {
+        sk_call_ptr(&call, a->sinks, a->sinks ? heads * sizeof *a->sinks : 0);
+        sk_call_u32(&call, a->sinks ? row * 4 : SK_ITEM_NONE);
+    }
     return sk_image_call(image, END, &call, 0, err);
 }
 

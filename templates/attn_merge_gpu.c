@@ -32,6 +32,7 @@ typedef struct merge {
     sk_val lse[SPHKV_MAX_SOURCES];   /* minus infinity where there is no source */
     sk_val alive[SPHKV_MAX_SOURCES]; /* it has seen tokens */
     sk_val weight[SPHKV_MAX_SOURCES];
+    sk_val sinks, sink_wanted;       /* of the variant */
 } merge;
 
 static place place_of(sk_builder *b, bool written)
@@ -52,6 +53,16 @@ static sk_val row_off(merge *c, sk_val by_seq, sk_val by_head)
                    sk_ir_2(c->b, SK_OP_MUL, c->head, by_head));
 }
 
+/* The head's sink; minus infinity where there is none. */
+static sk_val sink_of(merge *c)
+{
+    sk_builder *b = c->b;
+    const sk_val there = sk_ir_2(b, SK_OP_NE, c->sink_wanted, c->zero);
+    const sk_val x =
+        sk_ir_ldg(b, SK_LD_F32, c->sinks, sk_ir_2k(b, SK_OP_MUL, c->head, 4), 0, there);
+    return sk_ir_3(b, SK_OP_SELECT, there, x, sk_ir_f32(b, -INFINITY));
+}
+
 /* Weights of all sources; the row's lse, and one over their sum in *inv. */
 static sk_val weigh(merge *c, sk_val count, sk_val *inv)
 {
@@ -68,11 +79,20 @@ static sk_val weigh(merge *c, sk_val count, sk_val *inv)
         c->alive[i] = sk_ir_2(b, SK_OP_FLT, none, c->lse[i]);
         m = sk_ir_3(b, SK_OP_SELECT, c->alive[i], sk_ir_2(b, SK_OP_FMAX, m, c->lse[i]), m);
     }
+    sk_val sink = SK_NONE, sunk = SK_NONE;
+    if (c->spec->variants & SPHKV_VARIANT_SINK) {
+        sink = sink_of(c);
+        sunk = sk_ir_2(b, SK_OP_FLT, none, sink);
+        m = sk_ir_3(b, SK_OP_SELECT, sunk, sk_ir_2(b, SK_OP_FMAX, m, sink), m);
+    }
     for (uint32_t i = 0; i < SPHKV_MAX_SOURCES; i++) {
         const sk_val w = sk_merge_weight(b, c->lse[i], m);
         c->weight[i] = sk_ir_3(b, SK_OP_SELECT, c->alive[i], w, zero);
         l = sk_ir_2(b, SK_OP_FADD, l, c->weight[i]);
     }
+    if (sink != SK_NONE)
+        l = sk_ir_2(b, SK_OP_FADD, l,
+                    sk_ir_3(b, SK_OP_SELECT, sunk, sk_merge_weight(b, sink, m), zero));
     const sk_val some = sk_ir_2(b, SK_OP_FLT, zero, l);
     *inv = sk_ir_3(b, SK_OP_SELECT, some, sk_ir_2(b, SK_OP_FDIV, sk_ir_f32(b, 1.0f), l), zero);
     return sk_merge_lse(b, m, l, some);
@@ -134,6 +154,10 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
     const sk_val count = sk_ir_param_u32(b, "sources");
     const sk_val rows = sk_ir_param_u32(b, "rows"), heads = sk_ir_param_u32(b, "heads");
     const sk_val lse_wanted = sk_ir_param_u32(b, "lse_wanted");
+    if (spec->variants & SPHKV_VARIANT_SINK) {
+        c->sinks = sk_ir_param_ptr(b, "sinks", false);
+        c->sink_wanted = sk_ir_param_u32(b, "sink_wanted");
+    }
     c->zero = sk_ir_u32(b, 0);
     c->lane = sk_ir_lane(b);
     const sk_val first = sk_ir_2k(b, SK_OP_MUL, sk_ir_block(b, 0), b->program->warps);
@@ -187,6 +211,10 @@ static sk_status run(const sk_image *image, const void *args, uint32_t part, uin
     sk_call_u32(&call, rows);
     sk_call_u32(&call, heads);
     sk_call_u32(&call, a.lse != NULL);
+    if (spec->variants & SPHKV_VARIANT_SINK) {
+        sk_call_ptr(&call, a.sinks, a.sinks ? heads * sizeof *a.sinks : 0);
+        sk_call_u32(&call, a.sinks != NULL);
+    }
     return sk_image_launch(image, 0, &call, (rows + warps - 1) / warps, a.stream, err);
 }
 

@@ -40,6 +40,18 @@ static void fill_source(sk_case *c, sk_rng *rng, uint32_t i)
     }
 }
 
+/* About as heavy as the first sequence; some heads have none. */
+static void fill_sinks(sk_case *c, sk_rng *rng)
+{
+    const sk_case_state *s = sk_case_state_of(c);
+    const float *lse = ((const sphkv_merge_args *)c->args.any)->sources[0].lse;
+    for (uint32_t h = 0; h < s->heads; h++) {
+        const double x = 2 * sk_rng_normal(rng) + (isfinite(lse[h]) ? (double)lse[h] : 0);
+        sk_case_put(s->copy[0].buf[SK_BUF_SINK].data, SPHKV_F32, h,
+                    h % 4 == 3 ? -(double)INFINITY : x);
+    }
+}
+
 static void merge_args(sk_case *c, uint32_t copy)
 {
     const sk_case_buffer *b = sk_case_state_of(c)->copy[copy].buf;
@@ -50,6 +62,7 @@ static void merge_args(sk_case *c, uint32_t copy)
     a->batch = c->p.shape.batch;
     a->out = b[SK_BUF_OUT].data;
     a->lse = (float *)(void *)b[SK_BUF_LSE].data;
+    a->sinks = (const float *)(const void *)b[SK_BUF_SINK].data;
     for (uint32_t i = 0; i < a->sources_count; i++) {
         a->sources[i].out = b[SK_BUF_Q].data + i * batch * a->sources[i].out_stride_seq * es;
         a->sources[i].lse = (const float *)(const void *)b[SK_BUF_V].data +
@@ -80,6 +93,8 @@ static sk_status merge_make(sk_case *c, sk_err *err)
         st = sk_case_buffer_make(&b[SK_BUF_OUT], (size_t)p->shape.batch * seq * os, err);
     if (st == SPHKV_OK && p->input != SK_IN_CANCEL) /* there it is not asked for */
         st = sk_case_buffer_make(&b[SK_BUF_LSE], (size_t)p->shape.batch * lse * 4, err);
+    const bool sink = spec->variants & SPHKV_VARIANT_SINK && p->seed % 4 != 1; /* else not given */
+    if (st == SPHKV_OK && sink) st = sk_case_buffer_make(&b[SK_BUF_SINK], s->heads * sizeof(float), err);
     if (st != SPHKV_OK) return st;
     memset(b[SK_BUF_Q].data, SK_CASE_POISON, b[SK_BUF_Q].bytes);
     a->sources_count = n;
@@ -89,6 +104,7 @@ static sk_status merge_make(sk_case *c, sk_err *err)
     merge_args(c, 0);
     for (uint32_t i = 0; i < n; i++)
         fill_source(c, &rng, i);
+    if (sink) fill_sinks(c, &rng);
     c->read_bytes = rows * n * (spec->dv * es + 4);
     c->write_bytes = rows * (spec->dv * os + (b[SK_BUF_LSE].base ? 4 : 0));
     return SPHKV_OK;
@@ -106,6 +122,8 @@ static double merge_row(const sk_case *c, uint32_t seq, uint32_t head, double *o
     memset(mag, 0, spec->dv * sizeof *mag);
     for (uint32_t i = 0; i < a->sources_count; i++)
         m = fmax(m, (double)a->sources[i].lse[(size_t)seq * a->sources[i].lse_stride_seq + head]);
+    const double sink = a->sinks ? (double)a->sinks[head] : -(double)INFINITY;
+    m = fmax(m, sink);
     for (uint32_t i = 0; i < a->sources_count && isfinite(m); i++) {
         const sphkv_merge_source *s = &a->sources[i];
         const double w = exp((double)s->lse[(size_t)seq * s->lse_stride_seq + head] - m);
@@ -117,11 +135,12 @@ static double merge_row(const sk_case *c, uint32_t seq, uint32_t head, double *o
             mag[d] += w * fabs(x);
         }
     }
+    const double all = isfinite(m) ? l + exp(sink - m) : l;
     for (uint32_t d = 0; d < spec->dv && l > 0; d++) {
-        out[d] /= l;
-        mag[d] /= l;
+        out[d] /= all;
+        mag[d] /= l; /* what a sink takes away is no error's measure */
     }
-    return m + log(l);
+    return m + log(all);
 }
 
 /* ||o - ref|| / ||sum w |o_i| ||, less rounding to out's dtype, and the lse against its bound. */

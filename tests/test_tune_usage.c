@@ -53,7 +53,7 @@ static void tune_wrong(void **state)
         {{"--threads", "300", NULL}, 2, "--threads"},
         {{"--batch", "4x", NULL}, 2, "--batch"},
         {{"--model", "gpt-unknown", NULL}, 2, "gpt-unknown"},
-        {{"--model", "gemma-2-9b", NULL}, 1, "soft-capped"}, /* understood, but no kernel */
+        {{"--model", "phi-3-small", NULL}, 1, "sparse"}, /* understood, but no kernel */
         {{"--model", "deepseek-v3", NULL}, 1, "latent attention"},
         {{"--model", "/nowhere/config.json", NULL}, 2, "/nowhere/config.json"},
         {{"--head-dim", "60", NULL}, 2, "60"},
@@ -80,7 +80,7 @@ static void bench_wrong(void **state)
         {{"--device", "all", NULL}, 2, "neither cpu nor cuda:N"},
         {{"--device", "cuda:1", NULL}, 3, "no CUDA driver: /nowhere/libcuda.so.1"},
         {{"--tiers", "splendid:vi8", "--quiet", NULL}, 2, "splendid"},
-        {{"--model", "gemma-2-9b", NULL}, 1, "soft-capped"},
+        {{"--model", "phi-3-small", NULL}, 1, "sparse"},
         {{"--weights", "q9_z", NULL}, 2, "q9_z"},
         {{"--weights", "0.5", NULL}, 2, "0.5"},
         {{"--weights", "q8_0", "--head-dim", "64", NULL}, 2, "--model"},

@@ -8,7 +8,7 @@
 
 #define CONFIG_LIMIT (1u << 20)
 #define SERVED_RING "kf16:vf16" /* rows of a ring are replaced one by one */
-#define SERVED_OUTSIDE ((uint32_t)SK_NEED_SINK)
+#define SERVED ((uint32_t)(SK_NEED_SINK | SK_NEED_SOFTCAP)) /* a sink also by the LSE alone */
 
 static const struct {
     sk_need need;
@@ -30,6 +30,11 @@ const char *sk_need_text(sk_need need)
     return "?";
 }
 
+uint32_t sk_model_variants(const sk_model *m)
+{
+    return m->needs & SK_NEED_SOFTCAP ? SPHKV_VARIANT_SOFTCAP : 0;
+}
+
 const sk_layers *sk_model_main(const sk_model *m) { return m->full.n ? &m->full : &m->local; }
 
 /* ---- what is served ----------------------------------------------------------- */
@@ -46,6 +51,7 @@ static sk_status shape_served(const sk_model *m, const sk_layers *layers, const 
         .value_dim = layers->value_dim,
         .heads_per_kv = m->heads / layers->kv_heads,
         .tiers = tiers,
+        .variants = sk_model_variants(m),
     };
     sk_status st = sk_spec_from_params(&params, &spec, err);
     return st == SPHKV_OK ? sk_kernel_get(SPHKV_ATTN_DECODE)->supported(&spec, err) : st;
@@ -56,7 +62,7 @@ sk_status sk_model_served(const sk_model *m, sk_err *err)
     sk_text list = {0};
     sk_err why = {0};
     for (uint32_t i = 0; i < SK_NEEDS; i++)
-        if (m->needs & (uint32_t)needs[i].need & ~SERVED_OUTSIDE)
+        if (m->needs & (uint32_t)needs[i].need & ~SERVED)
             sk_text_printf(&list, "%s%s", list.len ? ", " : "", needs[i].text);
     if (list.len) {
         sk_status st = sk_fail(err, SPHKV_EUNSUPPORTED, "%.95s: no kernel does %s", m->name,

@@ -17,14 +17,14 @@
  * - a chunk is a list that begins at the chunk's first page.
  * A learned sink beside the tokens is a partial of its own, output 0 and LSE the
  * sink: with the LSE of attn_decode, out is multiplied by 1 / (1 + exp(sink - lse)),
- * or attn_merge joins the two. */
+ * or attn_merge joins the two; or the spec has the variant sink. */
 #ifndef SK_MODELS_H
 #define SK_MODELS_H
 
 #include "base.h"
 
-/* Variants of attention that some models need. No kernel has them; a sink is
- * exact without. */
+/* Variants of attention that some models need. Soft-cap is one of the kernel
+ * (sk_model_variants); a sink may be, and is exact without; no kernel has the others. */
 typedef enum sk_need {
     SK_NEED_SOFTCAP = 1 << 0,    /* logits through tanh */
     SK_NEED_SINK = 1 << 1,       /* a learned logit beside the tokens */
@@ -82,6 +82,9 @@ sk_status sk_model_find(const char *name, sk_model *out, sk_err *err);
  * would change the shape and is not understood; variants stand in out->needs. */
 sk_status sk_model_parse(const char *text, size_t bytes, const char *where, sk_model *out,
                          sk_err *err);
+
+/* SPHKV_VARIANT_* that specs of this model have whatever else is asked for. */
+uint32_t sk_model_variants(const sk_model *model);
 
 /* OK, or SPHKV_EUNSUPPORTED with everything named that no kernel does. */
 sk_status sk_model_served(const sk_model *model, sk_err *err);

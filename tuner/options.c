@@ -13,7 +13,7 @@ const char sk_options_spec_help[] =
     "what is computed:\n"
     "  --model NAME|FILE    head_dim, heads and KV heads of a model, by name or from its\n"
     "                       config.json; the options below override it. One that needs a\n"
-    "                       variant that no kernel has (soft-cap, latent attention) is\n"
+    "                       variant that no kernel has (latent attention) is\n"
     "                       refused. list: the models known by name, and which are served\n"
     "  --head-dim N         dimensions of a key (64, 128 ...)\n"
     "  --value-dim N        dimensions of a value (default: as the key)\n"
@@ -304,6 +304,7 @@ sk_status sk_options_finish(sk_options *o, sk_err *err)
     if (st)
         return st;
     const sk_layers *layers = sk_model_main(&o->about);
+    o->variants |= sk_model_variants(&o->about);
     if (!o->head_dim) {
         o->head_dim = layers->head_dim;
         if (!o->value_dim)
