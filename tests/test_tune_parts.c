@@ -97,7 +97,7 @@ static void copies(void **state)
         sk_case kase;
         sk_err err;
         sk_assert_ok(sk_spec_from_params(&params, &spec, &err), &err);
-        sk_assert_ok(sk_job_case(&spec, &shape, cold, 1, &(sk_case_memory){0}, &kase, &err), &err);
+        sk_assert_ok(sk_job_case(&spec, &shape, cold, 0, 1, &(sk_case_memory){0}, &kase, &err), &err);
         assert_true(kase.read_bytes > 0 && kase.write_bytes > 0);
         assert_true(kase.copies > 1);
         if (kernel != SPHKV_KV_APPEND) /* its rows are scattered, a line each and more */

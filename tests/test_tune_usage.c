@@ -174,7 +174,7 @@ static void model_list(void **state)
     assert_int_equal(tune_case_run(c, TUNE_PROGRAM, list), 0);
     char *out = tune_case_read(c->out);
     assert_non_null(strstr(out, "\nllama-3.1-8b "));
-    assert_non_null(strstr(out, "no: no kernel does soft-capped logits"));
+    assert_non_null(strstr(out, "no: no kernel does sparse attention"));
     sk_free(out);
     assert_int_equal(tune_case_run(c, BENCH_PROGRAM, json), 0);
     out = tune_case_read(c->out);
