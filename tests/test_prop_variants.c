@@ -62,6 +62,16 @@ static sphkv_attn_args args_of(const bench *t, result *to)
     return a;
 }
 
+/* The pages and queries of another bench. */
+static void borrow(bench *t, sphkv_attn_args *a, const bench *from, const sphkv_attn_args *other)
+{
+    memcpy(t->refs, from->refs, sizeof t->refs);
+    a->arena = other->arena;
+    a->arena_bytes = other->arena_bytes;
+    a->codebook = other->codebook;
+    a->q = other->q;
+}
+
 static void run(const bench *t, const sphkv_attn_args *a, uint32_t parts)
 {
     const sphkv_maxima maxima = {.batch = 1, .kv_heads = 1, .pages_per_list = PAGES + 2,
@@ -106,11 +116,8 @@ static void queries_are_single_runs(void **state)
     sphkv_attn_args a = args_of(&many, &all), b = args_of(&one, &single);
     run(&many, &a, 3);
     for (uint32_t i = 0; i < QUERIES; i++) {
-        memcpy(one.refs, many.refs, sizeof one.refs);
+        borrow(&one, &b, &many, &a);
         shorten(&one, QUERIES - 1 - i);
-        b.arena = a.arena;
-        b.arena_bytes = a.arena_bytes;
-        b.codebook = a.codebook;
         b.q = (const float *)a.q + (size_t)i * a.q_stride_tok;
         b.out = single.out[i];
         b.lse = single.lse[i];
@@ -129,11 +136,7 @@ static void a_window_cuts_the_list(void **state)
     bench_make(&part, SPEC " window");
     bench_make(&whole, SPEC);
     sphkv_attn_args a = args_of(&part, &seen), b = args_of(&whole, &want);
-    b.arena = a.arena;
-    b.arena_bytes = a.arena_bytes;
-    b.codebook = a.codebook;
-    b.q = a.q;
-    memcpy(whole.refs, part.refs, sizeof whole.refs);
+    borrow(&whole, &b, &part, &a);
     a.window = 0;
     for (uint32_t lo = part.n; lo-- > 0;) {
         a.window += sphkv_ref_tokens(part.refs[lo]);
@@ -226,10 +229,7 @@ static void factors_and_shifts(void **state)
     bench_make(&shifted, SPEC " bias");
     bench_make(&plain, SPEC);
     sphkv_attn_args x = args_of(&scaled, &a), y = args_of(&plain, &b);
-    y.arena = x.arena;
-    y.codebook = x.codebook;
-    y.q = x.q;
-    memcpy(plain.refs, scaled.refs, sizeof plain.refs);
+    borrow(&plain, &y, &scaled, &x);
     x.head_scale = twice;
     y.scale = 2 / 8.0f;
     run(&scaled, &x, 1);
@@ -238,11 +238,8 @@ static void factors_and_shifts(void **state)
     for (size_t i = 0; i < SK_COUNT(bias); i++) bias[i] = 1.5f;
     x = args_of(&shifted, &a);
     x.bias = bias;
-    y.arena = x.arena;
-    y.codebook = x.codebook;
-    y.q = x.q;
+    borrow(&plain, &y, &shifted, &x);
     y.scale = 0;
-    memcpy(plain.refs, shifted.refs, sizeof plain.refs);
     run(&shifted, &x, 1);
     run(&plain, &y, 1);
     for (uint32_t h = 0; h < HEADS; h++) b.lse[0][h] += 1.5f;
@@ -264,11 +261,8 @@ static void soft_cap_is_tanh(void **state)
     bench_make(&plain, SPEC);
     sphkv_attn_args x = args_of(&capped, &a), y = args_of(&plain, &b);
     capped.indptr[1] = plain.indptr[1] = 1;
-    capped.refs[0] = plain.refs[0] =
-        sphkv_page_ref(sphkv_ref_unit(capped.refs[0]), 1, sphkv_ref_tier(capped.refs[0]));
-    y.arena = x.arena;
-    y.codebook = x.codebook;
-    y.q = x.q;
+    capped.refs[0] = sphkv_page_ref(sphkv_ref_unit(capped.refs[0]), 1, sphkv_ref_tier(capped.refs[0]));
+    borrow(&plain, &y, &capped, &x);
     double worst = 0;
     for (double scale = 1e-4; scale < 1e5; scale *= 1.37) {
         x.scale = y.scale = (float)scale;
