@@ -65,6 +65,8 @@ void sk_compact_tier(sk_compact *c, uint32_t tier_slot);
 
 /* slots, starts and runs of the item. */
 void sk_compact_tokens(sk_compact *c);
+/* W of the halves at byte `off` of a page, which are as many as f has, from i0 on. */
+sk_val sk_compact_halves(sk_compact *c, const sk_compact_field *f, sk_val page, uint32_t off, sk_val i0);
 /* The new scales of a field of them. */
 void sk_compact_scales(sk_compact *c, uint32_t field);
 
@@ -85,7 +87,16 @@ sk_val sk_compact_code(sk_compact *c, const sk_compact_field *f, sk_val x, sk_va
 sk_val sk_compact_ratios(sk_compact *c, const sk_compact_field *f, sk_val page, sk_val which,
                          sk_val inside, sk_val *add);
 
+/* Token of nibble nib of a word of a row of 4-bit codes in blocks; nibble of a slot. */
+sk_val sk_compact_block_token(sk_dec *d, sk_val word, uint32_t nib);
+sk_val sk_compact_block_place(sk_dec *d, sk_val slot);
+
 /* A field by words of the destination. */
 void sk_compact_lanes(sk_compact *c, const sk_compact_field *f);
+/* By whole rows or tokens, where these fit vectors of a CPU; onto zeros. */
+bool sk_compact_rows_fit(const sk_compact *c, const sk_compact_field *f);
+void sk_compact_rows(sk_compact *c, const sk_compact_field *f);
+bool sk_compact_values_fit(const sk_compact *c, const sk_compact_field *f);
+void sk_compact_values(sk_compact *c, const sk_compact_field *f);
 
 #endif

@@ -35,6 +35,7 @@ static void init(sk_compact *c, sk_builder *b, const sk_spec *spec, const sk_sch
     c->slots = sk_ir_name(b, sk_ir_shared(b, c->dec.tp * 4), "slots");
     c->starts = sk_ir_name(b, sk_ir_shared(b, (c->dec.tp + 2) * 4), "starts");
     if (scales) c->scales = sk_ir_name(b, sk_ir_shared(b, scales), "scales");
+    if (!c->enc.gpu) c->factor = sk_ir_name(b, sk_ir_shared(b, 2 * c->dec.cp * 4), "factor");
     if (past(sched)) c->made = sk_ir_name(b, sk_ir_shared(b, most_units(spec) * SPHKV_UNIT_BYTES), "made");
 }
 
@@ -44,10 +45,14 @@ static bool is_minima(const sk_compact *c, uint32_t i)
     return i > 0 && c->field[i - 1].as == SK_AS_SCALES && c->field[i - 1].scale == i;
 }
 
-/* Zeros between fields, and behind the last. */
-static void zero_gaps(sk_compact *c)
+/* Zeros between fields, and behind the last; on a CPU all over. */
+static void zero(sk_compact *c)
 {
     uint32_t end = 0;
+    if (!c->enc.gpu) {
+        sk_enc_zero(&c->enc, 0, c->lay.units * SPHKV_UNIT_BYTES);
+        return;
+    }
     for (uint32_t i = 0; i < c->n; i++) {
         const sk_compact_field *f = &c->field[i];
         sk_enc_zero(&c->enc, end, f->off);
@@ -63,6 +68,10 @@ static void fields(sk_compact *c)
         if (f->as == SK_AS_SCALES)
             sk_encode_pack(&c->enc, sk_ir_ptr_add(c->dec.b, c->scales, sk_k(&c->dec, c->at[i]), 1), f->n, 16,
                            f->off);
+        else if (sk_compact_rows_fit(c, f))
+            sk_compact_rows(c, f);
+        else if (sk_compact_values_fit(c, f))
+            sk_compact_values(c, f);
         else
             sk_compact_lanes(c, f);
     }
@@ -78,7 +87,7 @@ static void page(sk_compact *c, uint32_t tier_slot, sk_val src, sk_val dst, sk_v
     c->src = sk_ir_ptr_add(b, src, more, SPHKV_UNIT_BYTES);
     dst = sk_ir_ptr_add(b, sk_ir_ptr_add(b, dst, unit, SPHKV_UNIT_BYTES), more, SPHKV_UNIT_BYTES);
     c->enc.dst_page = aside ? c->made : dst;
-    zero_gaps(c);
+    zero(c);
     for (uint32_t i = 0; i < c->n; i++)
         if (c->field[i].as == SK_AS_SCALES && !is_minima(c, i)) sk_compact_scales(c, i);
     sk_enc_sync(&c->enc);

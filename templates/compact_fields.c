@@ -1,4 +1,5 @@
-/* compact_fields.c - the fields of a page as token_compact sees them. */
+/* compact_fields.c - the fields of a page as token_compact sees them, and where their
+ * elements are. */
 #include "compact.h"
 
 typedef struct list {
@@ -108,4 +109,25 @@ void sk_compact_tier(sk_compact *c, uint32_t tier_slot)
         c->at[i] = sum;
         if (c->field[i].as == SK_AS_SCALES) sum += (c->field[i].n * 4 + 63) & ~63u;
     }
+}
+
+/* ---- blocks of 64 tokens, see layout.h ---- */
+
+sk_val sk_compact_block_token(sk_dec *d, sk_val word, uint32_t nib)
+{
+    const sk_val block = sk_shl(d, sk_shr(d, word, 3), 6), i = sk_and(d, word, 7);
+    const sk_val high = sk_shl(d, sk_shr(d, i, 2), 2), half = sk_shl(d, sk_and(d, sk_shr(d, i, 1), 1), 4);
+    const sk_val pair = sk_shl(d, sk_and(d, i, 1), 1);
+    const uint32_t byte = nib / 2, add = 8 * (byte % 2) + byte / 2 + 32 * (nib % 2);
+    return sk_add(d, sk_add(d, sk_add(d, block, half), sk_add(d, high, pair)), sk_k(d, add));
+}
+
+/* Twice the byte, and which of its two nibbles. */
+sk_val sk_compact_block_place(sk_dec *d, sk_val slot)
+{
+    const sk_val u = sk_and(d, slot, 63), i = sk_and(d, u, 7), q = sk_and(d, sk_shr(d, u, 3), 3);
+    const sk_val far = sk_add(d, sk_shl(d, sk_shr(d, i, 2), 4), sk_shl(d, sk_shr(d, q, 1), 3));
+    const sk_val near = sk_add(d, sk_shl(d, sk_and(d, i, 3), 1), sk_and(d, q, 1));
+    const sk_val byte = sk_add(d, sk_shl(d, sk_shr(d, slot, 6), 5), sk_add(d, far, near));
+    return sk_or(d, sk_shl(d, byte, 1), sk_shr(d, u, 5));
 }

@@ -23,17 +23,6 @@ static void split(sk_compact *c, sk_val e, uint32_t n, sk_val *row, sk_val *in)
     *in = opk(c, SK_OP_UREM, e, n);
 }
 
-/* Element nib of word i of a row of blocks, see layout.h. */
-static sk_val token_of_block(sk_compact *c, sk_val word, uint32_t nib)
-{
-    sk_dec *d = &c->dec;
-    const sk_val block = sk_shl(d, sk_shr(d, word, 3), 6), i = sk_and(d, word, 7);
-    const sk_val high = sk_shl(d, sk_shr(d, i, 2), 2), half = sk_shl(d, sk_and(d, sk_shr(d, i, 1), 1), 4);
-    const sk_val pair = sk_shl(d, sk_and(d, i, 1), 1);
-    const uint32_t byte = nib / 2, add = 8 * (byte % 2) + byte / 2 + 32 * (nib % 2);
-    return sk_add(d, sk_add(d, sk_add(d, block, half), sk_add(d, high, pair)), sk_k(d, add));
-}
-
 static element element_of(sk_compact *c, const sk_compact_field *f, sk_val word, uint32_t k)
 {
     sk_dec *d = &c->dec;
@@ -54,7 +43,7 @@ static element element_of(sk_compact *c, const sk_compact_field *f, sk_val word,
         break;
     case SK_AS_BLOCKS:
         split(c, word, d->p / 8, &row, &in);
-        x.token = token_of_block(c, in, k);
+        x.token = sk_compact_block_token(d, in, k);
         x.base = sk_mul(d, row, d->p);
         break;
     case SK_AS_DENSE:
@@ -81,13 +70,7 @@ static sk_val source_of(sk_compact *c, const sk_compact_field *f, const element 
     sk_dec *d = &c->dec;
     switch (f->as) {
     case SK_AS_ROWS: return sk_add(d, x->base, slot);
-    case SK_AS_BLOCKS: { /* nibbles: twice the byte, see layout.h, and which of its two */
-        const sk_val u = sk_and(d, slot, 63), i = sk_and(d, u, 7), q = sk_and(d, sk_shr(d, u, 3), 3);
-        const sk_val far = sk_add(d, sk_shl(d, sk_shr(d, i, 2), 4), sk_shl(d, sk_shr(d, q, 1), 3));
-        const sk_val near = sk_add(d, sk_shl(d, sk_and(d, i, 3), 1), sk_and(d, q, 1));
-        const sk_val byte = sk_add(d, sk_shl(d, sk_shr(d, slot, 6), 5), sk_add(d, far, near));
-        return sk_add(d, x->base, sk_or(d, sk_shl(d, byte, 1), sk_shr(d, u, 5)));
-    }
+    case SK_AS_BLOCKS: return sk_add(d, x->base, sk_compact_block_place(d, slot));
     case SK_AS_DENSE:
         return sk_add(d, sk_add(d, sk_mul(d, sk_shr(d, slot, 4), f->n * 16), x->base), sk_and(d, slot, 15));
     case SK_AS_PAIRS:

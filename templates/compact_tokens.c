@@ -64,14 +64,23 @@ sk_compact_run sk_compact_each_run(sk_compact *c)
 
 /* ---- scales --------------------------------------------------------------- */
 
-/* Halves `at` (bytes) of a field of each run, taken together by op, from `init` on;
- * a NaN counts for nothing. */
-static sk_val over_runs(sk_compact *c, sk_op op, float init, uint32_t off, sk_val at, sk_val inside)
+sk_val sk_compact_halves(sk_compact *c, const sk_compact_field *f, sk_val page, uint32_t off, sk_val i0)
+{
+    sk_dec *d = &c->dec;
+    if (f->n % d->w == 0) return sk_ir_ldv(d->b, SK_LD_F16, page, sk_mul(d, i0, 2), off);
+    const sk_val i = sk_add(d, i0, d->lane);
+    return sk_ir_ldg(d->b, SK_LD_F16, page, sk_mul(d, i, 2), off, sk_ir_2k(d->b, SK_OP_ULT, i, f->n));
+}
+
+/* Those at byte `off` of the pages of all runs, taken together by op, from `init` on; a
+ * NaN counts for nothing. */
+static sk_val over_runs(sk_compact *c, const sk_compact_field *f, sk_op op, float init, uint32_t off,
+                        sk_val i0)
 {
     sk_builder *b = c->dec.b;
     const sk_val all = sk_ir_var(b, SK_LANE, sk_ir_f32(b, init));
     const sk_compact_run run = sk_compact_each_run(c);
-    const sk_val x = sk_ir_ldg(b, SK_LD_F16, run.page, at, off, inside);
+    const sk_val x = sk_compact_halves(c, f, run.page, off, i0);
     sk_ir_set(b, all, sk_ir_2(b, op, x, sk_ir_get(b, all)));
     sk_ir_end(b);
     return sk_ir_get(b, all);
@@ -79,14 +88,13 @@ static sk_val over_runs(sk_compact *c, sk_op op, float init, uint32_t off, sk_va
 
 /* The scale with which codes 0 .. 15 from `low` on reach what those of each run do.
  * Of runs that have one minimum it is the largest of theirs, to the bit. */
-static sk_val range_of_runs(sk_compact *c, const sk_compact_field *scales, sk_val low, sk_val at,
-                            sk_val inside)
+static sk_val range_of_runs(sk_compact *c, const sk_compact_field *scales, sk_val low, sk_val i0)
 {
     sk_builder *b = c->dec.b;
     const sk_val all = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
     const sk_compact_run run = sk_compact_each_run(c);
-    const sk_val scale = sk_ir_ldg(b, SK_LD_F16, run.page, at, scales->off, inside);
-    const sk_val least = sk_ir_ldg(b, SK_LD_F16, run.page, at, c->field[scales->scale].off, inside);
+    const sk_val scale = sk_compact_halves(c, scales, run.page, scales->off, i0);
+    const sk_val least = sk_compact_halves(c, scales, run.page, c->field[scales->scale].off, i0);
     const sk_val above = sk_ir_2(b, SK_OP_FDIV, sk_ir_2(b, SK_OP_FSUB, least, low), sk_ir_f32(b, 15.0f));
     sk_ir_set(b, all, sk_ir_2(b, SK_OP_FMAX, sk_ir_2(b, SK_OP_FADD, above, scale), sk_ir_get(b, all)));
     sk_ir_end(b);
@@ -98,17 +106,17 @@ void sk_compact_scales(sk_compact *c, uint32_t field)
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
     const sk_compact_field *f = &c->field[field];
-    const sk_val i = sk_add(d, sk_enc_turns(&c->enc, f->n, d->w), d->lane);
-    const sk_val inside = sk_ir_2k(b, SK_OP_ULT, i, f->n), at = sk_mul(d, i, 2), zero = sk_ir_f32(b, 0.0f);
+    const sk_val i0 = sk_enc_turns(&c->enc, f->n, d->w), i = sk_add(d, i0, d->lane);
+    const sk_val inside = sk_ir_2k(b, SK_OP_ULT, i, f->n), zero = sk_ir_f32(b, 0.0f);
     const sk_val put = sk_mul(d, i, 4);
     sk_val scale;
     if (f->scale) {
-        sk_val low = over_runs(c, SK_OP_FMIN, INFINITY, c->field[f->scale].off, at, inside);
+        sk_val low = over_runs(c, f, SK_OP_FMIN, INFINITY, c->field[f->scale].off, i0);
         low = sk_sel(d, sk_ir_2(b, SK_OP_FLT, low, sk_ir_f32(b, INFINITY)), low, zero); /* no token */
         sk_ir_stg(b, c->scales, put, c->at[f->scale], sk_ir_2(b, SK_OP_PACKF16, low, zero), inside);
-        scale = range_of_runs(c, f, low, at, inside);
+        scale = range_of_runs(c, f, low, i0);
     } else {
-        scale = over_runs(c, SK_OP_FMAX, 0.0f, f->off, at, inside);
+        scale = over_runs(c, f, SK_OP_FMAX, 0.0f, f->off, i0);
     }
     sk_ir_stg(b, c->scales, put, c->at[field], sk_ir_2(b, SK_OP_PACKF16, scale, zero), inside);
     sk_ir_end(b);
@@ -155,5 +163,5 @@ sk_val sk_compact_code(sk_compact *c, const sk_compact_field *f, sk_val x, sk_va
     const sk_val code = sk_ir_1(b, SK_OP_F2I, f->anew == SK_INT4_ANEW ? sk_fma(d, v, ratio, add)
                                                                       : sk_ir_2(b, SK_OP_FMUL, v, ratio));
     if (f->anew == SK_INT8_ANEW) return sk_and(d, code, top);
-    return sk_ir_2k(b, SK_OP_SMIN, sk_ir_2k(b, SK_OP_SMAX, code, 0), top);
+    return sk_ir_2k(b, SK_OP_UMIN, code, top); /* none is below 0 */
 }

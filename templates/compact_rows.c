@@ -1,0 +1,95 @@
+/* compact_rows.c - angle codes and radii on a CPU: the codes of all tokens of a page in
+ * one group are one or two vectors, and so are those of the page they come from. A
+ * shuffle brings to each lane the word that a code of its own word is in; which, and
+ * how far the code is in it, is the same in all rows. */
+#include "compact.h"
+
+#define MOST 16u /* codes of a word */
+#define ROWS_LEAST 4u /* what is alike in all rows costs about as much as two */
+
+static uint32_t row_words(const sk_compact *c, const sk_compact_field *f) { return c->dec.p * f->bits / 32; }
+
+bool sk_compact_rows_fit(const sk_compact *c, const sk_compact_field *f)
+{
+    const uint32_t w = c->dec.w;
+    return !c->enc.gpu && f->as <= SK_AS_BLOCKS && f->n >= ROWS_LEAST && f->bits <= 8 &&
+           32 % f->bits == 0 && c->dec.p * f->bits % (32 * w) == 0 && row_words(c, f) <= 2 * w;
+}
+
+/* Of W words of a row: for each code the word that it comes from, the bit, its token. */
+typedef struct places {
+    sk_val word[MOST], shift[MOST], low[MOST], token[MOST];
+} places;
+
+static void find(sk_compact *c, const sk_compact_field *f, uint32_t first, places *out)
+{
+    sk_dec *d = &c->dec;
+    const uint32_t per = 32 / f->bits;
+    const sk_val word = sk_add(d, d->lane, sk_k(d, first));
+    for (uint32_t k = 0; k < per; k++) {
+        sk_val t = sk_add(d, sk_mul(d, word, per), sk_k(d, k));
+        if (f->as == SK_AS_BLOCKS) t = sk_compact_block_token(d, word, k);
+        sk_val from = sk_ir_ldg(d->b, SK_LD_U32, c->slots, sk_mul(d, t, 4), 0, SK_NONE);
+        if (f->as == SK_AS_BLOCKS) from = sk_compact_block_place(d, from);
+        const sk_val bit = sk_mul(d, from, f->bits);
+        out->token[k] = t;
+        out->word[k] = sk_shr(d, bit, 5);
+        out->shift[k] = sk_and(d, bit, 31);
+        out->low[k] = sk_ir_2k(d->b, SK_OP_ULT, out->word[k], d->w);
+    }
+}
+
+/* The bits of those words that a run has. */
+static sk_val mask_of(sk_compact *c, const sk_compact_field *f, const places *at, const sk_compact_run *run)
+{
+    sk_dec *d = &c->dec;
+    sk_val mask = d->zero;
+    for (uint32_t k = 0; k < 32 / f->bits; k++) {
+        const sk_val in = sk_ir_2(d->b, SK_OP_ULT, sk_ir_2(d->b, SK_OP_SUB, at->token[k], run->begin), run->n);
+        mask = sk_or(d, mask, sk_sel(d, in, sk_k(d, ((1u << f->bits) - 1) << (k * f->bits)), d->zero));
+    }
+    return mask;
+}
+
+static void row_of(sk_compact *c, const sk_compact_field *f, const places *at, const sk_compact_run *run,
+                   sk_val j, uint32_t first, sk_val mask)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const uint32_t words = row_words(c, f), bits = f->bits;
+    const sk_val row = sk_mul(d, j, words * 4);
+    sk_val x[2] = {SK_NONE, SK_NONE}, all = d->zero, ratio = SK_NONE;
+    for (uint32_t i = 0; i * d->w < words; i++)
+        x[i] = sk_ir_ldv(b, SK_LD_U32, run->page, row, f->off + i * d->w * 4);
+    if (f->anew != SK_KEPT) {
+        const sk_val to = sk_ir_ldu(b, SK_LD_U32, c->scales, sk_mul(d, j, 4), c->at[f->scale]);
+        ratio = sk_compact_ratio(
+            c, sk_ir_ldu(b, SK_LD_F16, run->page, sk_mul(d, j, 2), c->field[f->scale].off),
+            sk_ir_1(b, SK_OP_F16LO, to));
+    }
+    for (uint32_t k = 0; k < 32 / bits; k++) {
+        sk_val y = sk_shuf(d, x[0], at->word[k]);
+        if (x[1] != SK_NONE) y = sk_sel(d, at->low[k], y, sk_shuf(d, x[1], at->word[k]));
+        y = sk_and(d, sk_ir_2(b, SK_OP_SHR, y, at->shift[k]), (1u << bits) - 1);
+        y = sk_compact_code(c, f, y, ratio, SK_NONE);
+        all = sk_or(d, all, sk_shl(d, y, k * bits));
+    }
+    all = sk_ir_2(b, SK_OP_AND, all, mask);
+    const uint32_t to = f->off + first * 4;
+    sk_ir_stv(b, c->enc.dst_page, row, to, sk_or(d, all, sk_ir_ldv(b, SK_LD_U32, c->enc.dst_page, row, to)));
+}
+
+void sk_compact_rows(sk_compact *c, const sk_compact_field *f)
+{
+    sk_builder *b = c->dec.b;
+    for (uint32_t first = 0; first < row_words(c, f); first += c->dec.w) {
+        places at;
+        find(c, f, first, &at);
+        const sk_compact_run run = sk_compact_each_run(c);
+        const sk_val mask = mask_of(c, f, &at, &run);
+        const sk_val j = sk_ir_for(b, c->dec.zero, sk_k(&c->dec, f->n), 1);
+        row_of(c, f, &at, &run, j, first, mask);
+        sk_ir_end(b);
+        sk_ir_end(b);
+    }
+}
