@@ -17,14 +17,14 @@ typedef enum sk_backend { SK_BACKEND_CPU, SK_BACKEND_CUDA, SK_BACKENDS } sk_back
  * stored as the number itself for numeric lists, as the index for names. */
 #define SK_TUNABLES(X)                                                                            \
     X(w, SK_FOR_ALL, "4|8|16", "lanes of a warp (vector width in 32-bit words)")                  \
-    X(lut, SK_FOR(SPHKV_ATTN_DECODE) | SK_FOR(SPHKV_PAGE_DECODE), "rows|perm|pair16|rebuild|byte",                                         \
+    X(lut, SK_FOR(SPHKV_ATTN_DECODE) | SK_FOR(SPHKV_PAGE_DECODE) | SK_FOR(SPHKV_PAGE_MASS), "rows|perm|pair16|rebuild|byte",                                         \
       "look-up of coded keys: f32 rows in scratch, f32 tables in registers, 16-bit byte-pair "    \
       "tables; tiers a form does not fit use rows; or none: keys are rebuilt and multiplied; 8-bit " \
       "tables of the class fast")                                             \
     X(lut_build, SK_FOR(SPHKV_ATTN_DECODE), "fused|separate",                                     \
       "tables built inside the attention kernel, or by a kernel of their own")                    \
-    X(ktok, SK_FOR(SPHKV_ATTN_DECODE), "1|2|4", "token vectors per block of dense keys")          \
-    X(query, SK_FOR(SPHKV_ATTN_DECODE), "f32|i16", "queries in the product with ki8 and ki4 keys") \
+    X(ktok, SK_FOR(SPHKV_ATTN_DECODE) | SK_FOR(SPHKV_PAGE_MASS), "1|2|4", "token vectors per block of dense keys")          \
+    X(query, SK_FOR(SPHKV_ATTN_DECODE) | SK_FOR(SPHKV_PAGE_MASS), "f32|i16", "queries in the product with ki8 and ki4 keys") \
     X(vch, SK_FOR(SPHKV_ATTN_DECODE), "8|16|32", "channels per block of the value product")      \
     X(vtok, SK_FOR(SPHKV_ATTN_DECODE), "1|2|4|8", "tokens (pairs) unrolled in the value product") \
     X(prob, SK_FOR(SPHKV_ATTN_DECODE), "f32|i16|u8|u16",                                          \

@@ -341,6 +341,10 @@ static void decode_page(sk_dec *c, uint32_t k, const sk_dec_pages *t, sk_val i, 
         next = sk_ir_ptr_add(b, c->arena, sk_add(c, far, unit_add), SPHKV_UNIT_BYTES);
     }
     const sk_val row = sk_add(c, sk_ir_2(b, SK_OP_MUL, i, t->step), t->add);
+    if (c->page_step) {
+        c->page_step(c, &(sk_dec_at){k, i, row, page, count, lut, next});
+        return;
+    }
     sk_val bias = SK_NONE;
     if (sk_dec_has(c, SPHKV_VARIANT_BIAS)) bias = sk_ir_ptr_add(b, c->var.bias, i, c->p * 4);
     sk_dec one;

@@ -63,6 +63,7 @@ typedef struct sk_case {
         sphkv_decode_args *decode;
         sphkv_compact_args *compact;
         sphkv_extend_args *extend;
+        sphkv_mass_args *mass;
     } args;
     size_t args_size;       /* sizeof of the args struct */
     void *internal;         /* buffers, owned by the case */

@@ -103,6 +103,14 @@ typedef struct sk_dec_variants {
     sk_val before;            /* variable: tokens of the list before the page at work */
 } sk_dec_variants;
 
+struct sk_dec;
+/* A page of the walk: of tier_slot, refs[i], its row of statistics, the tokens in it. */
+typedef struct sk_dec_at {
+    uint32_t tier_slot;
+    sk_val i, row, page, count, lut, next;
+} sk_dec_at;
+typedef void sk_dec_page(struct sk_dec *c, const sk_dec_at *at);
+
 typedef struct sk_dec {
     sk_builder *b;
     const sk_spec *spec;
@@ -134,6 +142,8 @@ typedef struct sk_dec {
     bool more;                 /* logits are added to what s holds */
     sk_val plus;               /* per head, added to logits, or SK_NONE */
     sk_dec_variants var;
+    sk_dec_page *page_step;    /* what is done with a page in place of attention; else NULL */
+    void *page_user;
 } sk_dec;
 
 /* Query heads of a turn, and turns. The last turn ends with the last head: what two

@@ -109,7 +109,11 @@ enum {
       SPHKV_READS_HEADS | SPHKV_READS_Q | SPHKV_READS_OUT | SPHKV_READS_BOOK |             \
           SPHKV_READS_POSITIONS | SPHKV_READS_LOGITS | SPHKV_READS_SINK)                \
     /* tokens that stay, gathered into pages of their tier */                              \
-    X(TOKEN_COMPACT, token_compact, ANY, SPHKV_READS_POSITIONS)
+    X(TOKEN_COMPACT, token_compact, ANY, SPHKV_READS_POSITIONS)                            \
+    /* softmax mass of every slot: which tokens the last queries look at */                \
+    X(PAGE_MASS, page_mass, ANY,                                                           \
+      SPHKV_READS_HEADS | SPHKV_READS_Q | SPHKV_READS_BOOK | SPHKV_READS_POSITIONS |       \
+          SPHKV_READS_LOGITS | SPHKV_READS_SINK)
 
 /* SPHKV_ATTN_DECODE = 0, SPHKV_KV_APPEND, SPHKV_KV_ENCODE ... */
 typedef enum sphkv_kernel {
@@ -701,6 +705,45 @@ typedef struct sphkv_compact_args {
     size_t workspace_bytes;
     void *stream; /* GPU: where the run is enqueued; not read on a CPU */
 } sphkv_compact_args;
+
+/* page_mass: how much of the softmax falls on each slot, the utility signal of a
+ * retention: with q [batch][q_len][heads][D], the last q_len queries of sequences whose
+ * tokens are all in their lists,
+ *   mass [refs index][KV head][P] = sum of exp(logit - lse) over the query heads of the
+ *     KV head and the q_len queries; KV heads only where lists are shared (per head,
+ *     the list says it); 0 in slots behind a page's tokens
+ *   page_mass [refs index][KV head] = its sum over the slots; NULL: not wanted
+ * logit = scale * <q, k>, lse = ln sum exp(logit) over the tokens that the query sees:
+ * query i does not see the last q_len - 1 - i tokens of its list, counted over its
+ * references in their order (as in attn_decode); one before the list's beginning sees
+ * none. So the masses of a list add up to query heads times queries that see a token.
+ *   lse [batch][q_len][heads] as attn_decode gives it, of these queries over these
+ *     lists; NULL: it is found here, by going over the keys once more.
+ * Values are not read. Rows of references that are in no list are not touched. KV heads
+ * as in attn_args. A list is one part's, so batch times KV heads bound the parts that
+ * have work. */
+typedef struct sphkv_mass_args {
+    uint32_t size;
+    uint32_t batch;
+    const void *q;
+    uint32_t q_stride_seq, q_stride_tok, q_stride_head; /* elements; 0 = contiguous */
+    uint32_t q_len;          /* any number of queries; 0 = 1 */
+    const void *arena;       /* 128-byte aligned */
+    size_t arena_bytes;
+    sphkv_page_table table;
+    const void *codebook;    /* as in attn_args */
+    size_t codebook_bytes;
+    float scale;             /* on logits; 0 = 1/sqrt(D) */
+    uint32_t reserved;
+    const float *lse;
+    uint32_t lse_stride_seq, lse_stride_tok; /* elements; 0 = contiguous */
+    float *mass;
+    float *page_mass;
+    uint32_t kv_head_first, kv_head_count;   /* as in attn_args */
+    void *workspace;
+    size_t workspace_bytes;
+    void *stream; /* GPU: where the run is enqueued; not read on a CPU */
+} sphkv_mass_args;
 
 #define SPHKV_MAX_PARTS 1024u
 

@@ -339,6 +339,26 @@ static const kernel_row keys[] = {
 
 #undef S
 
+/* ---- mass ---------------------------------------------------------------------------- */
+
+#define M(d, h, p, l, class, tiers) \
+    "page_mass d" d " v32 h" h " p" p " l" l " qf32 of32 if32 " class " " tiers
+
+static const kernel_row mass[] = {
+    {M("128", "4", "64", "1", "tight", "good:vi8,kf16:vf16"), "", 0},
+    {M("64", "3", "32", "0", "exact", "high:vi8,mid:vi4,kf32:vf32"), "", 0},
+    {M("64", "1", "16", "1", "tight", "low:vi8,lean:vf8"), "w=4,lut=rows", 0},
+    {M("64", "2", "64", "1", "fast", "ki8:vi8,ki4:vi4,kbf16:vf16"), "w=16", 512},
+    {M("96", "9", "48", "1", "tight", "fine:vi8,kf8:vf8"), "", 0},
+    {M("64", "20", "32", "1", "tight", "good:vi8,kf16:vf16"), "", 0},
+    {M("64", "4", "64", "1", "tight", "good:vi8,kf16:vf16") " mean permutation", "", 0},
+    {M("64", "2", "64", "1", "tight", "turbo:vi8"), "lut=rebuild", 0},
+    {M("96", "2", "32", "1", "tight", "64@good+32@kf16:vi8,kf16:vf16"), "", 0},
+    {"page_mass d64 v64 h2 p32 l1 qbf16 of32 if32 tight mid:vi8,kf16:vf16", "w=8", 256},
+};
+
+#undef M
+
 /* ---- merge --------------------------------------------------------------------------- */
 
 #define M(v, h, q) "attn_merge d" v " v" v " h" h " p128 l1 qf32 " q " tight kf16:vf16"
@@ -727,7 +747,7 @@ static const kernel_row variants[] = {
 
 const kernel_table kernel_tables[] = {
 #define T(name) {#name, name, SK_COUNT(name)}
-    T(books), T(bytes), T(compact), T(decode), T(dense), T(extend), T(formats), T(gather), T(keys), T(merge), T(mixes), T(rope), T(rows), T(schedule), T(segments), T(sinks), T(spans), T(values), T(variants), T(vk), T(wide),
+    T(books), T(bytes), T(compact), T(decode), T(dense), T(extend), T(formats), T(gather), T(keys), T(mass), T(merge), T(mixes), T(rope), T(rows), T(schedule), T(segments), T(sinks), T(spans), T(values), T(variants), T(vk), T(wide),
 #undef T
 };
 const uint32_t kernel_ntables = SK_COUNT(kernel_tables);

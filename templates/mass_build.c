@@ -1,0 +1,211 @@
+/* mass_build.c - the program of page_mass: attention's walk over the pages of an item,
+ * twice per query, with steps of its own for a page. */
+#include <math.h>
+#include <string.h>
+
+#include "page_mass.h"
+#include "rows.h"
+
+#define LOG2E 1.44269504f
+
+typedef struct mass {
+    sk_val q_tok, q_len, lse, lse_wanted, lse_tok, out, sums, sums_wanted; /* parameters */
+    sk_val top;    /* scratch: [heads of a turn] what logits are measured against, log2 */
+    sk_val before; /* variable: tokens of the list before the page at work */
+    sk_val limit;  /* tokens of the list that the query at work sees */
+} mass;
+
+static sk_val in_scratch(sk_dec *c, const sk_dec_area *area, void *user)
+{
+    (void)user;
+    return sk_ir_name(c->b, sk_ir_shared(c->b, area->bytes), area->name);
+}
+
+/* Tokens of a page that the query sees; the page is behind us then. */
+static sk_val seen_of(sk_dec *c, const sk_dec_at *at)
+{
+    const mass *m = c->page_user;
+    sk_builder *b = c->b;
+    const sk_val before = sk_ir_get(b, m->before);
+    const sk_val some = sk_ir_2(b, SK_OP_ULT, before, m->limit);
+    const sk_val left = sk_sel(c, some, sk_ir_2(b, SK_OP_SUB, m->limit, before), c->zero);
+    sk_ir_set(b, m->before, sk_add(c, before, at->count));
+    return sk_ir_2(b, SK_OP_UMIN, at->count, left);
+}
+
+/* The first time: running maxima and sums; nobody asks for those of the page. */
+static void sum_page(sk_dec *c, const sk_dec_at *at)
+{
+    const sk_val seen = seen_of(c, at);
+    sk_dec one = *c;
+    one.ml = ((const mass *)c->page_user)->out;
+    one.ml_wanted = sk_ir_2k(c->b, SK_OP_NE, c->zero, 0);
+    sk_ir_if(c->b, sk_ir_2(c->b, SK_OP_NE, seen, c->zero));
+    sk_part_logits(&one, at->tier_slot, at->page, seen, at->lut, at->next);
+    sk_part_softmax(&one, at->tier_slot, seen);
+    sk_ir_end(c->b);
+}
+
+/* Shares of W slots from t0 on, of all heads of the turn. */
+static sk_val shares(sk_dec *c, const mass *m, sk_val t0, sk_val seen)
+{
+    sk_builder *b = c->b;
+    const bool fast = c->spec->accuracy == SPHKV_FAST;
+    sk_val sum = SK_NONE;
+    for (uint32_t h = 0; h < c->h; h++) {
+        const sk_val x = sk_ir_ldv(b, SK_LD_F32, c->s, sk_mul(c, t0, 4), h * c->tp * 4);
+        const sk_val top = sk_ir_ldu(b, SK_LD_F32, m->top, c->zero, h * 4);
+        const sk_val p = sk_ir_exp2(b, sk_ir_2(b, SK_OP_FSUB, x, top), fast);
+        sum = h == 0 ? p : sk_ir_2(b, SK_OP_FADD, sum, p);
+    }
+    const sk_val in = sk_ir_2(b, SK_OP_ULT, sk_add(c, t0, c->lane), seen);
+    return sk_sel(c, in, sum, sk_ir_f32(b, 0.0f));
+}
+
+/* The second time: each slot's share. */
+static void share_page(sk_dec *c, const sk_dec_at *at)
+{
+    const mass *m = c->page_user;
+    sk_builder *b = c->b;
+    const sk_val seen = seen_of(c, at);
+    sk_ir_if(b, sk_ir_2(b, SK_OP_NE, seen, c->zero));
+    sk_part_logits(c, at->tier_slot, at->page, seen, at->lut, at->next);
+    const sk_val row = sk_ir_ptr_add(b, m->out, at->row, c->p * 4);
+    const sk_val all = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
+    const sk_val t0 = sk_ir_for(b, c->zero, seen, c->w), off = sk_mul(c, t0, 4);
+    const sk_val x = shares(c, m, t0, seen);
+    sk_ir_stv(b, row, off, 0, sk_ir_2(b, SK_OP_FADD, sk_ir_ldv(b, SK_LD_F32, row, off, 0), x));
+    sk_ir_set(b, all, sk_ir_2(b, SK_OP_FADD, sk_ir_get(b, all), x));
+    sk_ir_end(b);
+    sk_ir_if(b, sk_ir_2(b, SK_OP_NE, m->sums_wanted, c->zero));
+    const sk_val to = sk_ir_ptr_add(b, m->sums, at->row, 4);
+    const sk_val sum = sk_ir_1(b, SK_OP_RED_FADD, sk_ir_get(b, all));
+    sk_ir_stu(b, to, c->zero, 0, sk_ir_2(b, SK_OP_FADD, sk_ir_ldu(b, SK_LD_F32, to, c->zero, 0), sum));
+    sk_ir_end(b);
+    sk_ir_end(b);
+}
+
+/* Nothing has fallen on any slot yet. */
+static void clear_rows(sk_dec *c, const mass *m)
+{
+    sk_builder *b = c->b;
+    const sk_val zero = sk_ir_f32(b, 0.0f);
+    const sk_val first = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_TIER * 4);
+    const sk_val end = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, (SK_ITEM_TIER + c->spec->ntiers) * 4);
+    const sk_val step = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_ML_STEP * 4);
+    const sk_val add = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_ML_ADD * 4);
+    const sk_val i = sk_ir_for(b, first, end, 1), row = sk_add(c, sk_ir_2(b, SK_OP_MUL, i, step), add);
+    const sk_val to = sk_ir_ptr_add(b, m->out, row, c->p * 4);
+    const sk_val t0 = sk_ir_for(b, c->zero, sk_k(c, c->p), c->w);
+    sk_ir_stv(b, to, sk_mul(c, t0, 4), 0, zero);
+    sk_ir_end(b);
+    sk_ir_if(b, sk_ir_2(b, SK_OP_NE, m->sums_wanted, c->zero));
+    sk_ir_stu(b, sk_ir_ptr_add(b, m->sums, row, 4), c->zero, 0, zero);
+    sk_ir_end(b);
+    sk_ir_end(b);
+}
+
+/* Heads that the turn before has had count no second time: nothing is near infinity. */
+static void put_top(sk_dec *c, const mass *m, uint32_t h, sk_val top, sk_val had)
+{
+    sk_builder *b = c->b;
+    if (c->turns > 1) {
+        const sk_val twice = sk_ir_2(b, SK_OP_ULT, sk_add(c, c->h0, sk_k(c, h)), had);
+        top = sk_sel(c, twice, sk_ir_f32(b, INFINITY), top);
+    }
+    sk_ir_stu(b, m->top, c->zero, h * 4, top);
+}
+
+/* What the logits of the query at work are measured against: log2 of their sum. */
+static void find_top(sk_dec *c, mass *m, sk_dec_pages *pages, sk_val query, sk_val had)
+{
+    sk_builder *b = c->b;
+    sk_ir_if(b, sk_ir_2(b, SK_OP_NE, m->lse_wanted, c->zero));
+    sk_val row = sk_ir_ptr_add(b, m->lse, sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_LSE * 4), 1);
+    row = sk_dec_turn_row(c, sk_ir_ptr_add(b, row, sk_ir_2(b, SK_OP_MUL, query, m->lse_tok), 1), 4);
+    for (uint32_t h = 0; h < c->h; h++) {
+        const sk_val x = sk_ir_ldu(b, SK_LD_F32, row, c->zero, h * 4);
+        put_top(c, m, h, sk_ir_2(b, SK_OP_FMUL, x, sk_ir_f32(b, LOG2E)), had);
+    }
+    sk_ir_else(b);
+    sk_ir_set(b, m->before, c->zero);
+    c->page_step = sum_page;
+    sk_dec_walk(c, pages);
+    for (uint32_t h = 0; h < c->h; h++) {
+        const sk_val top = sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, c->stat_m + h * 4);
+        const sk_val sum = sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, c->stat_l + h * 4);
+        put_top(c, m, h, sk_ir_2(b, SK_OP_FADD, top, sk_ir_1(b, SK_OP_LOG2, sum)), had);
+    }
+    sk_ir_end(b);
+}
+
+/* All queries, for the heads of a turn; had: heads that turns before have had. */
+static void each_query(sk_dec *c, mass *m, sk_dec_pages *pages, sk_val had)
+{
+    sk_builder *b = c->b;
+    const sk_val tokens = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_TOKENS * 4);
+    const sk_val query = sk_ir_for(b, c->zero, m->q_len, 1), q = c->q;
+    const sk_val later = sk_ir_2(b, SK_OP_SUB, sk_ir_2(b, SK_OP_SUB, m->q_len, sk_k(c, 1)), query);
+    const sk_val some = sk_ir_2(b, SK_OP_ULT, later, tokens);
+    m->limit = sk_sel(c, some, sk_ir_2(b, SK_OP_SUB, tokens, later), c->zero);
+    sk_ir_if(b, some);
+    c->q = sk_ir_ptr_add(b, q, sk_ir_2(b, SK_OP_MUL, query, m->q_tok), 1);
+    sk_dec_start(c);
+    find_top(c, m, pages, query, had);
+    sk_ir_set(b, m->before, c->zero);
+    c->page_step = share_page;
+    sk_dec_walk(c, pages);
+    sk_ir_end(b);
+    sk_ir_end(b);
+    c->q = q;
+}
+
+static void params(sk_dec *c, mass *m, sk_dec_pages *pages)
+{
+    sk_builder *b = c->b;
+    c->item = sk_ir_param_ptr(b, "item", false);
+    c->q = sk_ir_param_ptr(b, "q", false);
+    c->codebook = sk_ir_param_ptr(b, "codebook", false);
+    c->scale = sk_ir_param_f32(b, "scale_log2e");
+    c->q_stride = sk_ir_param_u32(b, "q_head_bytes");
+    m->q_tok = sk_ir_param_u32(b, "q_token_bytes");
+    m->q_len = sk_ir_param_u32(b, "q_len");
+    c->arena = sk_ir_param_ptr(b, "arena", false);
+    pages->refs = sk_ir_param_ptr(b, "refs", false);
+    m->lse = sk_ir_param_ptr(b, "lse", false);
+    m->lse_wanted = sk_ir_param_u32(b, "lse_given");
+    m->lse_tok = sk_ir_param_u32(b, "lse_token_bytes");
+    m->out = sk_ir_param_ptr(b, "mass", true);
+    m->sums = sk_ir_param_ptr(b, "page_mass", true);
+    m->sums_wanted = sk_ir_param_u32(b, "page_mass_wanted");
+    pages->ml = m->out; /* no statistics: none are asked for */
+}
+
+sk_status sk_mass_build(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena, sk_build *out,
+                        sk_err *err)
+{
+    sk_builder builder, *b = &builder;
+    sk_dec dec, *c = &dec;
+    mass masses, *m = &masses;
+    sk_dec_pages pages = {.refs = SK_NONE};
+    const sk_schedule full = sk_mass_attention(sched);
+    const sk_status st = sk_rows_begin(b, spec, sched, arena, "", err);
+    if (st != SPHKV_OK) return st;
+    sk_dec_init(c, b, spec, &full);
+    params(c, m, &pages);
+    c->zero = sk_ir_u32(b, 0);
+    c->lane = sk_ir_lane(b);
+    c->page_user = m;
+    sk_dec_areas(c, in_scratch, NULL);
+    m->top = sk_ir_name(b, sk_ir_shared(b, c->h * 4), "top");
+    m->before = sk_ir_var(b, SK_BLOCK, c->zero);
+    const sk_val had = sk_ir_var(b, SK_BLOCK, c->zero);
+    clear_rows(c, m);
+    sk_dec_turns_begin(c);
+    each_query(c, m, &pages, sk_ir_get(b, had));
+    if (c->turns > 1) sk_ir_set(b, had, sk_add(c, c->h0, sk_k(c, c->h)));
+    sk_dec_turns_end(c);
+    memset(out, 0, sizeof *out);
+    out->n = 1;
+    return sk_ir_finish(b, &out->program[0], err);
+}
