@@ -210,7 +210,16 @@ static sk_status run(const sk_image *image, const void *args, uint32_t part, uin
     return st;
 }
 
-/* Keys twice for each of the queries it is measured with; they stay in no cache. */
+/* Retention looks at a prefill. */
+static sk_shape shape_of(const sk_spec *spec, const sk_shape *step)
+{
+    sk_shape s = *step;
+    (void)spec;
+    if (s.context > 2048) s.context = 2048;
+    return s;
+}
+
+/* Of one query; keys are gone over twice, but must be read once. */
 static void cost(const sk_spec *spec, const sk_shape *shape, sk_cost *out)
 {
     const double lists = (double)shape->batch * shape->kv_heads, tokens = lists * shape->context;
@@ -243,4 +252,5 @@ const sk_kernel sk_kernel_page_mass = {
     .supported = supported,
     .form = {[SK_BACKEND_CPU] = &on_cpu},
     .cost = cost,
+    .shape = shape_of,
 };

@@ -123,6 +123,8 @@ static inline run_spec run_spec_get(uint32_t i)
         {{.size = size, .kernel = SPHKV_ATTN_EXTEND, .head_dim = 64, .heads_per_kv = 4,
           .page_tokens = 64, .tiers = "good:vi8,kf16:vf16", .out_dtype = SPHKV_BF16},
          {3, 2, 150, 3, 60}},
+        {{.size = size, .kernel = SPHKV_PAGE_MASS, .head_dim = 64, .heads_per_kv = 2,
+          .page_tokens = 64, .tiers = "good:vi8,kf16:vf16"}, {2, 2, 200, 3, 1}},
     };
     const run_spec none = {{0}, {0, 0, 0, 0, 1}};
     return i < SK_COUNT(all) ? all[i] : none; /* params.size 0: no more */
@@ -168,6 +170,7 @@ typedef struct run_call {
         sphkv_decode_args decode;
         sphkv_compact_args compact;
         sphkv_extend_args extend;
+        sphkv_mass_args mass;
         char raw[512]; /* room for the tail rule */
     } args;
     void *workspace;

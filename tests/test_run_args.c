@@ -1,6 +1,8 @@
 /* test_run_args.c - what sphkv_run refuses: each wrong argument alone makes
  * SPHKV_EINVAL and changes neither output nor workspace; and the size rule of
  * structs that cross the border. */
+#include <math.h>
+
 #include "sk_test.h"
 
 #include "run_case.h"
@@ -78,6 +80,12 @@ static void copy_tables(bench *b)
         sphkv_decode_args *a = &b->good.args.decode;
         (void)sk_case_result(&b->c, 0, &b->out_bytes);
         b->read = copy_items(a->items, a->items_count, sizeof *a->items, (const void **)&a->items);
+    } else if (b->spec.params.kernel == SPHKV_PAGE_MASS) {
+        sphkv_mass_args *a = &b->good.args.mass;
+        (void)sk_case_result(&b->c, 0, &b->out_bytes);
+        b->nrefs = a->table.indptr[a->table.lists];
+        b->refs = copy_items(a->table.refs, (uint32_t)b->nrefs, 8, (const void **)&a->table.refs);
+        b->indptr = copy_items(a->table.indptr, a->table.lists + 1, 4, (const void **)&a->table.indptr);
     } else if (b->spec.params.kernel == SPHKV_TOKEN_COMPACT) {
         sphkv_compact_args *a = &b->good.args.compact;
         b->out_bytes = a->dst_arena_bytes;
@@ -434,6 +442,44 @@ static void compact_args(void **state)
     sphkv_close(ctx);
 }
 
+static void mass_args(void **state)
+{
+    run_place *p = *state;
+    sphkv_context *ctx = run_open(p, 0);
+    bench b;
+    const run_spec r = run_spec_get(9);
+    bench_make(&b, ctx, &r);
+    sphkv_mass_args *a = &b.bad.args.mass;
+    REFUSED(a->q = NULL);
+    REFUSED(a->mass = NULL);
+    REFUSED(a->arena = NULL);
+    REFUSED(a->codebook = NULL);
+    REFUSED(a->codebook_bytes--);
+    REFUSED(a->batch++);
+    REFUSED(a->reserved = 1);
+    REFUSED(a->scale = (float)INFINITY);
+    REFUSED(a->q = (const char *)a->q + 2);
+    REFUSED(a->mass = (float *)(void *)((char *)a->mass + 2));
+    REFUSED(a->page_mass = (float *)(void *)((char *)a->page_mass + 1));
+    REFUSED(a->lse = (const float *)(const void *)((const char *)a->q + 2));
+    REFUSED(a->q_stride_seq = 0xffffffffu);
+    REFUSED(a->q_len = 0x40000000u);
+    REFUSED(a->kv_head_first = 2);
+    REFUSED(a->kv_head_count = 3);
+    REFUSED(a->table.lists++);
+    REFUSED(a->table.lists_per_seq = 3);
+    REFUSED(a->arena = (const char *)a->arena + 16);
+    REFUSED(a->arena_bytes = SPHKV_UNIT_BYTES);
+    REFUSED(a->workspace = NULL);
+    REFUSED(a->workspace_bytes--);
+    REFUSED(a->workspace = (char *)a->workspace + 8);
+    REFUSED_AT(b.refs[0], sphkv_page_ref(0xfffffff0u, 1, 0));
+    REFUSED_AT(b.refs[0], sphkv_page_ref(1, 65, 0));
+    REFUSED_AT(b.refs[0], sphkv_page_ref(1, 1, 2));
+    bench_free(&b);
+    sphkv_close(ctx);
+}
+
 static void decode_args(void **state)
 {
     run_place *p = *state;
@@ -583,6 +629,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(encode_args, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(gather_args, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(compact_args, run_place_make, run_place_free),
+        cmocka_unit_test_setup_teardown(mass_args, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(decode_args, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(extend_args, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(plan_args, run_place_make, run_place_free),

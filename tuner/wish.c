@@ -167,8 +167,10 @@ sk_status sk_wish_make(const sk_options *options, const sk_mixes *mixes, uint32_
             if (!(kernels & SK_FOR(k))) continue;
             o.tiers = mixes->mix[m];
             st = sk_options_specs(&o, k, spec, &n, err);
+            /* what nobody named may have no form of a model's variants */
+            const bool asked = !mixes->expanded[m] && (kernels != ~0u || k == SPHKV_ATTN_DECODE);
             for (uint32_t i = 0; i < n && st == SPHKV_OK; i++)
-                if (!mixes->expanded[m] || wanted(&spec[i], o.tiers, out))
+                if (asked || wanted(&spec[i], o.tiers, out))
                     st = add_layouts(&o, &spec[i], m, out, err);
             if (st == SPHKV_OK && n == 0)
                 sk_text_printf(&out->skipped, "%s is left out for %s: %s\n", sk_kernel_name(k),
