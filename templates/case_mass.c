@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "case_impl.h"
+#include "page_mass.h"
 
 static uint32_t q_len_of(const sk_case_params *p) { return p->quick_fill ? 1 : 1 + p->input * 3 % 5; }
 static bool gives_lse(const sk_case_params *p)
@@ -84,8 +85,7 @@ static sk_status mass_make(sk_case *c, sk_err *err)
         st = sk_case_buffer_make(&s->copy[0].buf[SK_BUF_OUT], rows * (c->p.spec.page + 1) * 4, err);
     for (size_t i = 0; i < s->pages; i++) {
         const sk_page_layout *at = &s->at[s->page[i].tier];
-        const uint32_t keys = at->vscale_off != SK_NO_FIELD ? at->vscale_off : at->value_off;
-        c->read_bytes += (size_t)keys * s->page[i].count / c->p.spec.page;
+        c->read_bytes += (size_t)sk_mass_key_bytes(at) * s->page[i].count / c->p.spec.page;
     }
     c->read_bytes *= c->p.lists_per_seq == 1 ? s->kv_heads : 1;
     c->read_bytes += s->copy[0].buf[SK_BUF_Q].bytes + s->copy[0].buf[SK_BUF_BOOK].bytes;

@@ -11,7 +11,8 @@ sk_status sk_mass_build(const sk_spec *spec, const sk_schedule *sched, sk_arena 
 /* Bytes of a page up to its values: all that is read. */
 static inline uint32_t sk_mass_key_bytes(const sk_page_layout *lay)
 {
-    return lay->vscale_off != SK_NO_FIELD ? lay->vscale_off : lay->value_off;
+    if (lay->vscale_off != SK_NO_FIELD) return lay->vscale_off;
+    return lay->value_off != SK_NO_FIELD ? lay->value_off : lay->bytes;
 }
 
 #endif

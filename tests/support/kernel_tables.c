@@ -350,6 +350,7 @@ static const kernel_row mass[] = {
     {M("64", "1", "16", "1", "tight", "low:vi8,lean:vf8"), "w=4,lut=rows", 0},
     {M("64", "2", "64", "1", "fast", "ki8:vi8,ki4:vi4,kbf16:vf16"), "w=16", 512},
     {M("96", "9", "48", "1", "tight", "fine:vi8,kf8:vf8"), "", 0},
+    {M("64", "4", "64", "1", "fast", "high:vi8,good:vi4,kf16:vk"), "", 0},
     {M("64", "20", "32", "1", "tight", "good:vi8,kf16:vf16"), "", 0},
     {M("64", "4", "64", "1", "tight", "good:vi8,kf16:vf16") " mean permutation", "", 0},
     {M("64", "2", "64", "1", "tight", "turbo:vi8"), "lut=rebuild", 0},
