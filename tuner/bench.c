@@ -23,6 +23,7 @@ typedef struct answer {
     double bytes, error;                                /* of a lane that was prepared */
     double time[SK_BENCH_LANES][ROUNDS_MOST], sweep[SK_BENCH_LANES][ROUNDS_MOST];
     double cached[SK_BENCH_LANES][ROUNDS_MOST];
+    sk_peak peak;
 } answer;
 
 /* One lane in the worker. */
@@ -190,6 +191,7 @@ static sk_status run_rounds(field *f, sk_desk *desk, uint32_t number, sk_err *er
                                          sweep_us, err);
         if (st != SPHKV_OK) return st;
     }
+    if (f->bench->operations > 0) sk_peak_measure(&f->x, &f->answer->peak);
     return f->bench->cached ? run_cached(f, desk, err) : SPHKV_OK;
 }
 
@@ -290,6 +292,7 @@ static void take_run(host *h, uint32_t number)
         r->roofline = sk_median(ratio, b->rounds);
         r->vs_dense = against(b, a, b->dense, i);
         r->vs_fp8 = against(b, a, b->fp8, i);
+        r->peak = a->peak;
         r->cached_us = b->cached ? sk_median(a->cached[i], b->rounds) : 0;
     }
 }
@@ -332,8 +335,10 @@ sk_status sk_bench_measure(sk_bench *b, const volatile int *stop, bool *stopped,
     f->bench = b;
     f->answer = h.answer;
     sk_cost cost;
-    sk_kernel_get(b->lane[0].spec.kernel)->cost(&b->lane[0].spec, &b->shape, &cost);
+    const sk_kernel *kernel = sk_kernel_get(b->lane[0].spec.kernel);
+    kernel->cost(&b->lane[0].spec, &b->shape, &cost);
     b->token_heads = cost.token_heads;
+    b->operations = kernel->any_q_len && !gpu ? cost.operations : 0;
     sk_status st = sk_worker_init(&h.worker, serve, f, &h.limits, err);
     if (st == SPHKV_OK) st = measure_all(&h, err);
     sk_worker_free(&h.worker);

@@ -9,6 +9,7 @@
 #define SK_BENCH_H
 
 #include "job.h"
+#include "peak.h"
 
 #define SK_BENCH_LANES 17 /* mixes of a command and dense f16 */
 #define SK_BENCH_RUNS 16
@@ -32,6 +33,7 @@ typedef struct sk_bench_run {
     double vs_dense;            /* median of dense over this; 0 = dense failed */
     double cached_us;           /* median on pages that stay in the cache: the limit that the
                                    instructions set; 0: not asked */
+    sk_peak peak;               /* of the threads; zeros where arithmetic is not what limits */
     double vs_fp8;              /* the same of dense fp8, where it is a yardstick; else 0 */
 } sk_bench_run;
 
@@ -47,6 +49,7 @@ typedef struct sk_bench {
     /* results */
     double bytes[SK_BENCH_LANES];       /* read and written once per run */
     double token_heads;                 /* KV tokens times KV heads */
+    double operations;                  /* multiply-adds, where they are what limits; else 0 */
     double error[SK_BENCH_LANES];
     sk_bench_run run[SK_BENCH_LANES][SK_BENCH_RUNS];
 } sk_bench;

@@ -29,6 +29,7 @@ static sk_status add_row(sk_bench_report *p, const sk_bench *b, uint32_t lane, b
                         .cached = b->cached,
                         .bytes = b->bytes[lane],
                         .token_heads = b->token_heads,
+                        .operations = b->operations,
                         .error = b->error[lane],
                         .runs = b->repeat,
                         .best = sk_bench_best(b, lane)};
@@ -73,6 +74,18 @@ static void group_text(const sk_bench_row *r, sk_text *t)
                    "tiers");
 }
 
+/* Multiply-adds per second, and their share of what a plain loop of them reached. */
+static void peak_text(const sk_bench_row *r, sk_text *t)
+{
+    const sk_bench_run *x = &r->run[r->best];
+    const double rate = r->operations / x->median_us * 1e-3;
+    sk_text_printf(t, "%10s q_len %u: %.1f G multiply-adds/s, %.3f of the FMA peak (%.1f)", "",
+                   r->shape.q_len, rate, rate / x->peak.fma, x->peak.fma);
+    if (x->peak.dots > 0)
+        sk_text_printf(t, ", %.3f of bf16 dots (%.1f)", rate / x->peak.dots, x->peak.dots);
+    sk_text_printf(t, "\n");
+}
+
 static void row_text(const sk_bench_row *r, sk_text *t)
 {
     const sk_bench_run *x = &r->run[r->best];
@@ -87,6 +100,7 @@ static void row_text(const sk_bench_row *r, sk_text *t)
                    r->bytes / x->median_us * 1e-3, r->bytes / x->sweep_us * 1e-3, x->roofline,
                    x->vs_dense, fp8, r->tiers);
     sk_text_printf(t, "%10s %s (%s)\n", "", r->schedule, r->how);
+    if (r->operations > 0) peak_text(r, t);
     if (r->cached)
         sk_text_printf(t, "%10s limits, ns/tok-hd: %.3f by bytes, %.3f by instructions\n", "",
                        x->sweep_us * 1e3 / r->token_heads, x->cached_us * 1e3 / r->token_heads);
@@ -140,6 +154,11 @@ static void run_json(sk_json *j, const sk_bench_row *row, const sk_bench_run *r)
     else
         sk_json_text(j, "vs_dense_f16", NULL);
     if (r->vs_fp8 > 0) sk_json_f64(j, "vs_dense_fp8", r->vs_fp8);
+    if (row->operations > 0) {
+        sk_json_f64(j, "gfma_per_second", row->operations / r->median_us * 1e-3);
+        sk_json_f64(j, "fma_peak_gfma_per_second", r->peak.fma);
+        sk_json_f64(j, "bf16_dot_peak_gfma_per_second", r->peak.dots);
+    }
     if (row->cached) {
         sk_json_f64(j, "ns_limit_bytes", r->sweep_us * 1e3 / row->token_heads);
         sk_json_f64(j, "ns_limit_instructions", r->cached_us * 1e3 / row->token_heads);
@@ -156,6 +175,7 @@ static void row_json(const sk_bench_row *r, sk_json *j)
     sk_json_u64(j, "kv_heads", r->shape.kv_heads);
     sk_json_u64(j, "context", r->shape.context);
     sk_json_u64(j, "batch", r->shape.batch);
+    if (r->operations > 0) sk_json_u64(j, "q_len", r->shape.q_len);
     sk_json_u64(j, "threads", r->shape.threads);
     sk_json_bool(j, "sees_a_part", r->local);
     sk_json_text(j, "accuracy", sk_accuracy_name(r->accuracy));

@@ -24,6 +24,7 @@ typedef struct sk_bench_row {
     bool fp8;                  /* there is a second yardstick in its group */
     bool cached;               /* the limits by bytes and by instructions are known */
     double bytes, token_heads, error;
+    double operations;         /* multiply-adds where they are what limits, else 0 */
     uint32_t runs, best;
     sk_bench_run run[SK_BENCH_RUNS];
 } sk_bench_row;
