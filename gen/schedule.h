@@ -61,7 +61,9 @@ typedef enum sk_backend { SK_BACKEND_CPU, SK_BACKEND_CUDA, SK_BACKENDS } sk_back
       "query rows (tokens times heads of a KV head) that share a rebuilt page")                   \
     X(qrows, SK_FOR(SPHKV_ATTN_EXTEND), "2|4|6|8|12", "query rows of a register tile")            \
     X(qvec, SK_FOR(SPHKV_ATTN_EXTEND), "1|2|4",                                                   \
-      "vectors of tokens, and of channels, of a register tile, at most")
+      "vectors of tokens, and of channels, of a register tile, at most")                          \
+    X(product, SK_FOR(SPHKV_ATTN_EXTEND), "f32|bf16",                                             \
+      "multiply-adds of rebuilt pages: of f32, or dot products of bfloat16s (class fast)")
 
 typedef enum sk_tunable {
 #define SK_X(name, kernels, values, doc) SK_T_##name,
@@ -75,6 +77,7 @@ enum { SK_LUT_FUSED, SK_LUT_SEPARATE };
 enum { SK_QUERY_F32, SK_QUERY_I16 };
 enum { SK_PROB_F32, SK_PROB_I16, SK_PROB_U8, SK_PROB_U16 };
 enum { SK_STORE_PLAIN, SK_STORE_PAST };
+enum { SK_PRODUCT_F32, SK_PRODUCT_BF16 };
 enum { SK_ATTN_WARP, SK_ATTN_TILE, SK_ATTN_RAW };
 enum { SK_MERGE_LAST, SK_MERGE_SEPARATE };
 enum { SK_ROOM_SHARED, SK_ROOM_TABLES, SK_ROOM_GLOBAL };

@@ -1,8 +1,8 @@
 /* attn_extend.c - attention of many query tokens over the pages of a tier mix: a chunk
  * of a prefill, what follows a prefix that is in the cache, long drafts. Where
  * attn_decode looks keys up without rebuilding them, here hundreds of query rows
- * share a page: it is rebuilt once as f32 and multiplied densely, at the speed of
- * multiply-adds, whatever its tier.
+ * share a page: it is rebuilt once, as f32 or bfloat16s, and multiplied densely, at the
+ * speed of multiply-adds, whatever its tier.
  *
  * Applies to keys of one segment, coded after RoPE or not coded, and to values of
  * their own; head dims and tokens of a page are multiples of 16.
@@ -36,20 +36,6 @@ uint32_t sk_extend_tokens(const sk_spec *spec, const sk_schedule *sched)
     return tokens ? tokens : 1;
 }
 
-/* As many sums as registers hold beside a vector of each panel and a row's number: 24
- * of 32, 12 of 16. */
-static void default_schedule(const sk_spec *spec, const sk_target *target, sk_schedule *out)
-{
-    const bool wide = target->vector_bits >= 512;
-    (void)spec;
-    out->v[SK_T_w] = wide ? 16 : target->vector_bits >= 256 ? 8 : 4;
-    out->v[SK_T_qrows] = 6;
-    out->v[SK_T_qvec] = wide ? 4 : 2;
-    out->v[SK_T_qtile] = 192;
-}
-
-/* ---- building ------------------------------------------------------------- */
-
 /* What a register tile covers of n elements: at most qvec vectors, and whole ones. */
 static uint32_t panel_of(const sk_schedule *sched, uint32_t n)
 {
@@ -58,6 +44,35 @@ static uint32_t panel_of(const sk_schedule *sched, uint32_t n)
     while (vectors % panel != 0) panel--;
     return panel * w;
 }
+
+/* Rows hold logits and probabilities of whole pairs of vectors. */
+static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
+                       sk_err *err)
+{
+    const sk_status st = sk_rows_width(s, target, err);
+    if (st != SPHKV_OK || s->v[SK_T_product] == SK_PRODUCT_F32) return st;
+    if (spec->accuracy != SPHKV_FAST)
+        return sk_fail(err, SPHKV_EINVAL, "product=bf16: in class fast alone");
+    if (panel_of(s, spec->page) / (uint32_t)s->v[SK_T_w] % 2 != 0)
+        return sk_fail(err, SPHKV_EINVAL, "product=bf16: pages of %u tokens are no pairs of vectors "
+                       "for w=%d, qvec=%d", spec->page, s->v[SK_T_w], s->v[SK_T_qvec]);
+    return SPHKV_OK;
+}
+
+/* As many sums as registers hold beside a vector of each panel and a row's number: 24
+ * of 32, 12 of 16. */
+static void default_schedule(const sk_spec *spec, const sk_target *target, sk_schedule *out)
+{
+    const bool wide = target->vector_bits >= 512;
+    out->v[SK_T_w] = wide ? 16 : target->vector_bits >= 256 ? 8 : 4;
+    out->v[SK_T_qrows] = 6;
+    out->v[SK_T_qvec] = wide ? 4 : 2;
+    out->v[SK_T_qtile] = 192;
+    out->v[SK_T_product] = target->features & SK_CPU_BF16 ? SK_PRODUCT_BF16 : SK_PRODUCT_F32;
+    if (valid(spec, out, target, NULL) != SPHKV_OK) out->v[SK_T_product] = SK_PRODUCT_F32;
+}
+
+/* ---- building ------------------------------------------------------------- */
 
 static void init(sk_extend *c, sk_builder *b, const sk_spec *spec, const sk_schedule *sched)
 {
@@ -76,6 +91,8 @@ static void init(sk_extend *c, sk_builder *b, const sk_spec *spec, const sk_sche
     c->group = (uint32_t)sched->v[SK_T_qrows];
     c->tokens = sk_extend_tokens(spec, sched);
     c->rows = (c->tokens * d->h + c->group - 1) / c->group * c->group;
+    c->each = sched->v[SK_T_product] == SK_PRODUCT_BF16 ? 2 : 1;
+    c->q_words = (d->d / c->each + d->w - 1) / d->w * d->w;
     c->tokens_panel = panel_of(sched, spec->page);
     c->channels_panel = panel_of(sched, d->cp);
 }
@@ -88,9 +105,9 @@ static sk_val area(sk_extend *c, const char *name, uint32_t words)
 static void areas(sk_extend *c)
 {
     sk_dec *d = &c->dec;
-    d->qs = area(c, "qs", c->rows * d->d);
-    c->kx = area(c, "kx", d->p * d->d);
-    c->vx = area(c, "vx", d->tp * d->cp);
+    d->qs = area(c, "qs", c->rows * c->q_words);
+    c->kx = area(c, "kx", d->p * d->d / c->each);
+    c->vx = area(c, "vx", d->tp * d->cp / c->each);
     d->s = area(c, "s", c->group * d->tp);
     d->acc = area(c, "acc", c->rows * d->cp);
     c->sums = area(c, "sums", c->rows * d->w);
@@ -148,27 +165,41 @@ static void clear(sk_extend *c)
     sk_val i = sk_ir_for(b, d->zero, sk_k(d, d->cp), d->w);
     sk_ir_stv(b, acc, sk_mul(d, i, 4), 0, zero);
     sk_ir_end(b);
-    const sk_val q = sk_ir_ptr_add(b, d->qs, r, d->d * 4);
-    i = sk_ir_for(b, d->zero, sk_k(d, d->d), d->w);
+    const sk_val q = sk_ir_ptr_add(b, d->qs, r, c->q_words * 4);
+    i = sk_ir_for(b, d->zero, sk_k(d, c->q_words), d->w);
     sk_ir_stv(b, q, sk_mul(d, i, 4), 0, zero);
     sk_ir_end(b);
     sk_ir_end(b);
+}
+
+/* W words of a query from word i0 on, scaled: dimensions, or pairs of them. */
+static sk_val query_words(sk_extend *c, sk_val q, sk_val i0)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const sk_ld_kind kind = sk_rows_input_kind(d->spec->q_dtype);
+    const uint32_t es = sk_ld_bytes(kind);
+    if (c->each == 1)
+        return sk_ir_2(b, SK_OP_FMUL, sk_ir_ldv(b, kind, q, sk_mul(d, i0, es), 0), d->scale);
+    const sk_val pair = sk_add(d, i0, d->lane), at = sk_mul(d, pair, 2 * es);
+    const sk_val in = sk_ir_2k(b, SK_OP_ULT, pair, d->d / 2);
+    const sk_val even = sk_ir_ldg(b, kind, q, at, 0, in), odd = sk_ir_ldg(b, kind, q, at, es, in);
+    return sk_ir_2(b, SK_OP_PACKBF16, sk_ir_2(b, SK_OP_FMUL, even, d->scale),
+                   sk_ir_2(b, SK_OP_FMUL, odd, d->scale));
 }
 
 static void queries(sk_extend *c, const row_place *from)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
-    const sk_ld_kind kind = sk_rows_input_kind(d->spec->q_dtype);
     sk_val at, token, h, r;
     each_row(d, from, &at, &token, &h, &r);
     const sk_val more = sk_ir_2(b, SK_OP_MUL, token, item_word(d, SK_EXT_STEP));
     const sk_val sees = sk_add(d, item_word(d, SK_EXT_SEES), more);
     sk_ir_stu(b, c->sees, sk_mul(d, r, 4), 0, sk_ir_2(b, SK_OP_SMAX, sees, d->zero));
-    const sk_val q = row_at(d, from, SK_EXT_Q, at, h), to = sk_ir_ptr_add(b, d->qs, r, d->d * 4);
-    const sk_val d0 = sk_ir_for(b, d->zero, sk_k(d, d->d), d->w);
-    const sk_val x = sk_ir_ldv(b, kind, q, sk_mul(d, d0, sk_ld_bytes(kind)), 0);
-    sk_ir_stv(b, to, sk_mul(d, d0, 4), 0, sk_ir_2(b, SK_OP_FMUL, x, d->scale));
+    const sk_val q = row_at(d, from, SK_EXT_Q, at, h), to = sk_ir_ptr_add(b, d->qs, r, c->q_words * 4);
+    const sk_val i0 = sk_ir_for(b, d->zero, sk_k(d, c->q_words), d->w);
+    sk_ir_stv(b, to, sk_mul(d, i0, 4), 0, query_words(c, q, i0));
     for (uint32_t i = 0; i < 3; i++) sk_ir_end(b);
 }
 
@@ -294,7 +325,7 @@ static sk_shape chunk(const sk_spec *spec, const sk_shape *step)
 
 static const sk_kernel_form on_cpu = {
     .default_schedule = default_schedule,
-    .valid = sk_rows_valid,
+    .valid = valid,
     .build = build,
     .workspace = sk_extend_workspace,
     .run = sk_extend_run,

@@ -13,6 +13,10 @@
  *   kx    [P/panel][D][panel] keys of the page at work
  *   vx    [Cp/panel][Tp][panel] its values
  *   s     [rows of a register tile][Tp] logits, then probabilities
+ * With product=bf16 factors are pairs of bfloat16s, a word each: qs (rows of whole
+ * vectors) and kx hold dimensions 2i and 2i + 1 in word i; of 2W tokens, those of vx and
+ * of the probabilities hold tokens i and i + W, which two vectors of probabilities
+ * are without any shuffle.
  *   acc   [R][Cp]             unnormalised output
  *   sums  [R][W]              sums of probabilities, a lane each
  *   top   [R]                 largest logit so far
@@ -47,10 +51,15 @@ typedef struct sk_extend {
     uint32_t tokens;    /* query tokens of a tile at most */
     uint32_t rows;      /* R */
     uint32_t group;     /* rows of a register tile */
+    uint32_t each;      /* factors in a word: 2 with product=bf16, else 1 */
+    uint32_t q_words;   /* of a row of qs */
     uint32_t tokens_panel, channels_panel; /* elements */
     sk_val kx, vx, sums, top, sees, alpha;
     sk_val held;        /* variable: 1 + the tier whose codewords `book` holds */
 } sk_extend;
+
+/* Words of factors that `tokens` tokens of a page are, from its beginning. */
+sk_val sk_extend_words(sk_extend *c, sk_val tokens);
 
 /* Query tokens of a tile. */
 uint32_t sk_extend_tokens(const sk_spec *spec, const sk_schedule *sched);

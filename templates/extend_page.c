@@ -55,20 +55,23 @@ static void rebuild_tokens(sk_extend *c, uint32_t tier_slot, const sk_seg_layout
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
     const bool coded = sk_dec_seg(d->spec, tier_slot)->kind == SK_KEY_CODED;
-    const sk_val to = panel_at(d, c->kx, t0, c->tokens_panel, d->d);
+    const uint32_t row = c->tokens_panel * 4;
+    const sk_val to = panel_at(d, c->kx, t0, c->tokens_panel, d->d / c->each);
+    sk_val x[16];
     sk_rebuild_at k = {0};
     sk_dense_keys dense = {0};
     if (coded) k = sk_rebuild_begin(d, tier_slot, lay, page, set, t0);
     if (coded && lay->spans == 1) k.radius = sk_unpack_radii(d, k.seg, lay, page, d->zero, t0);
     if (!coded) dense = sk_dense_begin(d, tier_slot, lay, page, 1, t0);
     const sk_val d0 = sk_ir_for(b, d->zero, sk_k(d, d->d), d->w);
-    const sk_val at = sk_mul(d, d0, c->tokens_panel * 4);
+    const sk_val at = sk_mul(d, d0, row / c->each);
     const sk_val scale = coded ? SK_NONE : sk_dense_scales(d, &dense, d0, 0);
-    for (uint32_t i = 0; i < d->w; i++) {
-        const sk_val x = coded ? sk_rebuild_dim(d, &k, d0, i, d->w)
-                               : sk_dense_floats(d, &dense, d0, i, 0, scale);
-        sk_ir_stv(b, to, at, i * c->tokens_panel * 4, x);
-    }
+    for (uint32_t i = 0; i < d->w; i++)
+        x[i] = coded ? sk_rebuild_dim(d, &k, d0, i, d->w)
+                     : sk_dense_floats(d, &dense, d0, i, 0, scale);
+    for (uint32_t i = 0; i < d->w; i += c->each)
+        sk_ir_stv(b, to, at, i / c->each * row,
+                  c->each == 2 ? sk_ir_2(b, SK_OP_PACKBF16, x[i], x[i + 1]) : x[i]);
     sk_ir_end(b);
 }
 
@@ -92,23 +95,66 @@ static void rebuild_keys(sk_extend *c, uint32_t tier_slot, const sk_seg_layout *
 
 /* ---- values ---------------------------------------------------------------- */
 
-/* Channels c0 .. c0+W-1 of all tokens, in steps of one token or a pair. */
-static void rebuild_channels(sk_extend *c, sk_value_form *f, const sk_page_layout *lay, sk_val page,
-                             sk_val count, sk_val c0)
+sk_val sk_extend_words(sk_extend *c, sk_val tokens)
+{
+    sk_dec *d = &c->dec;
+    if (c->each == 1) return tokens;
+    const sk_val rest = sk_and(d, tokens, 2 * d->w - 1);
+    const sk_val whole = sk_shr(d, sk_ir_2(d->b, SK_OP_SUB, tokens, rest), 1);
+    return sk_add(d, whole, sk_ir_2k(d->b, SK_OP_UMIN, rest, d->w));
+}
+
+/* W channels of a page's values. */
+typedef struct channels {
+    sk_value_form f;
+    sk_val v0, block, count;
+} channels;
+
+/* Of token t, and where values stand in pairs of t + 1; 0 of what is no token. */
+static void channels_at(sk_extend *c, const channels *x, sk_val t, bool masked, sk_val v[2])
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
-    const sk_val v0 = sk_ir_ptr_add(b, page, sk_k(d, lay->value_off), 1);
-    const sk_val to = panel_at(d, c->vx, c0, c->channels_panel, d->tp);
-    sk_val half[2][8];
-    sk_value_channels(d, f, lay, page, c0);
-    const sk_val block = sk_value_block(d, f, c0);
-    const sk_val t = sk_ir_for(b, d->zero, count, f->pairs ? 2 : 1);
-    const sk_val steps = f->pairs ? sk_shr(d, t, 1) : t;
-    sk_value_floats(d, f, v0, sk_add(d, block, sk_mul(d, steps, f->step)), half[0], half[1]);
-    const sk_val at = sk_mul(d, t, c->channels_panel * 4);
-    sk_ir_stv(b, to, at, 0, half[0][0]);
-    if (f->pairs) sk_ir_stv(b, to, at, c->channels_panel * 4, half[1][0]);
+    const sk_val steps = x->f.pairs ? sk_shr(d, t, 1) : t;
+    sk_value_floats(d, &x->f, x->v0, sk_add(d, x->block, sk_mul(d, steps, x->f.step)), &v[0], &v[1]);
+    for (uint32_t i = 0; masked && i < (x->f.pairs ? 2u : 1u); i++) {
+        const sk_val in = sk_ir_2(b, SK_OP_ULT, sk_add(d, t, sk_k(d, i)), x->count);
+        v[i] = sk_sel(d, in, v[i], sk_ir_f32(b, 0.0f));
+    }
+}
+
+/* Words t .. of the channels at `to`: one or a pair of tokens, or with bfloat16s those
+ * and the ones W behind them. */
+static void put_channels(sk_extend *c, const channels *x, sk_val to, sk_val word, sk_val t)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const uint32_t row = c->channels_panel * 4;
+    sk_val v[2], far[2];
+    channels_at(c, x, t, c->each == 2, v);
+    if (c->each == 2) channels_at(c, x, sk_add(d, t, sk_k(d, d->w)), true, far);
+    for (uint32_t i = 0; i < (x->f.pairs ? 2u : 1u); i++)
+        sk_ir_stv(b, to, sk_mul(d, word, row), i * row,
+                  c->each == 2 ? sk_ir_2(b, SK_OP_PACKBF16, v[i], far[i]) : v[i]);
+}
+
+static void rebuild_channels(sk_extend *c, channels *x, sk_val c0)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const uint32_t step = x->f.pairs ? 2 : 1;
+    const sk_val to = panel_at(d, c->vx, c0, c->channels_panel, d->tp / c->each);
+    if (c->each == 1) {
+        const sk_val t = sk_ir_for(b, d->zero, x->count, step);
+        put_channels(c, x, to, t, t);
+        sk_ir_end(b);
+        return;
+    }
+    const sk_val t0 = sk_ir_for(b, d->zero, x->count, 2 * d->w);
+    const sk_val left = sk_ir_2(b, SK_OP_SUB, x->count, t0);
+    const sk_val i = sk_ir_for(b, d->zero, sk_ir_2k(b, SK_OP_UMIN, left, d->w), step);
+    put_channels(c, x, to, sk_add(d, sk_shr(d, t0, 1), i), sk_add(d, t0, i));
+    sk_ir_end(b);
     sk_ir_end(b);
 }
 
@@ -119,8 +165,11 @@ void sk_extend_rebuild(sk_extend *c, uint32_t tier_slot, sk_val page, sk_val cou
     sk_page_layout_get(d->spec, tier_slot, &lay);
     const sk_val set = sk_ir_ptr_add(d->b, d->codebook, head, sk_codebook_head_bytes(d->spec));
     rebuild_keys(c, tier_slot, &lay.seg[0], page, count, set);
-    sk_value_form f = sk_value_form_of(d, tier_slot, d->w, false);
+    channels x = {.f = sk_value_form_of(d, tier_slot, d->w, false), .count = count};
+    x.v0 = sk_ir_ptr_add(d->b, page, sk_k(d, lay.value_off), 1);
     const sk_val c0 = sk_ir_for(d->b, d->zero, sk_k(d, d->dv), d->w);
-    rebuild_channels(c, &f, &lay, page, count, c0);
+    sk_value_channels(d, &x.f, &lay, page, c0);
+    x.block = sk_value_block(d, &x.f, c0);
+    rebuild_channels(c, &x, c0);
     sk_ir_end(d->b);
 }

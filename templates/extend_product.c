@@ -20,8 +20,8 @@ typedef struct row_tile {
     sk_val limit; /* tokens of the page that the last row sees */
 } row_tile;
 
-/* rows x nv sums. `x` + x_step * k: nv vectors; `y` + 4 * k: a number of the first
- * row, y_row bytes from a row to the next. k from 0 to `end`. */
+/* rows x nv sums. `x` + x_step * k: nv vectors; `y` + 4 * k: a word of the first row,
+ * y_row bytes from a row to the next. k from 0 to `end`. */
 static void multiply(sk_extend *c, sk_val x, uint32_t x_step, uint32_t nv, sk_val y, uint32_t y_row,
                      sk_val end, sk_val acc[MOST_ROWS][MOST_VECTORS])
 {
@@ -29,12 +29,16 @@ static void multiply(sk_extend *c, sk_val x, uint32_t x_step, uint32_t nv, sk_va
     sk_builder *b = d->b;
     const sk_val k = sk_ir_for(b, d->zero, end, 1);
     const sk_val x_at = sk_mul(d, k, x_step), y_at = sk_mul(d, k, 4);
+    const sk_ld_kind kind = c->each == 2 ? SK_LD_U32 : SK_LD_F32;
     sk_val v[MOST_VECTORS];
-    for (uint32_t i = 0; i < nv; i++) v[i] = sk_ir_ldv(b, SK_LD_F32, x, x_at, i * d->w * 4);
+    for (uint32_t i = 0; i < nv; i++) v[i] = sk_ir_ldv(b, kind, x, x_at, i * d->w * 4);
     for (uint32_t j = 0; j < c->group; j++) {
-        const sk_val one = sk_ir_ldu(b, SK_LD_F32, y, y_at, j * y_row);
-        for (uint32_t i = 0; i < nv; i++)
-            sk_ir_set(b, acc[j][i], sk_fma(d, v[i], one, sk_ir_get(b, acc[j][i])));
+        const sk_val one = sk_ir_ldu(b, kind, y, y_at, j * y_row);
+        for (uint32_t i = 0; i < nv; i++) {
+            const sk_val old = sk_ir_get(b, acc[j][i]);
+            sk_ir_set(b, acc[j][i], c->each == 2 ? sk_ir_3(b, SK_OP_BDOT2, old, v[i], one)
+                                                 : sk_fma(d, v[i], one, old));
+        }
     }
     sk_ir_end(b);
 }
@@ -46,13 +50,14 @@ static void logits(sk_extend *c, const row_tile *t)
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
     const uint32_t nv = c->tokens_panel / d->w;
-    const sk_val q = sk_ir_ptr_add(b, d->qs, t->r0, d->d * 4);
+    const sk_val q = sk_ir_ptr_add(b, d->qs, t->r0, c->q_words * 4);
     const sk_val t0 = sk_ir_for(b, d->zero, t->limit, c->tokens_panel);
-    const sk_val x = sk_ir_ptr_add(b, c->kx, t0, d->d * 4);
+    const uint32_t words = d->d / c->each;
+    const sk_val x = sk_ir_ptr_add(b, c->kx, t0, words * 4);
     sk_val acc[MOST_ROWS][MOST_VECTORS];
     for (uint32_t j = 0; j < c->group; j++)
         for (uint32_t i = 0; i < nv; i++) acc[j][i] = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
-    multiply(c, x, c->tokens_panel * 4, nv, q, d->d * 4, sk_k(d, d->d), acc);
+    multiply(c, x, c->tokens_panel * 4, nv, q, c->q_words * 4, sk_k(d, words), acc);
     for (uint32_t j = 0; j < c->group; j++)
         for (uint32_t i = 0; i < nv; i++)
             sk_ir_stv(b, d->s, sk_mul(d, t0, 4), (j * d->tp + i * d->w) * 4, sk_ir_get(b, acc[j][i]));
@@ -71,17 +76,19 @@ static sk_val row_limit(sk_extend *c, const row_tile *t, uint32_t j)
     return sk_ir_2(b, SK_OP_UMIN, t->count, sk_ir_2(b, SK_OP_SUB, sees, less));
 }
 
-static sk_val seen(sk_dec *d, sk_val t0, sk_val limit)
+static sk_val seen(sk_dec *d, sk_val t0, uint32_t u, sk_val limit)
 {
-    return sk_ir_2(d->b, SK_OP_ULT, sk_add(d, t0, d->lane), limit);
+    const sk_val t = sk_add(d, sk_add(d, t0, d->lane), sk_k(d, u * d->w));
+    return sk_ir_2(d->b, SK_OP_ULT, t, limit);
 }
 
-/* Logits of row j, W tokens from t0 on; limit: SK_NONE where all are seen. */
-static sk_val load_logits(sk_dec *d, sk_val t0, uint32_t j, sk_val limit)
+/* Logits of row j, vector u of the tokens from t0 on; limit: SK_NONE where all are seen. */
+static sk_val load_logits(sk_dec *d, sk_val t0, uint32_t u, uint32_t j, sk_val limit)
 {
-    const sk_val x = sk_ir_ldv(d->b, SK_LD_F32, d->s, sk_mul(d, t0, 4), j * d->tp * 4);
+    const uint32_t disp = (j * d->tp + u * d->w) * 4;
+    const sk_val x = sk_ir_ldv(d->b, SK_LD_F32, d->s, sk_mul(d, t0, 4), disp);
     if (limit == SK_NONE) return x;
-    return sk_sel(d, seen(d, t0, limit), x, sk_ir_f32(d->b, -INFINITY));
+    return sk_sel(d, seen(d, t0, u, limit), x, sk_ir_f32(d->b, -INFINITY));
 }
 
 /* The new maximum of a row; what its sums shrink by, where it is kept; and what its
@@ -100,31 +107,41 @@ static sk_val raise_top(sk_extend *c, const row_tile *t, uint32_t j, sk_val page
     return base;
 }
 
+static sk_val probability(sk_dec *d, sk_val t0, uint32_t u, uint32_t j, sk_val base, sk_val limit)
+{
+    sk_builder *b = d->b;
+    const sk_val x = load_logits(d, t0, u, j, limit);
+    const bool fast = d->spec->accuracy == SPHKV_FAST;
+    const sk_val p = sk_ir_exp2(b, sk_ir_2(b, SK_OP_FSUB, x, base), fast);
+    return limit == SK_NONE ? p : sk_sel(d, seen(d, t0, u, limit), p, sk_ir_f32(b, 0.0f));
+}
+
 /* s becomes probabilities relative to the maximum so far; 0 for tokens that a row
  * does not see. limit: of each row, SK_NONE where all see everything; end: tokens. */
 static void softmax(sk_extend *c, const row_tile *t, const sk_val *limit, sk_val end)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
-    const bool fast = d->spec->accuracy == SPHKV_FAST;
     sk_val var[MOST_ROWS], base[MOST_ROWS];
     for (uint32_t j = 0; j < c->group; j++) var[j] = sk_ir_var(b, SK_LANE, sk_ir_f32(b, -INFINITY));
     sk_val t0 = sk_ir_for(b, d->zero, end, d->w);
     for (uint32_t j = 0; j < c->group; j++)
         sk_ir_set(b, var[j], sk_ir_2(b, SK_OP_FMAX, sk_ir_get(b, var[j]),
-                                     load_logits(d, t0, j, limit[j])));
+                                     load_logits(d, t0, 0, j, limit[j])));
     sk_ir_end(b);
     for (uint32_t j = 0; j < c->group; j++) {
         base[j] = raise_top(c, t, j, sk_ir_1(b, SK_OP_RED_FMAX, sk_ir_get(b, var[j])));
         var[j] = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
     }
-    t0 = sk_ir_for(b, d->zero, end, d->w);
+    t0 = sk_ir_for(b, d->zero, end, d->w * c->each);
     for (uint32_t j = 0; j < c->group; j++) {
-        const sk_val x = load_logits(d, t0, j, limit[j]);
-        sk_val p = sk_ir_exp2(b, sk_ir_2(b, SK_OP_FSUB, x, base[j]), fast);
-        if (limit[j] != SK_NONE) p = sk_sel(d, seen(d, t0, limit[j]), p, sk_ir_f32(b, 0.0f));
-        sk_ir_set(b, var[j], sk_ir_2(b, SK_OP_FADD, sk_ir_get(b, var[j]), p));
-        sk_ir_stv(b, d->s, sk_mul(d, t0, 4), j * d->tp * 4, p);
+        sk_val p[2];
+        for (uint32_t u = 0; u < c->each; u++) {
+            p[u] = probability(d, t0, u, j, base[j], limit[j]);
+            sk_ir_set(b, var[j], sk_ir_2(b, SK_OP_FADD, sk_ir_get(b, var[j]), p[u]));
+        }
+        sk_ir_stv(b, d->s, sk_mul(d, t0, 4 / c->each), j * d->tp * 4,
+                  c->each == 2 ? sk_ir_2(b, SK_OP_PACKBF16, p[0], p[1]) : p[0]);
     }
     sk_ir_end(b);
     const sk_val at = sk_mul(d, t->r0, d->w * 4);
@@ -144,7 +161,7 @@ static void values(sk_extend *c, const row_tile *t)
     const uint32_t nv = c->channels_panel / d->w;
     const sk_val to = sk_ir_ptr_add(b, c->dec.acc, t->r0, d->cp * 4);
     const sk_val c0 = sk_ir_for(b, d->zero, sk_k(d, d->cp), c->channels_panel), at = sk_mul(d, c0, 4);
-    const sk_val x = sk_ir_ptr_add(b, c->vx, c0, d->tp * 4);
+    const sk_val x = sk_ir_ptr_add(b, c->vx, c0, d->tp / c->each * 4);
     sk_val acc[MOST_ROWS][MOST_VECTORS];
     for (uint32_t j = 0; j < c->group; j++) {
         const sk_val alpha = sk_ir_ldu(b, SK_LD_F32, c->alpha, d->zero, j * 4);
@@ -153,7 +170,7 @@ static void values(sk_extend *c, const row_tile *t)
             acc[j][i] = sk_ir_var(b, SK_LANE, sk_ir_2(b, SK_OP_FMUL, old, alpha));
         }
     }
-    multiply(c, x, c->channels_panel * 4, nv, d->s, d->tp * 4, t->limit, acc);
+    multiply(c, x, c->channels_panel * 4, nv, d->s, d->tp * 4, sk_extend_words(c, t->limit), acc);
     for (uint32_t j = 0; j < c->group; j++)
         for (uint32_t i = 0; i < nv; i++)
             sk_ir_stv(b, to, at, (j * d->cp + i * d->w) * 4, sk_ir_get(b, acc[j][i]));

@@ -21,7 +21,7 @@ static const char *const specs[] = {
     "page_gather d64 v64 h1 p64 l1 qf32 of32 if32 tight good:vi8,kf16:vf16",
     "page_decode d64 v64 h1 p64 l1 qf32 of32 if32 tight good:vi8,kf16:vf16",
     "token_compact d64 v64 h1 p64 l1 qf32 of32 if32 tight good:vi8,kf16:vf16",
-    "attn_extend d64 v64 h2 p64 l1 qf32 of32 if32 tight good:vi8,kf16:vf16",
+    "attn_extend d64 v64 h2 p64 l1 qf32 of32 if32 fast good:vi8,kf16:vf16",
     "page_mass d64 v64 h2 p64 l1 qf32 of32 if32 tight good:vi8,ki8:vi8",
 };
 

@@ -164,6 +164,34 @@ static void bench_of_pages(void **state)
     tune_case_all_gone(c);
 }
 
+/* attn_extend is tuned, and shown beside what multiply-adds alone would take. */
+static void bench_of_chunks(void **state)
+{
+    tune_case *c = *state;
+    static const char *const tune[] = {"--kernels", "attn_extend", "--quiet", "--effort", "quick",
+                                       "--trials", "2", TUNE_SMALL, NULL};
+    static const char *const bench[] = {"--kernels", "attn_extend", "--json", "--effort", "quick",
+                                        "--repeat", "1", TUNE_SMALL, NULL};
+    tune_case_expect(c, tune_case_run(c, TUNE_PROGRAM, tune), 0);
+    tune_case_expect(c, tune_case_run(c, BENCH_PROGRAM, bench), 0);
+    char *text = tune_case_read(c->out);
+    cJSON *root = cJSON_Parse(text);
+    const cJSON *results = cJSON_GetObjectItemCaseSensitive(root, "results"), *r;
+    assert_int_equal(cJSON_GetArraySize(results), 2);
+    cJSON_ArrayForEach(r, results) {
+        const char *tiers = cJSON_GetObjectItemCaseSensitive(r, "tiers")->valuestring;
+        const char *match = cJSON_GetObjectItemCaseSensitive(r, "match")->valuestring;
+        assert_string_equal(match, strcmp(tiers, "kf16:vf16") == 0 ? "default" : "exact");
+        assert_int_equal((int)number_of(r, "q_len"), 512);
+        assert_true(number_of(r, "gfma_per_second") > 0);
+        assert_true(number_of(r, "fma_peak_gfma_per_second") > 0);
+        assert_true(number_of(r, "bf16_dot_peak_gfma_per_second") >= 0);
+    }
+    cJSON_Delete(root);
+    sk_free(text);
+    tune_case_all_gone(c);
+}
+
 /* Code of the winner runs with no compiler: that is what it is stored for. */
 static void engines_use_winners(void **state)
 {
@@ -201,6 +229,7 @@ int main(void)
         TUNE_CASE(bench_uses_winners),
         TUNE_CASE(bench_takes_schedules),
         TUNE_CASE(bench_of_pages),
+        TUNE_CASE(bench_of_chunks),
         TUNE_CASE(whole_tokens),
         TUNE_CASE(bench_latency),
         TUNE_CASE(engines_use_winners),
