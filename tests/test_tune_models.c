@@ -174,7 +174,7 @@ static void served_or_named(void **state)
     } row[] = {{"llama-3.1-8b", NULL}, {"gemma-3-27b", NULL},   {"llama-4-scout", NULL},
                {"mistral-7b-v0.1", NULL}, {"qwen3-next-80b-a3b", NULL},
                {"gpt-oss-20b", NULL}, {"gemma-2-9b", NULL},
-               {"deepseek-v3", "latent"}, {"phi-3-small", "sparse"}, {"glm-4-32b", NULL}};
+               {"deepseek-v3", NULL}, {"phi-3-small", "sparse"}, {"glm-4-32b", NULL}};
     for (size_t i = 0; i < SK_COUNT(row); i++) {
         sk_model m;
         sk_err err = {0};
@@ -220,6 +220,7 @@ static void notes_on_layers(void **state)
     expect_note("gpt-oss-20b", "12 full, 12 window 128", "exp(sink - lse)");
     expect_note("mistral-7b-v0.1", "32 window 4096", "ring of 4096 slots");
     expect_note("qwen3-next-80b-a3b", "12 full, 36 without a cache", NULL);
+    expect_note("deepseek-v3", "full", "first 512 of 576 dimensions");
     expect_note("gemma-3n-e2b", "6 full, 24 window 512, 10 share keys", "24 of 30 layers");
 }
 

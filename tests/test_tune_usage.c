@@ -54,7 +54,6 @@ static void tune_wrong(void **state)
         {{"--batch", "4x", NULL}, 2, "--batch"},
         {{"--model", "gpt-unknown", NULL}, 2, "gpt-unknown"},
         {{"--model", "phi-3-small", NULL}, 1, "sparse"}, /* understood, but no kernel */
-        {{"--model", "deepseek-v3", NULL}, 1, "latent attention"},
         {{"--model", "/nowhere/config.json", NULL}, 2, "/nowhere/config.json"},
         {{"--head-dim", "60", NULL}, 2, "60"},
         {{"--head-dim", "64", "--heads", "3", "--kv-heads", "2", NULL}, 2, "3 query heads"},

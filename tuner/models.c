@@ -8,7 +8,8 @@
 
 #define CONFIG_LIMIT (1u << 20)
 #define SERVED_RING "kf16:vf16" /* rows of a ring are replaced one by one */
-#define SERVED ((uint32_t)(SK_NEED_SINK | SK_NEED_SOFTCAP)) /* a sink also by the LSE alone */
+#define SERVED ((uint32_t)(SK_NEED_SINK /* also by the LSE alone */ | SK_NEED_SOFTCAP | SK_NEED_LATENT))
+#define SERVED_LATENT "kf16:vk" /* values are dimensions of the keys */
 
 static const struct {
     sk_need need;
@@ -70,7 +71,8 @@ sk_status sk_model_served(const sk_model *m, sk_err *err)
         sk_text_free(&list);
         return st;
     }
-    sk_status st = m->full.n ? shape_served(m, &m->full, NULL, &why) : SPHKV_OK;
+    const char *tiers = m->needs & SK_NEED_LATENT ? SERVED_LATENT : NULL;
+    sk_status st = m->full.n ? shape_served(m, &m->full, tiers, &why) : SPHKV_OK;
     if (st == SPHKV_OK && m->local.n)
         st = shape_served(m, &m->local, m->chunked ? NULL : SERVED_RING, &why);
     return st == SPHKV_OK
@@ -138,8 +140,8 @@ void sk_model_kinds(const sk_model *m, sk_text *out)
 
 void sk_model_note(const sk_model *m, sk_text *out)
 {
-    const bool sinks = (m->needs & SK_NEED_SINK) != 0;
-    if (!m->local.n && !sinks) return;
+    const bool sinks = (m->needs & SK_NEED_SINK) != 0, latent = (m->needs & SK_NEED_LATENT) != 0;
+    if (!m->local.n && !sinks && !latent) return;
     sk_text_printf(out, "%s: ", m->name);
     if (m->local.n)
         sk_text_printf(out, "%u of %u layers see ", m->local.n, m->full.n + m->local.n);
@@ -150,6 +152,9 @@ void sk_model_note(const sk_model *m, sk_text *out)
         sk_text_printf(out, "a window of %u tokens: exact by a ring of %u slots in pages of "
                        SERVED_RING "%s", m->local.span, m->local.span,
                        m->full.n ? "; tiers are for the others" : "");
+    if (latent)
+        sk_text_printf(out, "%slatent attention: values are the first %u of %u dimensions of the keys "
+                       "(vk)", m->local.n ? "; " : "", m->full.value_dim, m->full.head_dim);
     if (sinks)
         sk_text_printf(out, "%slearned sinks: exact by the LSE, out / (1 + exp(sink - lse))",
                        m->local.n ? "; " : "");

@@ -5,6 +5,7 @@
  * commands that each have options of their own. */
 #include "options.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "command.h"
@@ -13,7 +14,7 @@ const char sk_options_spec_help[] =
     "what is computed:\n"
     "  --model NAME|FILE    head_dim, heads and KV heads of a model, by name or from its\n"
     "                       config.json; the options below override it. One that needs a\n"
-    "                       variant that no kernel has (latent attention) is\n"
+    "                       variant that no kernel has (sparse attention) is\n"
     "                       refused. list: the models known by name, and which are served\n"
     "  --head-dim N         dimensions of a key (64, 128 ...)\n"
     "  --value-dim N        dimensions of a value (default: as the key)\n"
@@ -298,6 +299,18 @@ sk_status sk_options_take(sk_options *o, sk_args *a, bool *taken, sk_err *err)
     return SPHKV_OK;
 }
 
+/* What is latent coded as the library's default is, the dimensions of RoPE behind it as
+ * they are. */
+static void latent_tiers(sk_options *o)
+{
+    if (o->head_dim > o->value_dim)
+        snprintf(o->latent, sizeof o->latent, "%u@good+%u@kf16:vk,kf16:vk", o->value_dim,
+                 o->head_dim - o->value_dim);
+    else
+        snprintf(o->latent, sizeof o->latent, "good:vk,kf16:vk");
+    o->tiers = o->latent;
+}
+
 sk_status sk_options_finish(sk_options *o, sk_err *err)
 {
     sk_status st = o->model ? sk_model_find(o->model, &o->about, err) : SPHKV_OK;
@@ -330,6 +343,8 @@ sk_status sk_options_finish(sk_options *o, sk_err *err)
         return sk_fail(err, SPHKV_EINVAL, "%u query heads and %u KV heads are not %u to one",
                        o->heads, o->kv_heads, o->heads_per_kv);
     o->heads_per_kv = o->heads / o->kv_heads;
+    if (o->about.needs & SK_NEED_LATENT && !o->tiers)
+        latent_tiers(o);
     return SPHKV_OK;
 }
 

@@ -68,6 +68,7 @@ typedef struct sk_options {
     bool json;
     bool list_models;                  /* --model list: the command prints sk_models_print */
     sk_model about;                    /* what --model is; name "" without one */
+    char latent[48];                   /* the mix of latent attention when none is said */
 } sk_options;
 
 /* Takes the current word when it is one of the shared options. What a model
