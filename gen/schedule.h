@@ -25,7 +25,7 @@ typedef enum sk_backend { SK_BACKEND_CPU, SK_BACKEND_CUDA, SK_BACKENDS } sk_back
       "tables built inside the attention kernel, or by a kernel of their own")                    \
     X(ktok, SK_FOR(SPHKV_ATTN_DECODE) | SK_FOR(SPHKV_PAGE_MASS), "1|2|4", "token vectors per block of dense keys")          \
     X(query, SK_FOR(SPHKV_ATTN_DECODE) | SK_FOR(SPHKV_PAGE_MASS), "f32|i16", "queries in the product with ki8 and ki4 keys") \
-    X(vch, SK_FOR(SPHKV_ATTN_DECODE), "8|16|32", "channels per block of the value product")      \
+    X(vch, SK_FOR(SPHKV_ATTN_DECODE), "8|16|32|64", "channels per block of the value product")      \
     X(vtok, SK_FOR(SPHKV_ATTN_DECODE), "1|2|4|8", "tokens (pairs) unrolled in the value product") \
     X(prob, SK_FOR(SPHKV_ATTN_DECODE), "f32|i16|u8|u16",                                          \
       "probabilities in the product with vi8 and vi4 values: u8 in bytes (class fast; with vf16 "  \

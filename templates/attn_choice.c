@@ -122,20 +122,21 @@ static void default_probs(const sk_spec *spec, const sk_target *target, sk_sched
     if (!probs_fit(spec, out)) out->v[SK_T_prob] = SK_PROB_F32;
 }
 
-/* Dot products are so short that two vectors of channels are wanted to hide how long
- * one takes; vi4 has two sums for each. Logits and values then take about as long as
- * each other (Zen 4, high:vi8 cold, of the bandwidth: spread 20 0.81, 30 0.92, 50 0.68). */
+/* Dot products are so short that several vectors of channels are wanted to hide how long
+ * one takes, and few streams of values. Logits and values of integers then take about as
+ * long as each other (Zen 4, cold, share of the bandwidth: high:vi8 with spread 20 0.81,
+ * 30 0.92, 50 0.68; high:vf16 with 20 0.88, 30 0.84, and with vch 32 0.03 less). */
 static void default_dots(const sk_spec *spec, bool coded, sk_schedule *out)
 {
-    bool dots = false, vi4_only = true;
+    bool dots = false, floats = false;
     for (uint32_t i = 0; i < spec->ntiers; i++) {
-        if (!sk_probs_dots(sk_probs_of(spec, out, i))) continue;
-        dots = true;
-        vi4_only &= spec->tier[i].value == SK_VAL_I4;
+        const sk_probs form = sk_probs_of(spec, out, i);
+        dots |= sk_probs_dots(form);
+        floats |= form == SK_PROBS_BF16;
     }
     if (!dots) return;
-    if (!vi4_only && spec->dv % 32 == 0) out->v[SK_T_vch] = 32;
-    if (coded) out->v[SK_T_spread] = 30;
+    if (spec->dv % 32 == 0) out->v[SK_T_vch] = floats && spec->dv % 64 == 0 ? 64 : 32;
+    if (coded && !floats) out->v[SK_T_spread] = 30;
 }
 
 /* What is best of w lanes, then what fits short pages: they take smaller blocks,

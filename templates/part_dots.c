@@ -4,10 +4,8 @@
  * bytes, or of bfloat16s, a plane of its probabilities.
  *
  *   vi8  a byte look-up brings the four tokens of its channel to a lane.
- *   vi4  bytes hold an even and an odd channel of a token. The look-up brings four
- *        tokens of such a pair to a lane, tokens 0-3 to even lanes and 4-7 to odd
- *        ones; the nibbles are two operands, with eight probabilities in every two
- *        lanes, and sums of even and odd lanes are added when the page ends.
+ *   vi4  bytes hold an even and an odd channel of a token. Two look-ups bring tokens
+ *        0-3 and 4-7 of its channel to a lane, a shift of the odd lanes its nibble.
  *   vf16 halves become bfloat16s of 2^-112 of the value by a shift: the sign stays
  *        and the exponent of 5 bits becomes the low end of one of 8. Subnormal halves
  *        count as 0, the cut of three bits is made good on the average (part_probs.c).
@@ -24,30 +22,29 @@ typedef struct dots {
     sk_probs form;
     const sk_page_layout *lay;
     uint32_t tier_slot, tokens; /* of a step */
-    uint32_t parts;             /* operands of a step: 2 of vi4 */
+    uint32_t parts;             /* operands of a step, a look-up each: 2 of vi4 */
     uint32_t planes;            /* of probabilities */
     uint32_t h0, hn, row;       /* tile of heads; bytes of a row of probabilities */
-    sk_val order;               /* indices of the look-up */
+    sk_val order[2], shift;     /* indices of the look-ups; of vi4: to the nibble */
     sk_val v0, next, c0, block; /* values; page that is prefetched; first channel, its block */
-    /* variables: sums of head, plane, vector and part, in this order */
+    /* variables: sums of head, plane and vector, in this order */
     sk_val acc[MOST_SUMS];
 } dots;
 
-static uint32_t acc_at(const dots *d, uint32_t h, uint32_t plane, uint32_t x, uint32_t part)
+static uint32_t acc_at(const dots *d, uint32_t h, uint32_t plane, uint32_t x)
 {
-    return ((h * d->planes + plane) * d->f.nv + x) * d->parts + part;
+    return (h * d->planes + plane) * d->f.nv + x;
 }
 
-/* What brings a step's tokens side by side. */
+/* What brings a step's tokens side by side; of vi4 the first four. */
 static sk_val token_order(sk_dec *c, const dots *d)
 {
     if (d->form == SK_PROBS_BF16) /* halves: of channel c, 16 + c */
         return sk_add(c, sk_mul(c, c->lane, 0x00010001u), sk_k(c, 0x00100000u));
     if (d->f.value == SK_VAL_I8) /* bytes 2c, 2c + 1 of the first pair, and of the second */
         return sk_add(c, sk_mul(c, c->lane, 0x02020202u), sk_k(c, 0x21200100u));
-    /* byte L/2 of tokens 4 (L mod 2) .. + 3, 8 bytes each */
-    const sk_val first = sk_add(c, sk_shr(c, c->lane, 1), sk_shl(c, sk_and(c, c->lane, 1), 5));
-    return sk_add(c, sk_mul(c, first, 0x01010101u), sk_k(c, 0x18100800u));
+    /* byte c/2 of tokens 0-3, 8 bytes each */
+    return sk_add(c, sk_mul(c, sk_shr(c, c->lane, 1), 0x01010101u), sk_k(c, 0x18100800u));
 }
 
 /* Operands of channel vector x at byte `off` + disp of its block. */
@@ -56,23 +53,22 @@ static void load_step(sk_dec *c, const dots *d, sk_val off, uint32_t disp, sk_va
     sk_builder *b = c->b;
     const sk_val raw = sk_ir_ldv(b, SK_LD_U32, d->v0, off, disp);
     if (d->form == SK_PROBS_BF16) {
-        v[0] = sk_ir_2(b, SK_OP_PERM16, raw, d->order);
+        v[0] = sk_ir_2(b, SK_OP_PERM16, raw, d->order[0]);
         if (d->f.value == SK_VAL_F16) v[0] = sk_and(c, sk_ir_sra16x2(b, v[0], 3), 0x8fff8fffu);
         return;
     }
-    v[0] = sk_ir_2(b, SK_OP_PERM8, raw, d->order);
-    if (d->parts == 1) return;
-    v[1] = sk_and(c, sk_shr(c, v[0], 4), 0x0f0f0f0fu);
-    v[0] = sk_and(c, v[0], 0x0f0f0f0fu);
+    for (uint32_t k = 0; k < d->parts; k++) {
+        v[k] = sk_ir_2(b, SK_OP_PERM8, raw, d->order[k]);
+        if (d->f.value == SK_VAL_I4)
+            v[k] = sk_and(c, sk_ir_2(b, SK_OP_SHR, v[k], d->shift), 0x0f0f0f0fu);
+    }
 }
 
-/* Probabilities of a step, of head h of the tile: in every lane, of vi4 in every two. */
+/* Probabilities of operand i, of head h of the tile. */
 static sk_val load_probs(sk_dec *c, const dots *d, sk_val off, uint32_t h, uint32_t plane, uint32_t i)
 {
-    const uint32_t each = d->parts == 2 ? 8 : 4;
-    const uint32_t disp = (plane * c->h + d->h0 + h) * d->row + i * each;
-    return d->parts == 2 ? sk_ir_ldrows(c->b, SK_LD_U32, c->probs, off, disp, 2)
-                         : sk_ir_ldu(c->b, SK_LD_U32, c->probs, off, disp);
+    const uint32_t disp = (plane * c->h + d->h0 + h) * d->row + i * 4;
+    return sk_ir_ldu(c->b, SK_LD_U32, c->probs, off, disp);
 }
 
 static sk_val multiply(sk_dec *c, const dots *d, sk_val sum, sk_val p, sk_val v)
@@ -93,14 +89,14 @@ static void dots_step(sk_dec *c, const dots *d, sk_val t, uint32_t i, sk_val mas
         if (mask != SK_NONE) v[x][0] = sk_ir_2(b, SK_OP_AND, v[x][0], mask);
     }
     for (uint32_t h = 0; h < d->hn; h++)
-        for (uint32_t plane = 0; plane < d->planes; plane++) {
-            const sk_val p = load_probs(c, d, poff, h, plane, i);
-            for (uint32_t x = 0; x < d->f.nv; x++)
-                for (uint32_t part = 0; part < d->parts; part++) {
-                    const sk_val var = d->acc[acc_at(d, h, plane, x, part)];
+        for (uint32_t plane = 0; plane < d->planes; plane++)
+            for (uint32_t part = 0; part < d->parts; part++) {
+                const sk_val p = load_probs(c, d, poff, h, plane, i * d->parts + part);
+                for (uint32_t x = 0; x < d->f.nv; x++) {
+                    const sk_val var = d->acc[acc_at(d, h, plane, x)];
                     sk_ir_set(b, var, multiply(c, d, sk_ir_get(b, var), p, v[x][part]));
                 }
-        }
+            }
 }
 
 /* Steps lo .. hi-1, `unroll` at once. The rest of an unrolled loop (unroll 1)
@@ -114,28 +110,16 @@ static void dots_loop(sk_dec *c, const dots *d, sk_val lo, sk_val hi, uint32_t u
     sk_ir_end(c->b);
 }
 
-/* Sums of channel vector x of a head and plane as integers in order of channels: of
- * even and odd channels, every two lanes are added. */
-static sk_val in_order(sk_dec *c, const dots *d, uint32_t h, uint32_t plane, uint32_t x)
-{
-    sk_builder *b = c->b;
-    const sk_val even = sk_ir_get(b, d->acc[acc_at(d, h, plane, x, 0)]);
-    if (d->parts == 1) return even;
-    const sk_val odd = sk_ir_get(b, d->acc[acc_at(d, h, plane, x, 1)]);
-    const sk_val is_odd = sk_ir_2(b, SK_OP_NE, sk_and(c, c->lane, 1), c->zero);
-    const sk_val other = sk_ir_2k(b, SK_OP_XOR, c->lane, 1);
-    return sk_add(c, sk_sel(c, is_odd, odd, even), sk_shuf(c, sk_sel(c, is_odd, even, odd), other));
-}
-
 static void dots_fold(sk_dec *c, const dots *d)
 {
     sk_builder *b = c->b;
     sk_val sum[SK_HEAD_TILE][8];
     for (uint32_t h = 0; h < d->hn; h++)
         for (uint32_t x = 0; x < d->f.nv; x++) {
-            sk_val all = in_order(c, d, h, 0, x);
+            sk_val all = sk_ir_get(b, d->acc[acc_at(d, h, 0, x)]);
             /* at most 256 tokens of 128 times 65535: below 2^31 */
-            if (d->planes == 2) all = sk_add(c, sk_shl(c, all, 8), in_order(c, d, h, 1, x));
+            if (d->planes == 2)
+                all = sk_add(c, sk_shl(c, all, 8), sk_ir_get(b, d->acc[acc_at(d, h, 1, x)]));
             sum[h][x] = d->form == SK_PROBS_BF16 ? all : sk_ir_1(b, SK_OP_I2F, all);
         }
     sk_value_fold(c, &d->f, d->c0, d->h0, d->hn, sum);
@@ -149,7 +133,7 @@ static void dots_tile(sk_dec *c, dots *d, sk_val page, sk_val count)
     d->c0 = sk_ir_for(b, c->zero, sk_k(c, c->cp), (uint32_t)c->sched->v[SK_T_vch]);
     sk_value_channels(c, &d->f, d->lay, page, d->c0);
     d->block = sk_mul(c, sk_shr(c, d->c0, 4), c->tp / d->tokens * 64);
-    for (uint32_t i = 0; i < acc_at(d, d->hn, 0, 0, 0); i++)
+    for (uint32_t i = 0; i < acc_at(d, d->hn, 0, 0); i++)
         d->acc[i] = sk_ir_var(b, SK_LANE, floats ? sk_ir_f32(b, 0.0f) : c->zero);
     if (floats) {
         const sk_val pairs = sk_shr(c, count, 1), bulk = sk_and(c, pairs, ~(vtok - 1));
@@ -179,9 +163,11 @@ void sk_part_dots(sk_dec *c, uint32_t tier_slot, sk_probs form, sk_val page, sk_
     d.parts = value == SK_VAL_I4 ? 2 : 1;
     d.planes = sk_probs_planes(form);
     d.row = sk_probs_row_bytes(c, form);
-    d.order = token_order(c, &d);
+    d.order[0] = token_order(c, &d);
+    d.order[1] = sk_add(c, d.order[0], sk_k(c, 0x20202020u));
+    d.shift = sk_shl(c, sk_and(c, c->lane, 1), 2);
     d.v0 = sk_ir_ptr_add(c->b, page, sk_k(c, lay.value_off), 1);
-    uint32_t tile = MOST_SUMS / (d.f.nv * d.parts * d.planes);
+    uint32_t tile = MOST_SUMS / (d.f.nv * d.planes);
     if (tile == 0) tile = 1;
     const uint32_t tiles = (c->h + tile - 1) / tile, even = (c->h + tiles - 1) / tiles;
     for (d.h0 = 0; d.h0 < c->h; d.h0 += even) {
