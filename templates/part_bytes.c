@@ -35,7 +35,7 @@ static bool fits(const sk_spec *spec, const sk_segment *seg, const sk_seg_layout
     const uint32_t codes = 1u << seg->b;
     if (spec->accuracy != SPHKV_FAST || seg->kind != SK_KEY_CODED || spec->page % 64 != 0)
         return false;
-    if (spec->d % 16 != 0 || seg->b > 6 || (codes < 16 && seg->g % (16 / codes) != 0)) return false;
+    if (spec->d % 16 != 0 || (codes < 16 && seg->g % (16 / codes) != 0)) return false;
     /* 16: a vector of norms */
     return lay->spans == 1 || (seg->rb == 8 && lay->groups <= 16);
 }
@@ -50,8 +50,7 @@ bool sk_bytes_get(const sk_spec *spec, uint32_t tier_slot, sk_bytes *t)
     t->heads = sk_dec_turn_heads(spec);
     t->groups = lay.seg[0].groups;
     t->words = round_up(t->groups, 4) / 4;
-    t->slots = seg->b <= 4 ? 16 : seg->b == 5 ? 32 : 64;
-    t->codes = seg->b <= 4 ? 16 : 1u << seg->b;
+    t->slots = seg->b <= 4 ? 16 : 1u << seg->b;
     t->radii = lay.seg[0].spans > 1;
     t->keys = !t->radii && seg->g == 1;
     t->row = t->radii ? power_of_two(t->words * 4, 4) : round_up(t->groups, 64);
@@ -61,7 +60,7 @@ bool sk_bytes_get(const sk_spec *spec, uint32_t tier_slot, sk_bytes *t)
     t->norms = t->starts + round_up(t->heads * 4, 64);
     t->inverses = t->norms + round_up(t->heads * t->row * 4, 64);
     t->floats = t->inverses + (t->radii ? t->inverses - t->norms : 0);
-    t->bytes = t->floats + (t->keys ? 0 : t->groups * t->heads * t->codes * 4);
+    t->bytes = t->floats + (t->keys ? 0 : t->groups * t->heads * t->slots * 4);
     return true;
 }
 
@@ -114,7 +113,7 @@ static sk_val larger(sk_dec *c, sk_val x, sk_val y)
 static void find_norms(sk_dec *c, const sk_bytes *t, sk_ld_kind kind, sk_val from, sk_val norms)
 {
     sk_builder *b = c->b;
-    const uint32_t tables = sk_bytes_tables(t), one = t->codes * sk_ld_bytes(kind);
+    const uint32_t tables = sk_bytes_tables(t), one = t->slots * sk_ld_bytes(kind);
     const sk_val i = sk_ir_for(b, c->zero, sk_k(c, round_up(t->heads * t->row, 16)), 16);
     sk_ir_stv(b, norms, sk_mul(c, i, 4), 0, sk_ir_f32(b, 0.0f));
     sk_ir_end(b);
@@ -122,7 +121,7 @@ static void find_norms(sk_dec *c, const sk_bytes *t, sk_ld_kind kind, sk_val fro
     const sk_val at = sk_mul(c, j, tables * one), to = sk_mul(c, j, 4);
     for (uint32_t h = 0; h < tables; h++) {
         sk_val top = SK_NONE;
-        for (uint32_t x = 0; x < t->codes; x += 16) {
+        for (uint32_t x = 0; x < t->slots; x += 16) {
             const sk_val v = sk_ir_ldv(b, kind, from, at, h * one + x * sk_ld_bytes(kind));
             top = larger(c, top, sk_ir_1(b, SK_OP_FABS, v));
         }
@@ -150,8 +149,8 @@ static sk_val scaled_entries(sk_dec *c, const sk_bytes *t, sk_val from, sk_ld_ki
     const uint32_t size = sk_ld_bytes(kind), tables = sk_bytes_tables(t);
     const sk_val group = sk_add(c, sk_mul(c, word, 4), sk_k(c, entry / t->slots));
     const sk_val j = sk_ir_2(b, SK_OP_UMIN, group, sk_k(c, t->groups - 1));
-    const uint32_t disp = (h * t->codes + entry % t->slots) * size;
-    const sk_val x = sk_ir_ldv(b, kind, from, sk_mul(c, j, tables * t->codes * size), disp);
+    const uint32_t disp = (h * t->slots + entry % t->slots) * size;
+    const sk_val x = sk_ir_ldv(b, kind, from, sk_mul(c, j, tables * t->slots * size), disp);
     const sk_val factor = sk_ir_ldu(b, SK_LD_F32, by, sk_mul(c, group, 4), h * t->row * 4);
     return sk_ir_2(b, SK_OP_FMUL, x, factor);
 }

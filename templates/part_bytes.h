@@ -12,8 +12,8 @@ typedef struct sk_bytes {
     uint32_t heads;  /* query heads of a turn */
     uint32_t groups; /* of a key */
     uint32_t words;  /* of four groups; groups beyond the last count nothing */
-    uint32_t slots;  /* entries that a group has in a table: 16, 32 or 64 */
-    uint32_t codes;  /* of a group, at least 16: f32 tables are whole vectors */
+    uint32_t slots;  /* entries that a group has in a table, 16 to 256: its codes, but
+                        whole vectors of them */
     bool radii;      /* the other factor of the dot is the radius of each group; else
                         a weight of each group and head, the radius comes at the end */
     bool keys;       /* groups of one dimension: tables hold codewords and serve all

@@ -5,7 +5,7 @@
  * the order of tokens. A head then takes per 16 tokens and four groups one permute of
  * 64 (or 128) bytes of table and one dot. Tables of 64 entries a group are too large
  * for that: two groups of 32 tokens are looked up together, and the results of two
- * such pairs zipped.
+ * such pairs zipped. Larger ones are looked up group by group, and more is zipped.
  *
  * Codes of other widths than the 4 bits of row 1's blocks: a permute brings to each
  * eight bytes the bits of tokens 4L .. 4L+3 and 4L+16 .. 4L+19 (of the half), fields of
@@ -78,11 +78,25 @@ static sk_val spread_codes(sk_dec *c, const byte_loop *l, sk_val field, uint32_t
     const sk_val from = sk_add(c, sk_ir_2(b, SK_OP_MUL, sk_shr(c, bit, 3), every), sk_k(c, 0x03020100u));
     const sk_val first = sk_add(c, sk_and(c, bit, 7), sk_shl(c, odd, 5));
     const sk_val fields = sk_add(c, sk_ir_2(b, SK_OP_MUL, first, every), sk_k(c, 0x03020100u * bits));
-    return sk_ir_2(b, SK_OP_FIELD8, sk_ir_2(b, SK_OP_PERM8, x, from), fields);
+    const sk_val picked = sk_ir_2(b, SK_OP_PERM8, x, from);
+    return bits == 8 ? picked : sk_ir_2(b, SK_OP_FIELD8, picked, fields);
 }
 
-/* Words of four groups; or, where a group has 64 slots, [0..1] halves of groups 0 and 1,
- * [2..3] of groups 2 and 3, in 16-bit pairs. */
+/* Bytes of four groups, 64 tokens each, become pairs of bytes: groups 0 and 1 of the first
+ * and of the last tokens, then 2 and 3; and pairs words of all four. */
+static void zip_bytes(sk_builder *b, sk_val x[4])
+{
+    const sk_val y[4] = {x[0], x[1], x[2], x[3]};
+    for (uint32_t k = 0; k < 4; k++) x[k] = sk_ir_zip8(b, y[k / 2 * 2], y[k / 2 * 2 + 1], k % 2);
+}
+
+static void zip_halves(sk_builder *b, sk_val x[4])
+{
+    const sk_val y[4] = {x[0], x[1], x[2], x[3]};
+    for (uint32_t k = 0; k < 4; k++) x[k] = sk_ir_zip16(b, y[k / 2], y[2 + k / 2], k % 2);
+}
+
+/* Words of four groups; pairs where a group has 64 slots; else groups as they are. */
 static void make_indices(sk_dec *c, const byte_loop *l, sk_val index[VECTORS])
 {
     sk_builder *b = c->b;
@@ -91,13 +105,12 @@ static void make_indices(sk_dec *c, const byte_loop *l, sk_val index[VECTORS])
         blocked_words(c, l, field, index);
         return;
     }
-    sk_val x[4], pair[4];
-    for (uint32_t k = 0; k < 4; k++) x[k] = spread_codes(c, l, field, k);
-    for (uint32_t k = 0; k < 4; k++) pair[k] = sk_ir_zip8(b, x[k / 2 * 2], x[k / 2 * 2 + 1], k % 2);
+    for (uint32_t k = 0; k < 4; k++) index[k] = spread_codes(c, l, field, k);
+    if (l->t->slots > 64) return; /* a table of its own ignores the rubbish */
+    zip_bytes(b, index);
+    if (l->t->slots < 64) zip_halves(b, index);
     for (uint32_t k = 0; k < 4; k++)
-        index[k] = l->t->slots == 64
-                       ? masked(c, l, pair[k], 0x01000100u)
-                       : masked(c, l, sk_ir_zip16(b, pair[k / 2], pair[2 + k / 2], k % 2), 0x03020100u);
+        index[k] = masked(c, l, index[k], l->t->slots == 64 ? 0x01000100u : 0x03020100u);
 }
 
 /* Radius codes of four groups in one word. */
@@ -105,37 +118,40 @@ static void make_radii(sk_dec *c, const byte_loop *l, sk_val radii[VECTORS])
 {
     sk_builder *b = c->b;
     const uint32_t per_span = l->lay->span_dims / l->seg->g;
-    sk_val x[4], pair[4];
     const sk_val order = sk_add(c, sk_shl(c, sk_and(c, c->lane, 3), 2), sk_shr(c, c->lane, 2));
     for (uint32_t k = 0; k < 4; k++) {
         const sk_val span = sk_ir_2(b, SK_OP_UDIV, group_row(c, l, k, 1), sk_k(c, per_span));
         const sk_val at = sk_add(c, sk_mul(c, span, c->p), l->t0);
-        x[k] = sk_shuf(c, sk_ir_ldv(b, SK_LD_U32, l->page, at, l->lay->radius_off), order);
+        radii[k] = sk_shuf(c, sk_ir_ldv(b, SK_LD_U32, l->page, at, l->lay->radius_off), order);
     }
-    for (uint32_t k = 0; k < 4; k++) pair[k] = sk_ir_zip8(b, x[k / 2 * 2], x[k / 2 * 2 + 1], k % 2);
-    for (uint32_t k = 0; k < 4; k++) radii[k] = sk_ir_zip16(b, pair[k / 2], pair[2 + k / 2], k % 2);
+    zip_bytes(b, radii);
+    zip_halves(b, radii);
 }
 
 /* ---- look-up ------------------------------------------------------------------------------ */
 
-/* Bytes of table of head h, as words of four groups, for each vector of tokens. */
+/* Bytes of table of head h, as words of four groups, for each vector of tokens. Vectors
+ * of indices share as many tables as they have groups. */
 static void look_up(sk_dec *c, const byte_loop *l, uint32_t h, const sk_val index[VECTORS],
                     sk_val x[VECTORS])
 {
     sk_builder *b = c->b;
     const uint32_t size = sk_bytes_table(l->t), tables = sk_bytes_tables(l->t);
     const sk_val at = sk_mul(c, l->word, tables * size);
-    sk_val table[4], pair[4];
+    sk_val table[16];
     for (uint32_t k = 0; k < size / 64; k++)
         table[k] = sk_ir_ldv(b, SK_LD_U32, l->entries, at, h * size + k * 64);
     for (uint32_t k = 0; k < VECTORS; k++) {
-        const sk_val *two = size == 256 ? table + k / 2 * 2 : table;
-        x[k] = size == 64 ? sk_ir_2(b, SK_OP_PERM8, table[0], index[k])
-                          : sk_ir_3(b, SK_OP_PERM8X2, two[0], two[1], index[k]);
+        const sk_val i = index[k];
+        const uint32_t first = size <= 128 ? 0 : size == 256 ? k / 2 * 2 : k * size / 256;
+        const sk_val *own = table + first;
+        x[k] = size == 64 ? sk_ir_2(b, SK_OP_PERM8, own[0], i)
+                          : sk_ir_3(b, SK_OP_PERM8X2, own[0], own[1], i);
+        if (size == 1024)
+            x[k] = sk_ir_3(b, SK_OP_SEL8, i, sk_ir_3(b, SK_OP_PERM8X2, own[2], own[3], i), x[k]);
     }
-    if (size != 256) return;
-    for (uint32_t k = 0; k < 4; k++) pair[k] = x[k];
-    for (uint32_t k = 0; k < 4; k++) x[k] = sk_ir_zip16(b, pair[k / 2], pair[2 + k / 2], k % 2);
+    if (size > 256) zip_bytes(b, x);
+    if (size > 128) zip_halves(b, x);
 }
 
 /* Adds the four groups of l->word to the sums of heads h0 .. h0 + hn - 1. */

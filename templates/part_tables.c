@@ -126,15 +126,17 @@ static void rows_block(sk_dec *c, const sk_segment *seg, sk_val cb, sk_val lut, 
 void sk_tables_perm(sk_dec *c, const sk_segment *seg, sk_val cb, sk_val lut)
 {
     sk_builder *b = c->b;
-    const uint32_t codes = 1u << seg->b, nc = codes / c->w, tile = nc > 2 ? 2 : nc > 1 ? 4 : 8;
-    for (uint32_t h0 = 0; h0 < c->h; h0 += tile) {
+    const uint32_t codes = 1u << seg->b, nc = codes / c->w, nx = nc < 4 ? nc : 4;
+    const uint32_t tile = nc > 2 ? 2 : nc > 1 ? 4 : 8, turns = (c->h + tile - 1) / tile;
+    for (uint32_t turn = 0; turn < turns * (nc / nx); turn++) {
+        const uint32_t h0 = turn % turns * tile, x0 = turn / turns * nx;
         const uint32_t hn = c->h - h0 < tile ? c->h - h0 : tile;
         const sk_val j = sk_ir_for(b, c->zero, sk_k(c, c->d / seg->g), 1);
         const sk_val q0 = sk_mul(c, j, seg->g * 4), cb0 = sk_mul(c, j, seg->g * codes * 2);
-        sk_val acc[8][32];
+        sk_val acc[8][4];
         for (uint32_t i = 0; i < seg->g; i++)
-            for (uint32_t x = 0; x < nc; x++) {
-                const sk_val cw = sk_ir_ldv(b, SK_LD_F16, cb, cb0, (i * codes + x * c->w) * 2);
+            for (uint32_t x = 0; x < nx; x++) {
+                const sk_val cw = sk_ir_ldv(b, SK_LD_F16, cb, cb0, (i * codes + (x0 + x) * c->w) * 2);
                 for (uint32_t h = 0; h < hn; h++) {
                     const sk_val q =
                         sk_ir_ldu(b, SK_LD_F32, c->qc, q0, ((h0 + h) * c->d + i) * 4);
@@ -143,8 +145,8 @@ void sk_tables_perm(sk_dec *c, const sk_segment *seg, sk_val cb, sk_val lut)
             }
         const sk_val to = sk_mul(c, j, c->h * codes * 4);
         for (uint32_t h = 0; h < hn; h++)
-            for (uint32_t x = 0; x < nc; x++)
-                sk_ir_stv(b, lut, to, ((h0 + h) * codes + x * c->w) * 4, acc[h][x]);
+            for (uint32_t x = 0; x < nx; x++)
+                sk_ir_stv(b, lut, to, ((h0 + h) * codes + (x0 + x) * c->w) * 4, acc[h][x]);
         sk_ir_end(b);
     }
 }

@@ -61,7 +61,7 @@ static const kernel_row bytes[] = {
     {S("128", "4", "128", "1", "good:vi8"), "lut=byte", 512},
     {S("48", "6", "64", "1", "good:vi8,kf16:vf16") " mean permutation", "lut=byte", 512},
     {S("64", "16", "64", "0", "good:vi8"), "lut=byte,lut_build=separate", 512},
-    {S("64", "3", "192", "1", "good:vi8,high:vi8,lean:vi8,fine:vi8"), "lut=byte", 512},
+    {S("64", "3", "192", "1", "good:vi8,high:vi8,g8b8r4:vi8,fine:vi8"), "lut=byte", 512},
     {S("128", "4", "64", "1", "fine:vi8"), "lut=byte", 512},
     {S("80", "1", "64", "0", "fine:vf16") " mean permutation", "lut=byte", 512},
     {S("128", "4", "64", "1", "turbo:vi8"), "lut=byte", 512},
@@ -77,6 +77,10 @@ static const kernel_row bytes[] = {
     {S("80", "4", "64", "1", "g1b6r16sD:vi8"), "lut=byte", 512},
     {S("80", "2", "64", "0", "g16b6r8:vi8"), "lut=byte,lut_build=separate", 512},
     {S("96", "3", "64", "1", "32@g2b4r16s32+48@g16b4r8+16@kf16:vi8,good:vi8"), "lut=byte", 512},
+    {S("128", "4", "128", "1", "lean:vi8"), "lut=byte", 512},
+    {S("80", "3", "64", "0", "g8b8r8sD:vi4,g4b7r16sD:vi8") " mean", "lut=byte", 512},
+    {S("96", "2", "64", "1", "g16b8r8:vi8,g16b7r8:vi8"), "lut=byte,lut_build=separate", 512},
+    {S("32", "5", "64", "0", "g1b8r16sD:vi8"), "lut=byte", 512},
     {S("128", "4", "64", "1", "good:vi8,mid:vi8 mean softcap window queries"), "lut=byte", 512},
 };
 
