@@ -122,12 +122,14 @@ static void rows_block(sk_dec *c, const sk_segment *seg, sk_val cb, sk_val lut, 
             sk_ir_stv(b, lut, to, ((code0 + v * tv) * c->hr + x * n) * 4, acc[v][x]);
 }
 
-/* f32 tables [group][head][code]; heads in tiles so that sums stay in registers. */
+/* f32 tables [group][head][code]; heads in tiles so that sums stay in registers: there are
+ * twice as many of 16 lanes. */
 void sk_tables_perm(sk_dec *c, const sk_segment *seg, sk_val cb, sk_val lut)
 {
     sk_builder *b = c->b;
     const uint32_t codes = 1u << seg->b, nc = codes / c->w, nx = nc < 4 ? nc : 4;
-    const uint32_t tile = nc > 2 ? 2 : nc > 1 ? 4 : 8, turns = (c->h + tile - 1) / tile;
+    const uint32_t room = (c->w == 16 ? 16 : 8) / nx, tile = room < 8 ? room : 8;
+    const uint32_t turns = (c->h + tile - 1) / tile;
     for (uint32_t turn = 0; turn < turns * (nc / nx); turn++) {
         const uint32_t h0 = turn % turns * tile, x0 = turn / turns * nx;
         const uint32_t hn = c->h - h0 < tile ? c->h - h0 : tile;
