@@ -17,10 +17,10 @@ typedef enum sk_backend { SK_BACKEND_CPU, SK_BACKEND_CUDA, SK_BACKENDS } sk_back
  * stored as the number itself for numeric lists, as the index for names. */
 #define SK_TUNABLES(X)                                                                            \
     X(w, SK_FOR_ALL, "4|8|16", "lanes of a warp (vector width in 32-bit words)")                  \
-    X(lut, SK_FOR(SPHKV_ATTN_DECODE) | SK_FOR(SPHKV_PAGE_DECODE) | SK_FOR(SPHKV_PAGE_MASS), "rows|perm|pair16|rebuild|byte",                                         \
+    X(lut, SK_FOR(SPHKV_ATTN_DECODE) | SK_FOR(SPHKV_PAGE_DECODE) | SK_FOR(SPHKV_PAGE_MASS), "rows|perm|pair16|rebuild|byte|word",                                         \
       "look-up of coded keys: f32 rows in scratch, f32 tables in registers, 16-bit byte-pair "    \
       "tables; tiers a form does not fit use rows; or none: keys are rebuilt and multiplied; 8-bit " \
-      "tables of the class fast")                                             \
+      "and 16-bit tables for byte permutes")                                             \
     X(lut_build, SK_FOR(SPHKV_ATTN_DECODE), "fused|separate",                                     \
       "tables built inside the attention kernel, or by a kernel of their own")                    \
     X(ktok, SK_FOR(SPHKV_ATTN_DECODE) | SK_FOR(SPHKV_PAGE_MASS), "1|2|4", "token vectors per block of dense keys")          \
@@ -72,7 +72,7 @@ typedef enum sk_tunable {
     SK_TUNABLE_COUNT
 } sk_tunable;
 
-enum { SK_LUT_ROWS, SK_LUT_PERM, SK_LUT_PAIR16, SK_LUT_REBUILD, SK_LUT_BYTE };
+enum { SK_LUT_ROWS, SK_LUT_PERM, SK_LUT_PAIR16, SK_LUT_REBUILD, SK_LUT_BYTE, SK_LUT_WORD };
 enum { SK_LUT_FUSED, SK_LUT_SEPARATE };
 enum { SK_QUERY_F32, SK_QUERY_I16 };
 enum { SK_PROB_F32, SK_PROB_I16, SK_PROB_U8, SK_PROB_U16 };

@@ -32,7 +32,8 @@ static int32_t default_lut(const sk_spec *spec, const sk_target *target, const s
     const uint32_t w = (uint32_t)s->v[SK_T_w];
     bool any_perm = false;
     perm.v[SK_T_lut] = SK_LUT_PERM;
-    if (has_byte_ops(target) && any_of_form(spec, s, SK_LUT_BYTE, SK_FORM_BYTE)) return SK_LUT_BYTE;
+    for (int32_t lut = SK_LUT_BYTE; lut <= SK_LUT_WORD; lut++)
+        if (has_byte_ops(target) && any_of_form(spec, s, lut, SK_FORM_BYTE)) return lut;
     if (any_of_form(spec, s, SK_LUT_PAIR16, SK_FORM_PAIR16)) return SK_LUT_PAIR16;
     for (sk_key_part k = {0}; sk_key_next(spec, &k);) {
         if (sk_dec_form(&k.spec, &perm, k.slot) != SK_FORM_PERM) continue;
@@ -58,8 +59,8 @@ sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_targ
     if (w * 32 > target->vector_bits && w > 8)
         return sk_fail(err, SPHKV_EINVAL, "w=%u: the target has %u-bit vectors", w,
                        target->vector_bits);
-    if (s->v[SK_T_lut] == SK_LUT_BYTE && !has_byte_ops(target))
-        return sk_fail(err, SPHKV_EINVAL, "lut=byte: the target lacks AVX-512 VBMI or VNNI");
+    if ((s->v[SK_T_lut] == SK_LUT_BYTE || s->v[SK_T_lut] == SK_LUT_WORD) && !has_byte_ops(target))
+        return sk_fail(err, SPHKV_EINVAL, "lut=byte, word: the target lacks AVX-512 VBMI or VNNI");
     if (vch < w) return sk_fail(err, SPHKV_EINVAL, "vch=%u is less than w=%u", vch, w);
     if (spec->dv % vch != 0)
         return sk_fail(err, SPHKV_EINVAL, "vch=%u does not divide %u channels", vch, spec->dv);
@@ -177,7 +178,7 @@ static bool default_of_width(const sk_spec *spec, const sk_target *target, uint3
 void sk_attn_default_schedule(const sk_spec *spec, const sk_target *target, sk_schedule *out)
 {
     if (has_byte_ops(target) && default_of_width(spec, target, 16, out) &&
-        out->v[SK_T_lut] == SK_LUT_BYTE)
+        (out->v[SK_T_lut] == SK_LUT_BYTE || out->v[SK_T_lut] == SK_LUT_WORD))
         return;
     const bool pairs = target->vector_bits >= 256 &&
                        default_of_width(spec, target, 8, out) &&

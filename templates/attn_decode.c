@@ -155,7 +155,7 @@ static uint32_t most_page_bytes(const sk_spec *spec, const sk_schedule *sched)
     uint32_t most = 0;
     for (sk_key_part k = {0}; sk_key_next(spec, &k);) {
         if (sk_dec_form(&k.spec, sched, k.slot) != SK_FORM_BYTE) continue;
-        const uint32_t bytes = sk_bytes_page(&k.spec, k.slot);
+        const uint32_t bytes = sk_bytes_page(&k.spec, sched, k.slot);
         if (bytes > most) most = bytes;
     }
     return most;

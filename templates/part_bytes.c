@@ -1,5 +1,5 @@
-/* part_bytes.c - 8-bit tables of a coded tier. An entry is T = <q_j, codeword> of a
- * head, in full use of its 8 bits:
+/* part_bytes.c - 8-bit and 16-bit tables of a coded tier. An entry is T = <q_j,
+ * codeword> of a head, in full use of its bits; told for 8:
  *
  *   one radius per key   bytes b with T = (b - 128) * w * unit: the weight w of a
  *                        group, 1 to 127, says how large its entries are, so that no
@@ -11,11 +11,11 @@
  *                        radius codes and signed b. Scaling the radii instead takes as
  *                        long for four heads, and a group's weight would have to be
  *                        the same for all of them.
- *   groups of one        as the first; b is of the codeword, and the weights are what
+ *   groups of one        (8 bits only) as the first; b is of the codeword, and the weights are what
  *   dimension            queries are with the largest codeword taken out.
  *
- * In the tables' area: entries [word][head] (16-bit: [word][head] {even, odd} per 64
- * entries), weights [head][row / 4] of four bytes, a unit and a start per head, norms
+ * In the tables' area: entries [word][head][plane] (radius per group: [word][head] {even,
+ * odd halves} per 64 entries), weights [head][row / 4] of four bytes, a unit and a start per head, norms
  * [head][row] (twice: inverses), and the f32 tables [group][head][code] that all comes from. */
 #include "part_bytes.h"
 
@@ -30,31 +30,38 @@ static uint32_t power_of_two(uint32_t x, uint32_t least)
     return n;
 }
 
-static bool fits(const sk_spec *spec, const sk_segment *seg, const sk_seg_layout *lay)
+static bool fits(const sk_spec *spec, const sk_segment *seg, const sk_seg_layout *lay, int32_t lut)
 {
     const uint32_t codes = 1u << seg->b;
-    if (spec->accuracy != SPHKV_FAST || seg->kind != SK_KEY_CODED || spec->page % 64 != 0)
+    if (lut != SK_LUT_BYTE && lut != SK_LUT_WORD) return false;
+    if (spec->accuracy != SPHKV_FAST && (lut == SK_LUT_BYTE || spec->accuracy != SPHKV_TIGHT))
+        return false;
+    if (seg->kind != SK_KEY_CODED || spec->page % 64 != 0)
         return false;
     if (spec->d % 16 != 0 || (codes < 16 && seg->g % (16 / codes) != 0)) return false;
-    /* 16: a vector of norms */
-    return lay->spans == 1 || (seg->rb == 8 && lay->groups <= 16);
+    /* 512: sums stay within 32 bits; 16: a vector of norms */
+    return (lay->spans == 1 && lay->groups <= 512) || (seg->rb == 8 && lay->groups <= 16);
 }
 
-bool sk_bytes_get(const sk_spec *spec, uint32_t tier_slot, sk_bytes *t)
+bool sk_bytes_get(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot, sk_bytes *t)
 {
     const sk_segment *seg = sk_dec_seg(spec, tier_slot);
     sk_page_layout lay;
     sk_page_layout_get(spec, tier_slot, &lay);
     memset(t, 0, sizeof *t);
-    if (!fits(spec, seg, &lay.seg[0])) return false;
+    if (sched->v[SK_T_w] != 16 || !fits(spec, seg, &lay.seg[0], sched->v[SK_T_lut])) return false;
+    t->planes = sched->v[SK_T_lut] == SK_LUT_WORD ? 2 : 1;
     t->heads = sk_dec_turn_heads(spec);
     t->groups = lay.seg[0].groups;
     t->words = round_up(t->groups, 4) / 4;
     t->slots = seg->b <= 4 ? 16 : 1u << seg->b;
     t->radii = lay.seg[0].spans > 1;
-    t->keys = !t->radii && seg->g == 1;
+    /* signed planes: the lower one, rounded off, may add one to the upper */
+    t->full = t->planes == 1 ? 127.0f : t->radii ? 32600.0f : 32767.0f;
+    t->keys = !t->radii && seg->g == 1 && t->planes == 1;
     t->row = t->radii ? power_of_two(t->words * 4, 4) : round_up(t->groups, 64);
-    t->weights = t->words * sk_bytes_tables(t) * sk_bytes_table(t) * (t->radii ? 2 : 1);
+    t->weights = t->words * sk_bytes_tables(t) *
+                 (t->radii ? 2 * sk_bytes_plane(t) : sk_bytes_table(t));
     t->units = t->weights + (t->radii ? 0 : t->heads * t->row);
     t->starts = t->units + round_up(t->heads * 4, 64);
     t->norms = t->starts + round_up(t->heads * 4, 64);
@@ -64,10 +71,10 @@ bool sk_bytes_get(const sk_spec *spec, uint32_t tier_slot, sk_bytes *t)
     return true;
 }
 
-uint32_t sk_bytes_page(const sk_spec *spec, uint32_t tier_slot)
+uint32_t sk_bytes_page(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
 {
     sk_bytes t;
-    if (!sk_bytes_get(spec, tier_slot, &t) || !t.radii) return 0;
+    if (!sk_bytes_get(spec, sched, tier_slot, &t) || !t.radii) return 0;
     return sk_bytes_page_units(&t) + round_up(t.heads * t.row * 4, 64);
 }
 
@@ -187,7 +194,7 @@ static void make_weights(sk_dec *c, const sk_bytes *t, sk_val lut, sk_val norms,
     sk_ir_end(b);
     const sk_val top = sk_ir_1(b, SK_OP_RED_FMAX, sk_ir_get(b, most));
     const sk_val scale = one_over(c, 127.0f, top), half = sk_ir_f32(b, t->keys ? 0.0f : 0.5f);
-    const sk_val unit = sk_ir_2(b, SK_OP_FMUL, top, sk_ir_f32(b, 1.0f / (127 * 127)));
+    const sk_val unit = sk_ir_2(b, SK_OP_FMUL, top, sk_ir_f32(b, 1.0f / (127 * t->full)));
     const sk_val entry = one_over(c, 1.0f, unit);
     at = sk_mul(c, sk_ir_for(b, c->zero, sk_k(c, t->row), 64), 4);
     sk_val w[4];
@@ -208,15 +215,27 @@ static void make_weights(sk_dec *c, const sk_bytes *t, sk_val lut, sk_val norms,
     sk_ir_stu(b, lut, c->zero, t->units + h * 4, unit);
 }
 
-/* Factors with which the largest entries of groups become 127; `to` may be norms. */
+/* Factors with which the largest entries of groups become what they may be; `to` may be
+ * norms. */
 static void invert_norms(sk_dec *c, const sk_bytes *t, sk_val norms, sk_val to)
 {
     sk_builder *b = c->b;
     const uint32_t n = round_up(sk_bytes_tables(t) * t->row, 16);
     const sk_val at = sk_mul(c, sk_ir_for(b, c->zero, sk_k(c, n), 16), 4);
     const sk_val x = larger(c, sk_ir_ldv(b, SK_LD_F32, norms, at, 0), sk_ir_f32(b, 1e-30f));
-    sk_ir_stv(b, to, at, 0, one_over(c, 127.0f, x));
+    sk_ir_stv(b, to, at, 0, one_over(c, t->full, x));
     sk_ir_end(b);
+}
+
+/* Plane p of entries that are integers: the first is of the lower bytes. */
+static sk_val plane_bytes(sk_dec *c, const sk_bytes *t, const sk_val v[4], uint32_t p)
+{
+    sk_val x[4];
+    for (uint32_t k = 0; k < 4; k++) {
+        x[k] = sk_add(c, v[k], sk_k(c, 1u << (8 * t->planes - 1)));
+        if (t->planes == 2) x[k] = p ? sk_shr(c, x[k], 8) : sk_and(c, x[k], 0xff);
+    }
+    return pack_bytes(c, x);
 }
 
 /* Bytes of all words: 64 an instruction, four vectors of f32 each. */
@@ -224,17 +243,17 @@ static void write_bytes(sk_dec *c, const sk_bytes *t, sk_val from, sk_ld_kind ki
                         sk_val lut)
 {
     sk_builder *b = c->b;
-    const uint32_t tables = sk_bytes_tables(t), size = sk_bytes_table(t);
+    const uint32_t tables = sk_bytes_tables(t), size = sk_bytes_table(t), plane = sk_bytes_plane(t);
     const sk_val word = sk_ir_for(b, c->zero, sk_k(c, t->words), 1);
     const sk_val to = sk_mul(c, word, tables * size);
     for (uint32_t h = 0; h < tables; h++)
-        for (uint32_t at = 0; at < size; at += 64) {
+        for (uint32_t at = 0; at < plane; at += 64) {
             sk_val v[4];
-            for (uint32_t k = 0; k < 4; k++) {
-                const sk_val x = scaled_entries(c, t, from, kind, by, word, h, at + 16 * k);
-                v[k] = sk_add(c, sk_ir_1(b, SK_OP_F2I, x), sk_k(c, 128));
-            }
-            sk_ir_stv(b, lut, to, h * size + at, pack_bytes(c, v));
+            for (uint32_t k = 0; k < 4; k++)
+                v[k] = sk_ir_1(b, SK_OP_F2I,
+                               scaled_entries(c, t, from, kind, by, word, h, at + 16 * k));
+            for (uint32_t p = 0; p < t->planes; p++)
+                sk_ir_stv(b, lut, to, h * size + p * plane + at, plane_bytes(c, t, v, p));
         }
     sk_ir_end(b);
 }
@@ -246,7 +265,7 @@ static void write_bytes(sk_dec *c, const sk_bytes *t, sk_val from, sk_ld_kind ki
 static void write_halves(sk_dec *c, const sk_bytes *t, sk_val from, sk_val by, sk_val lut)
 {
     sk_builder *b = c->b;
-    const uint32_t size = sk_bytes_table(t);
+    const uint32_t size = sk_bytes_plane(t);
     const sk_val word = sk_ir_for(b, c->zero, sk_k(c, t->words), 1);
     const sk_val to = sk_mul(c, word, t->heads * size * 2);
     const sk_val pick = sk_add(c, sk_mul(c, c->lane, 0x00040004u), sk_k(c, 0x00020000u));
@@ -272,7 +291,7 @@ void sk_bytes_build(sk_dec *c, uint32_t tier_slot, sk_val cb, sk_val lut)
     sk_builder *b = c->b;
     const sk_segment *seg = sk_dec_seg(c->spec, tier_slot);
     sk_bytes t;
-    if (!sk_bytes_get(c->spec, tier_slot, &t)) return;
+    if (!sk_bytes_get(c->spec, c->sched, tier_slot, &t)) return;
     const sk_val norms = sk_ir_ptr_add(b, lut, sk_k(c, t.norms), 1);
     const sk_val floats = t.keys ? cb : sk_ir_ptr_add(b, lut, sk_k(c, t.floats), 1);
     const sk_ld_kind kind = t.keys ? SK_LD_F16 : SK_LD_F32;

@@ -1,7 +1,8 @@
 /* part_bytes.h - look-up of coded keys by bytes: 8-bit tables, 64 look-ups an
  * instruction, four groups of a token side by side in a 32-bit word, added up by one
- * dot of bytes. Class fast only, 16 lanes, pages of whole 64s; worth it where the CPU
- * has VBMI and VNNI. part_bytes.c makes the tables, part_bytes_logits.c looks up. */
+ * dot of bytes (lut=byte, class fast); or 16-bit tables as two planes of bytes, each
+ * looked up and added by itself (lut=word, classes fast and tight). 16 lanes, pages of
+ * whole 64s; worth it where the CPU has VBMI and VNNI. part_bytes.c makes the tables, part_bytes_logits.c looks up. */
 #ifndef SK_PART_BYTES_H
 #define SK_PART_BYTES_H
 
@@ -14,6 +15,8 @@ typedef struct sk_bytes {
     uint32_t words;  /* of four groups; groups beyond the last count nothing */
     uint32_t slots;  /* entries that a group has in a table, 16 to 256: its codes, but
                         whole vectors of them */
+    uint32_t planes; /* bytes of an entry */
+    float full;      /* the largest entry: 127, about 32767 */
     bool radii;      /* the other factor of the dot is the radius of each group; else
                         a weight of each group and head, the radius comes at the end */
     bool keys;       /* groups of one dimension: tables hold codewords and serve all
@@ -24,12 +27,14 @@ typedef struct sk_bytes {
 } sk_bytes;
 
 /* False where the form does not fit the tier. */
-bool sk_bytes_get(const sk_spec *spec, uint32_t tier_slot, sk_bytes *out);
+bool sk_bytes_get(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot, sk_bytes *out);
 /* Bytes of a page's own tables and units, where radii of groups are scaled by page; 0
  * elsewhere. */
-uint32_t sk_bytes_page(const sk_spec *spec, uint32_t tier_slot);
-/* Bytes of the table of a head for one word; heads that have one. */
-static inline uint32_t sk_bytes_table(const sk_bytes *t) { return 4 * t->slots; }
+uint32_t sk_bytes_page(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
+/* Bytes of a plane of the table of a head for one word, of all planes; heads that have
+ * one. */
+static inline uint32_t sk_bytes_plane(const sk_bytes *t) { return 4 * t->slots; }
+static inline uint32_t sk_bytes_table(const sk_bytes *t) { return t->planes * sk_bytes_plane(t); }
 static inline uint32_t sk_bytes_tables(const sk_bytes *t) { return t->keys ? 1 : t->heads; }
 
 static inline uint32_t sk_bytes_page_units(const sk_bytes *t)

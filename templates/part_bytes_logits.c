@@ -132,15 +132,15 @@ static void make_radii(sk_dec *c, const byte_loop *l, sk_val radii[VECTORS])
 
 /* Bytes of table of head h, as words of four groups, for each vector of tokens. Vectors
  * of indices share as many tables as they have groups. */
-static void look_up(sk_dec *c, const byte_loop *l, uint32_t h, const sk_val index[VECTORS],
-                    sk_val x[VECTORS])
+static void look_up(sk_dec *c, const byte_loop *l, uint32_t h, uint32_t plane,
+                    const sk_val index[VECTORS], sk_val x[VECTORS])
 {
     sk_builder *b = c->b;
-    const uint32_t size = sk_bytes_table(l->t), tables = sk_bytes_tables(l->t);
-    const sk_val at = sk_mul(c, l->word, tables * size);
+    const uint32_t size = sk_bytes_plane(l->t), table_bytes = sk_bytes_table(l->t);
+    const sk_val at = sk_mul(c, l->word, sk_bytes_tables(l->t) * table_bytes);
     sk_val table[16];
     for (uint32_t k = 0; k < size / 64; k++)
-        table[k] = sk_ir_ldv(b, SK_LD_U32, l->entries, at, h * size + k * 64);
+        table[k] = sk_ir_ldv(b, SK_LD_U32, l->entries, at, h * table_bytes + plane * size + k * 64);
     for (uint32_t k = 0; k < VECTORS; k++) {
         const sk_val i = index[k];
         const uint32_t first = size <= 128 ? 0 : size == 256 ? k / 2 * 2 : k * size / 256;
@@ -154,31 +154,37 @@ static void look_up(sk_dec *c, const byte_loop *l, uint32_t h, const sk_val inde
     if (size > 128) zip_halves(b, x);
 }
 
+/* Sums of a head: by plane and vector of tokens. */
+typedef struct head_sums {
+    sk_val v[2][VECTORS];
+} head_sums;
+
 /* Adds the four groups of l->word to the sums of heads h0 .. h0 + hn - 1. */
-static void add_word(sk_dec *c, const byte_loop *l, uint32_t h0, uint32_t hn, sk_val acc[][VECTORS])
+static void add_word(sk_dec *c, const byte_loop *l, uint32_t h0, uint32_t hn, const head_sums *sums)
 {
     sk_builder *b = c->b;
+    const sk_bytes *t = l->t;
     sk_val index[VECTORS], radii[VECTORS], x[VECTORS];
     make_indices(c, l, index);
-    if (l->t->radii) make_radii(c, l, radii);
-    if (l->t->keys) look_up(c, l, 0, index, x);
-    for (uint32_t h = 0; h < hn; h++) {
-        if (!l->t->keys) look_up(c, l, h0 + h, index, x);
-        const sk_val weights =
-            l->t->radii ? SK_NONE
-                        : sk_ir_ldu(b, SK_LD_U32, l->lut, sk_mul(c, l->word, 4),
-                                    l->t->weights + (h0 + h) * l->t->row);
+    if (t->radii) make_radii(c, l, radii);
+    if (t->keys) look_up(c, l, 0, 0, index, x);
+    for (uint32_t i = 0; i < hn * t->planes; i++) {
+        const uint32_t h = i / t->planes, plane = i % t->planes;
+        if (!t->keys) look_up(c, l, h0 + h, plane, index, x);
+        sk_val weights = SK_NONE;
+        if (!t->radii)
+            weights = sk_ir_ldu(b, SK_LD_U32, l->lut, sk_mul(c, l->word, 4),
+                                t->weights + (h0 + h) * t->row);
         for (uint32_t k = 0; k < VECTORS; k++) {
-            const sk_val old = sk_ir_get(b, acc[h][k]);
-            sk_ir_set(b, acc[h][k],
-                      l->t->radii ? sk_ir_dot4us(b, old, radii[k], x[k])
-                                  : sk_ir_dot4us(b, old, x[k], weights));
+            const sk_val to = sums[h].v[plane][k], old = sk_ir_get(b, to);
+            sk_ir_set(b, to, t->radii ? sk_ir_dot4us(b, old, radii[k], x[k])
+                                      : sk_ir_dot4us(b, old, x[k], weights));
         }
     }
 }
 
 static void finish_heads(sk_dec *c, const byte_loop *l, uint32_t h0, uint32_t hn,
-                         sk_val acc[][VECTORS])
+                         const head_sums *sums)
 {
     sk_builder *b = c->b;
     const sk_bytes *t = l->t;
@@ -191,29 +197,34 @@ static void finish_heads(sk_dec *c, const byte_loop *l, uint32_t h0, uint32_t hn
                 t->radii ? sk_ir_ldu(b, SK_LD_F32, c->bytes, c->zero,
                                      sk_bytes_page_units(t) + h * t->row * 4)
                          : sk_ir_ldu(b, SK_LD_F32, l->lut, c->zero, t->units + h * 4);
-            const sk_val sum = sk_ir_1(b, SK_OP_I2F, sk_ir_get(b, acc[h - h0][k]));
+            sk_val sum = sk_ir_get(b, sums[h - h0].v[0][k]);
+            if (t->planes == 2)
+                sum = sk_add(c, sum, sk_shl(c, sk_ir_get(b, sums[h - h0].v[1][k]), 8));
+            sum = sk_ir_1(b, SK_OP_I2F, sum);
             sk_store_coded(c, h, l->t0, k, sk_ir_2(b, SK_OP_FMUL, sum, unit), r);
         }
     }
 }
 
-/* Heads in even shares of at most four, whose sums stay in registers. */
+/* Heads whose sums stay in registers. The plane of the highest bytes begins with what
+ * its entries have too much. */
 static void add_heads(sk_dec *c, byte_loop *l, uint32_t h0, uint32_t hn, sk_val next)
 {
     sk_builder *b = c->b;
-    sk_val acc[4][VECTORS];
-    for (uint32_t h = 0; h < hn; h++) {
-        sk_val start = c->zero;
-        if (!l->t->radii)
-            start = sk_ir_ldu(b, SK_LD_U32, l->lut, c->zero, l->t->starts + (h0 + h) * 4);
-        for (uint32_t k = 0; k < VECTORS; k++) acc[h][k] = sk_ir_var(b, SK_LANE, start);
-    }
+    head_sums sums[4];
+    for (uint32_t h = 0; h < hn; h++)
+        for (uint32_t p = 0; p < l->t->planes; p++) {
+            sk_val start = c->zero;
+            if (!l->t->radii && p + 1 == l->t->planes)
+                start = sk_ir_ldu(b, SK_LD_U32, l->lut, c->zero, l->t->starts + (h0 + h) * 4);
+            for (uint32_t k = 0; k < VECTORS; k++) sums[h].v[p][k] = sk_ir_var(b, SK_LANE, start);
+        }
     l->word = sk_ir_for(b, c->zero, sk_k(c, l->t->words), 1);
     const sk_val step = sk_add(c, sk_mul(c, sk_shr(c, l->t0, 6), l->t->words), l->word);
     if (h0 == 0) sk_prefetch_share(c, l->tier_slot, next, step, 0, 1);
-    add_word(c, l, h0, hn, acc);
+    add_word(c, l, h0, hn, sums);
     sk_ir_end(b);
-    finish_heads(c, l, h0, hn, acc);
+    finish_heads(c, l, h0, hn, sums);
 }
 
 /* ---- tables of a page --------------------------------------------------------------------- */
@@ -236,22 +247,35 @@ static void page_factors(sk_dec *c, const byte_loop *l, sk_val *factors)
                            sk_shuf(c, most, sk_ir_2(b, SK_OP_XOR, c->lane, sk_k(c, far))));
         most = sk_ir_2(b, SK_OP_FMAX, most, sk_ir_f32(b, 1e-30f));
         sk_ir_stv(b, c->bytes, c->zero, sk_bytes_page_units(t) + v * 64,
-                  sk_ir_2(b, SK_OP_FMUL, most, sk_ir_f32(b, 1.0f / (127 * 255))));
+                  sk_ir_2(b, SK_OP_FMUL, most, sk_ir_f32(b, 1.0f / (255 * t->full))));
         const sk_val part = sk_ir_2(b, SK_OP_FDIV, x, most);
         const sk_val f = sk_ir_1(b, SK_OP_F2I, sk_ir_2(b, SK_OP_FMUL, part, sk_ir_f32(b, 32767.0f)));
         factors[v] = sk_or(c, sk_and(c, f, 0xffff), sk_shl(c, f, 16));
     }
 }
 
+/* Halves of even and of odd places to bytes: as they are where entries are bytes; else
+ * the lower bytes, signed, and the upper ones of what is left. */
+static sk_val join_halves(sk_dec *c, const sk_val half[2], uint32_t plane)
+{
+    sk_builder *b = c->b;
+    if (plane == 0)
+        return sk_or(c, sk_and(c, half[0], 0x00ff00ffu), sk_and(c, sk_shl(c, half[1], 8), 0xff00ff00u));
+    sk_val x[2];
+    for (uint32_t odd = 0; odd < 2; odd++)
+        x[odd] = sk_ir_2k(b, SK_OP_ADD16X2, half[odd], 0x00800080u);
+    return sk_or(c, sk_and(c, sk_shr(c, x[0], 8), 0x00ff00ffu), sk_and(c, x[1], 0xff00ff00u));
+}
+
 static void page_tables(sk_dec *c, const byte_loop *l)
 {
     sk_builder *b = c->b;
     const sk_bytes *t = l->t;
-    const uint32_t size = sk_bytes_table(t);
+    const uint32_t size = sk_bytes_plane(t), table = sk_bytes_table(t);
     sk_val factors[SPHKV_MAX_HEADS_PER_KV];
     page_factors(c, l, factors);
     const sk_val word = sk_ir_for(b, c->zero, sk_k(c, t->words), 1);
-    const sk_val from = sk_mul(c, word, t->heads * size * 2), to = sk_mul(c, word, t->heads * size);
+    const sk_val from = sk_mul(c, word, t->heads * size * 2), to = sk_mul(c, word, t->heads * table);
     for (uint32_t h = 0; h < t->heads; h++)
         for (uint32_t at = 0; at < size; at += 64) {
             const sk_val entry = sk_add(c, sk_shl(c, c->lane, 2), sk_k(c, at));
@@ -264,8 +288,8 @@ static void page_tables(sk_dec *c, const byte_loop *l)
                 const uint32_t disp = (h * size + at) * 2 + odd * 64;
                 half[odd] = sk_ir_2(b, SK_OP_MULR16X2, sk_ir_ldv(b, SK_LD_U32, l->lut, from, disp), f);
             }
-            sk_ir_stv(b, c->bytes, to, h * size + at,
-                      sk_or(c, sk_and(c, half[0], 0x00ff00ffu), sk_shl(c, sk_and(c, half[1], 0x00ff00ffu), 8)));
+            for (uint32_t p = 0; p < t->planes; p++)
+                sk_ir_stv(b, c->bytes, to, h * table + p * size + at, join_halves(c, half, p));
         }
     sk_ir_end(b);
 }
@@ -273,14 +297,14 @@ static void page_tables(sk_dec *c, const byte_loop *l)
 uint32_t sk_bytes_steps(const sk_dec *c, uint32_t tier_slot)
 {
     sk_bytes t;
-    return sk_bytes_get(c->spec, tier_slot, &t) ? c->p / 64 * t.words : 1;
+    return sk_bytes_get(c->spec, c->sched, tier_slot, &t) ? c->p / 64 * t.words : 1;
 }
 
 void sk_bytes_logits(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
                      sk_val limit, sk_val lut, sk_val next)
 {
     sk_bytes t;
-    if (!sk_bytes_get(c->spec, tier_slot, &t)) return;
+    if (!sk_bytes_get(c->spec, c->sched, tier_slot, &t)) return;
     byte_loop l = {.t = &t, .seg = sk_dec_seg(c->spec, tier_slot), .lay = lay,
                    .tier_slot = tier_slot, .page = page, .lut = lut, .entries = lut};
     if (t.radii) {
@@ -289,7 +313,7 @@ void sk_bytes_logits(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk
     } else {
         sk_unpack_radius_scales(c, l.seg, lay, page);
     }
-    const uint32_t shares = (t.heads + 3) / 4;
+    const uint32_t most = 4 / t.planes, shares = (t.heads + most - 1) / most;
     l.t0 = sk_ir_for(c->b, c->zero, limit, 64);
     for (uint32_t s = 0; s < shares; s++) {
         const uint32_t h0 = t.heads * s / shares, h1 = t.heads * (s + 1) / shares;

@@ -10,7 +10,7 @@
  *           entries for byte shuffles, scaled so that sk_pair16_block groups
  *           add up without overflow; behind them the f32 tables they come from
  *           and 1/scale per head. Not for the exact class.
- *   byte    8-bit entries, class fast only: part_bytes.h.
+ *   byte, word  8-bit entries, class fast only, and 16-bit ones: part_bytes.h.
  * Tried and left: folding r_scale of the page into the tables (costs as much
  * as the look-ups). */
 #include "decode.h"
@@ -40,8 +40,7 @@ sk_lut_form sk_dec_form(const sk_spec *spec, const sk_schedule *sched, uint32_t 
     if (seg->kind != SK_KEY_CODED) return SK_FORM_DENSE;
     if (sched->v[SK_T_lut] == SK_LUT_REBUILD) return SK_FORM_REBUILD;
     sk_bytes bytes;
-    if (sched->v[SK_T_lut] == SK_LUT_BYTE && w == 16 && sk_bytes_get(spec, tier_slot, &bytes))
-        return SK_FORM_BYTE;
+    if (sk_bytes_get(spec, sched, tier_slot, &bytes)) return SK_FORM_BYTE;
     if (sched->v[SK_T_lut] == SK_LUT_PERM && 1u << seg->b >= w && 1u << seg->b <= 4 * w)
         return SK_FORM_PERM;
     if (sched->v[SK_T_lut] == SK_LUT_PAIR16 && w == 8 && seg->span == SK_SPAN_ALL &&
@@ -64,7 +63,7 @@ static uint32_t key_lut_bytes(const sk_spec *spec, const sk_schedule *sched, uin
     case SK_FORM_ROWS: bytes = groups * (row_words(spec, w) * 4 << seg->b); break;
     case SK_FORM_PERM: bytes = groups * (heads * 4 << seg->b); break;
     case SK_FORM_PAIR16: bytes = groups * heads * 128 + heads * 4; break;
-    case SK_FORM_BYTE: bytes = sk_bytes_get(spec, tier_slot, &of) ? of.bytes : 0; break;
+    case SK_FORM_BYTE: bytes = sk_bytes_get(spec, sched, tier_slot, &of) ? of.bytes : 0; break;
     }
     return (bytes + 63) & ~63u;
 }

@@ -49,6 +49,9 @@ static const kernel_row books[] = {
 #define S(d, h, p, l, tiers)                                                                       \
     "attn_decode d" d " v32 h" h " p" p " l" l " qf32 of32 if32 fast " tiers
 
+#define W(d, h, p, l, tiers)                                                                       \
+    "attn_decode d" d " v32 h" h " p" p " l" l " qf32 of32 if32 tight " tiers
+
 static const kernel_row bytes[] = {
     {S("128", "4", "128", "1", "high:vi8"), "lut=byte", 512},
     {S("64", "1", "64", "0", "high:vi8"), "lut=byte", 512},
@@ -82,9 +85,19 @@ static const kernel_row bytes[] = {
     {S("96", "2", "64", "1", "g16b8r8:vi8,g16b7r8:vi8"), "lut=byte,lut_build=separate", 512},
     {S("32", "5", "64", "0", "g1b8r16sD:vi8"), "lut=byte", 512},
     {S("128", "4", "64", "1", "good:vi8,mid:vi8 mean softcap window queries"), "lut=byte", 512},
+    {W("128", "4", "128", "1", "high:vi8"), "lut=word", 512},
+    {W("96", "5", "64", "0", "high:vi4,kf16:vf16") " mean permutation", "lut=word", 512},
+    {W("128", "3", "64", "1", "mid:vi8,low:vi8"), "lut=word,lut_build=separate", 512},
+    {W("64", "4", "64", "1", "good:vi8,kf16:vf16"), "lut=word", 512},
+    {W("128", "1", "128", "0", "good:vi8,fine:vi8") " mean", "lut=word", 512},
+    {W("80", "6", "64", "1", "turbo:vi8,g8b8r8sD:vi8"), "lut=word", 512},
+    {W("64", "2", "64", "0", "g2b3r4sD:vi8,g4b7r16sD:vi8,g8b5r8:vi8"), "lut=word", 512},
+    {W("96", "2", "64", "1", "g16b8r8:vi8,g12b3r8:vi8"), "lut=word,lut_build=separate", 512},
+    {S("64", "7", "64", "1", "good:vi8,mid:vi8"), "lut=word", 512},
 };
 
 #undef S
+#undef W
 
 /* ---- compact ------------------------------------------------------------------------- */
 
