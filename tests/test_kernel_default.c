@@ -16,7 +16,7 @@ static const uint32_t widths[] = {128, 256, 512};
 static bool beyond_values(const sk_spec *s, uint32_t t)
 {
     if (s->kernel == SPHKV_KV_ENCODE) return t == 1 && s->tier[0].value != SK_VAL_KEY;
-    if (s->kernel == SPHKV_ATTN_DECODE)
+    if (s->kernel == SPHKV_ATTN_DECODE || s->kernel == SPHKV_PAGE_MASS)
         return sk_tier_pre_rope(&s->tier[t]) ||
                (s->tier[t].nseg > 1 && (s->book & SPHKV_BOOK_PERMUTATION) != 0);
     return s->kernel != SPHKV_KV_APPEND;
@@ -27,14 +27,15 @@ static bool beyond_kernels(const sk_spec *s)
     const sk_kernel_row *row = sk_kernel_row_get(s->kernel);
     if (row->mix == SPHKV_MIX_NONE) return s->dv % 16;
     if (row->mix == SPHKV_MIX_ANY && !(row->reads & ~(uint32_t)SPHKV_READS_POSITIONS)) return false;
-    bool beyond = s->d % 16 || s->dv % 16 || s->page % 16;
+    const bool mass = s->kernel == SPHKV_PAGE_MASS; /* logits of attention, without variants */
+    bool beyond = s->d % 16 || s->dv % 16 || s->page % 16 || (mass && s->variants);
     for (uint32_t t = 0; t < s->ntiers; t++) {
         const sk_tier *tier = &s->tier[t];
-        beyond |= tier->nseg > 1 && s->kernel != SPHKV_ATTN_DECODE &&
+        beyond |= tier->nseg > 1 && s->kernel != SPHKV_ATTN_DECODE && !mass &&
                   (s->kernel != SPHKV_KV_ENCODE || t == 1);
         beyond |= tier->value == SK_VAL_KEY && beyond_values(s, t);
         for (uint32_t i = 0; i < tier->nseg; i++)
-            beyond |= ((tier->nseg > 1 || s->kernel == SPHKV_ATTN_EXTEND) && tier->seg[i].pre_rope) || tier->seg[i].dims % 16;
+            beyond |= ((tier->nseg > 1 || s->kernel == SPHKV_ATTN_EXTEND || mass) && tier->seg[i].pre_rope) || tier->seg[i].dims % 16;
     }
     if (row->mix == SPHKV_MIX_PAIR)
         beyond |= sk_tier_pre_rope(&s->tier[0]) != sk_tier_pre_rope(&s->tier[1]);
