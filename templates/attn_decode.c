@@ -484,7 +484,9 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
 static void cost(const sk_spec *spec, const sk_shape *shape, sk_cost *out)
 {
     const double lists = (double)shape->batch * shape->kv_heads;
-    const double heads = lists * spec->heads_per_kv;
+    const bool many = (spec->variants & SPHKV_VARIANT_QUERIES) != 0 && shape->q_len > 1;
+    const double queries = many ? shape->q_len : 1;
+    const double heads = lists * spec->heads_per_kv * queries;
     double page_bytes = 0;
     for (uint32_t i = 0; i < spec->ntiers; i++) {
         sk_page_layout lay;
@@ -497,7 +499,7 @@ static void cost(const sk_spec *spec, const sk_shape *shape, sk_cost *out)
     out->read_bytes += (double)shape->kv_heads * sk_codebook_head_bytes(spec);
     out->read_bytes += heads * spec->d * (spec->q_dtype == SPHKV_F32 ? 4 : 2);
     out->write_bytes = heads * spec->dv * (spec->out_dtype == SPHKV_F32 ? 4 : 2);
-    out->operations = out->token_heads * spec->heads_per_kv * (spec->d + spec->dv);
+    out->operations = out->token_heads * queries * spec->heads_per_kv * (spec->d + spec->dv);
 }
 
 static const sk_kernel_form on_cpu = {

@@ -9,7 +9,7 @@ skip() {
     printf 'skipped: %s\n' "$*" >&2
     exit 77
 }
-[ -x "$build/bin/minimal" ] && [ -x "$build/bin/coded" ] && [ -x "$build/bin/offload" ] || skip 'the examples are not built'
+[ -x "$build/bin/minimal" ] && [ -x "$build/bin/coded" ] && [ -x "$build/bin/offload" ] && [ -x "$build/bin/verify" ] || skip 'the examples are not built'
 [ -e "$build/lib/sphkv_llvm.so" ] || skip 'no compiler module: nothing can be planned from scratch'
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/sphkv-test-XXXXXX")
@@ -53,6 +53,10 @@ grep -q '^[0-9]* bytes a token coded, 512 dense; out = -*[0-9.]* ' "$work/out" &
 # It judges itself: attention joined over two places against attention over one.
 "$build/bin/offload" >"$work/out"
 grep -q 'from both at once$' "$work/out"
+
+# So does it: a draft checked by one run against as many steps.
+"$build/bin/verify" >"$work/out"
+grep -q '^4 tokens of a draft in one run' "$work/out"
 
 # With nothing stored and no compiler: one line that says what to do, exit 1.
 rm -f "$SPHKV_DB"

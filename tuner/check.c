@@ -15,7 +15,9 @@ sk_status sk_check_first_sequence(const sk_case *kase, uint32_t copy, const floa
 {
     const sk_spec *spec = &kase->p.spec;
     uint32_t kv_heads = kase->p.shape.kv_heads;
-    size_t n = (size_t)kv_heads * spec->heads_per_kv * spec->dv;
+    sk_shape first = kase->p.shape;
+    first.batch = 1;
+    size_t n = sk_case_outputs(spec, &first);
     double *ref = sk_calloc(2 * n, sizeof *ref), *mag = ref + n;
     if (!ref) return sk_fail(err, SPHKV_ENOMEM, "no memory for a reference");
     sphkv_attn_args one = kase->args.attn[copy];

@@ -35,7 +35,9 @@ const char sk_options_shape_help[] =
     "for which sizes:\n"
     "  --context N,...      tokens per list\n"
     "  --batch N,...        sequences\n"
-    "  --threads N,...      threads that share a run\n";
+    "  --threads N,...      threads that share a run\n"
+    "  --q-len N            query tokens of a sequence, 1 to 16, with --variants queries\n"
+    "                       (default 4)\n";
 
 /* ---- words --------------------------------------------------------------------- */
 
@@ -261,6 +263,8 @@ sk_status sk_options_take(sk_options *o, sk_args *a, bool *taken, sk_err *err)
     for (size_t i = 0; i < SK_COUNT(number); i++)
         if (sk_args_is(a, number[i].name))
             return sk_args_u32(a, 1, number[i].hi, number[i].at, err);
+    if (sk_args_is(a, "--q-len"))
+        return sk_args_u32(a, 1, SPHKV_MAX_Q_LEN, &o->q_len, err);
     const struct {
         const char *name;
         sk_list *at;
@@ -318,6 +322,8 @@ sk_status sk_options_finish(sk_options *o, sk_err *err)
         return st;
     const sk_layers *layers = sk_model_main(&o->about);
     o->variants |= sk_model_variants(&o->about);
+    if (o->q_len > 1 && !(o->variants & SPHKV_VARIANT_QUERIES))
+        return sk_fail(err, SPHKV_EINVAL, "--q-len %u asks for --variants queries", o->q_len);
     if (!o->head_dim) {
         o->head_dim = layers->head_dim;
         if (!o->value_dim)

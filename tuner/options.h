@@ -64,6 +64,7 @@ typedef struct sk_options {
     uint32_t book;                     /* SPHKV_BOOK_* */
     uint32_t variants;                 /* SPHKV_VARIANT_* */
     sk_list context, batch, threads;   /* n = 0: not said */
+    uint32_t q_len;                    /* query tokens, of the variant queries; 0 = not said */
     const char *db;                    /* --db; NULL = not said */
     bool json;
     bool list_models;                  /* --model list: the command prints sk_models_print */

@@ -14,6 +14,7 @@ void sk_results_shape(const sk_db_shape *s, sk_text *out)
         sk_text_printf(out, " heads %u", s->kv_heads);
     else
         sk_text_printf(out, " heads %u/%u", s->q_heads, s->kv_heads);
+    if (s->q_len > 1) sk_text_printf(out, " queries %u", s->q_len);
     sk_text_printf(out, " threads %u", s->threads);
 }
 

@@ -125,6 +125,7 @@ static sk_status add_shapes(const sk_options *o, const sk_spec *spec, uint32_t m
             for (uint32_t t = 0; t < o->threads.n && st == SPHKV_OK; t++) {
                 sk_shape shape = sk_job_shape(spec, o->kv_heads, o->context.v[c], o->batch.v[b],
                                               o->threads.v[t]);
+                if (spec->variants & SPHKV_VARIANT_QUERIES) shape.q_len = o->q_len ? o->q_len : 4;
                 st = add_item(w, spec, &shape, mix, err);
             }
     return st;
