@@ -3,8 +3,10 @@
  *
  * Query tokens go through a page one after the other, the page being in a cache from
  * the first on: the parts are those of one query, registers and scratch as they were.
- * Rows of several tokens side by side would load keys once for all of them; where 4
- * heads share a KV head that is done already. */
+ * Rows of several tokens side by side would load keys once for all of them; where heads
+ * share a KV head that is done already (Zen 4, ns per token-head: four tokens of 4 heads
+ * 55.7 with good:vi8 and 91 with kf16:vf16, one token of 16 heads 55.2 and 84; but four
+ * tokens of one head 23.7 and 52, one token of 4 heads 15.0 and 25). */
 #include "part_segments.h"
 
 #include <math.h>

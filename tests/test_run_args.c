@@ -289,6 +289,30 @@ static void attn_args(void **state)
     sphkv_close(ctx);
 }
 
+/* What variants of the spec read must be there. */
+static void variant_args(void **state)
+{
+    run_place *p = *state;
+    sphkv_context *ctx = run_open(p, 0);
+    run_spec r = run_spec_get(0);
+    bench b;
+    r.params.variants = (1u << SK_VARIANTS) - 1;
+    bench_make(&b, ctx, &r);
+    sphkv_attn_args *a = &b.bad.args.attn;
+    REFUSED(a->q_len = 2); /* more than the plan is for */
+    REFUSED(a->window = 0);
+    REFUSED(a->softcap = 0);
+    REFUSED(a->softcap = -1);
+    REFUSED(a->softcap = 1.0f / 0.0f);
+    REFUSED(a->head_scale = NULL);
+    REFUSED(a->head_scale = (const float *)(const void *)((const char *)a->head_scale + 2));
+    REFUSED(a->bias = NULL);
+    REFUSED(a->q_positions = NULL);
+    REFUSED(a->sinks = (const float *)(const void *)((const char *)b.good.args.attn.head_scale + 1));
+    bench_free(&b);
+    sphkv_close(ctx);
+}
+
 /* Rows of a 16-bit output begin at 4 bytes. */
 static void sixteen_bit_rows(void **state)
 {
@@ -624,6 +648,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(newer_callers, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(older_callers, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(attn_args, run_place_make, run_place_free),
+        cmocka_unit_test_setup_teardown(variant_args, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(sixteen_bit_rows, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(append_args, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(encode_args, run_place_make, run_place_free),
