@@ -207,12 +207,13 @@ static void query_areas(sk_dec *c, bool tables, sk_dec_place *place, void *user)
 static void rebuild_areas(sk_dec *c, sk_dec_place *place, void *user)
 {
     uint32_t book = 0, bytes = 0;
-    bool any = false, coded = false;
+    bool any = false, coded = false, two = false;
     for (sk_key_part k = {0}; sk_key_next(c->spec, &k);) {
         if (k.seg == 0) bytes = 0;
         if (!sk_part_rebuilds(&k.spec, c->sched, k.slot)) continue;
-        bytes += sk_rebuild_book_bytes(&k.spec, c->sched, k.slot);
+        bytes += sk_part_rebuild_bytes(&k.spec, c->sched, k.slot);
         if (bytes > book) book = bytes;
+        two |= sk_rebuild_by_halves(&k.spec, c->sched, k.slot);
         any |= sk_dec_form(&k.spec, c->sched, k.slot) == SK_FORM_REBUILD;
         coded |= !sk_key_parted(c->spec, k.tier) && sk_dec_seg(&k.spec, k.slot)->kind == SK_KEY_CODED;
     }
@@ -222,6 +223,7 @@ static void rebuild_areas(sk_dec *c, sk_dec_place *place, void *user)
         c->where = place_area(c, "where", c->d * 4, place, user);
     if (any)
         c->keys = place_area(c, "keys", c->d * sk_rebuild_tokens(c->sched) * 4, place, user);
+    if (two) c->halves = place_area(c, "halves", c->d * c->p * 2, place, user);
     if (sk_spec_pre_rope(c->spec))
         c->cosines = place_area(c, "cosines", sk_rope_bytes(c), place, user);
 }

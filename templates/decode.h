@@ -7,7 +7,8 @@
  *   part_dense.c    the same for keys that are not coded; 16-bit queries
  *   part_segments.c keys of several segments, each like a head of its own
  *   part_vk.c       values that are dimensions of keys
- *   part_rebuild.c, part_rebuilt.c  coded keys as numbers, and their logits
+ *   part_rebuild.c, part_halves.c, part_rebuilt.c  coded keys as numbers, and their
+ *                   logits
  *   part_mask.c     soft-cap, bias, who is seen: between logits and softmax
  *   part_rope.c     the rotation of keys that are kept before RoPE
  *   part_softmax.c  page softmax: probabilities, factors, running (m, l)
@@ -39,7 +40,7 @@
  *                    are added together (rows form)
  *   bytes            8-bit tables of the page, and their units (part_bytes.h)
  *   rad  [spans]     what a radius code of the page is multiplied by
- *   book, where, keys  of keys that are rebuilt (part_rebuild.h)
+ *   book, where, keys, halves  of keys that are rebuilt (part_rebuild.h)
  *   vals [Cp/16][Tp][16]  values of the page at work that are dimensions of its keys
  *   cosines [D][W]   cosines, then sines, of W tokens (part_rope.c)
  *   s    [H][Tp]     logits, then probabilities in f32
@@ -125,7 +126,7 @@ typedef struct sk_dec {
     sk_val item, q, q_stride, arena, codebook, tables; /* parameters */
     sk_val scale;
     sk_val qs, qc, qt, qm, q16, lut, off, bytes, rad, s, probs, acc, stat; /* scratch addresses */
-    sk_val book, where, keys;  /* the same, where keys are rebuilt; */
+    sk_val book, where, keys, halves; /* the same, where keys are rebuilt; */
     sk_val cosines;            /* where they are rotated; */
     sk_val rope, rope_dims, rope_last; /* parameters of that (part_rope.h) */
     sk_val vals;               /* and where they are values */

@@ -58,14 +58,13 @@ sk_rebuild_at sk_rebuild_begin(sk_dec *d, uint32_t tier_slot, const sk_seg_layou
     return k;
 }
 
-/* Whether the groups of a step can be told apart while building. */
-static bool groups_fit(const sk_dec *d, const sk_segment *seg, uint32_t step)
+bool sk_rebuild_groups_fit(const sk_dec *d, const sk_segment *seg, uint32_t step)
 {
     const bool whole = step % seg->g == 0 || seg->g % step == 0;
     return whole && !(d->spec->book & SPHKV_BOOK_PERMUTATION);
 }
 
-static void take_group(sk_dec *d, sk_rebuild_at *k, sk_val j)
+void sk_rebuild_group(sk_dec *d, sk_rebuild_at *k, sk_val j)
 {
     const sk_val span =
         sk_ir_2(d->b, SK_OP_UDIV, j, sk_k(d, k->lay->span_dims / k->seg->g));
@@ -100,8 +99,8 @@ sk_val sk_rebuild_dim(sk_dec *d, sk_rebuild_at *k, sk_val d0, uint32_t i, uint32
     sk_val dim = sk_add(d, d0, sk_k(d, i));
     if (d->spec->book & SPHKV_BOOK_PERMUTATION)
         dim = sk_ir_ldu(b, SK_LD_U32, d->where, sk_mul(d, d0, 4), i * 4);
-    if (!groups_fit(d, k->seg, step) || (g >= step ? i == 0 : i % g == 0))
-        take_group(d, k, sk_ir_2(b, SK_OP_UDIV, dim, sk_k(d, g)));
+    if (!sk_rebuild_groups_fit(d, k->seg, step) || (g >= step ? i == 0 : i % g == 0))
+        sk_rebuild_group(d, k, sk_ir_2(b, SK_OP_UDIV, dim, sk_k(d, g)));
     const sk_val x = look_up(d, k, dim);
     if (!(d->spec->book & SPHKV_BOOK_MEAN)) return sk_ir_2(b, SK_OP_FMUL, x, k->radius);
     const sk_val mean =

@@ -33,11 +33,27 @@ void sk_rebuild_load_order(sk_dec *d, sk_val set);
  * it next (sk_unpack_radii); the factors of stored radii are in `rad`. */
 sk_rebuild_at sk_rebuild_begin(sk_dec *d, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
                                sk_val set, sk_val t0);
+/* Whether the groups of a step can be told apart while building. */
+bool sk_rebuild_groups_fit(const sk_dec *d, const sk_segment *seg, uint32_t step);
+/* Code and radius of group j, a value. */
+void sk_rebuild_group(sk_dec *d, sk_rebuild_at *k, sk_val j);
 /* Dimension d0 + i of the model's key, i = 0 .. step - 1 in this order; d0 a multiple
  * of step. */
 sk_val sk_rebuild_dim(sk_dec *d, sk_rebuild_at *k, sk_val d0, uint32_t i, uint32_t step);
 
 /* ---- attention ---- */
+
+/* 32 tokens at once where lanes are 16 (part_halves.c): whether a tier is; bytes of
+ * `book` it wants; its tables. Then `limit` tokens of a page, a half each, to `halves`
+ * ([P/32][D][32]), and 32 of these from t on, as numbers and rotated, to `keys` from `at`
+ * on. */
+bool sk_rebuild_by_halves(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
+uint32_t sk_halves_bytes(const sk_spec *spec, uint32_t tier_slot);
+void sk_halves_load(sk_dec *c, uint32_t tier_slot, sk_val set);
+void sk_halves_page(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
+                    sk_val limit, sk_val next);
+void sk_halves_block(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page, sk_val t,
+                     sk_val at);
 
 /* W tokens of the page from t on, coded or dense, to the tokens of `keys` from `at` on;
  * those of a p tier rotated. `set`: of the head. `next`: the page to prefetch, or SK_NONE. */
@@ -45,7 +61,8 @@ void sk_part_rebuild_vector(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *
                             sk_val set, sk_val t, sk_val at, sk_val next);
 /* Tokens of a block, a multiple of 16. */
 uint32_t sk_rebuild_tokens(const sk_schedule *sched);
-/* The codewords of a tier, once an item. */
+/* Bytes of `book` that a tier wants; its codewords, once an item. */
+uint32_t sk_part_rebuild_bytes(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
 void sk_part_rebuild_begin(sk_dec *c, uint32_t tier_slot);
 /* The block of tokens from t0 on into `keys`. `next`: the page to prefetch, or SK_NONE. */
 void sk_part_rebuild(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page, sk_val t0,

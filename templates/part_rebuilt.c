@@ -19,9 +19,27 @@ void sk_part_rebuild_begin(sk_dec *c, uint32_t tier_slot)
 {
     if (sk_dec_seg(c->spec, tier_slot)->kind != SK_KEY_CODED) return;
     const sk_val set = sk_dec_book(c);
-    if (sk_rebuild_book_bytes(c->spec, c->sched, tier_slot) > 0)
+    if (sk_rebuild_by_halves(c->spec, c->sched, tier_slot))
+        sk_halves_load(c, tier_slot, set);
+    else if (sk_rebuild_book_bytes(c->spec, c->sched, tier_slot) > 0)
         sk_rebuild_load_words(c, tier_slot, set);
     sk_rebuild_load_order(c, set);
+}
+
+uint32_t sk_part_rebuild_bytes(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
+{
+    return sk_rebuild_by_halves(spec, sched, tier_slot)
+               ? sk_halves_bytes(spec, tier_slot)
+               : sk_rebuild_book_bytes(spec, sched, tier_slot);
+}
+
+/* W tokens of the block, where they are kept before RoPE. */
+static void rotate(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val t, sk_val at)
+{
+    sk_page_layout lay;
+    if (!sk_dec_seg(c->spec, tier_slot)->pre_rope) return;
+    sk_page_layout_get(c->spec, tier_slot, &lay);
+    sk_part_rope(c, lay.pos_off, page, t, at);
 }
 
 void sk_part_rebuild_vector(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
@@ -47,18 +65,21 @@ void sk_part_rebuild_vector(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *
                         : sk_dense_floats(c, &dense, d0, i, 0, scale));
     }
     sk_ir_end(b);
-    if (!sk_dec_seg(c->spec, tier_slot)->pre_rope) return;
-    sk_page_layout page_lay;
-    sk_page_layout_get(c->spec, tier_slot, &page_lay);
-    sk_part_rope(c, page_lay.pos_off, page, t, at);
+    rotate(c, tier_slot, page, t, at);
 }
 
 void sk_part_rebuild(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page, sk_val t0,
                      sk_val next)
 {
     const sk_val set = sk_dec_book(c);
-    const sk_val at = sk_ir_for(c->b, c->zero, sk_k(c, sk_rebuild_tokens(c->sched)), c->w);
-    sk_part_rebuild_vector(c, tier_slot, lay, page, set, sk_add(c, t0, at), at, next);
+    const bool two = sk_rebuild_by_halves(c->spec, c->sched, tier_slot);
+    const uint32_t step = two ? 2 * c->w : c->w;
+    const sk_val at = sk_ir_for(c->b, c->zero, sk_k(c, sk_rebuild_tokens(c->sched)), step);
+    const sk_val t = sk_add(c, t0, at);
+    if (two)
+        sk_halves_block(c, tier_slot, lay, page, t, at);
+    else
+        sk_part_rebuild_vector(c, tier_slot, lay, page, set, t, at, next);
     sk_ir_end(c->b);
 }
 
@@ -66,6 +87,8 @@ void sk_part_logits_rebuild(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *
                             sk_val limit, sk_val next)
 {
     const uint32_t tokens = sk_rebuild_tokens(c->sched);
+    if (sk_rebuild_by_halves(c->spec, c->sched, tier_slot))
+        sk_halves_page(c, tier_slot, lay, page, limit, next);
     const sk_val t0 = sk_ir_for(c->b, c->zero, limit, tokens);
     sk_part_rebuild(c, tier_slot, lay, page, t0, next);
     sk_part_logits_floats(c, tier_slot, c->keys, t0, tokens);

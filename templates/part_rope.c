@@ -33,7 +33,7 @@ static sk_val row_of(sk_dec *c, sk_val position)
 
 /* cosines[word of a row][token] of W tokens; the last piece of a row begins where it ends
  * with it. */
-static void take_turns(sk_dec *c, uint32_t pos_off, sk_val page, sk_val t)
+void sk_rope_turns(sk_dec *c, uint32_t pos_off, sk_val page, sk_val t)
 {
     sk_builder *b = c->b;
     sk_val row[16], x[16];
@@ -52,25 +52,45 @@ static void take_turns(sk_dec *c, uint32_t pos_off, sk_val page, sk_val t)
     sk_ir_end(b);
 }
 
+void sk_rope_prefetch(sk_dec *c, uint32_t pos_off, sk_val page, sk_val t, uint32_t tokens)
+{
+    sk_builder *b = c->b;
+    const sk_val i = sk_add(c, sk_ir_for(b, c->zero, sk_k(c, tokens), 1), t);
+    const sk_val position = sk_ir_ldu(b, SK_LD_U32, page, sk_mul(c, i, 4), pos_off);
+    const sk_val row = sk_ir_ptr_add(b, c->rope, row_of(c, position), 4);
+    const sk_val word = sk_ir_for(b, c->zero, c->rope_dims, 16);
+    sk_ir_prefetch(b, row, sk_mul(c, word, 4), 0);
+    sk_ir_end(b);
+    sk_ir_end(b);
+}
+
+void sk_rope_pair(sk_dec *c, sk_val i0, sk_val i1, uint32_t i, sk_val *x, sk_val *y)
+{
+    sk_builder *b = c->b;
+    const uint32_t word = c->w * 4;
+    const sk_val cosine = sk_ir_ldv(b, SK_LD_F32, c->cosines, sk_mul(c, i0, word), i * word);
+    const sk_val sine = sk_ir_ldv(b, SK_LD_F32, c->cosines, sk_mul(c, i1, word), i * word);
+    const sk_val less = sk_ir_1(b, SK_OP_FNEG, sk_ir_2(b, SK_OP_FMUL, *y, sine));
+    const sk_val more = sk_ir_2(b, SK_OP_FMUL, *x, sine);
+    *x = sk_fma(c, *x, cosine, less);
+    *y = sk_fma(c, *y, cosine, more);
+}
+
 void sk_part_rope(sk_dec *c, uint32_t pos_off, sk_val page, sk_val t, sk_val at)
 {
     sk_builder *b = c->b;
-    take_turns(c, pos_off, page, t);
+    sk_rope_turns(c, pos_off, page, t);
     const sk_val half = sk_shr(c, c->rope_dims, 1);
     const sk_val column = sk_mul(c, sk_and(c, at, 15), 4);
     const sk_val first = sk_add(c, sk_mul(c, sk_shr(c, at, 4), c->d * 64), column);
     const sk_val i0 = sk_ir_for(b, c->zero, half, 4), i1 = sk_add(c, i0, half);
     const sk_val low = sk_add(c, first, sk_mul(c, i0, 64)), high = sk_add(c, first, sk_mul(c, i1, 64));
     for (uint32_t i = 0; i < 4; i++) {
-        const uint32_t step = i * c->w * 4;
-        const sk_val x = sk_ir_ldv(b, SK_LD_F32, c->keys, low, i * 64);
-        const sk_val y = sk_ir_ldv(b, SK_LD_F32, c->keys, high, i * 64);
-        const sk_val cosine = sk_ir_ldv(b, SK_LD_F32, c->cosines, sk_mul(c, i0, c->w * 4), step);
-        const sk_val sine = sk_ir_ldv(b, SK_LD_F32, c->cosines, sk_mul(c, i1, c->w * 4), step);
-        const sk_val less = sk_ir_1(b, SK_OP_FNEG, sk_ir_2(b, SK_OP_FMUL, y, sine));
-        sk_ir_stv(b, c->keys, low, i * 64, sk_fma(c, x, cosine, less));
-        sk_ir_stv(b, c->keys, high, i * 64,
-                  sk_fma(c, y, cosine, sk_ir_2(b, SK_OP_FMUL, x, sine)));
+        sk_val x = sk_ir_ldv(b, SK_LD_F32, c->keys, low, i * 64);
+        sk_val y = sk_ir_ldv(b, SK_LD_F32, c->keys, high, i * 64);
+        sk_rope_pair(c, i0, i1, i, &x, &y);
+        sk_ir_stv(b, c->keys, low, i * 64, x);
+        sk_ir_stv(b, c->keys, high, i * 64, y);
     }
     sk_ir_end(b);
 }

@@ -12,6 +12,12 @@
 void sk_rope_params(sk_dec *c);
 void sk_rope_call(sk_call *call, const sk_spec *spec, const sphkv_rope *rope);
 
+/* Its parts: what the W tokens of the page from t on are rotated by; and dimensions i0 + i
+ * and i1 + i of their keys, i1 half of rope_dims behind i0. */
+void sk_rope_turns(sk_dec *c, uint32_t pos_off, sk_val page, sk_val t);
+void sk_rope_pair(sk_dec *c, sk_val i0, sk_val i1, uint32_t i, sk_val *x, sk_val *y);
+/* Asks for the rows of the table of `tokens` tokens of the page from t on. */
+void sk_rope_prefetch(sk_dec *c, uint32_t pos_off, sk_val page, sk_val t, uint32_t tokens);
 /* Bytes of scratch `cosines`: what W tokens are rotated by. */
 static inline uint32_t sk_rope_bytes(const sk_dec *c) { return c->d * c->w * 4; }
 /* Rotates W rebuilt tokens: those of the page from slot t on, at token `at` of `keys`

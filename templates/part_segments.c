@@ -81,7 +81,7 @@ void sk_part_open(const sk_dec *c, const sk_key_part *part, sk_dec *out, uint32_
     for (sk_key_part p = {0}; sk_key_next_of(c->spec, part->tier, &p) && p.seg < part->seg;) {
         *lut_off += sk_dec_lut_bytes(&p.spec, c->sched, p.slot);
         if (sk_part_rebuilds(&p.spec, c->sched, p.slot))
-            book_off += sk_rebuild_book_bytes(&p.spec, c->sched, p.slot);
+            book_off += sk_part_rebuild_bytes(&p.spec, c->sched, p.slot);
     }
     const sk_dec_part *at = &c->part[part->tier][part->seg];
     out->spec = &part->spec;
