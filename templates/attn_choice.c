@@ -49,6 +49,22 @@ bool sk_dec_uses_query16(const sk_spec *spec, const sk_schedule *sched)
     return false;
 }
 
+/* What products of bytes and of bfloat16s need. */
+static sk_status valid_query(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
+                            sk_err *err)
+{
+    uint32_t need = SK_CPU_AVX512;
+    if (s->v[SK_T_query] != SK_QUERY_DOTS) return SPHKV_OK;
+    if (sk_dec_uses_query(spec, s, SK_QUERY_AS_BYTES)) need |= SK_CPU_VBMI | SK_CPU_VNNI;
+    if (sk_dec_uses_query(spec, s, SK_QUERY_FOR_HALVES) ||
+        sk_dec_uses_query(spec, s, SK_QUERY_FOR_BF16))
+        need |= SK_CPU_BF16;
+    if (s->v[SK_T_w] == 16 && (target->features & need) == need) return SPHKV_OK;
+    return sk_fail(err, SPHKV_EINVAL,
+                   "query=dots wants w=16 and a CPU with dot products of %s",
+                   need & SK_CPU_BF16 ? "bfloat16s (and of bytes, where keys are)" : "bytes and VBMI");
+}
+
 sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
                         sk_err *err)
 {
@@ -89,7 +105,9 @@ sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_targ
     if (dots && (w != 16 || (target->features & SK_PROBS_NEED) != SK_PROBS_NEED))
         return sk_fail(err, SPHKV_EINVAL, "prob of bytes wants w=16 and a CPU with VBMI and VNNI");
     if (!query_used)
-        return sk_fail(err, SPHKV_EINVAL, "query=i16 fits no tier of the mix or class");
+        return sk_fail(err, SPHKV_EINVAL, "query fits no tier of the mix or class");
+    const sk_status query = valid_query(spec, s, target, err);
+    if (query != SPHKV_OK) return query;
     if (!dense && s->v[SK_T_ktok] != 1)
         return sk_fail(err, SPHKV_EINVAL, "ktok without dense or rebuilt keys");
     if (s->v[SK_T_spread] != 10 && (!coded || s->v[SK_T_prefetch] == 0))
@@ -140,6 +158,17 @@ static void default_dots(const sk_spec *spec, bool coded, sk_schedule *out)
     if (coded && !floats) out->v[SK_T_spread] = 30;
 }
 
+/* Dots where the class and the CPU allow them, else 16-bit integers: a product and its sum in
+ * one instruction; in two, floats are as good. */
+static void default_query(const sk_spec *spec, const sk_target *target, sk_schedule *out)
+{
+    out->v[SK_T_query] = SK_QUERY_DOTS;
+    if (sk_dec_uses_query16(spec, out) && valid_query(spec, out, target, NULL) == SPHKV_OK) return;
+    out->v[SK_T_query] = SK_QUERY_I16;
+    if (!(target->features & SK_CPU_VNNI) || !sk_dec_uses_query16(spec, out))
+        out->v[SK_T_query] = SK_QUERY_F32;
+}
+
 /* What is best of w lanes, then what fits short pages: they take smaller blocks,
  * and 4-bit blocked codes exist from 64 tokens on. */
 static bool default_of_width(const sk_spec *spec, const sk_target *target, uint32_t w,
@@ -158,12 +187,10 @@ static bool default_of_width(const sk_spec *spec, const sk_target *target, uint3
     out->v[SK_T_vtok] = 2;
     out->v[SK_T_prefetch] = 1;
     out->v[SK_T_spread] = dense_only ? 10 : 20;
-    out->v[SK_T_query] = SK_QUERY_I16;
     default_probs(spec, target, out);
     default_dots(spec, !dense_only, out);
-    /* a product and its sum in one instruction; in two, floats are as good */
-    if (!(target->features & SK_CPU_VNNI) || !sk_dec_uses_query16(spec, out))
-        out->v[SK_T_query] = SK_QUERY_F32;
+    default_query(spec, target, out);
+    if (out->v[SK_T_query] == SK_QUERY_DOTS) out->v[SK_T_ktok] = 1; /* a page in its order */
     out->v[SK_T_lut] = default_lut(spec, target, out);
     if (sk_attn_valid(spec, out, target, NULL) == SPHKV_OK) return true;
     out->v[SK_T_lut] = SK_LUT_ROWS;

@@ -4,7 +4,8 @@
  *   part_query.c    the query as dense and coded tiers want it
  *   part_tables.c   look-up tables of coded tiers (also the lut_build entry)
  *   part_logits.c   logits of one page into s[head][token]
- *   part_dense.c    the same for keys that are not coded; 16-bit queries
+ *   part_dense.c    the same for keys that are not coded
+ *   part_short.c    their products with queries of 16 bits and fewer
  *   part_segments.c keys of several segments, each like a head of its own
  *   part_vk.c       values that are dimensions of keys
  *   part_rebuild.c, part_halves.c, part_rebuilt.c  coded keys as numbers, and their
@@ -33,8 +34,8 @@
  *   qc   [H][D]      the same for coded tiers: permuted when the set says so, else qs
  *   qt   [D][HR]     qc transposed and padded (rows form)
  *   qm   [HR]        <q, mean> of the KV head in the same units, where there is one
- *   q16              16-bit queries: [H][D/2] pairs, then per head a unit and a
- *                    sum per block (part_dense.c)
+ *   q16              queries of 16 bits and fewer (part_short.c): pairs [H][D/2] or quads
+ *                    [H][D/4], of integers then per head a unit and a sum per block
  *   lut              tables of the tier at work; form by sk_lut_form
  *   off  [8][W]      byte offsets of table rows for W tokens of the groups that
  *                    are added together (rows form)
@@ -207,11 +208,22 @@ uint32_t sk_dec_row_run(uint32_t heads, uint32_t w);
 
 /* Fills qs and, where it is not qs, qc (and qt when a tier uses rows) from q. */
 void sk_part_query(sk_dec *c, bool rows);
-/* 16-bit queries from qs: q16, of sk_query16_bytes. */
+/* What a tier's keys are multiplied by: all after the first are short, of 16 bits and
+ * fewer, and stand in q16. */
+typedef enum sk_query_form {
+    SK_QUERY_AS_FLOATS,
+    SK_QUERY_AS_WORDS,   /* 16-bit integers */
+    SK_QUERY_AS_BYTES,
+    SK_QUERY_FOR_HALVES, /* bfloat16s, for kf16 */
+    SK_QUERY_FOR_BF16,   /* and for kbf16 */
+    SK_QUERY_FORMS
+} sk_query_form;
+sk_query_form sk_dec_query_form(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
+/* Whether it is a short one. */
+bool sk_dec_query16(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
+/* Short queries from qs: q16, of sk_query16_bytes. */
 void sk_part_query16(sk_dec *c);
 uint32_t sk_query16_bytes(const sk_dec *c);
-/* Whether this tier's keys are multiplied by 16-bit queries. */
-bool sk_dec_query16(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
 /* Fills qm; and qm over the coded segments of a tier. */
 void sk_part_mean(sk_dec *c);
 void sk_part_mean_coded(sk_dec *c, uint32_t tier_slot, sk_val qm);
@@ -319,6 +331,8 @@ static inline uint32_t sk_dec_partial_bytes(const sk_spec *spec) /* of a query t
 }
 
 bool sk_dec_uses_query16(const sk_spec *spec, const sk_schedule *sched); /* any tier */
+/* Whether any tier, or part of one, takes queries in this form. */
+bool sk_dec_uses_query(const sk_spec *spec, const sk_schedule *sched, sk_query_form form);
 
 /* Schedules (attn_choice.c), see the contract in kernel.h. */
 sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,

@@ -23,5 +23,24 @@ sk_val sk_dense_scales(sk_dec *c, const sk_dense_keys *k, sk_val d0, uint32_t u)
 /* Dimension d0 + i of vector u, with its scale. */
 sk_val sk_dense_floats(sk_dec *c, const sk_dense_keys *k, sk_val d0, uint32_t i, uint32_t u,
                        sk_val scale);
+/* Elements (not bytes) between dimension 0 of t0 and dimension `dim` of vector u. */
+uint32_t sk_dense_element(const sk_dec *c, uint32_t u, uint32_t dim);
+/* Tokens of vector u inside their 16, a lane each. */
+sk_val sk_dense_columns(sk_dec *c, const sk_dense_keys *k, uint32_t u);
+/* Byte offset of dimension d0 of the 16 tokens that t0 is of. */
+sk_val sk_dense_row(sk_dec *c, const sk_dense_keys *k, sk_val d0, uint32_t bytes_per_dim);
+/* Step of the loops over one full page, for the prefetch. */
+sk_val sk_dense_turn(sk_dec *c, const sk_dense_keys *k, sk_val d0);
+
+/* Heads whose sums stay in registers. */
+typedef struct sk_head_tile {
+    uint32_t h0, n;
+    sk_val acc[SK_HEAD_TILE][4]; /* variables */
+} sk_head_tile;
+
+/* Products with short queries (part_short.c): over all dimensions, added to the tile. */
+void sk_short_block(sk_dec *c, const sk_dense_keys *k, sk_val next, const sk_head_tile *tile);
+/* Dimensions that it takes together. */
+uint32_t sk_short_dims(const sk_spec *spec);
 
 #endif

@@ -161,6 +161,7 @@ static const kernel_row decode[] = {
 #define S(d, h, p, l, tiers)                                                                       \
     "attn_decode d" d " v" d " h" h " p" p " l" l " qf32 of32 if32 tight " tiers
 #define X(d, h, p, tiers) "attn_decode d" d " v64 h" h " p" p " l1 qf32 of32 if32 exact " tiers
+#define F(d, h, p, l, tiers) "attn_decode d" d " v64 h" h " p" p " l" l " qf32 of32 if32 fast " tiers
 #define E(d, p, l, tiers) "kv_encode d" d " v32 h1 p" p " l" l " qf32 of32 if32 tight " tiers
 
 static const kernel_row dense[] = {
@@ -193,6 +194,19 @@ static const kernel_row dense[] = {
     {X("80", "6", "48", "ki4:vf32"), "", 0},
     {X("64", "2", "32", "ki8:vf32,ki4:vi8,kf32:vf32"), "", 0},
     {S("64", "3", "64", "1", "good:vi8,ki8:vi8,ki4:vi8,kf16:vf16"), "", 0},
+    {F("128", "4", "64", "1", "ki8:vi8"), "query=dots,ktok=1", 512},
+    {F("80", "3", "48", "0", "ki8:vf32"), "query=dots,ktok=1", 512},
+    {F("64", "7", "32", "1", "ki8:vi8,ki4:vi4"), "query=dots,ktok=2", 512},
+    {F("256", "2", "64", "1", "ki4:vi8"), "query=dots,ktok=4", 512},
+    {F("112", "16", "16", "1", "ki4:vf16"), "query=dots,ktok=1", 512},
+    {F("128", "4", "64", "1", "kf16:vf16"), "query=dots,ktok=1", 512},
+    {F("80", "5", "32", "0", "kf16:vf32"), "query=dots,ktok=2", 512},
+    {F("48", "1", "64", "1", "kbf16:vbf16"), "query=dots,ktok=4", 512},
+    {F("64", "3", "32", "1", "kf16:vf16,kbf16:vf16,ki8:vi8,ki4:vi8"), "query=dots,ktok=1", 512},
+    {F("96", "2", "64", "1", "good:vi8,kf16:vf16"), "w=16,query=dots,lut=rows", 512},
+    {F("96", "2", "32", "1", "64@ki8+32@kf16:vi8,kbf16:vf16"), "query=dots,ktok=1", 512},
+    {F("64", "2", "32", "1", "ki8:vi8,kf16:vf16"), "query=i16", 256},
+    {F("64", "2", "32", "1", "ki8:vi8,ki4:vi8"), "", 0},
     {S("64", "2", "32", "1", "ki8:vi8,ki4:vi8"), "w=4,ktok=1,query=f32", 128},
     {S("64", "2", "32", "1", "ki8:vi8,ki4:vi8"), "w=4,ktok=1,query=i16", 128},
     {S("80", "3", "32", "1", "ki8:vi8,ki4:vi8"), "w=4,ktok=2,query=i16", 128},
@@ -226,6 +240,7 @@ static const kernel_row dense[] = {
 
 #undef S
 #undef X
+#undef F
 #undef E
 
 /* ---- extend -------------------------------------------------------------------------- */
@@ -418,7 +433,7 @@ static const kernel_row mixes[] = {
     {A "d64 v48 h3 p32 l1 qf16 of16 if32 exact good:vi8,kf16:vf16", "", 0},
     {A "d64 v48 h3 p32 l1 qf32 obf16 if32 tight good:vi8", "w=16,vch=16", 512},
     {A "d64 v16 h2 p32 l1 qf32 of16 if32 tight good:vi8", "w=16,vch=16", 512},
-    {A "d32 v32 h16 p16 l0 qbf16 obf16 if32 fast kbf16:vbf16", "w=4", 0},
+    {A "d32 v32 h16 p16 l0 qbf16 obf16 if32 fast kbf16:vbf16", "w=4,query=f32", 0},
     {A "d64 v64 h2 p32 l0 qbf16 of32 if32 tight high:vi8,kf32:vf32,kf16:vbf16", "", 0},
 };
 

@@ -1,0 +1,366 @@
+/* part_short.c - logits of keys that are not coded, products with short queries: ki8
+ * and ki4 with 16-bit integers (query=i16) or bytes (query=dots), kf16 and kbf16 with
+ * bfloat16s (query=dots), the last two in class fast only.
+ *
+ * Codes stay integers: the query becomes integers with one unit per head and block of
+ * dimensions, two dimensions of a token share a lane and one DOT2 does both, or four and
+ * one DOT4US; a block's sum meets scale and unit once. Codes are taken as unsigned where
+ * that is cheaper, and the excess, bias times the sum of the block's queries, is where a
+ * sum begins. A unit per block, not per head: in models a few dimensions of a query are
+ * far larger than the rest.
+ *
+ * Halves become bfloat16s without floats: shifted right by 3 they have their exponent and 7
+ * bits of the fraction in place, and are 2^-112 of what they were. Half of that is in the
+ * queries and the rest in the logits, so that neither runs out of exponents. Bits are cut
+ * off, which makes keys smaller: by CUT of themselves, were all fractions as likely; the
+ * logits have that back. Keys that are subnormal halves count as 0. */
+#include "part_segments.h"
+#include "part_dense.h"
+#include "rows.h"
+
+#define WORD_TOP 32766.0f
+#define BYTE_TOP 127.0f
+#define HALF_IN_QUERY 0x1p64f
+#define HALF_IN_LOGIT 0x1p48f
+#define CUT 0.002466f /* 7/16 of 2^-7, over a fraction 1 .. 2 whose logarithm is uniform */
+
+sk_query_form sk_dec_query_form(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
+{
+    const int32_t query = sched->v[SK_T_query];
+    const bool dots = query == SK_QUERY_DOTS && spec->accuracy == SPHKV_FAST;
+    if (sk_dec_seg(spec, tier_slot)->pre_rope) return SK_QUERY_AS_FLOATS; /* rotated first */
+    switch (sk_dec_seg(spec, tier_slot)->kind) {
+    case SK_KEY_I8:
+    case SK_KEY_I4:
+        if (dots) return SK_QUERY_AS_BYTES;
+        return query == SK_QUERY_I16 && spec->accuracy != SPHKV_EXACT ? SK_QUERY_AS_WORDS
+                                                                      : SK_QUERY_AS_FLOATS;
+    case SK_KEY_F16: return dots ? SK_QUERY_FOR_HALVES : SK_QUERY_AS_FLOATS;
+    case SK_KEY_BF16: return dots ? SK_QUERY_FOR_BF16 : SK_QUERY_AS_FLOATS;
+    default: return SK_QUERY_AS_FLOATS;
+    }
+}
+
+bool sk_dec_query16(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
+{
+    return sk_dec_query_form(spec, sched, tier_slot) != SK_QUERY_AS_FLOATS;
+}
+
+bool sk_dec_uses_query(const sk_spec *spec, const sk_schedule *sched, sk_query_form form)
+{
+    for (sk_key_part k = {0}; sk_key_next(spec, &k);)
+        if (sk_dec_query_form(&k.spec, sched, k.slot) == form) return true;
+    return false;
+}
+
+/* Dimensions of a block: those of a key's scale, or half. */
+uint32_t sk_short_dims(const sk_spec *spec) { return spec->d % 32 == 0 ? 32 : 16; }
+
+/* ---- queries --------------------------------------------------------------- */
+
+static uint32_t blocks_of(const sk_dec *c) { return c->d / sk_short_dims(c->spec); }
+
+/* Whether a tier that is not taken in parts has queries of this form. */
+static bool form_here(const sk_dec *c, sk_query_form form)
+{
+    for (uint32_t i = 0; i < c->spec->ntiers; i++)
+        if (!sk_key_parted(c->spec, i) && sk_dec_query_form(c->spec, c->sched, i) == form) return true;
+    return false;
+}
+
+/* Words of a head's numbers. */
+static uint32_t row_words(const sk_dec *c, sk_query_form form)
+{
+    return form == SK_QUERY_AS_BYTES ? c->d / 4 : c->d / 2;
+}
+
+/* Bytes of a form's queries: numbers of all heads; a last vector of them, which may be
+ * longer; of integers a unit and a sum per head and block. */
+static uint32_t form_bytes(const sk_dec *c, sk_query_form form)
+{
+    const bool units = form == SK_QUERY_AS_WORDS || form == SK_QUERY_AS_BYTES;
+    return (c->h * (row_words(c, form) + (units ? 2 * blocks_of(c) : 0)) + c->w) * 4;
+}
+
+/* Where they begin in q16. */
+static uint32_t form_at(const sk_dec *c, sk_query_form form)
+{
+    uint32_t at = 0;
+    for (uint32_t f = SK_QUERY_AS_FLOATS + 1; f < form; f++)
+        if (form_here(c, (sk_query_form)f)) at += form_bytes(c, (sk_query_form)f);
+    return at;
+}
+
+uint32_t sk_query16_bytes(const sk_dec *c) { return form_at(c, SK_QUERY_FORMS); }
+
+/* Where numbers, from dimension 0 of head h on, lie; where its units (k = 0) and sums (k = 1)
+ * do, from block 0 on. */
+static uint32_t number_at(const sk_dec *c, sk_query_form form, uint32_t h)
+{
+    return form_at(c, form) + h * row_words(c, form) * 4;
+}
+static uint32_t unit_at(const sk_dec *c, sk_query_form form, uint32_t h, uint32_t k)
+{
+    return number_at(c, form, c->h) + (c->w + (2 * h + k) * blocks_of(c)) * 4;
+}
+
+/* The numbers of a block, in vectors x, to head h: pairs or quads of them. Lanes beyond the
+ * block's are overwritten by the next one's. */
+static void put_block(sk_dec *c, sk_query_form form, uint32_t h, sk_val i, const sk_val *x, uint32_t n)
+{
+    sk_builder *b = c->b;
+    const uint32_t dims = sk_short_dims(c->spec), at = number_at(c, form, h);
+    if (form == SK_QUERY_AS_BYTES) {
+        sk_val four[4] = {c->zero, c->zero, c->zero, c->zero};
+        for (uint32_t v = 0; v < n; v++) four[v] = x[v];
+        sk_ir_stv(b, c->q16, sk_mul(c, i, dims), at, sk_rows_pack8(b, four));
+        return;
+    }
+    for (uint32_t v = 0; v < n; v += 2) {
+        const sk_val pairs = sk_ir_2(b, SK_OP_PACK16, x[v], v + 1 < n ? x[v + 1] : c->zero);
+        sk_ir_stv(b, c->q16, sk_mul(c, i, dims * 2), at + v / 2 * c->w * 4, pairs);
+    }
+}
+
+static void integer_queries(sk_dec *c, sk_query_form form, uint32_t h)
+{
+    sk_builder *b = c->b;
+    const uint32_t dims = sk_short_dims(c->spec), n = dims / c->w;
+    const sk_val i = sk_ir_for(b, c->zero, sk_k(c, blocks_of(c)), 1);
+    const sk_val from = sk_mul(c, i, dims * 4), at = sk_mul(c, i, 4);
+    sk_val x[8], most = sk_ir_f32(b, 1e-30f), sum = c->zero;
+    for (uint32_t v = 0; v < n; v++) {
+        x[v] = sk_ir_ldv(b, SK_LD_F32, c->qs, from, (h * c->d + v * c->w) * 4);
+        most = sk_ir_2(b, SK_OP_FMAX, most, sk_ir_1(b, SK_OP_FABS, x[v]));
+    }
+    most = sk_ir_1(b, SK_OP_RED_FMAX, most);
+    const sk_val top = sk_ir_f32(b, form == SK_QUERY_AS_BYTES ? BYTE_TOP : WORD_TOP);
+    const sk_val factor = sk_ir_2(b, SK_OP_FDIV, top, most);
+    for (uint32_t v = 0; v < n; v++) {
+        x[v] = sk_ir_1(b, SK_OP_F2I, sk_ir_2(b, SK_OP_FMUL, x[v], factor));
+        sum = sk_add(c, sum, x[v]);
+    }
+    put_block(c, form, h, i, x, n);
+    sk_ir_stu(b, c->q16, at, unit_at(c, form, h, 0), sk_ir_2(b, SK_OP_FDIV, most, top));
+    sk_ir_stu(b, c->q16, at, unit_at(c, form, h, 1), sk_ir_1(b, SK_OP_RED_UADD, sum));
+    sk_ir_end(b);
+}
+
+/* Pairs of bfloat16s. */
+static void bf16_queries(sk_dec *c, sk_query_form form, uint32_t h)
+{
+    sk_builder *b = c->b;
+    const sk_val factor = sk_ir_f32(b, form == SK_QUERY_FOR_HALVES ? HALF_IN_QUERY : 1.0f);
+    for (uint32_t d0 = 0; d0 < c->d; d0 += 2 * c->w) {
+        sk_val x[2];
+        for (uint32_t v = 0; v < 2; v++) {
+            const uint32_t d = d0 + v * c->w;
+            x[v] = d < c->d ? sk_ir_ldv(b, SK_LD_F32, c->qs, c->zero, (h * c->d + d) * 4)
+                            : sk_ir_f32(b, 0.0f);
+            x[v] = sk_ir_2(b, SK_OP_FMUL, x[v], factor);
+        }
+        sk_ir_stv(b, c->q16, c->zero, number_at(c, form, h) + d0 * 2,
+                  sk_rows_pack16(b, SK_LD_BF16, c->w, x[0], x[1]));
+    }
+}
+
+void sk_part_query16(sk_dec *c)
+{
+    for (uint32_t f = SK_QUERY_AS_FLOATS + 1; f < SK_QUERY_FORMS; f++) {
+        const sk_query_form form = (sk_query_form)f;
+        for (uint32_t h = 0; h < c->h && form_here(c, form); h++)
+            if (form == SK_QUERY_AS_WORDS || form == SK_QUERY_AS_BYTES)
+                integer_queries(c, form, h);
+            else
+                bf16_queries(c, form, h);
+    }
+}
+
+/* Number i of head h of the dimensions from where `off` is. */
+static sk_val query(sk_dec *c, sk_query_form form, sk_val off, uint32_t h, uint32_t i)
+{
+    return sk_ir_ldu(c->b, SK_LD_U32, c->q16, off, number_at(c, form, h) + i * 4);
+}
+
+/* ---- codes as pairs and quads ----------------------------------------------- */
+
+/* Two pairs of dimensions, d0 + i .. d0 + i + 3, of vector u. */
+static void key_pairs(sk_dec *c, const sk_dense_keys *k, sk_val d0, uint32_t i, uint32_t u,
+                      sk_val *pair)
+{
+    sk_builder *b = c->b;
+    if (k->kind == SK_KEY_I4) { /* 16 bytes: 16 tokens of two dimensions */
+        const sk_val t = sk_dense_columns(c, k, u), off = sk_dense_row(c, k, d0, 8);
+        const sk_val quad = sk_mul(c, sk_shr(c, t, 2), 0x02020202u);
+        const sk_val bytes = sk_add(c, quad, sk_k(c, 0x09080100u));
+        const sk_val by = sk_shl(c, sk_and(c, t, 3), 2);
+        for (uint32_t n = 0; n < 2; n++) {
+            const uint32_t disp = (u * c->w / 16 * c->d + i + 2 * n) * 8;
+            const sk_val all = sk_ir_ldrows(b, SK_LD_U32, k->keys, off, disp, 4);
+            const sk_val halves = sk_ir_2(b, SK_OP_LUT16, all, bytes);
+            pair[n] = sk_and(c, sk_ir_2(b, SK_OP_SHR, halves, by), 0x000f000fu);
+        }
+        return;
+    }
+    sk_val off = sk_dense_row(c, k, d0, 16);
+    if (c->w == 16) { /* 64 bytes: 16 tokens of four dimensions, transposed */
+        const sk_val four = sk_ir_ldv(b, SK_LD_U32, k->keys, off, sk_dense_element(c, u, i));
+        const sk_val row = sk_mul(c, sk_and(c, c->lane, 3), 4);
+        const sk_val words = sk_shuf(c, four, sk_add(c, row, sk_shr(c, c->lane, 2)));
+        const sk_val token = sk_mul(c, sk_and(c, c->lane, 3), 0x01010101u);
+        const sk_val order = sk_add(c, token, sk_k(c, 0x0c040800u)); /* dims 0 2 1 3 */
+        const sk_val bytes = sk_ir_2(b, SK_OP_LUT16, words, order);
+        const sk_val up = sk_ir_2k(b, SK_OP_XOR, bytes, 0x80808080u);
+        pair[0] = sk_and(c, up, 0x00ff00ffu);
+        pair[1] = sk_and(c, sk_shr(c, up, 8), 0x00ff00ffu);
+        return;
+    }
+    if (k->column != SK_NONE) off = sk_add(c, off, k->column);
+    for (uint32_t n = 0; n < 2; n++) {
+        const uint32_t at = sk_dense_element(c, u, i + 2 * n);
+        const sk_val low = sk_and(c, sk_ir_ldv(b, SK_LD_S8, k->keys, off, at), 0xffff);
+        const sk_val high = sk_ir_ldv(b, SK_LD_S8, k->keys, off, at + 16);
+        pair[n] = sk_or(c, low, sk_shl(c, high, 16));
+    }
+}
+
+/* W tokens of the dimensions d0 + i .. d0 + i + 3: a byte of a dimension of a token. */
+static sk_val key_quads(sk_dec *c, const sk_dense_keys *k, sk_val d0, uint32_t i, uint32_t u)
+{
+    sk_builder *b = c->b;
+    const bool nibbles = k->kind == SK_KEY_I4; /* 64 bytes are 8 dimensions, else 4 */
+    const sk_val off = sk_dense_row(c, k, d0, nibbles ? 8 : 16);
+    const uint32_t at = sk_dense_element(c, u, i) / (nibbles ? 2 : 1);
+    if (!nibbles) {
+        const sk_val four = sk_ir_ldv(b, SK_LD_U32, k->keys, off, at);
+        const sk_val order = sk_add(c, sk_mul(c, c->lane, 0x01010101u), sk_k(c, 0x30201000u));
+        return sk_ir_2k(b, SK_OP_XOR, sk_ir_2(b, SK_OP_PERM8, four, order), 0x80808080u);
+    }
+    const sk_val eight = sk_ir_ldv(b, SK_LD_U32, k->keys, off, i % 8 ? at - 32 : at);
+    const sk_val pair = sk_mul(c, sk_shr(c, c->lane, 1), 0x01010101u);
+    const sk_val order = sk_add(c, pair, sk_k(c, i % 8 ? 0x38302820u : 0x18100800u));
+    const sk_val by = sk_shl(c, sk_and(c, c->lane, 1), 2);
+    const sk_val bytes = sk_ir_2(b, SK_OP_PERM8, eight, order);
+    return sk_and(c, sk_ir_2(b, SK_OP_SHR, bytes, by), 0x0f0f0f0fu);
+}
+
+/* What is added to every code. */
+static uint32_t key_bias(const sk_dec *c, uint32_t kind)
+{
+    return kind == SK_KEY_I4 ? 8 : c->w == 16 ? 128 : 0;
+}
+
+/* ---- products of integers ------------------------------------------------------ */
+
+/* Sums of a block: of head h of the tile and vector u. */
+typedef sk_val block_sums[SK_HEAD_TILE][4];
+
+static void add_words(sk_dec *c, const sk_dense_keys *k, sk_val d0, uint32_t i,
+                      const sk_head_tile *tile, block_sums sum)
+{
+    const sk_val off = sk_mul(c, d0, 2);
+    sk_val pair[4][2];
+    for (uint32_t u = 0; u < k->nu; u++) key_pairs(c, k, d0, i, u, pair[u]);
+    for (uint32_t n = 0; n < 2; n++)
+        for (uint32_t h = 0; h < tile->n; h++) {
+            const sk_val q = query(c, SK_QUERY_AS_WORDS, off, tile->h0 + h, i / 2 + n);
+            for (uint32_t u = 0; u < k->nu; u++)
+                sum[h][u] = sk_ir_3(c->b, SK_OP_DOT2, sum[h][u], pair[u][n], q);
+        }
+}
+
+static void add_bytes(sk_dec *c, const sk_dense_keys *k, sk_val d0, uint32_t i,
+                      const sk_head_tile *tile, block_sums sum)
+{
+    sk_val quad[4];
+    for (uint32_t u = 0; u < k->nu; u++) quad[u] = key_quads(c, k, d0, i, u);
+    for (uint32_t h = 0; h < tile->n; h++) {
+        const sk_val q = query(c, SK_QUERY_AS_BYTES, d0, tile->h0 + h, i / 4);
+        for (uint32_t u = 0; u < k->nu; u++)
+            sum[h][u] = sk_ir_dot4us(c->b, sum[h][u], quad[u], q);
+    }
+}
+
+static void integer_block(sk_dec *c, const sk_dense_keys *k, sk_query_form form, sk_val next,
+                          const sk_head_tile *tile)
+{
+    sk_builder *b = c->b;
+    const uint32_t dims = sk_short_dims(c->spec);
+    const sk_val d0 = sk_ir_for(b, c->zero, sk_k(c, c->d), dims), turn = sk_dense_turn(c, k, d0);
+    const sk_val block = sk_mul(c, sk_shr(c, d0, (uint32_t)__builtin_ctz(dims)), 4);
+    block_sums sum;
+    for (uint32_t h = 0; h < tile->n; h++) {
+        const sk_val all = sk_ir_ldu(b, SK_LD_U32, c->q16, block, unit_at(c, form, tile->h0 + h, 1));
+        const sk_val excess = sk_mul(c, all, key_bias(c, k->kind));
+        for (uint32_t u = 0; u < k->nu; u++) sum[h][u] = sk_ir_2(b, SK_OP_SUB, c->zero, excess);
+    }
+    for (uint32_t i = 0; i < dims; i += 4) {
+        if (form == SK_QUERY_AS_BYTES)
+            add_bytes(c, k, d0, i, tile, sum);
+        else
+            add_words(c, k, d0, i, tile, sum);
+        if (tile->h0 == 0) sk_prefetch_share(c, k->tier_slot, next, turn, i / 4, dims / 4);
+    }
+    for (uint32_t u = 0; u < k->nu; u++) {
+        const sk_val scale = sk_dense_scales(c, k, d0, u);
+        for (uint32_t h = 0; h < tile->n; h++) {
+            const sk_val unit =
+                sk_ir_ldu(b, SK_LD_F32, c->q16, block, unit_at(c, form, tile->h0 + h, 0));
+            const sk_val x = sk_ir_1(b, SK_OP_I2F, sum[h][u]), acc = tile->acc[h][u];
+            const sk_val each = sk_ir_2(b, SK_OP_FMUL, scale, unit);
+            sk_ir_set(b, acc, sk_fma(c, x, each, sk_ir_get(b, acc)));
+        }
+    }
+    sk_ir_end(b);
+}
+
+/* ---- products of bfloat16s ------------------------------------------------------ */
+
+/* W tokens of the dimensions d0 + i and d0 + i + 1, a half of a dimension of a token. */
+static sk_val key_halves(sk_dec *c, const sk_dense_keys *k, sk_val d0, uint32_t i, uint32_t u)
+{
+    sk_builder *b = c->b;
+    const sk_val off = sk_dense_row(c, k, d0, 32);
+    const sk_val two = sk_ir_ldv(b, SK_LD_U32, k->keys, off, sk_dense_element(c, u, i) * 2);
+    const sk_val order = sk_add(c, sk_mul(c, c->lane, 0x00010001u), sk_k(c, 0x00100000u));
+    const sk_val pair = sk_ir_2(b, SK_OP_PERM16, two, order);
+    return k->kind == SK_KEY_BF16 ? pair : sk_and(c, sk_ir_sra16x2(b, pair, 3), 0x8fff8fffu);
+}
+
+static void bf16_block(sk_dec *c, const sk_dense_keys *k, sk_query_form form, sk_val next,
+                       const sk_head_tile *tile)
+{
+    sk_builder *b = c->b;
+    const uint32_t dims = sk_short_dims(c->spec);
+    const sk_val d0 = sk_ir_for(b, c->zero, sk_k(c, c->d), dims), turn = sk_dense_turn(c, k, d0);
+    const sk_val off = sk_mul(c, d0, 2);
+    for (uint32_t i = 0; i < dims; i += 2) {
+        sk_val x[4];
+        for (uint32_t u = 0; u < k->nu; u++) x[u] = key_halves(c, k, d0, i, u);
+        if (tile->h0 == 0) sk_prefetch_share(c, k->tier_slot, next, turn, i / 2, dims / 2);
+        for (uint32_t h = 0; h < tile->n; h++) {
+            const sk_val q = query(c, form, off, tile->h0 + h, i / 2);
+            for (uint32_t u = 0; u < k->nu; u++) {
+                const sk_val acc = tile->acc[h][u];
+                sk_ir_set(b, acc, sk_ir_bdot2(b, sk_ir_get(b, acc), x[u], q));
+            }
+        }
+    }
+    sk_ir_end(b);
+    if (form != SK_QUERY_FOR_HALVES) return;
+    const sk_val back = sk_ir_f32(b, HALF_IN_LOGIT * (1.0f + CUT));
+    for (uint32_t h = 0; h < tile->n; h++)
+        for (uint32_t u = 0; u < k->nu; u++) {
+            const sk_val acc = tile->acc[h][u];
+            sk_ir_set(b, acc, sk_ir_2(b, SK_OP_FMUL, sk_ir_get(b, acc), back));
+        }
+}
+
+void sk_short_block(sk_dec *c, const sk_dense_keys *k, sk_val next, const sk_head_tile *tile)
+{
+    const sk_query_form form = sk_dec_query_form(c->spec, c->sched, k->tier_slot);
+    if (form == SK_QUERY_AS_WORDS || form == SK_QUERY_AS_BYTES)
+        integer_block(c, k, form, next, tile);
+    else
+        bf16_block(c, k, form, next, tile);
+}
