@@ -4,8 +4,7 @@
  * share a page: it is rebuilt once, as f32 or bfloat16s, and multiplied densely, at the
  * speed of multiply-adds, whatever its tier.
  *
- * Applies to keys of one segment, coded after RoPE or not coded, and to values of
- * their own; head dims and tokens of a page are multiples of 16.
+ * Applies to keys of one segment, before RoPE or after it, and to values of their own; head dims and tokens of a page are multiples of 16.
  *
  * A block is a tile of query tokens of one sequence with all query heads of one KV
  * head. It walks the pages that its last token sees, in the order of the list, and
@@ -16,6 +15,7 @@
 #include <string.h>
 
 #include "extend.h"
+#include "part_rope.h"
 #include "rows.h"
 
 static sk_status supported(const sk_spec *spec, sk_err *err)
@@ -24,8 +24,8 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
     for (uint32_t i = 0; st == SPHKV_OK && i < spec->ntiers; i++) {
         if (spec->tier[i].value == SK_VAL_KEY)
             return sk_fail(err, SPHKV_EUNSUPPORTED, "attn_extend: tier %u: values from keys (vk)", i);
-        if (sk_tier_pre_rope(&spec->tier[i]))
-            return sk_fail(err, SPHKV_EUNSUPPORTED, "attn_extend: tier %u: keys kept before RoPE (p)", i);
+        if (spec->tier[i].nseg > 1)
+            return sk_fail(err, SPHKV_EUNSUPPORTED, "attn_extend: tier %u: keys of several segments", i);
     }
     return st == SPHKV_OK ? sk_variants_supported(spec, 0, err) : st;
 }
@@ -287,6 +287,7 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
     const row_place q = place_param(b, "q", "q_token_bytes", "q_head_bytes", false);
     const row_place to = place_param(b, "out", "out_token_bytes", "out_head_bytes", true);
     const row_place lse = place_param(b, "lse", "lse_token_bytes", NULL, true);
+    sk_rope_params(d);
     d->zero = sk_ir_u32(b, 0);
     d->lane = sk_ir_lane(b);
     areas(c);

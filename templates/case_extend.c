@@ -90,6 +90,7 @@ static void extend_args(sk_case *c, uint32_t copy)
     a->codebook = b[SK_BUF_BOOK].data;
     a->codebook_bytes = b[SK_BUF_BOOK].bytes;
     a->table = sk_case_table(c, copy);
+    a->rope = sk_case_rope(c, copy);
 }
 
 /* ---- judgement ------------------------------------------------------------ */

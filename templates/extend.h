@@ -23,7 +23,7 @@
  *   sees  [R]                 u32: how many tokens of the list a row sees, from its
  *                             beginning
  *   alpha [rows of a register tile] what a row's sums so far are multiplied by
- *   book, where, rad           of keys that are rebuilt (part_rebuild.h) */
+ *   book, where, rad, keys, cosines  of keys that are rebuilt (part_rebuild.h) */
 #ifndef SK_EXTEND_H
 #define SK_EXTEND_H
 

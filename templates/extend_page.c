@@ -3,7 +3,7 @@
  * register tile follow each other. Every tier comes out the same, and what comes
  * behind is written once. Rebuilding costs a few per cent: hundreds of rows share it. */
 #include "extend.h"
-#include "part_dense.h"
+#include "part_rope.h"
 
 /* ---- keys ----------------------------------------------------------------- */
 
@@ -22,6 +22,9 @@ void sk_extend_scratch(sk_extend *c)
     if (spans) d->rad = sk_ir_name(d->b, sk_ir_shared(d->b, spans * 4), "rad");
     if (spans && d->spec->book & SPHKV_BOOK_PERMUTATION)
         d->where = sk_ir_name(d->b, sk_ir_shared(d->b, d->d * 4), "where");
+    d->keys = sk_ir_name(d->b, sk_ir_shared(d->b, d->d * 64), "keys");
+    if (sk_spec_pre_rope(d->spec))
+        d->cosines = sk_ir_name(d->b, sk_ir_shared(d->b, sk_rope_bytes(d)), "cosines");
     c->held = sk_ir_var(d->b, SK_BLOCK, d->zero);
 }
 
@@ -48,27 +51,19 @@ static sk_val panel_at(sk_dec *d, sk_val base, sk_val at, uint32_t panel, uint32
     return sk_ir_ptr_add(b, sk_ir_ptr_add(b, base, first, rows * 4), in, 4);
 }
 
-/* W tokens from t0 on. */
+/* W tokens from t0 on: rebuilt as W of a kf32 page's 16 tokens, then to their panel. */
 static void rebuild_tokens(sk_extend *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
                            sk_val set, sk_val t0)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
-    const bool coded = sk_dec_seg(d->spec, tier_slot)->kind == SK_KEY_CODED;
     const uint32_t row = c->tokens_panel * 4;
     const sk_val to = panel_at(d, c->kx, t0, c->tokens_panel, d->d / c->each);
     sk_val x[16];
-    sk_rebuild_at k = {0};
-    sk_dense_keys dense = {0};
-    if (coded) k = sk_rebuild_begin(d, tier_slot, lay, page, set, t0);
-    if (coded && lay->spans == 1) k.radius = sk_unpack_radii(d, k.seg, lay, page, d->zero, t0);
-    if (!coded) dense = sk_dense_begin(d, tier_slot, lay, page, 1, t0);
+    sk_part_rebuild_vector(d, tier_slot, lay, page, set, t0, d->zero, SK_NONE);
     const sk_val d0 = sk_ir_for(b, d->zero, sk_k(d, d->d), d->w);
-    const sk_val at = sk_mul(d, d0, row / c->each);
-    const sk_val scale = coded ? SK_NONE : sk_dense_scales(d, &dense, d0, 0);
-    for (uint32_t i = 0; i < d->w; i++)
-        x[i] = coded ? sk_rebuild_dim(d, &k, d0, i, d->w)
-                     : sk_dense_floats(d, &dense, d0, i, 0, scale);
+    const sk_val at = sk_mul(d, d0, row / c->each), from = sk_mul(d, d0, 64);
+    for (uint32_t i = 0; i < d->w; i++) x[i] = sk_ir_ldv(b, SK_LD_F32, d->keys, from, i * 64);
     for (uint32_t i = 0; i < d->w; i += c->each)
         sk_ir_stv(b, to, at, i / c->each * row,
                   c->each == 2 ? sk_ir_2(b, SK_OP_PACKBF16, x[i], x[i + 1]) : x[i]);

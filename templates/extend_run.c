@@ -11,6 +11,7 @@
 
 #include "extend.h"
 #include "page_table.h"
+#include "part_rope.h"
 
 /* Arguments with defaults filled in, and what follows from them. */
 typedef struct extend_run {
@@ -124,6 +125,8 @@ static sk_status read_args(extend_run *r, const sk_image *image, const void *arg
         st = sk_items_books(image, r->look.kv_first + r->look.kv_count, a->codebook,
                             a->codebook_bytes, err);
     if (st == SPHKV_OK) st = sk_items_workspace(image, a->workspace, a->workspace_bytes, err);
+    if (st == SPHKV_OK) st = sk_rope_check(&image->spec, &r->a.rope, a->batch == 0, err);
+    r->look.rope = &a->rope;
     return st == SPHKV_OK ? sk_table_check(&r->look, err) : st;
 }
 
@@ -230,6 +233,7 @@ static void set_up_call(const extend_run *r, const uint32_t *item, uint32_t part
     sk_call_u32(call, a->out_stride_head * r->out_es);
     sk_call_ptr(call, a->lse, r->lse_bytes);
     sk_call_u32(call, a->lse_stride_tok * 4);
+    sk_rope_call(call, &r->image->spec, &a->rope);
 }
 
 sk_status sk_extend_run(const sk_image *image, const void *args, uint32_t part, uint32_t parts,

@@ -38,7 +38,7 @@ static void one_query(const sphkv_extend_args *a, uint32_t seq, uint32_t i, uint
     *out = (sphkv_attn_args){
         .size = sizeof *out, .batch = 1, .q_stride_head = a->q_stride_head,
         .arena = a->arena, .arena_bytes = a->arena_bytes, .codebook = a->codebook,
-        .codebook_bytes = a->codebook_bytes, .scale = a->scale,
+        .codebook_bytes = a->codebook_bytes, .scale = a->scale, .rope = a->rope,
         .kv_head_first = a->kv_head_first, .kv_head_count = a->kv_head_count,
         .table = {.indptr = indptr, .refs = refs, .lists = t->lists_per_seq,
                   .lists_per_seq = t->lists_per_seq}};

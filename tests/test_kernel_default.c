@@ -35,7 +35,7 @@ static bool beyond_kernels(const sk_spec *s)
                   (s->kernel != SPHKV_KV_ENCODE || t == 1);
         beyond |= tier->value == SK_VAL_KEY && beyond_values(s, t);
         for (uint32_t i = 0; i < tier->nseg; i++)
-            beyond |= ((tier->nseg > 1 || s->kernel == SPHKV_ATTN_EXTEND || mass) && tier->seg[i].pre_rope) || tier->seg[i].dims % 16;
+            beyond |= ((tier->nseg > 1 || mass) && tier->seg[i].pre_rope) || tier->seg[i].dims % 16;
     }
     if (row->mix == SPHKV_MIX_PAIR)
         beyond |= sk_tier_pre_rope(&s->tier[0]) != sk_tier_pre_rope(&s->tier[1]);

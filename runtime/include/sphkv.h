@@ -534,6 +534,7 @@ typedef struct sphkv_extend_args {
     uint32_t lse_stride_tok;        /* elements; 0 = heads */
     uint32_t kv_head_first, kv_head_count; /* as in attn_args */
     uint32_t reserved;
+    sphkv_rope rope;                /* of a mix with p tiers; queries are after RoPE */
     void *stream; /* GPU: where the run is enqueued; not read on a CPU */
 } sphkv_extend_args;
 
