@@ -86,6 +86,8 @@ void sk_dec_init(sk_dec *c, sk_builder *b, const sk_spec *spec, const sk_schedul
     c->stat_mass = c->h * 16;
     c->stat_scale = c->h * 20;
     c->stat_sinks = c->h * 24;
+    c->stat_small = c->h * 28;
+    c->stat_small_m = c->h * 32;
 }
 
 uint32_t sk_dec_turns(const sk_spec *spec)
@@ -269,7 +271,7 @@ void sk_dec_areas(sk_dec *c, sk_dec_place *place, void *user)
     sk_part_areas(c, place, user);
     if (any_vk(spec)) c->vals = place_area(c, "vals", c->cp * c->tp * 4, place, user);
     c->acc = place_query(c, "acc", c->h * c->cp * 4, place, user);
-    c->stat = place_query(c, "stat", c->h * 28, place, user);
+    c->stat = place_query(c, "stat", c->h * 36, place, user);
 }
 
 /* In the scratch of the block, or where there are several query tokens, theirs in
@@ -413,6 +415,8 @@ static void decode_clear(sk_dec *c)
     for (uint32_t h = 0; h < c->h; h++) {
         sk_ir_stu(b, c->stat, c->zero, c->stat_m + h * 4, sk_ir_f32(b, -INFINITY));
         sk_ir_stu(b, c->stat, c->zero, c->stat_l + h * 4, sk_ir_f32(b, 0.0f));
+        sk_ir_stu(b, c->stat, c->zero, c->stat_small + h * 4, sk_ir_f32(b, 0.0f));
+        sk_ir_stu(b, c->stat, c->zero, c->stat_small_m + h * 4, sk_ir_f32(b, -INFINITY));
     }
     const sk_val i = sk_ir_for(b, c->zero, sk_k(c, c->h * c->cp), c->w);
     sk_ir_stv(b, c->acc, sk_mul(c, i, 4), 0, sk_ir_f32(b, 0.0f));

@@ -47,7 +47,8 @@
  *   s    [H][Tp]     logits, then probabilities in f32
  *   acc  [H][Cp]     unnormalised output
  *   probs [H][Tp/2]  other probabilities, in rows of words (part_probs.c)
- *   stat [7][H]      m, l, alpha, beta, mass, scale, sinks (part_softmax.c) */
+ *   stat [9][H]      m, l, alpha, beta, mass, scale, sinks (part_softmax.c); small and
+ *                    its m (part_sinks.c) */
 #ifndef SK_DECODE_H
 #define SK_DECODE_H
 
@@ -123,7 +124,7 @@ typedef struct sk_dec {
     uint32_t tp, cp;           /* P and Dv rounded up to 16 */
     uint32_t run, hr;          /* rows form: run length n, row length in words */
     uint32_t stat_m, stat_l, stat_alpha, stat_beta, stat_mass, stat_scale,
-        stat_sinks; /* byte offsets in stat */
+        stat_sinks, stat_small, stat_small_m; /* byte offsets in stat */
     sk_val item, q, q_stride, arena, codebook, tables; /* parameters */
     sk_val scale;
     sk_val qs, qc, qt, qm, q16, lut, off, bytes, rad, s, probs, acc, stat; /* scratch addresses */

@@ -8,9 +8,12 @@
  * of it (the mean of normal values over their RMS) times their sum of
  * probabilities R. R >= sqrt(n) / 64 keeps that below 7e-4, of the 1e-3 of class
  * tight; class fast is 50 times wider, u16 half and u8 128 times as coarse. Who is a
- * sink is not known here: all
- * probabilities of 1/16 and more may be, so R is the sum of those below. A page
- * whose sum is beyond that of four sinks and R has enough in the others.
+ * sink is not known here: all probabilities of 1/16 and more may be, so R is the sum
+ * of those below. A page whose sum is beyond that of four sinks and R has enough in the
+ * others.
+ *
+ * What earlier pages have of R counts, too, as much as their weight against this page:
+ * where logits deviate widely single pages often have little of it, all together much.
  *
  * A head of a page that fails this is split: what may be a sink gets f32
  * probabilities, in s, and part_value.c multiplies those few tokens on their own;
@@ -71,6 +74,22 @@ static sk_val small_mass(sk_dec *c, const sink_head *a)
     sk_ir_end(b);
     const sk_val all = sk_probs_sum_end(c, a->form, sum);
     return sk_ir_2(b, SK_OP_FMUL, all, sk_ir_f32(b, 1.0f / one_of(a)));
+}
+
+/* R of this page and of those before that were looked at, and the weight of this page:
+ * both against the largest logit so far. */
+static sk_val small_so_far(sk_dec *c, const sink_head *a, sk_val *weight)
+{
+    sk_builder *b = c->b;
+    const sk_val page = stat_get(c, a, c->stat_alpha);
+    const sk_val m = sk_ir_2(b, SK_OP_FMAX, stat_get(c, a, c->stat_m), page);
+    const sk_val since = sk_ir_2(b, SK_OP_FSUB, stat_get(c, a, c->stat_small_m), m);
+    sk_val r = sk_ir_2(b, SK_OP_FMUL, stat_get(c, a, c->stat_small), sk_ir_exp2(b, since, false));
+    *weight = sk_ir_exp2(b, sk_ir_2(b, SK_OP_FSUB, page, m), false);
+    r = sk_fma(c, small_mass(c, a), *weight, sk_ir_2(b, SK_OP_FMAX, r, sk_ir_f32(b, 0.0f)));
+    stat_put(c, a, c->stat_small, r);
+    stat_put(c, a, c->stat_small_m, m);
+    return r;
 }
 
 /* log2 of 1/16 */
@@ -161,7 +180,7 @@ void sk_part_sinks(sk_dec *c, sk_probs form, sk_val count, sk_val limit)
 {
     sk_builder *b = c->b;
     const float share = least_share(c, form);
-    const sk_val n = sk_ir_1(b, SK_OP_I2F, count);
+    const sk_val root = sk_ir_1(b, SK_OP_FSQRT, sk_ir_1(b, SK_OP_I2F, count));
     const sk_val h = sk_ir_for(b, c->zero, sk_k(c, c->h), 1);
     const sink_head a = {.form = form,
                          .s = sk_ir_ptr_add(b, c->s, h, c->tp * 4),
@@ -174,8 +193,9 @@ void sk_part_sinks(sk_dec *c, sk_probs form, sk_val count, sk_val limit)
     /* the least R of 256 tokens, a page's most */
     const sk_val few = sk_ir_f32(b, SINKS + 16 / share);
     sk_ir_if(b, sk_ir_2(b, SK_OP_FLT, stat_get(c, &a, c->stat_beta), few));
-    const sk_val r = sk_ir_2(b, SK_OP_FMUL, small_mass(c, &a), sk_ir_f32(b, share));
-    sk_ir_if(b, sk_ir_2(b, SK_OP_FLT, sk_ir_2(b, SK_OP_FMUL, r, r), n));
+    sk_val weight;
+    const sk_val r = sk_ir_2(b, SK_OP_FMUL, small_so_far(c, &a, &weight), sk_ir_f32(b, share));
+    sk_ir_if(b, sk_ir_2(b, SK_OP_FLT, r, sk_ir_2(b, SK_OP_FMUL, weight, root)));
     split_head(c, &a);
     sk_ir_end(b);
     sk_ir_end(b);
