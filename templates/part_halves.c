@@ -15,9 +15,10 @@
 bool sk_rebuild_by_halves(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
 {
     const sk_segment *seg = sk_dec_seg(spec, tier_slot);
+    if (seg->kind != SK_KEY_CODED || sk_dec_form(spec, sched, tier_slot) != SK_FORM_REBUILD)
+        return false;
     const bool one = seg->span == SK_SPAN_ALL || seg->span == (seg->dims ? seg->dims : spec->d);
-    return sk_dec_form(spec, sched, tier_slot) == SK_FORM_REBUILD && seg->kind == SK_KEY_CODED && one && seg->b >= 6 && sched->v[SK_T_w] == 16 &&
-           sched->v[SK_T_ktok] >= 2;
+    return one && seg->b >= 6 && sched->v[SK_T_w] == 16 && sched->v[SK_T_ktok] >= 2;
 }
 
 static bool rounded(const sk_spec *spec) { return spec->accuracy == SPHKV_FAST; }
