@@ -194,10 +194,18 @@ static void judge_element(decode_judge *j, const void *data, size_t at, double w
     memset(j->rest + ((const uint8_t *)data - j->out) + at * size, SK_CASE_POISON, size);
 }
 
+/* The segment of a dimension. */
+static const sk_segment *segment_of(const sk_tier *tier, uint32_t d)
+{
+    uint32_t s = 0;
+    while (s + 1 < tier->nseg && d >= tier->seg[s].dims) d -= tier->seg[s++].dims;
+    return &tier->seg[s];
+}
+
 /* A mean, as far as it is added to element d of a key, else 0. */
 static double mean_of(const sk_spec *spec, const sk_tier *tier, const uint8_t *book, uint32_t d)
 {
-    if (tier->seg[0].kind != SK_KEY_CODED || !(spec->book & SPHKV_BOOK_MEAN)) return 0;
+    if (segment_of(tier, d)->kind != SK_KEY_CODED || !(spec->book & SPHKV_BOOK_MEAN)) return 0;
     return sk_case_get(book + sk_codebook_mean_off(spec), SPHKV_F32, d);
 }
 
@@ -211,6 +219,18 @@ static double rope_hair(const decode_judge *j, const sphkv_rope *rope, const dou
     const uint32_t pair = d < n / 2 ? d + n / 2 : d - n / 2;
     return (fabs(k[d]) + fabs(k[pair]) + fabs(mean_of(spec, tier, book, d)) +
             fabs(mean_of(spec, tier, book, pair))) * 0x1p-20;
+}
+
+/* What arithmetic in f32 may add to a dimension of a key; turn: of its rotation. */
+static double key_hair(const sk_spec *spec, const sk_tier *tier, const uint8_t *book, uint32_t d,
+                       double want, double turn)
+{
+    const sk_segment *seg = segment_of(tier, d);
+    const bool scaled = seg->kind == SK_KEY_CODED && seg->rb < 16;
+    const double mean = mean_of(spec, tier, book, d);
+    double hair = mean != 0 ? fabs(want) * 0x1p-23 : 0;
+    hair = fmax(hair, turn);
+    return scaled ? hair + (fabs(want) + fabs(mean)) * 0x1p-22 : hair; /* four roundings */
 }
 
 static void judge_item(decode_judge *j, const sphkv_decode_args *a, const sphkv_decode_item *it,
@@ -227,22 +247,22 @@ static void judge_item(decode_judge *j, const sphkv_decode_args *a, const sphkv_
         (void)sk_rope_page_ref(spec, it->tier_slot,
                                (const uint8_t *)a->arena + (size_t)it->unit * SPHKV_UNIT_BYTES,
                                it->count, &a->rope, k);
-    const bool scaled = tier->seg[0].kind == SK_KEY_CODED && tier->seg[0].rb < 16;
     const double v_hair = tier->value == SK_VAL_I4 ? 0x1p-23 : 0; /* one fma */
     for (uint32_t t = 0; t < it->count; t++) {
         const size_t row = it->row + t;
         for (uint32_t d = 0; a->k && d < spec->d; d++) {
-            const double want = k[(size_t)t * spec->d + d], mean = mean_of(spec, tier, book, d);
-            double hair = mean != 0 ? fabs(want) * 0x1p-23 : 0;
-            hair = fmax(hair, rope_hair(j, &a->rope, k + (size_t)t * spec->d, book, tier, d));
-            if (scaled) hair = hair + (fabs(want) + fabs(mean)) * 0x1p-22; /* four roundings */
+            const double want = k[(size_t)t * spec->d + d];
+            const double turn = rope_hair(j, &a->rope, k + (size_t)t * spec->d, book, tier, d);
+            const double hair = key_hair(spec, tier, book, d, want, turn);
             judge_element(j, a->k, row * a->k_stride_row + it->kv_head * a->k_stride_head + d, want,
                           hair);
         }
         for (uint32_t d = 0; a->v && d < spec->dv; d++) {
             const double want = v[(size_t)t * spec->dv + d];
+            const bool key = tier->value == SK_VAL_KEY;
+            const double hair = key ? key_hair(spec, tier, book, d, want, 0) : fabs(want) * v_hair;
             judge_element(j, a->v, row * a->v_stride_row + it->kv_head * a->v_stride_head + d, want,
-                          fabs(want) * v_hair);
+                          hair);
         }
     }
 }

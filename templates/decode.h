@@ -230,6 +230,8 @@ void sk_part_mean(sk_dec *c);
 void sk_part_mean_coded(sk_dec *c, uint32_t tier_slot, sk_val qm);
 /* Where the codewords of a tier are in a packed codebook set. */
 uint32_t sk_dec_words_off(const sk_dec *c, uint32_t tier_slot);
+/* And the mean of the key's dimensions, or the part's. */
+uint32_t sk_dec_mean_off(const sk_dec *c);
 /* The packed codebook set of the item's KV head. */
 sk_val sk_dec_book(sk_dec *c);
 /* f32 tables [group][head][code], of no fewer codes than lanes. */

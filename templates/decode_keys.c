@@ -13,9 +13,37 @@ bool sk_unrow_in_registers(const sk_spec *spec, const sk_schedule *sched, uint32
            sk_rebuild_in_registers(spec, sched, tier_slot);
 }
 
-static bool in_registers(const sk_dec *d, uint32_t tier_slot)
+bool sk_unrow_next(const sk_spec *spec, uint32_t tier_slot, sk_key_part *at)
 {
-    return sk_unrow_in_registers(d->spec, d->sched, tier_slot);
+    if (!sk_key_next_of(spec, tier_slot, at)) return false;
+    if (sk_key_parted(spec, tier_slot) && sk_dec_seg(&at->spec, at->slot)->kind == SK_KEY_CODED)
+        at->spec.book = spec->book & SPHKV_BOOK_MEAN;
+    return true;
+}
+
+void sk_unrow_open(const sk_dec *d, const sk_key_part *part, uint32_t dims, sk_dec *out)
+{
+    const sk_tier *tier = &d->spec->tier[part->tier];
+    *out = *d;
+    out->vdim0 = 0;
+    if (sk_key_parted(d->spec, part->tier)) {
+        out->spec = &part->spec;
+        out->whole = d->spec;
+        out->tier = part->tier;
+        out->seg = part->seg;
+        out->d = part->spec.d;
+        for (uint32_t s = 0; s < part->seg; s++) out->vdim0 += tier->seg[s].dims;
+    }
+    const uint32_t left = dims > out->vdim0 ? dims - out->vdim0 : 0;
+    out->vdims = left < out->d ? left : out->d;
+}
+
+/* Bytes of `book` that a part takes. */
+static uint32_t book_bytes(const sk_key_part *p, const sk_schedule *sched)
+{
+    const sk_segment *seg = sk_dec_seg(&p->spec, p->slot);
+    if (seg->kind != SK_KEY_CODED || sk_unrow_in_registers(&p->spec, sched, p->slot)) return 0;
+    return p->spec.d * 4 << seg->b;
 }
 
 void sk_unrow_scratch(sk_unrow *c)
@@ -24,13 +52,15 @@ void sk_unrow_scratch(sk_unrow *c)
     uint32_t book = 0, spans = 0;
     bool words = false;
     for (uint32_t i = 0; i < d->spec->ntiers; i++) {
-        const sk_segment *seg = sk_dec_seg(d->spec, i);
         sk_page_layout lay;
+        uint32_t bytes = 0;
         sk_page_layout_get(d->spec, i, &lay);
-        if (seg->kind != SK_KEY_CODED) continue;
-        if (!in_registers(d, i) && d->d * 4 << seg->b > book) book = d->d * 4 << seg->b;
-        if (lay.seg[0].spans > spans) spans = lay.seg[0].spans;
-        words |= sk_unrow_by_words(d->spec, d->sched, i);
+        for (sk_key_part p = {0}; sk_unrow_next(d->spec, i, &p);) {
+            bytes += book_bytes(&p, d->sched);
+            if (lay.seg[p.seg].spans > spans) spans = lay.seg[p.seg].spans;
+            words |= sk_unrow_by_words(&p.spec, d->sched, p.slot);
+        }
+        book = bytes > book ? bytes : book;
     }
     if (book) d->book = sk_ir_name(d->b, sk_ir_shared(d->b, book), "book");
     if (spans) d->rad = sk_ir_name(d->b, sk_ir_shared(d->b, spans * 4), "rad");
@@ -54,15 +84,22 @@ static void load_book(sk_unrow *c, uint32_t tier_slot, sk_val set, sk_val head)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
-    const bool permuted = d->spec->book & SPHKV_BOOK_PERMUTATION;
-    if (in_registers(d, tier_slot) && !permuted) return;
+    uint32_t bytes = 0;
+    for (sk_key_part p = {0}; sk_unrow_next(d->spec, tier_slot, &p);) bytes += book_bytes(&p, d->sched);
+    if (bytes == 0 && !(d->spec->book & SPHKV_BOOK_PERMUTATION)) return;
     const sk_val id = sk_add(d, sk_mul(d, head, SK_MAX_TIERS), sk_k(d, tier_slot + 1));
     sk_ir_if(b, sk_ir_2(b, SK_OP_NE, sk_ir_get(b, c->held), id));
     sk_ir_set(b, c->held, id);
-    if (sk_unrow_by_words(d->spec, d->sched, tier_slot)) {
-        sk_unrow_load_words(c, tier_slot, set);
-    } else if (!in_registers(d, tier_slot)) {
-        sk_rebuild_load_words(d, tier_slot, set);
+    bytes = 0;
+    for (sk_key_part p = {0}; sk_unrow_next(d->spec, tier_slot, &p); bytes += book_bytes(&p, d->sched)) {
+        sk_unrow one = *c;
+        if (book_bytes(&p, d->sched) == 0) continue;
+        sk_unrow_open(d, &p, d->d, &one.dec);
+        if (bytes > 0) one.dec.book = sk_ir_ptr_add(b, d->book, sk_k(d, bytes), 1);
+        if (sk_unrow_by_words(&p.spec, d->sched, p.slot))
+            sk_unrow_load_words(&one, p.slot, set);
+        else
+            sk_rebuild_load_words(&one.dec, p.slot, set);
     }
     sk_rebuild_load_order(d, set);
     sk_ir_end(b);
@@ -111,12 +148,12 @@ static void put_step(sk_unrow *c, sk_val *x, sk_val t0, sk_val d0, sk_val count)
 }
 
 /* The same of keys that are kept before RoPE, all of them first, in scratch. */
-static void rotated_block(sk_unrow *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
+static void rotated_block(sk_unrow *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
                           sk_val set, sk_val t0, sk_val count, sk_val next)
 {
     sk_dec *d = &c->dec;
-    sk_part_rebuild_vector(d, tier_slot, &lay->seg[0], page, set, t0, d->zero, SK_NONE);
-    const sk_val d0 = sk_ir_for(d->b, d->zero, sk_k(d, d->d), c->step);
+    sk_part_rebuild_vector(d, tier_slot, lay, page, set, t0, d->zero, SK_NONE);
+    const sk_val d0 = sk_ir_for(d->b, d->zero, sk_k(d, d->vdims), c->step);
     sk_val x[32];
     sk_unrow_prefetch(c, tier_slot, next, t0, d0);
     for (uint32_t i = 0; i < c->step; i++)
@@ -126,7 +163,7 @@ static void rotated_block(sk_unrow *c, uint32_t tier_slot, const sk_page_layout 
 }
 
 /* W tokens from t0 on; count: SK_NONE where all of them are rows. */
-static void key_block(sk_unrow *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
+static void key_block(sk_unrow *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
                       sk_val set, sk_val t0, sk_val count, sk_val next)
 {
     sk_dec *d = &c->dec;
@@ -139,14 +176,14 @@ static void key_block(sk_unrow *c, uint32_t tier_slot, const sk_page_layout *lay
         rotated_block(c, tier_slot, lay, page, set, t0, count, next);
         return;
     }
-    if (coded) k = sk_rebuild_begin(d, tier_slot, &lay->seg[0], page, set, t0);
+    if (coded) k = sk_rebuild_begin(d, tier_slot, lay, page, set, t0);
     if (sk_unrow_by_words(d->spec, d->sched, tier_slot)) {
         sk_unrow_words(c, &k, count, next);
         return;
     }
     if (coded && k.lay->spans == 1) k.radius = sk_unpack_radii(d, seg, k.lay, page, d->zero, t0);
-    if (!coded) dense = sk_dense_begin(d, tier_slot, &lay->seg[0], page, 1, t0);
-    const sk_val d0 = sk_ir_for(b, d->zero, sk_k(d, d->d), c->step);
+    if (!coded) dense = sk_dense_begin(d, tier_slot, lay, page, 1, t0);
+    const sk_val d0 = sk_ir_for(b, d->zero, sk_k(d, d->vdims), c->step);
     const sk_val scale = coded ? SK_NONE : sk_dense_scales(d, &dense, d0, 0);
     sk_val x[32];
     sk_unrow_prefetch(c, tier_slot, next, t0, d0);
@@ -156,22 +193,37 @@ static void key_block(sk_unrow *c, uint32_t tier_slot, const sk_page_layout *lay
     sk_ir_end(b);
 }
 
-void sk_unrow_keys(sk_unrow *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
-                   sk_val count, sk_val head, sk_val next)
+static void part_keys(sk_unrow *c, uint32_t slot, const sk_seg_layout *lay, sk_val page, sk_val set,
+                      sk_val count, sk_val next)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
-    const sk_segment *seg = sk_dec_seg(d->spec, tier_slot);
-    const sk_val set = sk_ir_ptr_add(b, d->codebook, head, sk_codebook_head_bytes(d->spec));
-    if (seg->kind == SK_KEY_CODED) {
-        load_book(c, tier_slot, set, head);
-        sk_unpack_radius_scales(d, seg, &lay->seg[0], page);
-    }
+    const sk_segment *seg = sk_dec_seg(d->spec, slot);
+    if (seg->kind == SK_KEY_CODED) sk_unpack_radius_scales(d, seg, lay, page);
     const sk_val whole = sk_and(d, count, ~(d->w - 1));
     const sk_val t0 = sk_ir_for(b, d->zero, whole, d->w);
-    key_block(c, tier_slot, lay, page, set, t0, SK_NONE, next);
+    key_block(c, slot, lay, page, set, t0, SK_NONE, next);
     sk_ir_end(b);
     sk_ir_if(b, sk_ir_2(b, SK_OP_ULT, whole, count));
-    key_block(c, tier_slot, lay, page, set, whole, count, SK_NONE);
+    key_block(c, slot, lay, page, set, whole, count, SK_NONE);
     sk_ir_end(b);
+}
+
+void sk_unrow_keys(sk_unrow *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
+                   sk_val count, sk_val head, sk_val next, uint32_t dims)
+{
+    sk_dec *d = &c->dec;
+    const sk_val set = sk_ir_ptr_add(d->b, d->codebook, head, sk_codebook_head_bytes(d->spec));
+    uint32_t bytes = 0;
+    if (!sk_tier_is_dense(&d->spec->tier[tier_slot])) load_book(c, tier_slot, set, head);
+    for (sk_key_part p = {0}; sk_unrow_next(d->spec, tier_slot, &p); bytes += book_bytes(&p, d->sched)) {
+        sk_unrow one = *c;
+        sk_unrow_open(d, &p, dims, &one.dec);
+        if (one.dec.vdims == 0) continue;
+        if (bytes > 0) one.dec.book = sk_ir_ptr_add(d->b, d->book, sk_k(d, bytes), 1);
+        if (one.dec.vdim0 > 0)
+            one.rows = sk_ir_ptr_add(d->b, c->rows, sk_k(d, one.dec.vdim0), c->es);
+        part_keys(&one, p.slot, &lay->seg[p.seg], page, set, count,
+                  sk_key_parted(d->spec, tier_slot) ? SK_NONE : next);
+    }
 }

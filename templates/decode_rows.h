@@ -16,6 +16,7 @@
 
 #include "items.h"
 #include "part_rebuild.h"
+#include "part_segments.h"
 #include "part_value.h"
 
 /* The entries: for any rows, and one that stores past the caches. */
@@ -37,6 +38,10 @@ static inline void sk_unrow_store(sk_unrow *c, sk_val row, sk_val at, sk_val x)
     (c->past ? sk_ir_stn : sk_ir_stv)(c->dec.b, row, at, 0, x);
 }
 
+/* The next part of a tier's key, as sk_key_next_of, but with the mean. */
+bool sk_unrow_next(const sk_spec *spec, uint32_t tier_slot, sk_key_part *at);
+/* Its decode: dims of it that are wanted when `dims` of the key are; d->vdims of them. */
+void sk_unrow_open(const sk_dec *d, const sk_key_part *part, uint32_t dims, sk_dec *out);
 /* Whether a tier's keys are decoded by whole codewords. */
 bool sk_unrow_by_words(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
 /* Whether they are looked up in registers. */
@@ -49,9 +54,10 @@ void sk_unrow_words(sk_unrow *c, const sk_rebuild_at *k, sk_val count, sk_val ne
 void sk_unrow_prefetch(sk_unrow *c, uint32_t tier_slot, sk_val next, sk_val t0, sk_val d0);
 
 void sk_unrow_scratch(sk_unrow *c);
-/* Keys of `count` tokens of a page. `next`: the page to prefetch, or SK_NONE. */
+/* The first `dims` dimensions of the keys of `count` tokens of a page. `next`: the page to
+ * prefetch, or SK_NONE. */
 void sk_unrow_keys(sk_unrow *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
-                   sk_val count, sk_val head, sk_val next);
+                   sk_val count, sk_val head, sk_val next, uint32_t dims);
 
 /* One run: arguments, and the rows they describe. */
 typedef struct sk_decode_call {

@@ -78,6 +78,14 @@ static sk_status check_rows(const sk_decode_call *r, sk_rows *rows, sk_err *err)
     return sk_items_reach(r->image, rows, r->a.rows, err);
 }
 
+/* Of any tier. */
+static bool values_are_keys(const sk_spec *spec)
+{
+    for (uint32_t i = 0; i < spec->ntiers; i++)
+        if (spec->tier[i].value == SK_VAL_KEY) return true;
+    return false;
+}
+
 sk_status sk_decode_args(sk_decode_call *r, const void *args, sk_err *err)
 {
     sphkv_decode_args *a = &r->a;
@@ -94,7 +102,7 @@ sk_status sk_decode_args(sk_decode_call *r, const void *args, sk_err *err)
     if (st == SPHKV_OK) st = sk_rope_check(spec, &a->rope, true, err);
     if (st == SPHKV_OK) st = check_rows(r, &r->k, err);
     if (st == SPHKV_OK) st = check_rows(r, &r->v, err);
-    if (st == SPHKV_OK && a->k)
+    if (st == SPHKV_OK && (a->k || values_are_keys(spec)))
         st = sk_items_books(r->image, r->image->maxima.kv_heads, a->codebook, a->codebook_bytes, err);
     if (st == SPHKV_OK) st = sk_items_workspace(r->image, a->workspace, a->workspace_bytes, err);
     return st;

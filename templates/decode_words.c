@@ -39,7 +39,7 @@ void sk_unrow_load_words(sk_unrow *c, uint32_t tier_slot, sk_val set)
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
     const sk_segment *seg = sk_dec_seg(d->spec, tier_slot);
-    const uint32_t codes = 1u << seg->b, off = sk_codebook_tier_off(d->spec, tier_slot, 0);
+    const uint32_t codes = 1u << seg->b, off = sk_dec_words_off(d, tier_slot);
     const uint32_t n = seg->g < d->w ? seg->g : d->w;
     const sk_val j = sk_ir_for(b, d->zero, sk_k(d, d->d / seg->g), 1);
     const sk_val from = sk_ir_ptr_add(b, set, j, seg->g * codes * 2);
@@ -104,7 +104,7 @@ void sk_unrow_words(sk_unrow *c, const sk_rebuild_at *k, sk_val count, sk_val ne
     if (k->lay->spans == 1)
         sk_ir_stv(b, c->radii, d->zero, 0,
                   sk_unpack_radii(d, k->seg, k->lay, k->page, d->zero, k->t0));
-    const sk_val d0 = sk_ir_for(b, d->zero, sk_k(d, d->d), c->step);
+    const sk_val d0 = sk_ir_for(b, d->zero, sk_k(d, d->vdims), c->step);
     const sk_val j0 = sk_shr(d, d0, (uint32_t)__builtin_ctz(g));
     sk_val tab = sk_ir_ptr_add(b, c->dec.book, j0, codes * g * 4);
     tab = sk_ir_ptr_add(b, tab, sk_and(d, d0, g - 1), 4);

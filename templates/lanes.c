@@ -71,7 +71,7 @@ sk_val sk_lanes_radii(const sk_lanes *c, sk_val p)
 sk_val sk_lanes_codewords(const sk_lanes *c, sk_val dim, uint32_t plus, sk_val code)
 {
     sk_dec *d = c->d;
-    const uint32_t bytes = 2u << c->seg->b, off = sk_codebook_tier_off(d->spec, c->tier_slot, 0);
+    const uint32_t bytes = 2u << c->seg->b, off = sk_dec_words_off(d, c->tier_slot);
     const sk_val row = sk_ir_ptr_add(d->b, c->set, dim, bytes);
     return load(d, SK_LD_F16, row, sk_mul(d, code, 2), off + plus * bytes);
 }

@@ -1,7 +1,7 @@
 /* page_decode.c - pages of any mix to dense rows of keys and values: for an
- * engine's own attention, for checks, for leaving. Applies to keys of one
- * segment, coded or not, and to values of their own. Keys kept before RoPE are
- * rotated in scratch on their way.
+ * engine's own attention, for checks, for leaving. Keys kept before RoPE are
+ * rotated in scratch on their way; segments are decoded one after the other, and
+ * values that are dimensions of keys (vk) once more as rows of theirs.
  *
  * A block is a run of items, ordered by tier and KV head, so that what is built
  * from a codebook is built once a head. Keys: lanes are tokens, as pages have
@@ -20,10 +20,12 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
 {
     const sk_status st = sk_rows_supported(spec, "page_decode", err);
     for (uint32_t i = 0; st == SPHKV_OK && i < spec->ntiers; i++)
-        if (spec->tier[i].nseg > 1)
-            return sk_fail(err, SPHKV_EUNSUPPORTED, "page_decode: keys of several segments");
-        else if (spec->tier[i].value == SK_VAL_KEY)
-            return sk_fail(err, SPHKV_EUNSUPPORTED, "page_decode: tier %u: values from keys (vk)", i);
+        if (spec->tier[i].nseg > 1 && spec->book & SPHKV_BOOK_PERMUTATION)
+            return sk_fail(err, SPHKV_EUNSUPPORTED,
+                           "page_decode: tier %u: keys of several segments that are permuted", i);
+        else if (spec->tier[i].value == SK_VAL_KEY && sk_tier_pre_rope(&spec->tier[i]))
+            return sk_fail(err, SPHKV_EUNSUPPORTED,
+                           "page_decode: tier %u: values from keys (vk) before RoPE (p)", i);
     return st;
 }
 
@@ -42,7 +44,12 @@ static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_targe
     sk_schedule rows = *s;
     rows.v[SK_T_lut] = SK_LUT_ROWS;
     for (uint32_t i = 0; i < spec->ntiers; i++)
-        changed |= sk_unrow_by_words(spec, &rows, i) && sk_unrow_in_registers(spec, s, i);
+        for (sk_key_part p = {0}; sk_unrow_next(spec, i, &p);) {
+            changed |= sk_unrow_by_words(&p.spec, &rows, p.slot) && sk_unrow_in_registers(&p.spec, s, p.slot);
+            if (st == SPHKV_OK && p.spec.d % step != 0)
+                return sk_fail(err, SPHKV_EINVAL, "w=%u: segments of %u, not a multiple of %u", w,
+                               p.spec.d, step);
+        }
     if (st == SPHKV_OK && s->v[SK_T_lut] != SK_LUT_ROWS && s->v[SK_T_lut] != SK_LUT_PERM)
         return sk_fail(err, SPHKV_EINVAL, "page_decode: lut is rows or perm");
     if (st == SPHKV_OK && !changed) /* would only repeat a candidate */
@@ -58,12 +65,13 @@ static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_targe
 static bool prefers_registers(const sk_spec *spec, const sk_schedule *s, const sk_target *target)
 {
     bool any = false, all = true;
-    for (uint32_t i = 0; i < spec->ntiers; i++) {
-        const sk_segment *seg = sk_dec_seg(spec, i);
-        const bool fits = sk_unrow_in_registers(spec, s, i);
-        any |= fits && seg->g < 8;
-        all &= fits || seg->kind != SK_KEY_CODED;
-    }
+    for (uint32_t i = 0; i < spec->ntiers; i++)
+        for (sk_key_part p = {0}; sk_unrow_next(spec, i, &p);) {
+            const sk_segment *seg = sk_dec_seg(&p.spec, p.slot);
+            const bool fits = sk_unrow_in_registers(&p.spec, s, p.slot);
+            any |= fits && seg->g < 8;
+            all &= fits || seg->kind != SK_KEY_CODED;
+        }
     return any && (all || s->v[SK_T_w] <= 8) && valid(spec, s, target, NULL) == SPHKV_OK;
 }
 
@@ -155,7 +163,9 @@ static void decode_item(sk_unrow *c, uint32_t tier_slot, const sk_val f[ITEM_WOR
         c->rows = rows_at(c, rows[k].data, f, rows[k].stride_row, rows[k].stride_head);
         c->stride = rows[k].stride_row;
         if (k == 0)
-            sk_unrow_keys(c, tier_slot, &lay, page, f[ITEM_COUNT], f[ITEM_HEAD], next);
+            sk_unrow_keys(c, tier_slot, &lay, page, f[ITEM_COUNT], f[ITEM_HEAD], next, d->d);
+        else if (d->spec->tier[tier_slot].value == SK_VAL_KEY)
+            sk_unrow_keys(c, tier_slot, &lay, page, f[ITEM_COUNT], f[ITEM_HEAD], SK_NONE, d->dv);
         else
             decode_values(c, tier_slot, &lay, page, f[ITEM_COUNT]);
         sk_ir_end(b);

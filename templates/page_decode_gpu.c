@@ -108,7 +108,7 @@ static sk_val coded_value(unrow *c, const sk_lanes *k, dim_at model, dim_at code
     sk_dec *d = &c->dec;
     const sk_val x = sk_lanes_codewords(k, coded.dim, coded.plus, at->code);
     if (!(d->spec->book & SPHKV_BOOK_MEAN)) return sk_ir_2(d->b, SK_OP_FMUL, x, at->radius);
-    const uint32_t off = sk_codebook_mean_off(d->spec) + model.plus * 4;
+    const uint32_t off = sk_dec_mean_off(d) + model.plus * 4;
     const sk_val mean = sk_ir_ldu(d->b, SK_LD_F32, k->set, sk_mul(d, model.dim, 4), off);
     return sk_fma(d, x, at->radius, mean);
 }
@@ -132,7 +132,7 @@ static void put_rows(unrow *c, sk_val *x, sk_val t0, sk_val w0)
     sk_transpose(d, x, WORDS);
     const sk_val run = sk_and(d, d->lane, WORDS); /* a lane's token is that of lane 0, and 0 or 16 */
     const sk_val word = sk_add(d, w0, sk_and(d, d->lane, WORDS - 1));
-    const sk_val inside = sk_ir_2k(b, SK_OP_ULT, word, d->d * c->es / 4);
+    const sk_val inside = sk_ir_2k(b, SK_OP_ULT, word, d->vdims * c->es / 4);
     const sk_val far = sk_mul(d, sk_ir_2(b, SK_OP_MUL, run, c->stride), c->es);
     const sk_val off = sk_add(d, far, sk_mul(d, word, 4));
     for (uint32_t i = 0; i < WORDS; i++) {
@@ -179,12 +179,13 @@ static sk_val rotated_dim(unrow *c, const sk_lanes *k, sk_val d0, uint32_t i, sk
     return sk_fma(d, x[0], turn.c, sk_ir_2(d->b, SK_OP_FMUL, x[1], turn.s));
 }
 
-static void decode_keys(unrow *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page)
+/* Of a key, or a part of one that is the first segment of `lay`. */
+static void part_keys(unrow *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
     const bool coded = sk_dec_seg(d->spec, tier_slot)->kind == SK_KEY_CODED;
-    const uint32_t steps = (d->d + c->step - 1) / c->step, chunks = (d->p + 31) / 32;
+    const uint32_t steps = (d->vdims + c->step - 1) / c->step, chunks = (d->p + 31) / 32;
     if (coded && d->spec->book & SPHKV_BOOK_PERMUTATION) invert_permutation(c);
     const sk_val turn = sk_gpu_turns(b, sk_k(d, steps * chunks), 1);
     const sk_val t0 = sk_mul(d, sk_ir_2k(b, SK_OP_UDIV, turn, steps), 32);
@@ -206,6 +207,22 @@ static void decode_keys(unrow *c, uint32_t tier_slot, const sk_page_layout *lay,
     put_rows(c, x, t0, c->es == 2 ? sk_shr(d, d0, 1) : d0);
     sk_ir_end(b);
     sk_ir_end(b);
+}
+
+/* The first `dims` dimensions. */
+static void decode_keys(unrow *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
+                        uint32_t dims)
+{
+    for (sk_key_part p = {0}; sk_unrow_next(c->dec.spec, tier_slot, &p);) {
+        unrow one = *c;
+        sk_page_layout at = *lay;
+        sk_unrow_open(&c->dec, &p, dims, &one.dec);
+        if (one.dec.vdims == 0) continue;
+        at.seg[0] = lay->seg[p.seg];
+        if (one.dec.vdim0 > 0)
+            one.rows = sk_ir_ptr_add(c->dec.b, c->rows, sk_k(&c->dec, one.dec.vdim0), c->es);
+        part_keys(&one, p.slot, &at, page);
+    }
 }
 
 static void decode_values(unrow *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page)
@@ -256,8 +273,11 @@ static void decode_item(unrow *c, uint32_t tier_slot, const sk_val f[ITEM_WORDS]
         c->rows = sk_ir_ptr_add(b, sk_ir_ptr_add(b, rows[k].data, head, c->es), row, c->es);
         c->stride = rows[k].stride_row;
         if (k == 0)
-            decode_keys(c, tier_slot, &lay, page);
-        else
+            decode_keys(c, tier_slot, &lay, page, c->dec.d);
+        else if (c->dec.spec->tier[tier_slot].value == SK_VAL_KEY) {
+            sk_ir_barrier(b); /* what keys have read of scratch is made anew */
+            decode_keys(c, tier_slot, &lay, page, c->dec.dv);
+        } else
             decode_values(c, tier_slot, &lay, page);
         sk_ir_end(b);
     }

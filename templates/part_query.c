@@ -83,6 +83,14 @@ void sk_part_query(sk_dec *c, bool rows)
     if (permuted) permute_heads(c, rows);
 }
 
+uint32_t sk_dec_mean_off(const sk_dec *c)
+{
+    uint32_t dim0 = 0;
+    if (!c->whole) return sk_codebook_mean_off(c->spec);
+    for (uint32_t s = 0; s < c->seg; s++) dim0 += c->whole->tier[c->tier].seg[s].dims;
+    return sk_codebook_mean_off(c->whole) + dim0 * 4;
+}
+
 /* Adds the products of dimensions dim0 .. dim0+dims-1 of head h and the mean. */
 static void add_mean(sk_dec *c, sk_val book, uint32_t h, uint32_t dim0, uint32_t dims, sk_val acc)
 {

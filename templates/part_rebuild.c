@@ -104,6 +104,6 @@ sk_val sk_rebuild_dim(sk_dec *d, sk_rebuild_at *k, sk_val d0, uint32_t i, uint32
     const sk_val x = look_up(d, k, dim);
     if (!(d->spec->book & SPHKV_BOOK_MEAN)) return sk_ir_2(b, SK_OP_FMUL, x, k->radius);
     const sk_val mean =
-        sk_ir_ldu(b, SK_LD_F32, k->set, sk_mul(d, d0, 4), sk_codebook_mean_off(d->spec) + i * 4);
+        sk_ir_ldu(b, SK_LD_F32, k->set, sk_mul(d, d0, 4), sk_dec_mean_off(d) + i * 4);
     return sk_fma(d, x, k->radius, mean);
 }

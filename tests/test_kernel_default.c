@@ -19,6 +19,7 @@ static bool beyond_values(const sk_spec *s, uint32_t t)
     if (s->kernel == SPHKV_ATTN_DECODE || s->kernel == SPHKV_PAGE_MASS)
         return sk_tier_pre_rope(&s->tier[t]) ||
                (s->tier[t].nseg > 1 && (s->book & SPHKV_BOOK_PERMUTATION) != 0);
+    if (s->kernel == SPHKV_PAGE_DECODE) return sk_tier_pre_rope(&s->tier[t]);
     return s->kernel != SPHKV_KV_APPEND;
 }
 
@@ -32,7 +33,8 @@ static bool beyond_kernels(const sk_spec *s)
     for (uint32_t t = 0; t < s->ntiers; t++) {
         const sk_tier *tier = &s->tier[t];
         beyond |= tier->nseg > 1 && s->kernel != SPHKV_ATTN_DECODE && !mass &&
-                  (s->kernel != SPHKV_KV_ENCODE || t == 1);
+                  (s->kernel != SPHKV_KV_ENCODE || t == 1) &&
+                  (s->kernel != SPHKV_PAGE_DECODE || s->book & SPHKV_BOOK_PERMUTATION);
         beyond |= tier->value == SK_VAL_KEY && beyond_values(s, t);
         for (uint32_t i = 0; i < tier->nseg; i++)
             beyond |= ((tier->nseg > 1 || mass) && tier->seg[i].pre_rope) || tier->seg[i].dims % 16;

@@ -626,7 +626,8 @@ typedef struct sphkv_decode_args {
     uint32_t reserved;
     const void *arena;
     size_t arena_bytes;
-    const void *codebook; /* as in attn_args; NULL when the mix is dense, or k is */
+    const void *codebook; /* as in attn_args; NULL when the mix is dense, or k is NULL and
+                             no tier's values are from keys */
     size_t codebook_bytes;
     void *workspace;
     size_t workspace_bytes;
