@@ -269,7 +269,7 @@ static const kernel_row extend[] = {
     {X("96", "64", "2", "48", "0", "qf16 of32 if32 exact g2b4r16sDp:vi8,kf32p:vf32 mean permutation"), "w=4", 128},
     {X("64", "64", "2", "64", "1", "qf16 of16 if32 tight good:vi8,kf16:vf16"), "qtile=24,qrows=8", 0},
     {X("64", "48", "3", "32", "1", "qbf16 obf16 if32 tight high:vi8,kbf16:vf16"), "qrows=12,qvec=1", 0},
-    {X("32", "16", "1", "16", "1", T "kf16:vf16"), "w=4,qrows=2,qvec=1,qtile=24", 0},
+    {X("32", "16", "1", "16", "1", T "kf16:vf16"), "w=4,qrows=4,qvec=1,qtile=24", 0},
     {X("256", "256", "2", "32", "1", T "good:vi8,kf16:vf16"), "qtile=96", 0},
     {X("64", "64", "3", "64", "1", T "good:vi8,kf16:vf16 mean permutation"), "", 0},
     {X("96", "64", "2", "64", "1", T "high:vi8,g2b6r8:vf16,kf16:vf16 mean"), "w=16", 512},
