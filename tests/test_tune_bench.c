@@ -106,9 +106,15 @@ static void bench_latency(void **state)
     }
     cJSON_Delete(root);
     sk_free(text);
-    static const char *const wrong[] = {"--latency", "--tiers", "sharp:vi8", TUNE_SMALL, NULL};
+    static const char *const wrong[] = {"--latency", "--tiers", "sharp:vi8,kf16p:vf16;good:vi8", "--page",
+                                        "24", TUNE_SMALL, NULL};
     tune_case_expect(c, tune_case_run(c, BENCH_PROGRAM, wrong), 1);
-    tune_case_said(c, "(p)", false);
+    tune_case_said(c, "multiples of 16", false);
+    static const char *const before_rope[] = {"--latency", "--effort", "quick", "--tiers",
+                                              "sharp:vi8,kf16p:vf16", TUNE_SMALL, NULL};
+    tune_case_expect(c, tune_case_run(c, BENCH_PROGRAM, before_rope), 0);
+    static const char *const variants[] = {"--latency", "--variants", "softcap", TUNE_SMALL, NULL};
+    tune_case_expect(c, tune_case_run(c, BENCH_PROGRAM, variants), 2);
 }
 
 /* A schedule that fits the mix that was asked for, and not dense f16 beside it. */

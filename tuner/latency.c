@@ -58,7 +58,8 @@ static sk_status seat_make(seat *s, const target *t, const sk_options *o, sk_err
     const uint32_t dv = o->value_dim ? o->value_dim : o->head_dim;
     const size_t workspace = sphkv_plan_workspace(t->plan);
     const size_t q = (size_t)batch * heads * o->head_dim * 4, out = (size_t)batch * heads * dv * 4;
-    s->memory = sk_calloc(1, workspace + q + out + (lists + 1) * sizeof(uint32_t) + 5 * 4096);
+    const size_t turn = (size_t)o->head_dim * sizeof(float); /* a row of rotations, for p tiers */
+    s->memory = sk_calloc(1, workspace + q + out + turn + (lists + 1) * sizeof(uint32_t) + 6 * 4096);
     if (!s->memory) return sk_fail(err, SPHKV_ENOMEM, "no memory for %u lists", lists);
     uint8_t *at = s->memory + (4096 - (uintptr_t)s->memory % 4096);
     s->args = (sphkv_attn_args){.size = sizeof s->args, .batch = batch};
@@ -66,6 +67,7 @@ static sk_status seat_make(seat *s, const target *t, const sk_options *o, sk_err
     s->args.workspace_bytes = workspace;
     s->args.out = cut(&at, out);
     s->args.q = cut(&at, q);
+    s->args.rope = (sphkv_rope){.table = cut(&at, turn), .positions = 1};
     s->args.table = (sphkv_page_table){cut(&at, (lists + 1) * sizeof(uint32_t)), NULL, lists,
                                        o->kv_heads};
     s->args.codebook = sphkv_codebook_data(t->book, NULL, &s->args.codebook_bytes);

@@ -182,6 +182,8 @@ static sk_status check_kernels(const command *c, sk_err *err)
         return sk_fail(err, SPHKV_EINVAL, "--limits: of attn_decode on a CPU alone");
     if (c->latency && c->choice && sk_cuda_named(c->choice, NULL))
         return sk_fail(err, SPHKV_EINVAL, "--latency: of the calls of a CPU, not of a GPU");
+    if (c->latency && c->options.variants)
+        return sk_fail(err, SPHKV_EINVAL, "--latency: of attention without --variants");
     if (c->latency && (c->weights || c->markdown || c->schedule))
         return sk_fail(err, SPHKV_EINVAL,
                        "--latency is a run of its own: without --weights, --markdown, --schedule");
