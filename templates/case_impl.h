@@ -119,7 +119,8 @@ void sk_case_list_range(const sk_case_state *s, uint32_t list, size_t *at, size_
 void sk_case_table_fill(sk_case *c);
 sphkv_page_table sk_case_table(const sk_case *c, uint32_t copy);
 /* Places pages one behind the other in a shuffled order, from unit 1; sub:
- * sub-pages per page. *units: the arena's, with one unit before and behind. */
+ * sub-pages per page. *units: the arena's, with one unit before; it ends with the last
+ * page, so that who reads beyond it is found out. */
 sk_status sk_case_place(sk_case_page *page, size_t pages, const sk_page_layout *at, uint32_t sub,
                         sk_rng *rng, uint64_t *units, sk_err *err);
 /* The same, but pages of one list and tier lie on each other, in as many places as

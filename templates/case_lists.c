@@ -102,14 +102,14 @@ sk_status sk_case_lists(sk_case *c, sk_rng *rng, sk_err *err)
 sk_status sk_case_place(sk_case_page *page, size_t pages, const sk_page_layout *at, uint32_t sub,
                         sk_rng *rng, uint64_t *units, sk_err *err)
 {
-    *units = 2;
+    *units = 1;
     if (pages == 0) return SPHKV_OK;
     uint32_t *order = pages < UINT32_MAX ? sk_malloc(pages * sizeof *order) : NULL;
     if (!order) return sk_fail(err, SPHKV_ENOMEM, "no memory for the order of %zu pages", pages);
     sk_rng_order(rng, order, (uint32_t)pages);
     for (uint32_t i = 0; i < pages && *units <= UINT32_MAX; i++) {
         sk_case_page *one = &page[order[i]];
-        one->unit = (uint32_t)(*units - 1);
+        one->unit = (uint32_t)*units;
         *units += (uint64_t)at[one->tier].units * sub;
     }
     sk_free(order);
@@ -126,11 +126,11 @@ void sk_case_stack(sk_case_page *page, size_t pages, const sk_page_layout *at, u
         if (page[i].list == page[0].list && (i == 0 || page[i].tier != page[i - 1].tier))
             all += (size_t)at[page[i].tier].units * sub * SPHKV_UNIT_BYTES;
     const size_t fit = all ? bytes / lists / all : 1, places = fit ? fit : 1;
-    *units = 2;
+    *units = 1;
     for (size_t i = 0; i < pages; i++) {
         if (page[i].list != page[first].list || page[i].tier != page[first].tier) first = i;
         const size_t size = (size_t)at[page[i].tier].units * sub, k = i - first;
-        page[i].unit = k < places ? (uint32_t)(*units - 1) : page[first + k % places].unit;
+        page[i].unit = k < places ? (uint32_t)*units : page[first + k % places].unit;
         if (k < places) *units += size;
     }
 }

@@ -86,12 +86,26 @@ static sk_val side_by_side(sk_enc *c, sk_val x, uint32_t size)
     return sk_pick(c, sk_opk(c, SK_OP_ULT, c->lane, words), all, c->zero);
 }
 
+/* Vectors of numbers of a step in plain order. */
+static uint32_t plain_vectors(const sk_enc *c, uint32_t n, uint32_t bits)
+{
+    return bits == 4 && n % (8 * c->w) == 0 ? 8 : 4;
+}
+
+/* Whether the last step's whole vector lies in this page: where values are dimensions of
+ * keys (vk) nothing may follow the field. */
+static bool in_page(const sk_enc *c, uint32_t n, uint32_t bits, uint32_t to)
+{
+    const uint32_t last = n - plain_vectors(c, n, bits) * c->w;
+    return to + last * bits / 8 + 4 * c->w <= c->dst.units * SPHKV_UNIT_BYTES;
+}
+
 /* Plain order, up to 8 bits, 4 W numbers at a time. A step stores a whole vector: what is
  * behind its words is stored by the next one, and behind the last by the fields that
- * follow, which are stored later. */
+ * follow, which are stored later, or is the page's last bytes, which are zeros. */
 static void vectors_plain(sk_enc *c, sk_val from, uint32_t n, uint32_t bits, uint32_t to)
 {
-    const uint32_t vectors = bits == 4 && n % (8 * c->w) == 0 ? 8 : 4;
+    const uint32_t vectors = plain_vectors(c, n, bits);
     const sk_val i = sk_ir_for(c->b, c->zero, sk_u32(c, n), vectors * c->w);
     const sk_val at = sk_times(c, i, 4), out = sk_opk(c, SK_OP_SHR, sk_times(c, i, bits), 3);
     sk_val x[8];
@@ -143,7 +157,7 @@ static bool in_vectors(const sk_enc *c) { return !c->gpu && c->w >= 8; }
 
 void sk_encode_pack(sk_enc *c, sk_val from, uint32_t n, uint32_t bits, uint32_t to)
 {
-    if (in_vectors(c) && bits <= 8 && n % (4 * c->w) == 0)
+    if (in_vectors(c) && bits <= 8 && n % (4 * c->w) == 0 && in_page(c, n, bits, to))
         vectors_plain(c, from, n, bits, to);
     else
         gather_plain(c, from, n, bits, to);

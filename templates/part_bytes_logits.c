@@ -68,14 +68,23 @@ static sk_val spread_codes(sk_dec *c, const byte_loop *l, sk_val field, uint32_t
 {
     sk_builder *b = c->b;
     const uint32_t bits = l->seg->b;
+    const uint32_t end = sk_unpack_end(c, l->tier_slot);
     const sk_val row = group_row(c, l, k, c->p * bits / 8);
-    const sk_val x = sk_ir_ldv(b, SK_LD_U32, field,
-                               sk_add(c, row, sk_mul(c, sk_shr(c, l->t0, 3), bits)), 0);
+    sk_val at = sk_add(c, row, sk_mul(c, sk_shr(c, l->t0, 3), bits)), past = SK_NONE;
+    if (end > 0) { /* 64 bytes that end with the page: before the field there are as many */
+        const sk_val here = sk_add(c, at, sk_k(c, l->lay->code_off));
+        at = sk_ir_2k(b, SK_OP_UMIN, here, l->lay->code_off + end - 64);
+        past = sk_ir_2(b, SK_OP_SUB, here, at);
+        field = l->page;
+    }
+    const sk_val x = sk_ir_ldv(b, SK_LD_U32, field, at, 0);
     const sk_val odd = sk_and(c, c->lane, 1), half = sk_and(c, sk_shr(c, c->lane, 1), 1);
     const sk_val token = sk_add(c, sk_add(c, sk_shl(c, half, 5), sk_shl(c, odd, 4)),
                                 sk_shl(c, sk_shr(c, c->lane, 2), 2));
     const sk_val bit = sk_mul(c, token, bits), every = sk_k(c, 0x01010101u);
-    const sk_val from = sk_add(c, sk_ir_2(b, SK_OP_MUL, sk_shr(c, bit, 3), every), sk_k(c, 0x03020100u));
+    sk_val byte = sk_shr(c, bit, 3);
+    if (past != SK_NONE) byte = sk_add(c, byte, past);
+    const sk_val from = sk_add(c, sk_ir_2(b, SK_OP_MUL, byte, every), sk_k(c, 0x03020100u));
     const sk_val first = sk_add(c, sk_and(c, bit, 7), sk_shl(c, odd, 5));
     const sk_val fields = sk_add(c, sk_ir_2(b, SK_OP_MUL, first, every), sk_k(c, 0x03020100u * bits));
     const sk_val picked = sk_ir_2(b, SK_OP_PERM8, x, from);

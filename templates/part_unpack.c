@@ -4,9 +4,18 @@
  * pick W of them. */
 #include "part_unpack.h"
 
+uint32_t sk_unpack_end(const sk_dec *c, uint32_t tier_slot)
+{
+    const sk_segment *seg = sk_dec_seg(c->spec, tier_slot);
+    const bool positions = c->spec->variants & SPHKV_VARIANT_POSITIONS || seg->pre_rope;
+    if (positions || c->spec->tier[tier_slot].value != SK_VAL_KEY) return 0;
+    return (c->d / seg->g * c->p * seg->b / 8 + 15) / 16 * 16;
+}
+
 sk_unpack sk_unpack_begin(sk_dec *c, uint32_t tier_slot, sk_val t0)
 {
-    sk_unpack u = {.t0 = t0};
+    const uint32_t end = sk_unpack_end(c, tier_slot);
+    sk_unpack u = {.t0 = t0, .last = end ? end - 16 : SK_NO_FIELD};
     u.blocked = sk_layout_codes_blocked(c->spec, sk_dec_seg(c->spec, tier_slot));
     if (!u.blocked) return u;
     const sk_val t = sk_add(c, t0, c->lane);
@@ -33,8 +42,9 @@ static uint32_t gcd(uint32_t a, uint32_t b) { return b == 0 ? a : gcd(b, a % b);
  * known up to a multiple, which bounds how many words can be touched: one is
  * shifted as it is; of several, 16 bytes are loaded, and a byte look-up brings
  * to each lane the two that its number lies in. What is read beyond the field
- * is of the same page. `row`: a byte offset to add, a multiple of 4. */
-static sk_val unpack_row(sk_dec *c, sk_val field, sk_val row, sk_val bit, uint32_t bits)
+ * is of the same page: they begin at byte `last` of the field at most, or anywhere
+ * (SK_NO_FIELD). `row`: a byte offset to add, a multiple of 4. */
+static sk_val unpack_row(sk_dec *c, sk_val field, sk_val row, sk_val bit, uint32_t bits, uint32_t last)
 {
     sk_builder *b = c->b;
     if (bits == 8) return sk_ir_ldv(b, SK_LD_U8, field, sk_add(c, row, sk_shr(c, bit, 3)), 0);
@@ -45,7 +55,12 @@ static sk_val unpack_row(sk_dec *c, sk_val field, sk_val row, sk_val bit, uint32
     if (c->w * bits + far <= 32) {
         x = sk_ir_2(b, SK_OP_SHR, sk_ir_ldu(b, SK_LD_U32, field, word0, 0), s);
     } else {
-        const sk_val all = sk_ir_ldrows(b, SK_LD_U32, field, word0, 0, 4);
+        sk_val from = word0;
+        if (last != SK_NO_FIELD) {
+            from = sk_ir_2k(b, SK_OP_UMIN, word0, last);
+            s = sk_add(c, s, sk_shl(c, sk_ir_2(b, SK_OP_SUB, word0, from), 3));
+        }
+        const sk_val all = sk_ir_ldrows(b, SK_LD_U32, field, from, 0, 4);
         const sk_val bytes = sk_add(c, sk_mul(c, sk_shr(c, s, 3), 0x0101), sk_k(c, 0x0100));
         x = sk_ir_2(b, SK_OP_SHR, sk_ir_2(b, SK_OP_LUT16, all, bytes), sk_and(c, s, 7));
     }
@@ -54,19 +69,23 @@ static sk_val unpack_row(sk_dec *c, sk_val field, sk_val row, sk_val bit, uint32
 
 /* Row j of a field of P numbers a row, from token t0 on. Rows of whole words
  * keep what depends on t0 apart, so that it is computed once for all rows. */
-static sk_val unpack_plain(sk_dec *c, sk_val field, sk_val j, sk_val t0, uint32_t bits)
+static sk_val unpack_plain(sk_dec *c, sk_val field, sk_val j, sk_val t0, uint32_t bits, uint32_t last)
 {
     const sk_val bit = sk_mul(c, t0, bits);
-    if (c->p * bits % 32 == 0) return unpack_row(c, field, sk_mul(c, j, c->p * bits / 8), bit, bits);
-    return unpack_row(c, field, c->zero, sk_add(c, sk_mul(c, j, c->p * bits), bit), bits);
+    if (c->p * bits % 32 == 0)
+        return unpack_row(c, field, sk_mul(c, j, c->p * bits / 8), bit, bits, last);
+    return unpack_row(c, field, c->zero, sk_add(c, sk_mul(c, j, c->p * bits), bit), bits, last);
 }
 
 sk_val sk_unpack_codes(sk_dec *c, const sk_unpack *u, const sk_segment *seg, sk_val codes,
                        sk_val j)
 {
-    if (!u->blocked) return unpack_plain(c, codes, j, u->t0, seg->b);
+    if (!u->blocked) return unpack_plain(c, codes, j, u->t0, seg->b, u->last);
     const sk_val at = sk_add(c, sk_mul(c, j, c->p / 2), u->base);
-    const sk_val words = sk_ir_ldv(c->b, SK_LD_U32, codes, at, 0);
+    /* a block is 32 bytes: of 64 the second half is not looked at, and may not be there */
+    const bool half = c->w == 16 && u->last != SK_NO_FIELD;
+    const sk_val words = half ? sk_ir_ldrows(c->b, SK_LD_U32, codes, at, 0, 8)
+                              : sk_ir_ldv(c->b, SK_LD_U32, codes, at, 0);
     return sk_and(c, sk_ir_2(c->b, SK_OP_SHR, sk_shuf(c, words, u->index), u->shift), 15);
 }
 
@@ -91,7 +110,7 @@ sk_val sk_unpack_radii(sk_dec *c, const sk_segment *seg, const sk_seg_layout *la
         return sk_ir_ldv(b, SK_LD_F16, page, sk_mul(c, first, 2), lay->radius_off);
     }
     const sk_val field = sk_ir_ptr_add(b, page, sk_k(c, lay->radius_off), 1);
-    const sk_val code = unpack_plain(c, field, span, t0, seg->rb);
+    const sk_val code = unpack_plain(c, field, span, t0, seg->rb, SK_NO_FIELD);
     const sk_val unit = sk_ir_ldu(b, SK_LD_F32, c->rad, sk_mul(c, span, 4), 0);
     return sk_ir_2(b, SK_OP_FMUL, sk_ir_1(b, SK_OP_I2F, code), unit);
 }

@@ -10,8 +10,14 @@ typedef struct sk_unpack {
     sk_val t0;            /* first token, a multiple of W */
     sk_val index, shift;  /* blocked order: word of the block's 32 bytes, bit shift */
     sk_val base;          /* blocked order: byte offset inside the group's codes */
+    uint32_t last;        /* where 16 bytes of the field may begin at most; SK_NO_FIELD: anywhere */
     bool blocked;
 } sk_unpack;
+
+/* Of codes that are the last field of a page (values are dimensions of keys, and no
+ * positions follow): bytes of the field, up to where fields begin. 0 where others follow:
+ * there a load may go beyond the field. */
+uint32_t sk_unpack_end(const sk_dec *c, uint32_t tier_slot);
 
 sk_unpack sk_unpack_begin(sk_dec *c, uint32_t tier_slot, sk_val t0);
 /* Codes of group j (a value) as u32. `codes` is the address of the field. */

@@ -716,6 +716,14 @@ static const kernel_row vk[] = {
     {A("576", "512", "24", "16", "1") T "512@g16b4r8+64@kf16:vk,kf16:vk", "", 0},
     {A("64", "48", "3", "32", "1") T "high:vk,kf16:vk softcap window queries", "", 0},
     {A("96", "64", "2", "32", "1") T "32@lean+32@mid+32@kf16:vk,kf16:vk mean bias positions queries", "", 0},
+    /* codes that end with the page: nothing behind them is read */
+    {A("64", "64", "1", "64", "1") "qf32 of32 if32 fast g4b2r16sD:vk", "w=16,lut=byte", 512},
+    {A("16", "16", "2", "64", "1") "qf32 of32 if32 fast g8b2r8:vk,g8b2r4sD:vk", "w=16,lut=byte", 512},
+    {A("64", "64", "1", "64", "1") T "g4b6r16sD:vk,g4b3r16sD:vk", "w=16,lut=rebuild", 512},
+    {A("64", "64", "1", "64", "1") T "g4b6r16sD:vk", "w=16,lut=rows", 512},
+    {A("64", "64", "1", "64", "1") T "good:vk", "w=16,lut=rebuild", 512},
+    {A("64", "64", "1", "64", "1") T "good:vk", "w=16,lut=word", 512},
+    {"page_decode d64 v64 h1 p64 l1 " T "g4b6r16sD:vk,g4b3r16sD:vk", "", 0},
     {"page_decode d64 v48 h1 p32 l1 " T "good:vk,kf16:vk,high:vi8 mean permutation", "", 0},
     {"page_decode d96 v80 h1 p64 l1 qf32 of16 if32 tight 64@good+32@ki8:vk,32@kf16+64@lean:vk mean", "", 0},
     {"page_decode d96 v32 h1 p16 l0 qf32 obf16 if32 tight 32@g8b8r16s32+64@mid:vk", "w=8", 256},
@@ -724,6 +732,8 @@ static const kernel_row vk[] = {
     {"kv_encode d64 v48 h1 p64 l1 " T "good:vk,kf16:vk", "", 0},
     {"kv_encode d80 v64 h1 p48 l1 " T "64@high+16@kbf16:vk,kf16:vf16", "", 0},
     {"kv_encode d80 v64 h1 p16 l1 " T "ki4:vk,kf32:vk", "w=4", 128},
+    {"kv_encode d64 v64 h1 p64 l1 " T "fine:vk,kf16:vk", "w=16,etok=1", 512}, /* to the page's last byte */
+    {"kv_encode d64 v64 h1 p64 l1 " T "g4b3r16sD:vk,kf16:vk", "w=8,etok=1", 256},
     {"kv_encode d80 v64 h1 p32 l0 " T "16@kf8+64@g8b5r4:vk,kf16:vk mean", "w=16,etok=1", 512},
 };
 
