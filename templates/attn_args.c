@@ -141,11 +141,12 @@ static void complete(sk_attn_run_state *r)
     sphkv_attn_args *a = &r->a;
     if (a->scale == 0) a->scale = 1.0f / sqrtf((float)spec->d);
     if (a->q_stride_head == 0) a->q_stride_head = spec->d;
-    if (a->q_stride_tok == 0) a->q_stride_tok = r->heads * spec->d;
-    if (a->q_stride_seq == 0) a->q_stride_seq = a->q_len * r->heads * spec->d;
+    const uint64_t rows = (uint64_t)a->q_len * r->heads;
+    if (a->q_stride_tok == 0) a->q_stride_tok = sk_items_dense((uint64_t)r->heads * spec->d);
+    if (a->q_stride_seq == 0) a->q_stride_seq = sk_items_dense(rows * spec->d);
     if (a->out_stride_head == 0) a->out_stride_head = spec->dv;
-    if (a->out_stride_tok == 0) a->out_stride_tok = r->heads * spec->dv;
-    if (a->out_stride_seq == 0) a->out_stride_seq = a->q_len * r->heads * spec->dv;
+    if (a->out_stride_tok == 0) a->out_stride_tok = sk_items_dense((uint64_t)r->heads * spec->dv);
+    if (a->out_stride_seq == 0) a->out_stride_seq = sk_items_dense(rows * spec->dv);
     if (a->lse_stride_tok == 0) a->lse_stride_tok = r->heads;
     if (a->lse_stride_seq == 0) a->lse_stride_seq = a->q_len * r->heads;
 }

@@ -39,14 +39,13 @@ static sk_status check_sequences(const extend_run *r, sk_err *err)
 }
 
 /* Bytes from the beginning to behind the last row that this run touches. */
-static uint64_t reach(const extend_run *r, uint64_t stride_tok, uint64_t stride_head, uint32_t dim,
+static uint64_t reach(const extend_run *r, uint32_t stride_tok, uint32_t stride_head, uint32_t dim,
                       uint32_t es)
 {
-    const uint64_t end = r->a.batch ? r->a.q_indptr[r->a.batch] : 0;
-    const uint64_t rows =
-        (uint64_t)(r->look.kv_first + r->look.kv_count) * r->image->spec.heads_per_kv;
+    const uint32_t end = r->a.batch ? r->a.q_indptr[r->a.batch] : 0;
+    const uint32_t rows = (r->look.kv_first + r->look.kv_count) * r->image->spec.heads_per_kv;
     if (end == 0 || end == r->a.q_indptr[0]) return 0;
-    return ((end - 1) * stride_tok + (rows - 1) * stride_head + dim) * es;
+    return (sk_items_steps(end - 1, stride_tok) + sk_items_steps(rows - 1, stride_head) + dim) * es;
 }
 
 /* Offsets are 32 bits; rows of the output are written in words. */
@@ -77,9 +76,9 @@ static void complete(extend_run *r)
     sphkv_extend_args *a = &r->a;
     if (a->scale == 0) a->scale = 1.0f / sqrtf((float)spec->d);
     if (a->q_stride_head == 0) a->q_stride_head = spec->d;
-    if (a->q_stride_tok == 0) a->q_stride_tok = r->heads * spec->d;
+    if (a->q_stride_tok == 0) a->q_stride_tok = sk_items_dense((uint64_t)r->heads * spec->d);
     if (a->out_stride_head == 0) a->out_stride_head = spec->dv;
-    if (a->out_stride_tok == 0) a->out_stride_tok = r->heads * spec->dv;
+    if (a->out_stride_tok == 0) a->out_stride_tok = sk_items_dense((uint64_t)r->heads * spec->dv);
     if (a->lse_stride_tok == 0) a->lse_stride_tok = r->heads;
 }
 

@@ -35,6 +35,18 @@ sk_status sk_items_reach(const sk_image *image, const sk_rows *rows, uint32_t co
 /* Bytes from the first to behind the last of `count` rows; 0 for none. */
 size_t sk_items_extent(const sk_image *image, const sk_rows *rows, uint32_t count);
 
+/* The stride of what lies without gaps, in elements; one beyond 32 bits stays too large. */
+static inline uint32_t sk_items_dense(uint64_t elements)
+{
+    return elements < UINT32_MAX ? (uint32_t)elements : UINT32_MAX;
+}
+/* So many strides, in elements; 2^32 of more, so that sums and bytes of it stay exact. */
+static inline uint64_t sk_items_steps(uint32_t count, uint32_t stride)
+{
+    const uint64_t all = (uint64_t)count * stride, most = (uint64_t)UINT32_MAX + 1;
+    return all < most ? all : most;
+}
+
 /* The shape kernels over whole pages are tuned at: the pages of a prefill. */
 sk_shape sk_items_prefill(const sk_spec *spec, const sk_shape *step);
 

@@ -96,22 +96,24 @@ static void complete(mass_run *r)
     if (a->q_len == 0) a->q_len = 1;
     if (a->scale == 0) a->scale = 1.0f / sqrtf((float)d);
     if (a->q_stride_head == 0) a->q_stride_head = d;
-    if (a->q_stride_tok == 0) a->q_stride_tok = r->heads * d;
-    if (a->q_stride_seq == 0) a->q_stride_seq = a->q_len * r->heads * d;
+    const uint64_t rows = (uint64_t)a->q_len * r->heads;
+    if (a->q_stride_tok == 0) a->q_stride_tok = sk_items_dense((uint64_t)r->heads * d);
+    if (a->q_stride_seq == 0) a->q_stride_seq = sk_items_dense(rows * d);
     if (a->lse_stride_tok == 0) a->lse_stride_tok = r->heads;
-    if (a->lse_stride_seq == 0) a->lse_stride_seq = a->q_len * r->heads;
+    if (a->lse_stride_seq == 0) a->lse_stride_seq = sk_items_dense(rows);
 }
 
 /* Offsets of rows are 32 bits; KV heads before the run's are part of the reach. */
 static sk_status check_rows(mass_run *r, sk_err *err)
 {
     const sphkv_mass_args *a = &r->a;
-    const uint64_t head = (uint64_t)(r->look.kv_first + r->kv_count) * r->image->spec.heads_per_kv;
-    const uint64_t es = q_bytes_of(r->image), last = a->batch ? a->batch - 1 : 0;
+    const uint32_t head = (r->look.kv_first + r->kv_count) * r->image->spec.heads_per_kv;
+    const uint32_t es = q_bytes_of(r->image), last = a->batch ? a->batch - 1 : 0;
     if (a->batch == 0 || r->kv_count == 0) return SPHKV_OK;
-    r->q_bytes = (last * a->q_stride_seq + (uint64_t)(a->q_len - 1) * a->q_stride_tok +
-                  (head - 1) * a->q_stride_head + r->image->spec.d) * es;
-    r->lse_bytes = (last * a->lse_stride_seq + (uint64_t)(a->q_len - 1) * a->lse_stride_tok + head) * 4;
+    r->q_bytes = (sk_items_steps(last, a->q_stride_seq) + sk_items_steps(a->q_len - 1, a->q_stride_tok) +
+                  sk_items_steps(head - 1, a->q_stride_head) + r->image->spec.d) * es;
+    r->lse_bytes = (sk_items_steps(last, a->lse_stride_seq) +
+                    sk_items_steps(a->q_len - 1, a->lse_stride_tok) + head) * 4;
     if (a->q == NULL || a->mass == NULL) return sk_fail(err, SPHKV_EINVAL, "q or mass is NULL");
     if ((r->q_bytes | r->lse_bytes) > UINT32_MAX)
         return sk_fail(err, SPHKV_EINVAL, "%s spans 4 GiB or more", r->q_bytes > UINT32_MAX ? "q" : "lse");

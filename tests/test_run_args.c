@@ -488,6 +488,8 @@ static void mass_args(void **state)
     REFUSED(a->lse = (const float *)(const void *)((const char *)a->q + 2));
     REFUSED(a->q_stride_seq = 0xffffffffu);
     REFUSED(a->q_len = 0x40000000u);
+    /* products of 2^62 elements, 2^64 bytes in f32 */
+    REFUSED((a->q_len = 0x80000001u, a->q_stride_tok = a->lse_stride_tok = 0x80000000u));
     REFUSED(a->kv_head_first = 2);
     REFUSED(a->kv_head_count = 3);
     REFUSED(a->table.lists++);
@@ -563,6 +565,9 @@ static void extend_args(void **state)
     REFUSED_AT(b.q_indptr[1], 0xffffffffu);
     REFUSED_AT(b.q_indptr[0], b.q_indptr[1] + 1);
     REFUSED_AT(b.q_indptr[b.spec.shape.batch], 0xffffffffu);
+    /* products of nearly 2^62 and 2^63 elements: 2^64 bytes and a few */
+    a->q_stride_tok = a->lse_stride_tok = (1u << 30) + 1, a->out_stride_tok = (1u << 31) + 2;
+    REFUSED_AT(b.q_indptr[b.spec.shape.batch], 0xfffffffdu);
     REFUSED(a->mask = 2);
     REFUSED(a->scale = 1.0f / 0.0f);
     REFUSED(a->reserved = 1);
