@@ -82,15 +82,26 @@ sk_probs_packed sk_probs_bytes(sk_dec *c, sk_val words)
     return (sk_probs_packed){{sk_ir_2(c->b, SK_OP_PERM8, words, byte_order(c, v)), SK_NONE}};
 }
 
-static sk_probs_packed pack_u8(sk_dec *c, const sk_val *p)
+/* What stands for 1 at most: where logits are large, the step from 1 to it is below what
+ * their difference is rounded to, and more would be in the neighbour's bits. */
+static sk_val at_most(sk_dec *c, sk_probs form, sk_val p)
 {
+    return sk_ir_2k(c->b, SK_OP_UMIN, p, sk_probs_one(form));
+}
+
+static sk_probs_packed pack_u8(sk_dec *c, const sk_val *from)
+{
+    sk_val p[4];
+    for (uint32_t k = 0; k < 4; k++) p[k] = at_most(c, SK_PROBS_U8, from[k]);
     const sk_val low = above(c, p[0], p[1], 8), high = above(c, p[2], p[3], 8);
     return sk_probs_bytes(c, above(c, low, high, 16));
 }
 
 /* Vectors 0, 1 share the words of one vector and 2, 3 of another, 4W bytes behind. */
-static sk_probs_packed pack_u16(sk_dec *c, const sk_val *p)
+static sk_probs_packed pack_u16(sk_dec *c, const sk_val *from)
 {
+    sk_val p[4];
+    for (uint32_t k = 0; k < 4; k++) p[k] = at_most(c, SK_PROBS_U16, from[k]);
     const sk_val low = above(c, p[0], p[1], 16), high = above(c, p[2], p[3], 16);
     const sk_val v = sk_shr(c, c->lane, (uint32_t)__builtin_ctz(c->w / 4));
     const sk_val at = sk_add(c, sk_shl(c, sk_and(c, v, 1), 1), sk_mul(c, sk_shr(c, v, 1), 4 * c->w));

@@ -88,6 +88,11 @@ static void check_form(sk_probs form, uint32_t w, sk_rng *rng)
     for (uint32_t k = 0; k < TOKENS; k++) {
         x[k] = want[k] = sk_rng_below(rng, sk_probs_one(form) + 1);
         float f = (float)x[k];
+        if (k % 5 == 3) { /* rounded up: stays 1, and is nobody else's */
+            want[k] = sk_probs_one(form);
+            f = (float)want[k];
+            x[k] = want[k] + 1 + k % 2;
+        }
         if (form == SK_PROBS_BF16) {
             f = (float)sk_rng_unit(rng);
             memcpy(&x[k], &f, 4);
