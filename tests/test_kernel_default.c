@@ -1,8 +1,8 @@
 /* test_kernel_default.c - what a kernel says of itself, held against many specs
  * by chance: whatever `supported` takes has a default schedule that is valid for
- * any vector width and, where the kernel runs on GPUs, for each of them, every valid schedule builds and verifies, and what the
- * kernels cannot do is refused with a reason. What is run of them is run by
- * test_kernel_random.c. */
+ * any vector width, for every CPU by name and, where the kernel runs on GPUs, for
+ * each of them; every valid schedule builds and verifies, and what the kernels cannot
+ * do is refused with a reason. What is run of them is run by test_kernel_random.c. */
 #include "sk_test.h"
 
 #include "kernel_cases.h"
@@ -63,6 +63,21 @@ static void check_builds(const sk_spec *spec, const sk_schedule *s)
     if (sk_kernel_build(sk_kernel_get(spec->kernel), spec, s, &mem, &build, &err) != SPHKV_OK)
         fail_spec(spec, s, "a valid schedule does not build", err.message);
     sk_arena_free(&mem);
+}
+
+/* Of every CPU that has a name: some have wide vectors and not all that is done in them. */
+static void check_named(const sk_spec *spec)
+{
+    const sk_kernel *kernel = sk_kernel_get(spec->kernel);
+    for (uint32_t i = 0; sk_cpu_target_name(i); i++) {
+        sk_target target;
+        sk_schedule s;
+        sk_err err = {0};
+        sk_assert_ok(sk_cpu_target_named(sk_cpu_target_name(i), &target, &err), &err);
+        sk_kernel_default(kernel, spec, &target, &s);
+        if (sk_kernel_valid(kernel, spec, &s, &target, &err) != SPHKV_OK)
+            fail_spec(spec, &s, "the default schedule is refused", err.message);
+    }
 }
 
 static void check_spec(sk_rng *rng, const kernel_lab *lab, uint32_t n, const sk_spec *spec)
@@ -137,6 +152,7 @@ static void test_defaults(void **state)
         }
         if (beyond_kernels(&spec)) fail_spec(&spec, NULL, "is taken", "no kernel does it");
         check_spec(&rng, lab, n, &spec);
+        check_named(&spec);
         if (sk_kernel_get(spec.kernel)->form[SK_BACKEND_CUDA]) check_gpus(&rng, n, &spec);
         seen[spec.kernel]++;
     }
