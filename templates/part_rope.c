@@ -137,8 +137,8 @@ sk_status sk_rope_check(const sk_spec *spec, sphkv_rope *rope, bool may_lack, sk
                        spec->d);
     if ((uintptr_t)rope->table % sizeof *rope->table != 0)
         return sk_fail(err, SPHKV_EINVAL, "rope.table is not aligned to its elements");
-    if (rope->positions == 0 || (uint64_t)rope->positions * rope->dims > UINT32_MAX)
-        return sk_fail(err, SPHKV_EINVAL, "rope: %u positions of %u: 1 to 2^32 elements",
+    if (rope->positions == 0 || (uint64_t)rope->positions * rope->dims > 1u << 30) /* bytes in 32 bits */
+        return sk_fail(err, SPHKV_EINVAL, "rope: %u positions of %u: 1 to 2^30 elements",
                        rope->positions, rope->dims);
     return SPHKV_OK;
 }

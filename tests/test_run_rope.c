@@ -69,6 +69,7 @@ static void bad_tables(bench *at, sphkv_rope *rope)
     REFUSED(rope->dims = 20);
     REFUSED(rope->dims = D + 8);
     REFUSED(rope->positions = 1u << 27);
+    REFUSED((rope->dims = D, rope->positions = (1u << 30) / D + 1)); /* 4 GiB and a row */
 }
 
 /* Every position of a page in turn. */

@@ -222,7 +222,7 @@ static inline uint32_t sphkv_ref_tier(uint64_t ref) { return (uint32_t)(ref >> 4
  * at. On a CPU a position that is not in the table is refused. */
 typedef struct sphkv_rope {
     const float *table; /* [positions][dims], aligned to 4 bytes: cosines, then sines */
-    uint32_t positions; /* rows of the table; times dims less than 2^32 */
+    uint32_t positions; /* rows of the table; times dims at most 2^30 */
     uint32_t dims;      /* a multiple of 8, 16 to D; 0 = D */
 } sphkv_rope;
 
