@@ -319,9 +319,10 @@ void sk_bytes_logits(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk
     if (t.radii) {
         page_tables(c, &l);
         l.entries = c->bytes;
-    } else {
-        sk_unpack_radius_scales(c, l.seg, lay, page);
     }
+    /* values that are rebuilt from keys (vk) want them, too */
+    if (!t.radii || c->spec->tier[tier_slot].value == SK_VAL_KEY)
+        sk_unpack_radius_scales(c, l.seg, lay, page);
     const uint32_t most = 4 / t.planes, shares = (t.heads + most - 1) / most;
     l.t0 = sk_ir_for(c->b, c->zero, limit, 64);
     for (uint32_t s = 0; s < shares; s++) {

@@ -723,6 +723,7 @@ static const kernel_row vk[] = {
     {A("64", "64", "1", "64", "1") T "g4b6r16sD:vk", "w=16,lut=rows", 512},
     {A("64", "64", "1", "64", "1") T "good:vk", "w=16,lut=rebuild", 512},
     {A("64", "64", "1", "64", "1") T "good:vk", "w=16,lut=word", 512},
+    {A("64", "64", "4", "64", "1") T "high:vk,48@g16b6r8+16@ki8:vk", "w=16,lut=word", 512},
     {"page_decode d64 v64 h1 p64 l1 " T "g4b6r16sD:vk,g4b3r16sD:vk", "", 0},
     {"page_decode d64 v48 h1 p32 l1 " T "good:vk,kf16:vk,high:vi8 mean permutation", "", 0},
     {"page_decode d96 v80 h1 p64 l1 qf32 of16 if32 tight 64@good+32@ki8:vk,32@kf16+64@lean:vk mean", "", 0},
