@@ -136,14 +136,6 @@ SK_HERE u32 dot4_us(u32 a, u32 b, u32 c)
     return d;
 }
 
-/* Products of signed 16-bit fractions, rounded. */
-SK_HERE u32 mulr_16x2(u32 a, u32 b)
-{
-    const u32 lo = sra_u32(a << 16, 16) * sra_u32(b << 16, 16);
-    const u32 hi = sra_u32(a, 16) * sra_u32(b, 16);
-    return (sra_u32(lo + 0x4000u, 15) & 0xffffu) | sra_u32(hi + 0x4000u, 15) << 16;
-}
-
 /* Pairs of halves, each rounded once. */
 SK_HERE u32 add_f16x2(u32 a, u32 b)
 {
@@ -292,6 +284,14 @@ SK_HERE u32 max_u32(u32 a, u32 b) { return a > b ? a : b; }
 SK_HERE u32 min_s32(u32 a, u32 b) { return (s32)a < (s32)b ? a : b; }
 SK_HERE u32 max_s32(u32 a, u32 b) { return (s32)a > (s32)b ? a : b; }
 SK_HERE bool lt_s32(u32 a, u32 b) { return (s32)a < (s32)b; }
+
+/* Products of signed 16-bit fractions, rounded. */
+SK_HERE u32 mulr_16x2(u32 a, u32 b)
+{
+    const u32 lo = sra_u32(a << 16, 16) * sra_u32(b << 16, 16);
+    const u32 hi = sra_u32(a, 16) * sra_u32(b, 16);
+    return (sra_u32(lo + 0x4000u, 15) & 0xffffu) | sra_u32(hi + 0x4000u, 15) << 16;
+}
 
 /* b when either is NaN. */
 SK_HERE float min_f32(float a, float b) { return a < b ? a : b; }

@@ -24,6 +24,7 @@ static sk_spec draw_spec(uint64_t seed)
         s.accuracy = SPHKV_EXACT;
         s.q_dtype = s.out_dtype = SPHKV_F32;
         s.book = 0; /* the codebooks of the world are noise */
+        s.variants = 0; /* they have laws of their own (prop_variants) */
         if (sk_spec_check(&s, NULL) == SPHKV_OK &&
             sk_kernel_get(s.kernel)->supported(&s, NULL) == SPHKV_OK)
             return s;
