@@ -155,6 +155,7 @@ sk_status sk_attn_read(sk_attn_run_state *r, const sk_image *image, const void *
                        sk_err *err)
 {
     sk_status st = sk_args_copy(&r->a, sizeof r->a, args, err);
+    if (st == SPHKV_OK) st = sk_args_reserved(r->a.reserved, err);
     if (st == SPHKV_OK) st = sk_args_reserved(r->a.reserved2, err);
     if (st != SPHKV_OK) return st;
     r->image = image;

@@ -258,6 +258,7 @@ static void attn_args(void **state)
     REFUSED(a->lse = (float *)(void *)((char *)a->lse + 2));
     REFUSED(a->page_ml = (float *)(void *)((char *)a->page_ml + 1));
     REFUSED(a->lse_stride_seq = 1u << 30);
+    REFUSED(a->reserved = 1);
     REFUSED(a->reserved2 = 1);
     REFUSED(a->q_len = 2); /* what no variant of the spec reads */
     REFUSED(a->q_stride_tok = 1);
