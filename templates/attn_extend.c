@@ -339,6 +339,7 @@ const sk_kernel sk_kernel_attn_extend = {
     .workspace_at = offsetof(sphkv_extend_args, workspace),
     .over_lists = true,
     .any_q_len = true,
+    .multiplies = true,
     .weight = 2,
     .supported = supported,
     .form = {[SK_BACKEND_CPU] = &on_cpu},

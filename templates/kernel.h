@@ -80,6 +80,8 @@ typedef struct sk_kernel {
                             pages_per_list, and the context steers the choice */
     bool any_q_len;      /* runs have any number of query tokens: maxima.q_len only steers
                             the choice */
+    bool multiplies;     /* multiply-adds are what limits it: their share of what the threads
+                            can do is shown beside that of the bandwidth */
     uint32_t weight;     /* its share of a tuning run's time */
     /* OK, or SPHKV_EUNSUPPORTED with the missing thing named. */
     sk_status (*supported)(const sk_spec *spec, sk_err *err);

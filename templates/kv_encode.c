@@ -320,6 +320,7 @@ static const sk_kernel_form on_cpu = {
 const sk_kernel sk_kernel_kv_encode = {
     .args_size = sizeof(sphkv_encode_args),
     .workspace_at = offsetof(sphkv_encode_args, workspace),
+    .multiplies = true,
     .weight = 1,
     .supported = supported,
     .form = {[SK_BACKEND_CPU] = &on_cpu, [SK_BACKEND_CUDA] = &sk_encode_on_gpu},

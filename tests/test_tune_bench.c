@@ -8,6 +8,14 @@
 
 #include "plan.h"
 
+static void empty_database(const tune_case *c)
+{
+    sk_db *db;
+    sk_err err = {0};
+    sk_assert_ok(sk_db_open(c->db, SK_DB_CREATE, &db, &err), &err);
+    sk_db_close(db);
+}
+
 /* The bench runs the winner that was just found, and says so. */
 static void bench_uses_winners(void **state)
 {
@@ -58,10 +66,7 @@ static void whole_tokens(void **state)
     static const char *const bench[] = {"--json", "--quiet", "--effort", "quick", "--repeat", "1",
                                         "--schedule", "default", "--model", "gemma-3-270m",
                                         "--weights", "q8_0", "--context", "768", NULL};
-    sk_db *db;
-    sk_err err = {0};
-    sk_assert_ok(sk_db_open(c->db, SK_DB_CREATE, &db, &err), &err);
-    sk_db_close(db);
+    empty_database(c);
     tune_case_expect(c, tune_case_run(c, BENCH_PROGRAM, bench), 0);
     char *text = tune_case_read(c->out);
     cJSON *root = cJSON_Parse(text);
@@ -123,10 +128,7 @@ static void bench_takes_schedules(void **state)
     tune_case *c = *state;
     static const char *const bench[] = {"--schedule", "w=8,lut=perm", "--effort", "quick",
                                         "--repeat", "1", TUNE_SMALL, NULL};
-    sk_db *db;
-    sk_err err = {0};
-    sk_assert_ok(sk_db_open(c->db, SK_DB_CREATE, &db, &err), &err);
-    sk_db_close(db);
+    empty_database(c);
     tune_case_expect(c, tune_case_run(c, BENCH_PROGRAM, bench), 0);
     char *text = tune_case_read(c->out);
     assert_non_null(strstr(text, "lut=perm"));
@@ -198,6 +200,47 @@ static void bench_of_chunks(void **state)
     tune_case_all_gone(c);
 }
 
+/* Kernels that keep a cache: multiply-adds of each coded tier for itself, and what a step
+ * of decoding bears of both. */
+static void bench_of_coding(void **state)
+{
+    tune_case *c = *state;
+    static const char *const bench[] = {"--kernels", "kv_append,kv_encode", "--json", "--effort",
+                                        "quick", "--repeat", "1", "--schedule", "default", "--tiers",
+                                        "good:vi8,kf16:vf16;high:vi8,kf16:vf16", TUNE_SMALL, NULL};
+    uint32_t encode = 0;
+    double ratio = 0;
+    empty_database(c);
+    tune_case_expect(c, tune_case_run(c, BENCH_PROGRAM, bench), 0);
+    char *text = tune_case_read(c->out);
+    cJSON *root = cJSON_Parse(text);
+    const cJSON *results = cJSON_GetObjectItemCaseSensitive(root, "results"), *r;
+    assert_int_equal(cJSON_GetArraySize(results), 3 + 1 + 4); /* attention beside dense; two shapes */
+    cJSON_ArrayForEach(r, results) {
+        const char *kernel = cJSON_GetObjectItemCaseSensitive(r, "kernel")->valuestring;
+        const bool codes = strcmp(kernel, "kv_encode") == 0;
+        const bool peak = cJSON_HasObjectItem(r, "fma_peak_gfma_per_second");
+        if (peak != codes) fail_msg("%s: %s", kernel, text);
+        if (!codes) continue;
+        const double work = number_of(r, "gfma_per_second") * number_of(r, "ns_per_token_head");
+        ratio = encode++ % 2 ? work / ratio : work;
+        if (encode % 2 == 0) assert_true(fabs(ratio - 4) < 1e-6); /* 64 codewords to 16 */
+    }
+    assert_int_equal(encode, 4);
+    const cJSON *coding = cJSON_GetObjectItemCaseSensitive(root, "coding");
+    assert_int_equal(cJSON_GetArraySize(coding), 2);
+    cJSON_ArrayForEach(r, coding) {
+        const double step = number_of(r, "append_us") + number_of(r, "pages_us") / 128;
+        assert_true(fabs(number_of(r, "step_us") / step - 1) < 1e-6);
+        assert_true(fabs(number_of(r, "share") * number_of(r, "attention_us") / step - 1) < 1e-6);
+    }
+    cJSON_Delete(root);
+    sk_free(text);
+    static const char *const none[] = {"--kernels", "attn_merge", TUNE_SMALL, NULL};
+    tune_case_expect(c, tune_case_run(c, BENCH_PROGRAM, none), 2);
+    tune_case_all_gone(c);
+}
+
 /* Code of the winner runs with no compiler: that is what it is stored for. */
 static void engines_use_winners(void **state)
 {
@@ -236,6 +279,7 @@ int main(void)
         TUNE_CASE(bench_takes_schedules),
         TUNE_CASE(bench_of_pages),
         TUNE_CASE(bench_of_chunks),
+        TUNE_CASE(bench_of_coding),
         TUNE_CASE(whole_tokens),
         TUNE_CASE(bench_latency),
         TUNE_CASE(engines_use_winners),

@@ -117,6 +117,55 @@ static void token_rows_with_local_layers(void **state)
     }
 }
 
+/* A group of one lane of a kernel, `us` in its only run. */
+static void add_lane(sk_bench_report *p, uint32_t kernel, const char *tiers, sk_shape shape,
+                     double us)
+{
+    sk_bench_lane lane;
+    sk_bench b = {.shape = shape, .lane = &lane, .lanes = 1, .dense = SK_NONE, .fp8 = SK_NONE,
+                  .repeat = 1, .token_heads = 1};
+    sk_err err = {0};
+    memset(&lane, 0, sizeof lane);
+    lane.spec = (sk_spec){.kernel = kernel, .d = 64, .dv = 64, .heads_per_kv = 4, .page = 128};
+    lane.tiers = sk_strdup(tiers);
+    lane.schedule_text = sk_strdup("w=8");
+    b.run[0][0] = (sk_bench_run){.median_us = us, .sweep_us = us, .roofline = 1,
+                                 .peak = {.fma = 10}};
+    b.operations[0] = kernel == SPHKV_KV_ENCODE ? 4e3 * us : 0;
+    sk_assert_ok(sk_report_add(p, &b, false, &err), &err);
+    sk_bench_lane_free(&lane);
+}
+
+/* A row for both KV heads of both sequences takes 3 us, their four pages 256 us, once in
+ * 128 steps: 5 us beside 200. */
+static void coding_by_hand(void **state)
+{
+    (void)state;
+    sk_bench_report p = {.coding = true};
+    sk_shape shape = {.batch = 2, .kv_heads = 2, .context = 1024, .threads = 1};
+    const sk_shape step = {.batch = 4, .kv_heads = 2, .context = 128, .threads = 1};
+    sk_coding_row k;
+    sk_text text = {0};
+    add_lane(&p, SPHKV_ATTN_DECODE, "good:vi8,kf16:vf16", shape, 200);
+    add_lane(&p, SPHKV_KV_APPEND, "kf16:vf16", step, 3);
+    add_lane(&p, SPHKV_KV_ENCODE, "low:vi8,kf16:vf16", step, 1);
+    shape.batch = 32;
+    add_lane(&p, SPHKV_KV_ENCODE, "good:vi8,kf16:vf16", shape, 1); /* of a prefill */
+    assert_false(sk_report_coding(&p, &p.row[0], &k));
+    add_lane(&p, SPHKV_KV_ENCODE, "good:vi8,kf16:vf16", step, 256);
+    assert_true(sk_report_coding(&p, &p.row[0], &k));
+    assert_true(near(k.append_us, 3) && near(k.pages_us, 256) && near(k.step_us, 5));
+    assert_true(near(k.attention_us, 200) && near(k.share, 0.025));
+    for (uint32_t i = 1; i < p.n; i++) assert_false(sk_report_coding(&p, &p.row[i], &k));
+    sk_report_text(&p, &text);
+    assert_non_null(strstr(text.s, " 2.50%     1024       1  good:vi8,kf16:vf16\n"));
+    assert_non_null(strstr(text.s, " 4.0 G multiply-adds/s, 0.400 of the FMA peak (10.0)"));
+    sk_text_free(&text);
+    p.row[1].shape.threads = 2; /* of another run */
+    assert_false(sk_report_coding(&p, &p.row[0], &k));
+    sk_report_free(&p);
+}
+
 static void tables(void **state)
 {
     (void)state;
@@ -230,6 +279,7 @@ int main(void)
         cmocka_unit_test(token_by_hand),
         cmocka_unit_test(token_rows),
         cmocka_unit_test(token_rows_with_local_layers),
+        cmocka_unit_test(coding_by_hand),
         cmocka_unit_test(tables),
         cmocka_unit_test(every_first_class_key),
         cmocka_unit_test(left_out_with_the_reason),

@@ -191,7 +191,7 @@ static sk_status run_rounds(field *f, sk_desk *desk, uint32_t number, sk_err *er
                                          sweep_us, err);
         if (st != SPHKV_OK) return st;
     }
-    if (f->bench->operations > 0) sk_peak_measure(&f->x, &f->answer->peak);
+    if (f->bench->multiplies) sk_peak_measure(&f->x, &f->answer->peak);
     return f->bench->cached ? run_cached(f, desk, err) : SPHKV_OK;
 }
 
@@ -316,6 +316,21 @@ static sk_status measure_all(host *h, sk_err *err)
     return st;
 }
 
+/* What the equations say of every lane; multiply-adds are counted where they limit. */
+static void count_work(sk_bench *b)
+{
+    const bool cpu = b->device->target.backend == SK_BACKEND_CPU;
+    b->multiplies = false;
+    for (uint32_t i = 0; i < b->lanes; i++) {
+        const sk_kernel *kernel = sk_kernel_get(b->lane[i].spec.kernel);
+        sk_cost cost;
+        kernel->cost(&b->lane[i].spec, &b->shape, &cost);
+        b->token_heads = cost.token_heads; /* of all alike */
+        b->operations[i] = kernel->multiplies && cpu ? cost.operations : 0;
+        b->multiplies = b->multiplies || b->operations[i] > 0;
+    }
+}
+
 sk_status sk_bench_measure(sk_bench *b, const volatile int *stop, bool *stopped, sk_err *err)
 {
     const bool gpu = b->device->target.backend == SK_BACKEND_CUDA;
@@ -334,11 +349,7 @@ sk_status sk_bench_measure(sk_bench *b, const volatile int *stop, bool *stopped,
     }
     f->bench = b;
     f->answer = h.answer;
-    sk_cost cost;
-    const sk_kernel *kernel = sk_kernel_get(b->lane[0].spec.kernel);
-    kernel->cost(&b->lane[0].spec, &b->shape, &cost);
-    b->token_heads = cost.token_heads;
-    b->operations = kernel->any_q_len && !gpu ? cost.operations : 0;
+    count_work(b);
     sk_status st = sk_worker_init(&h.worker, serve, f, &h.limits, err);
     if (st == SPHKV_OK) st = measure_all(&h, err);
     sk_worker_free(&h.worker);

@@ -40,7 +40,7 @@ typedef struct sk_bench_run {
 typedef struct sk_bench {
     sk_shape shape;
     sk_bench_lane *lane;
-    uint32_t lanes, dense;      /* dense: index of the yardstick */
+    uint32_t lanes, dense;      /* dense: index of the yardstick; SK_NONE = there is none */
     uint32_t fp8;               /* of the second one, on a GPU; SK_NONE = there is none */
     const sk_device *device;
     uint32_t rounds, repeat;
@@ -49,7 +49,8 @@ typedef struct sk_bench {
     /* results */
     double bytes[SK_BENCH_LANES];       /* read and written once per run */
     double token_heads;                 /* KV tokens times KV heads */
-    double operations;                  /* multiply-adds, where they are what limits; else 0 */
+    double operations[SK_BENCH_LANES];  /* multiply-adds, where they are what limits; else 0 */
+    bool multiplies;                    /* they are, in a lane at least */
     double error[SK_BENCH_LANES];
     sk_bench_run run[SK_BENCH_LANES][SK_BENCH_RUNS];
 } sk_bench;

@@ -29,7 +29,7 @@ static sk_status add_row(sk_bench_report *p, const sk_bench *b, uint32_t lane, b
                         .cached = b->cached,
                         .bytes = b->bytes[lane],
                         .token_heads = b->token_heads,
-                        .operations = b->operations,
+                        .operations = b->operations[lane],
                         .error = b->error[lane],
                         .runs = b->repeat,
                         .best = sk_bench_best(b, lane)};
@@ -79,8 +79,10 @@ static void peak_text(const sk_bench_row *r, sk_text *t)
 {
     const sk_bench_run *x = &r->run[r->best];
     const double rate = r->operations / x->median_us * 1e-3;
-    sk_text_printf(t, "%10s q_len %u: %.1f G multiply-adds/s, %.3f of the FMA peak (%.1f)", "",
-                   r->shape.q_len, rate, rate / x->peak.fma, x->peak.fma);
+    sk_text_printf(t, "%10s ", "");
+    if (r->shape.q_len) sk_text_printf(t, "q_len %u: ", r->shape.q_len);
+    sk_text_printf(t, "%.1f G multiply-adds/s, %.3f of the FMA peak (%.1f)", rate,
+                   rate / x->peak.fma, x->peak.fma);
     if (x->peak.dots > 0)
         sk_text_printf(t, ", %.3f of bf16 dots (%.1f)", rate / x->peak.dots, x->peak.dots);
     sk_text_printf(t, "\n");
@@ -89,16 +91,17 @@ static void peak_text(const sk_bench_row *r, sk_text *t)
 static void row_text(const sk_bench_row *r, sk_text *t)
 {
     const sk_bench_run *x = &r->run[r->best];
-    char fp8[24] = "";
+    char dense[24] = "       -", fp8[24] = "";
     if (r->failed[0]) {
         sk_text_printf(t, "%s: no verified result: %s\n", r->tiers, r->failed);
         return;
     }
+    if (x->vs_dense > 0) snprintf(dense, sizeof dense, "%7.2fx", x->vs_dense);
     if (r->fp8) snprintf(fp8, sizeof fp8, " %7.2fx", x->vs_fp8);
-    sk_text_printf(t, "%10.2f %9.3f %9.1f %7.2f %9.2f %7.3f %7.2fx%s  %s\n", x->median_us,
+    sk_text_printf(t, "%10.2f %9.3f %9.1f %7.2f %9.2f %7.3f %s%s  %s\n", x->median_us,
                    x->median_us * 1e3 / r->token_heads, r->bytes / r->token_heads,
                    r->bytes / x->median_us * 1e-3, r->bytes / x->sweep_us * 1e-3, x->roofline,
-                   x->vs_dense, fp8, r->tiers);
+                   dense, fp8, r->tiers);
     sk_text_printf(t, "%10s %s (%s)\n", "", r->schedule, r->how);
     if (r->operations > 0) peak_text(r, t);
     if (r->cached)
@@ -138,6 +141,7 @@ void sk_report_text(const sk_bench_report *p, sk_text *out)
         row_text(&p->row[i], out);
     }
     if (p->model) tokens_text(p, out);
+    if (p->coding) sk_report_coding_text(p, out);
 }
 
 /* ---- JSON ----------------------------------------------------------------------------- */
@@ -175,7 +179,7 @@ static void row_json(const sk_bench_row *r, sk_json *j)
     sk_json_u64(j, "kv_heads", r->shape.kv_heads);
     sk_json_u64(j, "context", r->shape.context);
     sk_json_u64(j, "batch", r->shape.batch);
-    if (r->operations > 0) sk_json_u64(j, "q_len", r->shape.q_len);
+    if (r->shape.q_len) sk_json_u64(j, "q_len", r->shape.q_len);
     sk_json_u64(j, "threads", r->shape.threads);
     sk_json_bool(j, "sees_a_part", r->local);
     sk_json_text(j, "accuracy", sk_accuracy_name(r->accuracy));
@@ -232,4 +236,5 @@ void sk_report_json(const sk_bench_report *p, sk_json *j)
     for (uint32_t i = 0; i < p->n; i++) row_json(&p->row[i], j);
     sk_json_close(j, ']');
     if (p->model) tokens_json(p, j);
+    if (p->coding) sk_report_coding_json(p, j);
 }

@@ -37,6 +37,7 @@ typedef struct sk_bench_report {
     const char *weights;   /* format, as said */
     double bits;           /* per weight */
     double parameters;     /* read per step, as said; 0 = from the model */
+    bool coding;           /* kernels are there for the table of what coding costs a step */
 } sk_bench_report;
 
 /* All lanes of a bench that was measured, as one group. */
@@ -47,7 +48,8 @@ void sk_report_text(const sk_bench_report *report, sk_text *out);
 /* A table of tiers with columns for each number of threads, and the one of whole
  * tokens. The tail of a mix stands in the line above the table. */
 void sk_report_markdown(const sk_bench_report *report, sk_text *out);
-/* "results": [...], and "whole_token": [...] when there is a model. */
+/* "results": [...], "whole_token": [...] when there is a model, "coding": [...] when it is
+ * asked for. */
 void sk_report_json(const sk_bench_report *report, sk_json *json);
 
 /* A step of decoding for `batch` sequences. */
@@ -68,5 +70,19 @@ typedef struct sk_token_row {
     double bytes, gbps; /* of weights; of the sweep beside dense f16 */
 } sk_token_row;
 bool sk_report_token(const sk_bench_report *report, const sk_bench_row *row, sk_token_row *out);
+
+/* Keeping the cache of one coded tier and its dense tail, in a step of decoding. */
+typedef struct sk_coding_row {
+    double append_us;    /* a new row for every KV head */
+    double pages_us;     /* a full tail page of every KV head, coded */
+    double step_us;      /* the first, and the share of the second that a step bears */
+    double attention_us; /* of the same step */
+    double share;        /* of step_us in it */
+} sk_coding_row;
+/* For a row of attn_decode whose kv_append and kv_encode were measured, at a row and at a
+ * page per KV head of its sequences; else false. */
+bool sk_report_coding(const sk_bench_report *report, const sk_bench_row *row, sk_coding_row *out);
+void sk_report_coding_text(const sk_bench_report *report, sk_text *out);
+void sk_report_coding_json(const sk_bench_report *report, sk_json *json); /* "coding": [...] */
 
 #endif

@@ -102,7 +102,7 @@ static sk_status bench_group(const sk_bench_ask *ask, const sk_wish *wish, const
     memset(lane, 0, sizeof lane);
     b->shape = *shape;
     b->lane = lane;
-    b->fp8 = SK_NONE;
+    b->dense = b->fp8 = SK_NONE;
     b->device = ask->device;
     b->rounds = ask->rounds;
     b->repeat = ask->repeat;

@@ -30,10 +30,13 @@ static const char help_tail[] =
     "the run:\n"
     "  --latency            instead: ns per call of sphkv_run when all lists are empty,\n"
     "                       from --threads threads at once, each with its own workspace\n"
-    "  --kernels LIST       kernels that take any mix (default attn_decode); page_gather and\n"
+    "  --kernels LIST       kernels that take tiers (default attn_decode); page_gather and\n"
     "                       page_decode move the pages of a prefill of up to 2048 tokens,\n"
     "                       their sweep copies; attn_extend takes 512 query tokens at the end\n"
-    "                       of the context, beside a plain loop of multiply-adds\n"
+    "                       of the context, beside a plain loop of multiply-adds; kv_encode\n"
+    "                       codes the pages of such a prefill, beside that loop, too. With\n"
+    "                       kv_append,kv_encode also what both cost a step of decoding, as a\n"
+    "                       share of its attention, which is then measured with them\n"
     "  --limits             also what a token costs by its bytes at the sweep's bandwidth, and\n"
     "                       by its instructions: the same kernel on pages that stay in the\n"
     "                       cache\n"
@@ -69,6 +72,7 @@ static const char help_tail[] =
     "  sphkv-bench --model llama-3.1-8b --weights q8_0 --threads 2 --markdown\n"
     "  sphkv-bench --latency --threads 1,2\n"
     "  sphkv-bench --kernels page_gather,page_decode --tiers first-class\n"
+    "  sphkv-bench --kernels kv_append,kv_encode --tiers first-class\n"
     "  sphkv-bench --head-dim 64 --heads 8 --kv-heads 2 --schedule w=8,lut=perm\n"
     "\n"
     "exit code: 0 done, 1 something has no verified result or no kernel, memory ran out or\n"
@@ -166,12 +170,12 @@ static sk_status set_whole_token(command *c, sk_err *err)
     return SPHKV_OK;
 }
 
-/* --kernels: side by side stand mixes, so a kernel must take any. */
+/* --kernels: side by side stand mixes, so a kernel must take tiers. */
 static sk_status check_kernels(const command *c, sk_err *err)
 {
     for (uint32_t i = 0; i < SPHKV_KERNEL_COUNT; i++)
         if (c->kernels & SK_FOR(i) &&
-            (sk_kernel_row_get(i)->mix != SPHKV_MIX_ANY || i == SPHKV_ATTN_SCHEDULE))
+            (sk_kernel_row_get(i)->mix == SPHKV_MIX_NONE || i == SPHKV_ATTN_SCHEDULE))
             return sk_fail(err, SPHKV_EINVAL, "--kernels: %s has no tiers to compare",
                            sk_kernel_name(i));
     if (c->kernels != SK_FOR(SPHKV_ATTN_DECODE) && (c->weights || c->markdown || c->latency))
@@ -188,6 +192,14 @@ static sk_status check_kernels(const command *c, sk_err *err)
         return sk_fail(err, SPHKV_EINVAL,
                        "--latency is a run of its own: without --weights, --markdown, --schedule");
     return SPHKV_OK;
+}
+
+/* Both kernels that keep a cache: what they cost a step is a share of its attention. */
+static void want_coding(command *c)
+{
+    const uint32_t both = SK_FOR(SPHKV_KV_APPEND) | SK_FOR(SPHKV_KV_ENCODE);
+    c->report.coding = (c->kernels & both) == both;
+    if (c->report.coding) c->kernels |= SK_FOR(SPHKV_ATTN_DECODE);
 }
 
 /* Unless said: 8K, and for whole tokens what else the model was made for of 32K
@@ -228,6 +240,7 @@ static sk_status read_options(command *c, int argc, char **argv, sk_err *err)
     if (st == SPHKV_OK) st = sk_options_finish(&c->options, err);
     if (st == SPHKV_OK) st = set_whole_token(c, err);
     if (st == SPHKV_OK) st = check_kernels(c, err);
+    want_coding(c);
     set_contexts(c);
     return st;
 }
@@ -285,13 +298,28 @@ static int run_latency(command *c, sk_err *err)
     return code;
 }
 
-/* What to measure, a wish for each kernel; a mix that is none is found here. */
-static sk_status make_wishes(const command *c, sk_wish *wish, sk_err *err)
+/* kv_encode of a step: a page of each KV head, beside those of a prefill. */
+static void add_tail_pages(const command *c, uint32_t kernel, sk_options *o)
+{
+    const uint32_t page = o->page ? o->page : 128;
+    if (!c->report.coding || kernel != SPHKV_KV_ENCODE || o->context.n == SK_LIST_MAX) return;
+    memmove(&o->context.v[1], &o->context.v[0], o->context.n * sizeof o->context.v[0]);
+    o->context.v[0] = page;
+    o->context.n++;
+}
+
+/* What to measure, a wish for each kernel; a mix that is none is found here. Kernels that
+ * take tiers of a mix have no yardstick but what was asked for: `asked` mixes. */
+static sk_status make_wishes(const command *c, uint32_t asked, sk_wish *wish, sk_err *err)
 {
     sk_status st = SPHKV_OK;
     for (uint32_t i = 0; i < SPHKV_KERNEL_COUNT && st == SPHKV_OK; i++) {
         if (!(c->kernels & SK_FOR(i))) continue;
-        st = sk_wish_make(&c->options, &c->mixes, SK_FOR(i), &wish[i], err);
+        sk_mixes mixes = c->mixes;
+        sk_options options = c->options;
+        if (sk_kernel_row_get(i)->mix != SPHKV_MIX_ANY) mixes.n = asked;
+        add_tail_pages(c, i, &options);
+        st = sk_wish_make(&options, &mixes, SK_FOR(i), &wish[i], err);
         if (st == SPHKV_OK && wish[i].skipped.s) fputs(wish[i].skipped.s, stderr);
     }
     return st;
@@ -309,10 +337,11 @@ static int run_all(command *c, sk_err *err)
 {
     sk_wish wish[SPHKV_KERNEL_COUNT] = {0};
     bool stopped = false, dense, fp8 = false;
+    const uint32_t asked = c->mixes.n;
     sk_status st = add_yardstick(c, DENSE, &dense, err);
     if (st == SPHKV_OK && c->device.target.backend == SK_BACKEND_CUDA)
         st = add_yardstick(c, SK_BENCH_FP8, &fp8, err);
-    if (st == SPHKV_OK) st = make_wishes(c, wish, err);
+    if (st == SPHKV_OK) st = make_wishes(c, asked, wish, err);
     if (st == SPHKV_OK) st = open_set(c, err);
     const sk_bench_ask ask = {c->set, &c->device, c->schedule, c->effort->rounds, c->repeat,
                               c->seed, c->quiet ? NULL : PROGRAM, c->stop, dense, fp8,
