@@ -112,7 +112,8 @@ static sk_status merge_make(sk_case *c, sk_err *err)
 
 /* ---- judgement ----------------------------------------------------------------- */
 
-/* One row in double, from what the sources hold. */
+/* One row in double, from what the sources hold. Weights are of the largest source, so
+ * that a sink far above them leaves the measure of the error what it is without one. */
 static double merge_row(const sk_case *c, uint32_t seq, uint32_t head, double *out, double *mag)
 {
     const sphkv_merge_args *a = c->args.any;
@@ -122,8 +123,6 @@ static double merge_row(const sk_case *c, uint32_t seq, uint32_t head, double *o
     memset(mag, 0, spec->dv * sizeof *mag);
     for (uint32_t i = 0; i < a->sources_count; i++)
         m = fmax(m, (double)a->sources[i].lse[(size_t)seq * a->sources[i].lse_stride_seq + head]);
-    const double sink = a->sinks ? (double)a->sinks[head] : -(double)INFINITY;
-    m = fmax(m, sink);
     for (uint32_t i = 0; i < a->sources_count && isfinite(m); i++) {
         const sphkv_merge_source *s = &a->sources[i];
         const double w = exp((double)s->lse[(size_t)seq * s->lse_stride_seq + head] - m);
@@ -135,12 +134,14 @@ static double merge_row(const sk_case *c, uint32_t seq, uint32_t head, double *o
             mag[d] += w * fabs(x);
         }
     }
-    const double all = isfinite(m) ? l + exp(sink - m) : l;
+    const double sink = a->sinks ? (double)a->sinks[head] : -(double)INFINITY, top = fmax(m, sink);
+    if (!isfinite(top)) return top; /* of nothing */
+    const double keep = exp(m - top), all = l * keep + exp(sink - top);
     for (uint32_t d = 0; d < spec->dv && l > 0; d++) {
-        out[d] /= all;
+        out[d] *= keep / all;
         mag[d] /= l; /* what a sink takes away is no error's measure */
     }
-    return m + log(all);
+    return top + log(all);
 }
 
 /* ||o - ref|| / ||sum w |o_i| ||, less rounding to out's dtype, and the lse against its bound. */
