@@ -140,8 +140,9 @@ void sk_records_free(sk_records *records)
     memset(records, 0, sizeof *records);
 }
 
-static bool is_named(const sk_record *record, const char *what)
+static bool is_named(const sk_record *record, const void *user)
 {
+    const char *what = user;
     size_t length = strlen(what);
     if (strstr(record->trial[0]->key.spec, what) || strstr(record->tiers, what))
         return true;
@@ -153,13 +154,19 @@ static bool is_named(const sk_record *record, const char *what)
     return false;
 }
 
-void sk_records_select(sk_records *records, const char *what)
+void sk_records_keep(sk_records *records, bool (*keep)(const sk_record *record, const void *user),
+                     const void *user)
 {
     size_t kept = 0;
     for (size_t i = 0; i < records->count; i++)
-        if (is_named(&records->at[i], what))
+        if (keep(&records->at[i], user))
             records->at[kept++] = records->at[i];
     records->count = kept;
+}
+
+void sk_records_select(sk_records *records, const char *what)
+{
+    sk_records_keep(records, is_named, what);
 }
 
 void sk_record_add_up(const sk_record *record, sk_record_sum *sum)

@@ -32,6 +32,9 @@ void sk_records_free(sk_records *records);
 /* Drops the records that `what` does not name: the beginning (4 digits or
  * more) of the hash of one of its trials, or a part of its spec or tiers. */
 void sk_records_select(sk_records *records, const char *what);
+/* Drops those that `keep` does not want. */
+void sk_records_keep(sk_records *records, bool (*keep)(const sk_record *record, const void *user),
+                     const void *user);
 
 /* What the trials of one record add up to. */
 typedef struct sk_record_sum {

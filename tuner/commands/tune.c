@@ -13,6 +13,7 @@
 #include "layouts.h"
 #include "pick.h"
 #include "progress.h"
+#include "report.h"
 #include "results.h"
 #include "simulate.h"
 #include "wish.h"
@@ -45,6 +46,8 @@ static const char help_tail[] =
     "                       the best it ended; --seeds N: the mean of N runs\n"
     "  --strategy WORD      of the simulation: exhaustive, random, local, model or auto\n"
     "                       (default: exhaustive where the trials suffice, else model)\n"
+    "  --report FILE        an HTML page: progress of the search, every candidate against the\n"
+    "                       roofline, the effect of each tunable, ties, rejections\n"
     "  --fresh              does not count what earlier runs tried\n"
     "  --dry-run            prints the schedules that would be searched\n"
     "  --db FILE            the database (default $SPHKV_DB, or\n"
@@ -75,6 +78,7 @@ typedef struct tune {
     bool fresh, dry_run, quiet, help;
     sk_simulation_params simulation; /* file NULL: none */
     const char *choice;   /* of the devices */
+    const char *report;   /* file of the HTML page; NULL: none */
     sk_devices devices;
     sk_store store;
     sk_progress progress;
@@ -83,6 +87,7 @@ typedef struct tune {
         sk_wish wish;
         sk_result *result; /* [wish.n] */
         uint32_t results;
+        sk_records records; /* for the report */
         double started, seconds;
     } part[SK_DEVICES_MOST];
     double started;
@@ -135,10 +140,9 @@ static sk_status take_own(tune *t, sk_args *a, bool *taken, sk_err *err)
         sk_status st = sk_args_value(a, &text, err);
         return st == SPHKV_OK ? sk_mixes_add(&t->mixes, text, err) : st;
     }
-    static const char *const later[] = {"--shard", "--report"};
-    for (size_t i = 0; i < SK_COUNT(later); i++)
-        if (sk_args_is(a, later[i]))
-            return sk_fail(err, SPHKV_EINVAL, "%s is not built yet", later[i]);
+    if (sk_args_is(a, "--report")) return sk_args_value(a, &t->report, err);
+    if (sk_args_is(a, "--shard"))
+        return sk_fail(err, SPHKV_EINVAL, "--shard is not built yet");
     const struct {
         const char *name;
         bool *at;
@@ -375,8 +379,21 @@ static sk_status run_part(tune *t, uint32_t number, bool *stopped, sk_err *err)
         sk_progress_line(&t->progress, "%s, %s", p->device->name, p->device->arch);
     for (uint32_t i = 0; i < p->wish.n && st == SPHKV_OK && !*stopped; i++)
         st = run_job(t, p, i, stopped, err);
+    const sk_results found = {p->device, p->result, p->results};
+    if (st == SPHKV_OK && t->report) st = sk_report_collect(&t->store, &found, &p->records, err);
     sk_store_close(&t->store);
     return st;
+}
+
+/* The exit code, or `code` when it was written. */
+static int write_report(const tune *t, int code, sk_err *err)
+{
+    sk_records list[SK_DEVICES_MOST];
+    if (!t->report) return code;
+    for (uint32_t k = 0; k < t->devices.n; k++) list[k] = t->part[k].records;
+    if (sk_report_write(t->report, list, t->devices.n, err) == SPHKV_OK) return code;
+    sk_command_say(PROGRAM, err->message);
+    return SK_EXIT_UNVERIFIED;
 }
 
 static int run_all(tune *t, sk_err *err)
@@ -387,9 +404,10 @@ static int run_all(tune *t, sk_err *err)
         st = run_part(t, i, &stopped, err);
     if (stopped) {
         sk_command_say(PROGRAM, "interrupted; what was tried is kept, run again to go on");
-        return SK_EXIT_STOPPED;
+        return write_report(t, SK_EXIT_STOPPED, err);
     }
-    return st == SPHKV_OK ? print_results(t) : sk_command_fail(PROGRAM, st, err);
+    return st == SPHKV_OK ? write_report(t, print_results(t), err)
+                          : sk_command_fail(PROGRAM, st, err);
 }
 
 static int print_help(void)
@@ -472,6 +490,7 @@ int main(int argc, char **argv)
         part *p = &t.part[k];
         for (uint32_t i = 0; i < p->results; i++) sk_result_free(&p->result[i]);
         sk_free(p->result);
+        sk_records_free(&p->records);
         sk_wish_free(&p->wish);
     }
     sk_mixes_free(&t.mixes);
