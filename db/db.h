@@ -118,7 +118,10 @@ typedef struct sk_db_trial_key {
     const char *ir_hash;  /* hex; "" when no IR could be built */
     const char *accuracy; /* "exact", "tight", "fast" */
     const char *run_kind; /* "measure", "simulate", SK_DB_PREDICT ... */
+    const char *compiler; /* that made the code; "" when none had a say in the outcome */
 } sk_db_trial_key;
+/* The key in one word, the same in every database. */
+void sk_db_trial_hash(const sk_db_trial_key *key, char hex[65]);
 
 typedef struct sk_db_trial {
     sk_db_trial_key key;
@@ -128,6 +131,8 @@ typedef struct sk_db_trial {
     size_t sample_count;
     const double *baseline;   /* the incumbent's, paired with samples */
     size_t baseline_count;
+    const char *base;         /* hash of the trial of the default schedule that `baseline`
+                                 are times of; "" when not known */
     double median_us;         /* 0 when not measured */
     double error;             /* measured; negative when not */
     const char *error_kind;   /* "S1 rms", "adversarial", "vs default", "distance" */

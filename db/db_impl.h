@@ -90,7 +90,6 @@ sk_status sk_db_finish(sk_db *db, sk_status st, sk_err *err);
 
 void sk_db_device_key(const sk_db_device *device, char hex[65]);
 void sk_db_spec_key(const char *kernel, const char *spec, char hex[65]);
-void sk_db_trial_key_hash(const sk_db_trial_key *key, char hex[65]);
 
 /* ---- rows (db_read.c) --------------------------------------------------------- */
 
@@ -99,7 +98,8 @@ void sk_db_trial_key_hash(const sk_db_trial_key *key, char hex[65]);
     " h.batch, h.context, h.kv_heads, h.q_heads, h.q_len, h.threads, c.text, t.ir_hash,"          \
     " t.accuracy, t.run_kind, t.outcome, t.message, t.samples, t.baseline, t.median_us, t.error," \
     " t.error_kind, t.bytes, t.bandwidth_gbps, t.roofline, t.seed, t.tool_version,"               \
-    " t.compiler_version, t.driver_version, t.unix_time, t.seconds, t.run_id, a.key"
+    " t.compiler_version, t.driver_version, t.unix_time, t.seconds, t.run_id, a.key,"              \
+    " t.compiler, t.base"
 #define SK_TRIAL_JOINS                                                                      \
     " JOIN device d ON d.id = t.device_id JOIN spec s ON s.id = t.spec_id"                  \
     " JOIN shape h ON h.id = t.shape_id JOIN schedule c ON c.id = t.schedule_id"            \

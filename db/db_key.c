@@ -46,7 +46,7 @@ void sk_db_spec_key(const char *kernel, const char *spec, char hex[65])
     sk_sha256_hex(&hash, hex);
 }
 
-void sk_db_trial_key_hash(const sk_db_trial_key *key, char hex[65])
+void sk_db_trial_hash(const sk_db_trial_key *key, char hex[65])
 {
     char device[65], shape[SK_DB_SHAPE_TEXT];
     sk_db_device_key(key->device, device);
@@ -61,6 +61,8 @@ void sk_db_trial_key_hash(const sk_db_trial_key *key, char hex[65])
     add_text(&hash, key->ir_hash);
     add_text(&hash, key->accuracy);
     add_text(&hash, key->run_kind);
+    if (key->compiler && *key->compiler)
+        add_text(&hash, key->compiler);
     sk_sha256_hex(&hash, hex);
 }
 

@@ -14,7 +14,12 @@ static const char schema_1[] = {
 #include "schema_sql.inc"
 };
 
-static const char *const migration_sql[] = {schema_1};
+/* 2: db/schema_2.sql. */
+static const char schema_2[] = {
+#include "schema_2_sql.inc"
+};
+
+static const char *const migration_sql[] = {schema_1, schema_2};
 const sk_migrations sk_db_migrations = {migration_sql, (int)SK_COUNT(migration_sql)};
 
 static sk_status execute(sk_db *db, const char *sql, const char *doing, sk_err *err)

@@ -153,14 +153,14 @@ static sk_status write_trial(sk_db *db, const sk_db_trial *t, int64_t *id, sk_er
     sk_status st = find_links(db, t, &to, err);
     if (st != SPHKV_OK)
         return st;
-    sk_db_trial_key_hash(&t->key, key);
+    sk_db_trial_hash(&t->key, key);
     sk_query q = sk_query_begin(
         db, SK_STMT_TRIAL_PUT,
         "INSERT INTO trial (key, device_id, spec_id, shape_id, schedule_id, ir_hash, accuracy,"
         " run_kind, artifact_id, outcome, message, samples, baseline, median_us, error,"
         " error_kind, bytes, bandwidth_gbps, roofline, seed, tool_version, compiler_version,"
-        " driver_version, unix_time, seconds, run_id)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " driver_version, unix_time, seconds, run_id, compiler, base)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (key) DO UPDATE SET"
         " device_id = excluded.device_id, spec_id = excluded.spec_id,"
         " shape_id = excluded.shape_id, schedule_id = excluded.schedule_id,"
@@ -171,7 +171,8 @@ static sk_status write_trial(sk_db *db, const sk_db_trial *t, int64_t *id, sk_er
         " bandwidth_gbps = excluded.bandwidth_gbps, roofline = excluded.roofline,"
         " seed = excluded.seed, tool_version = excluded.tool_version,"
         " compiler_version = excluded.compiler_version, driver_version = excluded.driver_version,"
-        " unix_time = excluded.unix_time, seconds = excluded.seconds, run_id = excluded.run_id"
+        " unix_time = excluded.unix_time, seconds = excluded.seconds, run_id = excluded.run_id,"
+        " compiler = excluded.compiler, base = excluded.base"
         " RETURNING id");
     sk_query_text(&q, key);
     sk_query_int(&q, to.device);
@@ -199,6 +200,8 @@ static sk_status write_trial(sk_db *db, const sk_db_trial *t, int64_t *id, sk_er
     sk_query_int(&q, t->unix_time ? t->unix_time : (int64_t)time(NULL));
     sk_query_real(&q, t->seconds);
     sk_query_text(&q, t->run_id);
+    sk_query_text(&q, t->key.compiler);
+    sk_query_text(&q, t->base);
     return take_id(&q, id, "storing a trial", err);
 }
 

@@ -82,6 +82,8 @@ void sk_row_trial(sk_query *q, sk_arena *mem, sk_db_trial *out)
     out->seconds = sk_row_real(q);
     out->run_id = sk_row_text(q, mem);
     sk_row_text_into(q, out->artifact_key, sizeof out->artifact_key);
+    out->key.compiler = sk_row_text(q, mem);
+    out->base = sk_row_text(q, mem);
 }
 
 void sk_row_artifact(sk_query *q, sk_arena *mem, char key[65], sk_db_artifact *out)
@@ -122,7 +124,7 @@ const char *sk_db_trial_fault(const sk_db_trial *trial)
     char hex[65];
     if (!trial->key.device)
         return "damaged: no device";
-    sk_db_trial_key_hash(&trial->key, hex);
+    sk_db_trial_hash(&trial->key, hex);
     if (strcmp(hex, trial->trial_hash) != 0)
         return "damaged: its texts do not match its key";
     const bool predicted = strcmp(trial->key.run_kind, SK_DB_PREDICT) == 0;
@@ -137,7 +139,7 @@ sk_status sk_db_trial_find(sk_db *db, const sk_db_trial_key *key, sk_arena *mem,
     if (!key->device)
         return sk_fail(err, SPHKV_EINVAL, "a trial without its device");
     char hex[65];
-    sk_db_trial_key_hash(key, hex);
+    sk_db_trial_hash(key, hex);
     pthread_mutex_lock(&db->lock);
     sk_query q = sk_query_begin(db, SK_STMT_TRIAL_FIND,
                                 "SELECT " SK_TRIAL_COLUMNS " FROM trial t" SK_TRIAL_JOINS

@@ -219,7 +219,10 @@ static void foreign_database(void **in)
         assert_non_null(strstr(err.message, "another program"));
     }
     /* Our magic, but nobody's tables. */
-    execute(s->path, "PRAGMA application_id=1397771094; PRAGMA user_version=1");
+    char sql[96];
+    snprintf(sql, sizeof sql, "PRAGMA application_id=%d; PRAGMA user_version=%d",
+             SK_DB_APPLICATION_ID, sk_db_migrations.count);
+    execute(s->path, sql);
     sk_assert_ok(sk_db_open(s->path, 0, &db, &err), &err);
     sk_db_trial t = db_case_trial(1, "w=8", "ir");
     assert_int_equal(sk_db_trial_put(db, &t, NULL, &err), SPHKV_EDB);

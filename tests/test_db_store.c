@@ -49,6 +49,8 @@ static void trial_round_trip(void **in)
     t.baseline = baseline, t.baseline_count = 3;
     t.error = (double)NAN;
     t.seed = UINT64_MAX - 5;
+    t.base = "b45e";
+    t.key.compiler = "cc 7";
     t.artifact = &code;
     int64_t id = 0, again = 0;
     sk_assert_ok(sk_db_trial_put(s->db, &t, &id, &err), &err);
@@ -68,6 +70,8 @@ static void trial_round_trip(void **in)
     assert_true(back.median_us == t.median_us);
     assert_true(back.seed == t.seed);
     assert_string_equal(back.compiler_version, t.compiler_version);
+    assert_string_equal(back.key.compiler, "cc 7");
+    assert_string_equal(back.base, "b45e");
     assert_true(back.unix_time > 0);
 
     sk_db_artifact found;
@@ -96,7 +100,7 @@ static void trial_key_covers_every_field(void **in)
     sk_assert_ok(sk_db_trial_put(s->db, &base, NULL, &err), &err);
     sk_db_device other = *base.key.device;
     other.fingerprint = "another machine";
-    for (int field = 0; field < 9; field++) {
+    for (int field = 0; field < 10; field++) {
         t = base;
         if (field == 0)
             t.key.device = &other;
@@ -116,6 +120,8 @@ static void trial_key_covers_every_field(void **in)
             t.key.accuracy = "exact";
         if (field == 8)
             t.key.run_kind = "simulate";
+        if (field == 9)
+            t.key.compiler = "cc 2";
         sk_db_trial back;
         assert_int_equal(sk_db_trial_find(s->db, &t.key, &s->mem, &back, &err), SPHKV_ENOTFOUND);
         sk_assert_ok(sk_db_trial_put(s->db, &t, NULL, &err), &err);
@@ -123,7 +129,7 @@ static void trial_key_covers_every_field(void **in)
     sk_db_trial *all;
     size_t count;
     sk_assert_ok(sk_db_trials(s->db, NULL, &s->mem, &all, &count, &err), &err);
-    assert_int_equal(count, 10);
+    assert_int_equal(count, 11);
     /* What does not identify a device is not part of the key. */
     other = *base.key.device;
     other.name = "renamed", other.toolchain = "newer";
@@ -457,21 +463,22 @@ static void default_path_follows_environment(void **in)
     sk_free(home);
 }
 
-static void migrates_version_1(void **in)
+static void migrates_to_tomorrow(void **in)
 {
     state *s = *in;
     sk_err err = {0};
     int64_t id = db_case_winner(s->db, 1, 1024, "w=8", "ir", 64, 1.5), value = 0;
     sk_db_close(s->db);
     s->db = NULL;
-    const char *broken[] = {sk_db_migrations.sql[0],
+    assert_int_equal(sk_db_migrations.count, 2);
+    const char *broken[] = {sk_db_migrations.sql[0], sk_db_migrations.sql[1],
                             "CREATE TABLE extra (x INTEGER) STRICT; CREATE TABLE winner (y TEXT)"};
-    const char *future[] = {sk_db_migrations.sql[0],
+    const char *future[] = {sk_db_migrations.sql[0], sk_db_migrations.sql[1],
                             "ALTER TABLE winner ADD COLUMN note TEXT NOT NULL DEFAULT 'none'"};
-    sk_migrations two_broken = {broken, 2}, two = {future, 2};
+    sk_migrations next_broken = {broken, 3}, next = {future, 3};
     sk_db *db;
-    /* A migration that fails leaves version 1, whole. */
-    assert_int_equal(sk_db_open_with(s->path, 0, &two_broken, &db, &err), SPHKV_EDB);
+    /* A migration that fails leaves the version that was, whole. */
+    assert_int_equal(sk_db_open_with(s->path, 0, &next_broken, &db, &err), SPHKV_EDB);
     sk_assert_ok(sk_db_open(s->path, 0, &db, &err), &err);
     sk_assert_ok(sk_db_pragma_int(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'extra'",
                                   &value, &err),
@@ -479,11 +486,11 @@ static void migrates_version_1(void **in)
     assert_int_equal(value, 0);
     sk_db_close(db);
     /* Reading cannot migrate. */
-    assert_int_equal(sk_db_open_with(s->path, SK_DB_READ_ONLY, &two, &db, &err), SPHKV_EDB);
+    assert_int_equal(sk_db_open_with(s->path, SK_DB_READ_ONLY, &next, &db, &err), SPHKV_EDB);
     assert_non_null(strstr(err.message, "older"));
-    sk_assert_ok(sk_db_open_with(s->path, 0, &two, &db, &err), &err);
+    sk_assert_ok(sk_db_open_with(s->path, 0, &next, &db, &err), &err);
     sk_assert_ok(sk_db_pragma_int(db, "PRAGMA user_version", &value, &err), &err);
-    assert_int_equal(value, 2);
+    assert_int_equal(value, 3);
     sk_assert_ok(sk_db_pragma_int(db, "SELECT id FROM winner WHERE note = 'none'", &value, &err),
                  &err);
     assert_int_equal(value, id);
@@ -492,6 +499,29 @@ static void migrates_version_1(void **in)
     assert_int_equal(sk_db_open(s->path, 0, &db, &err), SPHKV_EDB);
     assert_non_null(strstr(err.message, "newer"));
     assert_non_null(strstr(err.message, s->path));
+}
+
+/* A file of version 1 as it was: its records keep their keys and stay good. */
+static void migrates_version_1(void **in)
+{
+    state *s = *in;
+    sk_err err = {0};
+    sqlite3 *raw;
+    sk_db *db;
+    assert_true(db_case_winner(s->db, 1, 1024, "w=8", "ir", 64, 1.5) > 0);
+    sk_db_close(s->db);
+    s->db = NULL;
+    assert_int_equal(sqlite3_open(s->path, &raw), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(raw, "ALTER TABLE trial DROP COLUMN compiler;"
+                                  "ALTER TABLE trial DROP COLUMN base; PRAGMA user_version=1",
+                                  NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(raw);
+    assert_int_equal(sk_db_open(s->path, SK_DB_READ_ONLY, &db, &err), SPHKV_EDB);
+    sk_assert_ok(sk_db_open(s->path, 0, &s->db, &err), &err);
+    sk_db_set set = {.user = s->db};
+    const sk_db_best_result r = best(&set, 1, 1024, SK_BEST_NEED_CODE, &s->mem);
+    assert_int_equal(r.match, SK_MATCH_EXACT);
+    assert_string_equal(r.reason, "");
 }
 
 static void memory_database(void **in)
@@ -520,6 +550,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(version_and_outcome_make_it_stale, setup, teardown),
         cmocka_unit_test_setup_teardown(defaults_round_trip, setup, teardown),
         cmocka_unit_test_setup_teardown(overlay_prefers_user, setup, teardown),
+        cmocka_unit_test_setup_teardown(migrates_to_tomorrow, setup, teardown),
         cmocka_unit_test_setup_teardown(migrates_version_1, setup, teardown),
         cmocka_unit_test_setup_teardown(memory_database, setup, teardown),
         cmocka_unit_test(default_path_follows_environment),

@@ -61,17 +61,38 @@ sk_status sk_search_forge(sk_search *s, const sk_order *order, uint32_t n, sk_er
     return st;
 }
 
+/* The compiler's name, once; its workers stay for what follows. */
+static sk_status probe(sk_search *s, sk_err *err)
+{
+    sk_status st = SPHKV_OK;
+    if (s->probed) return st;
+    if (!s->forge.seats)
+        st = sk_forge_make(s->job, &s->p->limits, s->p->compilers, &s->forge, err);
+    s->forging = true;
+    if (st == SPHKV_OK)
+        st = sk_forge_probe(&s->forge, sk_search_tick, s, s->store->compiler, &s->stopped, err);
+    s->forging = false;
+    s->probed = st == SPHKV_OK;
+    return st;
+}
+
+/* What is known is known of a compiler, so it comes first. Where there is none, what the
+ * last one left may be all that is asked for. */
+static sk_status learn_compiler(sk_search *s, sk_err *err)
+{
+    sk_err why = {0};
+    if (s->store->compiler[0]) return SPHKV_OK;
+    const sk_status st = probe(s, &why);
+    return st == SPHKV_ENOMEM ? sk_fail(err, st, "%s", why.message) : SPHKV_OK;
+}
+
 sk_status sk_search_prepare(sk_search *s, sk_err *err)
 {
     const uint32_t request[SK_REQUEST_WORDS] = {SK_ASK_PROBE};
     sk_report report;
     const sk_answer *a = s->job->answer;
     if (s->prepared) return SPHKV_OK;
-    sk_status st = sk_forge_make(s->job, &s->p->limits, s->p->compilers, &s->forge, err);
-    s->forging = true;
-    if (st == SPHKV_OK)
-        st = sk_forge_probe(&s->forge, sk_search_tick, s, s->store->compiler, &s->stopped, err);
-    s->forging = false;
+    sk_status st = probe(s, err);
     if (st == SPHKV_OK && !s->job->case_by_worker) st = sk_job_inputs(s->job, err);
     if (st == SPHKV_OK) st = sk_search_ask(s, request, &report, err);
     if (st != SPHKV_OK) return st;
@@ -361,7 +382,9 @@ static sk_status need_default(sk_search *s, sk_err *err)
 static sk_status explore(sk_search *s, sk_err *err)
 {
     bool end = false;
-    sk_status st = recall(s, err);
+    sk_status st = learn_compiler(s, err);
+    if (st == SPHKV_OK && !s->stopped) st = recall(s, err);
+    if (s->stopped) return SPHKV_OK;
     if (st == SPHKV_OK && s->count && s->progress) s->progress->done = s->count;
     while (st == SPHKV_OK && !end && !default_failed(s) && !enough(s, 0)) {
         batch b;

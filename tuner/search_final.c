@@ -123,7 +123,22 @@ static sk_status fill_result(sk_search *s, const sk_tried *win, const sk_tried *
     return text.failed ? sk_fail(err, SPHKV_ENOMEM, "no memory for a result") : SPHKV_OK;
 }
 
-/* Winner, ties, and both trials with the final's times into the database. */
+/* The final's times become those of all who took part, so that records of several finals
+ * can be compared later (merge.h); the winner's with its code, as the last. */
+static sk_status keep_final(sk_search *s, const uint32_t *place, uint32_t n, uint32_t winner,
+                            sk_err *err)
+{
+    const sk_db_artifact code = sk_made_artifact(&s->made[place[winner]]);
+    sk_status st = SPHKV_OK;
+    for (uint32_t i = 0; i < n && st == SPHKV_OK; i++) {
+        take_final(s, &s->tried[place[i]], i);
+        if (i != winner) st = sk_store_put(s->store, s->job, &s->tried[place[i]], NULL, err);
+    }
+    return st == SPHKV_OK ? sk_store_put(s->store, s->job, &s->tried[place[winner]], &code, err)
+                          : st;
+}
+
+/* Winner, ties, and the trials with the final's times into the database. */
 static sk_status conclude(sk_search *s, const uint32_t *place, uint32_t n, sk_err *err)
 {
     sk_answer *a = s->job->answer;
@@ -138,11 +153,7 @@ static sk_status conclude(sk_search *s, const uint32_t *place, uint32_t n, sk_er
     if (st == SPHKV_OK) st = add_ties(s, place, n, &v, &ties, err);
     if (st != SPHKV_OK) goto out;
     sk_tried *base = &s->tried[place[0]], *win = &s->tried[place[v.winner]];
-    take_final(s, base, 0);
-    take_final(s, win, v.winner);
-    const sk_db_artifact code = sk_made_artifact(&s->made[place[v.winner]]);
-    if (base != win) st = sk_store_put(s->store, s->job, base, NULL, err);
-    if (st == SPHKV_OK) st = sk_store_put(s->store, s->job, win, &code, err);
+    st = keep_final(s, place, n, v.winner, err);
     const sk_win record = {win, base, v.speedup, ties.s, base->median_us};
     if (st == SPHKV_OK) st = sk_store_win(s->store, &record, err);
     if (st == SPHKV_OK) {

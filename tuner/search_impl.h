@@ -26,7 +26,7 @@ typedef struct sk_search {
     uint32_t best;           /* place in tried of the fastest so far */
     uint32_t now;            /* trials run by this command */
     double started;
-    bool stopped, prepared, forging;
+    bool stopped, probed, prepared, forging;
     bool lost;               /* the device could not be opened again */
     sk_result *out;
 } sk_search;

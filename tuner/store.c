@@ -103,7 +103,20 @@ static sk_status make_key(const sk_store *s, const sk_job *job, uint32_t index, 
                              .schedule = schedule->s,
                              .ir_hash = c->ir_hash,
                              .accuracy = sk_accuracy_name(job->spec.accuracy),
-                             .run_kind = RUN_KIND};
+                             .run_kind = RUN_KIND,
+                             .compiler = c->built == SPHKV_OK ? s->compiler : ""};
+    return SPHKV_OK;
+}
+
+/* The key of the default's trial, which every candidate is measured against. */
+static sk_status base_hash(const sk_store *s, const sk_job *job, char hex[65], sk_err *err)
+{
+    sk_text schedule;
+    sk_db_trial_key key;
+    sk_status st = make_key(s, job, 0, &schedule, &key, err);
+    if (st != SPHKV_OK) return st;
+    sk_db_trial_hash(&key, hex);
+    sk_text_free(&schedule);
     return SPHKV_OK;
 }
 
@@ -175,6 +188,8 @@ sk_status sk_store_known(sk_store *s, sk_job *job, sk_arena *mem, uint32_t **ind
     if (st != SPHKV_OK) return st;
     *index = sk_arena_alloc(mem, (n + 1) * sizeof **index);
     if (!*index) return sk_fail(err, SPHKV_ENOMEM, "no memory for known trials");
+    for (size_t i = n; i > 0 && !s->compiler[0]; i--)
+        snprintf(s->compiler, sizeof s->compiler, "%.95s", list[i - 1].key.compiler);
     st = sk_space_resolve(&job->space, 0, err);
     (*index)[(*count)++] = 0;
     for (size_t i = 0; i < n && st == SPHKV_OK; i++) {
@@ -198,7 +213,9 @@ sk_status sk_store_put(sk_store *s, const sk_job *job, sk_tried *tried,
 {
     sk_text schedule;
     sk_db_trial_key key;
-    sk_status st = make_key(s, job, tried->index, &schedule, &key, err);
+    char base[65];
+    sk_status st = base_hash(s, job, base, err);
+    if (st == SPHKV_OK) st = make_key(s, job, tried->index, &schedule, &key, err);
     if (st != SPHKV_OK) return st;
     const sk_db_trial trial = {
         .key = key,
@@ -208,6 +225,7 @@ sk_status sk_store_put(sk_store *s, const sk_job *job, sk_tried *tried,
         .sample_count = tried->samples,
         .baseline = tried->baseline,
         .baseline_count = tried->samples,
+        .base = tried->samples ? base : "",
         .median_us = tried->median_us,
         .error = tried->error,
         .error_kind = tried->error_kind,

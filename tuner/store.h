@@ -16,7 +16,7 @@ typedef struct sk_store {
     bool memory_only;          /* nothing will be kept */
     const sk_device *device;
     sk_db_device record;       /* the device as the database sees it */
-    char compiler[96];
+    char compiler[96];         /* part of the keys of what it made; "" until it is known */
     char driver[16];           /* of a GPU: "12.4"; else "" */
     char run_id[40];           /* of this command */
     uint64_t seed;
@@ -53,7 +53,8 @@ typedef struct sk_tried {
 sk_status sk_store_find(sk_store *store, const sk_job *job, uint32_t index, sk_tried *out,
                         sk_err *err);
 /* Candidates with a trial in the database, resolved, in the order of their first
- * record, the default in front (also when it has none). *index lies in mem. */
+ * record, the default in front (also when it has none). *index lies in mem. Where no
+ * compiler is known, that of the last record counts as the store's. */
 sk_status sk_store_known(sk_store *store, sk_job *job, sk_arena *mem, uint32_t **index,
                          size_t *count, sk_err *err);
 /* code: to be kept with it, or NULL. Sets id. */
