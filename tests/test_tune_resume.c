@@ -84,8 +84,62 @@ static void two_tuners(void **state)
     assert_int_equal(right, all);
     tune_case_check_winners(c, 1);
     tune_case_all_gone(c);
+    tune_case_tidy(c);
     sk_free(other.out);
     sk_free(other.err);
+}
+
+/* A worker of the process `parent`, or 0. */
+static pid_t worker_of(pid_t parent)
+{
+    DIR *proc = opendir("/proc");
+    struct dirent *entry;
+    pid_t found = 0;
+    assert_non_null(proc);
+    while (!found && (entry = readdir(proc))) {
+        char path[300], name[32] = "";
+        int of = 0;
+        if (!isdigit((unsigned char)entry->d_name[0])) continue;
+        snprintf(path, sizeof path, "/proc/%s/stat", entry->d_name);
+        FILE *f = fopen(path, "r");
+        if (!f) continue;
+        if (fscanf(f, "%*d (%31[^)]) %*c %d", name, &of) == 2 && of == parent &&
+            strcmp(name, "sphkv-worker") == 0)
+            found = (pid_t)atoi(entry->d_name);
+        fclose(f);
+    }
+    closedir(proc);
+    return found;
+}
+
+/* Somebody kills workers at moments by chance: the run goes on and ends well, and what a
+ * kill cost is tried again by the next run. */
+static void workers_killed(void **state)
+{
+    tune_case *c = *state;
+    static const char *const words[] = {"--kernels", "kv_encode,attn_decode", "--quiet", "--effort",
+                                        "quick", "--trials", "6", TUNE_SMALL, NULL};
+    sk_rng rng = sk_test_rng(29);
+    uint32_t kills = 0;
+    int status = 0;
+    const pid_t pid = tune_case_start(c, TUNE_PROGRAM, words);
+    while (waitpid(pid, &status, WNOHANG) == 0) {
+        usleep(20000 + sk_rng_below(&rng, 300000));
+        const pid_t worker = kills < 20 ? worker_of(pid) : 0;
+        if (worker) kills += kill(worker, SIGKILL) == 0;
+    }
+    assert_true(kills > 0 && WIFEXITED(status));
+    /* 1: the default schedule was killed twice, so there is nothing to compare with. */
+    if (WEXITSTATUS(status) != 1) tune_case_expect(c, WEXITSTATUS(status), 0);
+    tune_case_all_gone(c);
+    tune_case_sound(c);
+    tune_case_tidy(c);
+    size_t all, right = tune_case_count(c, SK_OUTCOME_OK, &all);
+    assert_int_equal(right + tune_case_count(c, SK_OUTCOME_OOM, NULL), all);
+    tune_case_expect(c, tune_case_run(c, TUNE_PROGRAM, words), 0);
+    right = tune_case_count(c, SK_OUTCOME_OK, &all);
+    assert_int_equal(right, all);
+    tune_case_check_winners(c, 2);
 }
 
 int main(void)
@@ -94,6 +148,7 @@ int main(void)
         TUNE_CASE(killed),
         TUNE_CASE(interrupted),
         TUNE_CASE(two_tuners),
+        TUNE_CASE(workers_killed),
     };
     const char *missing = tune_case_missing();
     if (missing) return sk_test_skip(missing);

@@ -50,7 +50,8 @@ static void signals_at_any_moment(void **state)
     sk_rng rng = sk_test_rng(17);
     size_t n = 0, m;
     char(*before)[65] = hashes(c, &n), (*now)[65];
-    for (int i = 0; i < 12; i++) {
+    const int moments = (int)sk_test_cases(12);
+    for (int i = 0; i < moments; i++) {
         int number = numbers[i % (int)SK_COUNT(numbers)];
         pid_t pid = tune_case_start(c, TUNE_PROGRAM, words);
         usleep(sk_rng_below(&rng, i < 4 ? 20000 : 700000));
@@ -67,6 +68,7 @@ static void signals_at_any_moment(void **state)
     sk_free(before);
     tune_case_expect(c, tune_case_run(c, TUNE_PROGRAM, words), 0);
     tune_case_check_winners(c, 3);
+    tune_case_tidy(c);
 }
 
 static void bench_at_any_moment(void **state)

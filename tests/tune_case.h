@@ -191,6 +191,20 @@ static inline void tune_case_all_gone(const tune_case *c)
     assert_int_equal(tune_case_processes(c), 0);
 }
 
+/* Nothing of a run that ended lies about: its folder holds the database and what this
+ * test put there (out and err). */
+static inline void tune_case_tidy(const tune_case *c)
+{
+    DIR *dir = opendir(c->dir);
+    struct dirent *entry;
+    assert_non_null(dir);
+    while ((entry = readdir(dir)))
+        if (entry->d_name[0] != '.' && strcmp(entry->d_name, "kernels.db") != 0 &&
+            strncmp(entry->d_name, "out", 3) != 0 && strncmp(entry->d_name, "err", 3) != 0)
+            fail_msg("left behind: %s", entry->d_name);
+    closedir(dir);
+}
+
 /* All trials of the database, by row. */
 static inline size_t tune_case_trials(const tune_case *c, sk_arena *mem, sk_db_trial **list)
 {

@@ -2,9 +2,10 @@
  * tuner. Only in the program that tests use (hooked/bin/sphkv-tune in the build
  * folder, compiled with SK_FAULTS); elsewhere everything is absent.
  *
- * SPHKV_FAULT="hang:3,crash:5,oob:7,wrong:9,abort:11,illegal:13": the n-th trial
- * of a job (the default is number 1) hangs, crashes, writes behind its output,
- * gives a wrong result, aborts in the compiler, meets an illegal instruction.
+ * SPHKV_FAULT="hang:3,crash:5,oob:7,wrong:9,abort:11,illegal:13,hog:15": the n-th
+ * trial of a job (the default is number 1) hangs, crashes, writes behind its output,
+ * gives a wrong result, aborts in the compiler, meets an illegal instruction, takes
+ * memory without end.
  * SPHKV_LIMIT="2": seconds of every limit, so that a hang is short. */
 #ifndef SK_FAULT_H
 #define SK_FAULT_H
@@ -18,7 +19,8 @@ typedef enum sk_fault_kind {
     SK_FAULT_OOB,
     SK_FAULT_WRONG,
     SK_FAULT_ABORT,
-    SK_FAULT_ILLEGAL
+    SK_FAULT_ILLEGAL,
+    SK_FAULT_HOG
 } sk_fault_kind;
 
 /* What trial number `ordinal` is to suffer. */

@@ -2,8 +2,6 @@
 #define _GNU_SOURCE
 #include "store.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -21,15 +19,6 @@ static void make_run_id(sk_store *s)
              (unsigned)getpid() & 0xffffffu, (unsigned long)t.tv_nsec);
 }
 
-static void open_lock(sk_store *s, const char *path)
-{
-    sk_text name = {0};
-    if (strcmp(path, ":memory:") == 0) return; /* nobody else's */
-    sk_text_printf(&name, "%s.lock", path);
-    s->lock_fd = name.failed ? -1 : open(name.s, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    sk_text_free(&name);
-}
-
 static sk_status open_at(sk_store *s, const char *path, bool named, sk_err *err)
 {
     sk_status st = sk_db_open(path, SK_DB_CREATE, &s->db, err);
@@ -39,7 +28,7 @@ static sk_status open_at(sk_store *s, const char *path, bool named, sk_err *err)
         st = sk_fail(err, SPHKV_EIO, "%s can only be read", path);
     }
     if (st == SPHKV_OK) {
-        open_lock(s, path);
+        if (strcmp(path, ":memory:") != 0) sk_lock_open(&s->lock, path); /* else nobody else's */
         return st;
     }
     if (named || st != SPHKV_EIO) return st;
@@ -58,7 +47,7 @@ sk_status sk_store_open(const char *path, const sk_device *device, uint64_t seed
     out->record = sk_device_record(device);
     out->seed = seed;
     out->fresh = fresh;
-    out->lock_fd = -1;
+    out->lock.fd = -1;
     if (device->target.backend == SK_BACKEND_CUDA)
         sk_cuda_version_text(device->gpu.driver, out->driver);
     make_run_id(out);
@@ -77,9 +66,9 @@ sk_status sk_store_open(const char *path, const sk_device *device, uint64_t seed
 
 void sk_store_close(sk_store *s)
 {
-    if (!s->db) return; /* never opened: lock_fd means nothing */
+    if (!s->db) return; /* never opened: the lock means nothing */
     sk_db_close(s->db);
-    if (s->lock_fd >= 0) close(s->lock_fd);
+    sk_lock_close(&s->lock);
     s->db = NULL;
 }
 
@@ -285,8 +274,8 @@ sk_status sk_store_winner(sk_store *s, const sk_job *job, sk_arena *mem, sk_db_w
 
 /* ---- one tuner per trial ----------------------------------------------------- */
 
-/* A byte of the lock file for each key: places far apart, never written. */
-static struct flock lock_of(const sk_store *s, const sk_job *job, uint32_t index, short type)
+/* A place for each key, far apart. */
+static uint64_t place_of(const sk_store *s, const sk_job *job, uint32_t index)
 {
     sk_text schedule;
     sk_db_trial_key key;
@@ -306,20 +295,15 @@ static struct flock lock_of(const sk_store *s, const sk_job *job, uint32_t index
     sk_sha256_hex(&sha, hex);
     for (int i = 0; i < 15; i++)
         place = place << 4 | (uint64_t)(hex[i] <= '9' ? hex[i] - '0' : hex[i] - 'a' + 10);
-    return (struct flock){
-        .l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)place, .l_len = 1};
+    return place;
 }
 
 bool sk_store_lock(sk_store *s, const sk_job *job, uint32_t index)
 {
-    struct flock lock = lock_of(s, job, index, F_WRLCK);
-    if (s->lock_fd < 0) return true;
-    if (fcntl(s->lock_fd, F_OFD_SETLK, &lock) == 0) return true;
-    return errno != EAGAIN && errno != EACCES; /* a system without such locks: go on */
+    return sk_lock_take(&s->lock, place_of(s, job, index));
 }
 
 void sk_store_unlock(sk_store *s, const sk_job *job, uint32_t index)
 {
-    struct flock lock = lock_of(s, job, index, F_UNLCK);
-    if (s->lock_fd >= 0) (void)fcntl(s->lock_fd, F_OFD_SETLK, &lock);
+    sk_lock_drop(&s->lock, place_of(s, job, index));
 }

@@ -3,13 +3,13 @@
  *
  * Every trial is committed as it ends, so whatever kills the tuner loses at most
  * the one that was running. Two tuners on one database do not repeat each
- * other: a trial is tried under a lock of its own (a byte of a lock file beside
- * the database, held by the open file, so it goes with the process) and looked
- * up again once the lock is held. */
+ * other: a trial is tried under a lock of its own (lock.h) and looked up again once
+ * that is held. */
 #ifndef SK_STORE_H
 #define SK_STORE_H
 
 #include "job.h"
+#include "lock.h"
 
 typedef struct sk_store {
     sk_db *db;
@@ -21,7 +21,7 @@ typedef struct sk_store {
     char run_id[40];           /* of this command */
     uint64_t seed;
     bool fresh;                /* records of other runs count for nothing */
-    int lock_fd;               /* -1 = none */
+    sk_lock lock;
     char warning[256];         /* "" or one line for the user */
 } sk_store;
 
