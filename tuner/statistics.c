@@ -73,66 +73,28 @@ sk_status sk_ratio_interval(const double *top, const double *bottom, size_t n, u
     return SPHKV_OK;
 }
 
-/* Marks who is tied with the fastest. */
-static sk_status find_ties(const sk_entrant *entrant, uint32_t n, size_t rounds, uint64_t seed,
-                           sk_verdict *out, sk_err *err)
+/* How many of n fair coins may fall on one side at a chance of at most alpha; -1: none. */
+static int fair_coins(size_t n, double alpha)
 {
-    for (uint32_t i = 0; i < n; i++) {
-        sk_interval slower = {1, 1, 1};
-        out->tied[i] = true;
-        if (i == out->fastest) continue;
-        sk_status st = sk_ratio_interval(entrant[i].samples, entrant[out->fastest].samples, rounds,
-                                         seed, &slower, err);
-        if (st != SPHKV_OK) return st;
-        out->tied[i] = slower.lo <= 1 || slower.mid <= 1 + SK_TIE_SHARE;
+    double log_choose = 0, sum = 0;
+    for (int k = 0; (size_t)k <= n; k++) {
+        sum += exp(log_choose - (double)n * log(2));
+        if (sum > alpha) return k - 1;
+        log_choose += log((double)(n - (size_t)k)) - log(k + 1.0);
     }
-    return SPHKV_OK;
+    return -1;
 }
 
-/* The largest median of paired ratios to the default: medians of the times
- * themselves would compare different moods of the machine. */
-static sk_status find_fastest(const sk_entrant *entrant, uint32_t n, uint32_t base, size_t rounds,
-                              uint64_t seed, sk_verdict *out, sk_err *err)
+double sk_ratio_bound(const double *top, const double *bottom, size_t n, double alpha)
 {
-    double most = 1;
-    out->fastest = base;
-    for (uint32_t i = 0; i < n; i++) {
-        sk_interval gain;
-        if (i == base) continue;
-        sk_status st = sk_ratio_interval(entrant[base].samples, entrant[i].samples, rounds, seed,
-                                         &gain, err);
-        if (st != SPHKV_OK) return st;
-        if (gain.mid <= most) continue;
-        most = gain.mid;
-        out->fastest = i;
-    }
-    return SPHKV_OK;
-}
-
-sk_status sk_verdict_find(const sk_entrant *entrant, uint32_t n, size_t rounds, uint64_t seed,
-                          sk_verdict *out, sk_err *err)
-{
-    uint32_t base = n;
-    memset(out, 0, sizeof *out);
-    if (n < 1 || n > SK_MAX_ENTRANTS || rounds == 0)
-        return sk_fail(err, SPHKV_EINVAL, "a final of %u entrants and %zu rounds", n, rounds);
-    for (uint32_t i = 0; i < n; i++)
-        if (entrant[i].rank == 0) base = i;
-    if (base == n) return sk_fail(err, SPHKV_EINVAL, "a final without the default schedule");
-    sk_status st = find_fastest(entrant, n, base, rounds, seed, out, err);
-    if (st == SPHKV_OK) st = find_ties(entrant, n, rounds, seed, out, err);
-    out->winner = base;
-    out->speedup = (sk_interval){1, 1, 1};
-    if (st != SPHKV_OK || out->tied[base]) return st;
-    for (uint32_t i = 0; i < n; i++) {
-        sk_interval gain;
-        bool earlier = out->winner == base || entrant[i].rank < entrant[out->winner].rank;
-        if (i == base || !out->tied[i] || !earlier) continue;
-        st = sk_ratio_interval(entrant[base].samples, entrant[i].samples, rounds, seed, &gain, err);
-        if (st != SPHKV_OK) return st;
-        if (gain.lo <= 1) continue;
-        out->winner = i;
-        out->speedup = gain;
-    }
-    return SPHKV_OK;
+    double few[256], *ratio = few, bound = 0;
+    size_t m = 0;
+    if (n > SK_COUNT(few) && !(ratio = sk_malloc(n * sizeof *ratio))) return 0;
+    for (size_t i = 0; i < n; i++)
+        if (usable(top[i]) && usable(bottom[i])) ratio[m++] = top[i] / bottom[i];
+    const int at = fair_coins(m, alpha);
+    qsort(ratio, m, sizeof *ratio, by_value);
+    if (at >= 0) bound = ratio[at];
+    if (ratio != few) sk_free(ratio);
+    return bound;
 }

@@ -1,5 +1,5 @@
 /* statistics.h - what noisy times say: medians, paired ratios with a bootstrap
- * interval, and the verdict of a final round.
+ * interval, and the verdict of a final round with the risk that it would be another.
  *
  * Why paired: machines are shared, and a slow stretch slows both sides of a
  * pair; the ratio stays. Why a fixed order for ties: two machines of a kind
@@ -27,6 +27,13 @@ typedef struct sk_interval {
 sk_status sk_ratio_interval(const double *top, const double *bottom, size_t n, uint64_t seed,
                             sk_interval *out, sk_err *err);
 
+/* The lower bound of the median of top[i] / bottom[i] at confidence 1 - alpha, one-sided,
+ * by the sign test: exact for any shape of noise that leaves the pairs independent. 0 when
+ * there are too few pairs (6 for an alpha of 0.025) to say anything. */
+double sk_ratio_bound(const double *top, const double *bottom, size_t n, double alpha);
+
+/* ---- the verdict of a final (statistics_verdict.c) ------------------------------- */
+
 /* One who takes part in a final round. */
 typedef struct sk_entrant {
     uint32_t rank;         /* place in the fixed order; 0 = the default schedule */
@@ -34,18 +41,32 @@ typedef struct sk_entrant {
 } sk_entrant;
 
 #define SK_MAX_ENTRANTS 16
+#define SK_VERDICT_RISK 0.025 /* of calling someone faster who is not, in a whole final */
 
 typedef struct sk_verdict {
     uint32_t winner;            /* index of an entrant */
     uint32_t fastest;           /* index of the largest paired ratio to the default */
     bool tied[SK_MAX_ENTRANTS]; /* not told apart from the fastest (itself included) */
     sk_interval speedup;        /* of the winner over the default; exactly 1 when that wins */
+    double flip_risk;           /* how often a final like this one names another winner */
 } sk_verdict;
 
-/* The fastest by a paired test; among those tied with it the lowest rank that
- * is not slower than the default by the same test. Exactly one entrant has rank
- * 0. A winner other than the default beats it by an interval that excludes 1. */
+/* The rule: of n entrants A is faster than B when the median of the paired ratios B / A is
+ * above 1 + SK_TIE_SHARE and its bound (sk_ratio_bound, alpha = SK_VERDICT_RISK / (n - 1))
+ * above 1; otherwise they are tied. The winner is the one of lowest rank among those tied
+ * with the fastest that are faster than the default by the same bound; the default when it
+ * is tied itself. So a winner other than the default beats it by an interval that excludes
+ * 1. Exactly one entrant has rank 0.
+ *
+ * flip_risk: the rule is applied to finals drawn from the rounds of this one (bootstrap,
+ * whole rounds, so that pairs stay pairs); the share that names another schedule. */
 sk_status sk_verdict_find(const sk_entrant *entrant, uint32_t n, size_t rounds, uint64_t seed,
                           sk_verdict *out, sk_err *err);
+
+/* How noisy the stretch was in which each round was taken: the middle one of its entrants'
+ * times as shares of their usual ones, so 1 in a quiet round, and more when all of them
+ * were slow together. us[i][r]; entries that are not positive are left out. */
+#define SK_NOISY 1.15 /* above it a round is taken again */
+void sk_round_moods(const double *const *us, uint32_t n, size_t rounds, double *mood);
 
 #endif
