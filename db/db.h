@@ -162,6 +162,8 @@ typedef struct sk_db_winner {
     const char *ties;         /* schedules within noise, "a=1,b=2;a=2,b=2" */
     double default_us;        /* median of the default schedule */
     double roofline;
+    double flip_risk;         /* of another winner if the final were run again; NAN = not known */
+    double noisy, drift;      /* of the final (schema_3.sql); NAN = not known */
     const char *run_id;
     int64_t unix_time;        /* 0 is filled in by put */
     /* Handed out, ignored by put. */

@@ -102,7 +102,7 @@ sk_status sk_db_trials(sk_db *db, const sk_db_filter *filter, sk_arena *mem, sk_
  * trial's. Code is read into a scratch arena: lists only need its state. */
 #define WINNER_COLUMNS                                                                             \
     "w.id, w.trial_id, w.default_trial_id, w.speedup, w.speedup_lo, w.speedup_hi, w.ties,"         \
-    " w.default_us, w.roofline, w.run_id, w.unix_time,"                                            \
+    " w.default_us, w.roofline, w.flip_risk, w.noisy, w.drift, w.run_id, w.unix_time,"             \
     " w.device_id = t.device_id AND w.spec_id = t.spec_id AND w.shape_id = t.shape_id, "
 
 static void row_winner(sk_query *q, sk_arena *mem, sk_db_winner *out)
@@ -116,6 +116,9 @@ static void row_winner(sk_query *q, sk_arena *mem, sk_db_winner *out)
     out->ties = sk_row_text(q, mem);
     out->default_us = sk_row_real(q);
     out->roofline = sk_row_real(q);
+    out->flip_risk = sk_row_real(q);
+    out->noisy = sk_row_real(q);
+    out->drift = sk_row_real(q);
     out->run_id = sk_row_text(q, mem);
     out->unix_time = sk_row_int(q);
     bool linked = sk_row_int(q) == 1;

@@ -19,7 +19,12 @@ static const char schema_2[] = {
 #include "schema_2_sql.inc"
 };
 
-static const char *const migration_sql[] = {schema_1, schema_2};
+/* 3: db/schema_3.sql. */
+static const char schema_3[] = {
+#include "schema_3_sql.inc"
+};
+
+static const char *const migration_sql[] = {schema_1, schema_2, schema_3};
 const sk_migrations sk_db_migrations = {migration_sql, (int)SK_COUNT(migration_sql)};
 
 static sk_status execute(sk_db *db, const char *sql, const char *doing, sk_err *err)

@@ -295,8 +295,10 @@ static sk_status write_winner(sk_db *db, const sk_db_winner *w, int64_t *id, sk_
     sk_query q = sk_query_begin(
         db, SK_STMT_WINNER_PUT,
         "INSERT INTO winner (device_id, spec_id, shape_id, trial_id, default_trial_id, speedup,"
-        " speedup_lo, speedup_hi, ties, default_us, roofline, unix_time, run_id)"
-        " SELECT t.device_id, t.spec_id, t.shape_id, t.id, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9"
+        " speedup_lo, speedup_hi, ties, default_us, roofline, unix_time, run_id, flip_risk, noisy,"
+        " drift)"
+        " SELECT t.device_id, t.spec_id, t.shape_id, t.id, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?11,"
+        " ?12, ?13"
         " FROM trial t WHERE t.id = ?10 AND (t.outcome = 'ok' OR (t.outcome = 'skipped'"
         " AND t.run_kind = '" SK_DB_PREDICT "')) AND (?1 IS NULL OR EXISTS"
         " (SELECT 1 FROM trial b WHERE b.id = ?1 AND b.device_id = t.device_id"
@@ -306,7 +308,9 @@ static sk_status write_winner(sk_db *db, const sk_db_winner *w, int64_t *id, sk_
         " speedup = excluded.speedup, speedup_lo = excluded.speedup_lo,"
         " speedup_hi = excluded.speedup_hi, ties = excluded.ties,"
         " default_us = excluded.default_us, roofline = excluded.roofline,"
-        " unix_time = excluded.unix_time, run_id = excluded.run_id RETURNING id");
+        " unix_time = excluded.unix_time, run_id = excluded.run_id,"
+        " flip_risk = excluded.flip_risk, noisy = excluded.noisy, drift = excluded.drift"
+        " RETURNING id");
     sk_query_int_or_null(&q, w->default_trial_id);
     sk_query_real(&q, w->speedup);
     sk_query_real(&q, w->speedup_lo);
@@ -317,6 +321,9 @@ static sk_status write_winner(sk_db *db, const sk_db_winner *w, int64_t *id, sk_
     sk_query_int(&q, w->unix_time ? w->unix_time : (int64_t)time(NULL));
     sk_query_text(&q, w->run_id);
     sk_query_int(&q, w->trial_id);
+    sk_query_real(&q, w->flip_risk);
+    sk_query_real(&q, w->noisy);
+    sk_query_real(&q, w->drift);
     sk_status st = take_id(&q, id, "storing a winner", err);
     if (st == SPHKV_OK && *id == 0)
         return sk_fail(err, SPHKV_EINVAL,

@@ -51,6 +51,7 @@ static void fill(sk_db *db, char id[9])
                       .default_trial_id = default_id,
                       .speedup = 2,
                       .speedup_lo = 1.9,
+                      .flip_risk = 0.07,
                       .speedup_hi = 2.1,
                       .ties = "w=8,lut=perm;w=8,lut=pair16",
                       .default_us = 20,
@@ -141,7 +142,8 @@ static void words_for_people(void **in)
     char words[64];
     snprintf(words, sizeof words, "explain %s", s->id);
     EXPECT(s, words, 0, "w=8,lut=perm", "among the fastest of the 2 that passed",
-           "of 5 candidates tried", "interval 1.90 to 2.10", "2 schedules were within noise",
+           "of 5 candidates tried", "interval 1.90 to 2.10", "7 % that the same final",
+           "2 schedules were within noise",
            "0.00015 (S1 rms); class tight allows 1e-03", "3 of 5; 1 not tried", "2 crash",
            "first: signal 11 (w=16,lut=rows)", "75 %", "ready");
 }

@@ -205,7 +205,11 @@ static void winner_replaces_and_refuses(void **in)
     w.default_trial_id = other_id;
     assert_int_equal(sk_db_winner_put(s->db, &w, NULL, &err), SPHKV_EINVAL);
     w.default_trial_id = bad_id;
+    w.flip_risk = 0.25, w.noisy = 0.125, w.drift = (double)NAN;
     sk_assert_ok(sk_db_winner_put(s->db, &w, NULL, &err), &err);
+    sk_assert_ok(sk_db_winners(s->db, NULL, &s->mem, &winners, &count, &err), &err);
+    assert_true(winners[0].flip_risk == 0.25 && winners[0].noisy == 0.125);
+    assert_true(isnan(winners[0].drift));
 }
 
 static void incomplete_records_are_refused(void **in)
@@ -470,12 +474,12 @@ static void migrates_to_tomorrow(void **in)
     int64_t id = db_case_winner(s->db, 1, 1024, "w=8", "ir", 64, 1.5), value = 0;
     sk_db_close(s->db);
     s->db = NULL;
-    assert_int_equal(sk_db_migrations.count, 2);
-    const char *broken[] = {sk_db_migrations.sql[0], sk_db_migrations.sql[1],
+    assert_int_equal(sk_db_migrations.count, 3);
+    const char *broken[] = {sk_db_migrations.sql[0], sk_db_migrations.sql[1], sk_db_migrations.sql[2],
                             "CREATE TABLE extra (x INTEGER) STRICT; CREATE TABLE winner (y TEXT)"};
-    const char *future[] = {sk_db_migrations.sql[0], sk_db_migrations.sql[1],
+    const char *future[] = {sk_db_migrations.sql[0], sk_db_migrations.sql[1], sk_db_migrations.sql[2],
                             "ALTER TABLE winner ADD COLUMN note TEXT NOT NULL DEFAULT 'none'"};
-    sk_migrations next_broken = {broken, 3}, next = {future, 3};
+    sk_migrations next_broken = {broken, 4}, next = {future, 4};
     sk_db *db;
     /* A migration that fails leaves the version that was, whole. */
     assert_int_equal(sk_db_open_with(s->path, 0, &next_broken, &db, &err), SPHKV_EDB);
@@ -490,7 +494,7 @@ static void migrates_to_tomorrow(void **in)
     assert_non_null(strstr(err.message, "older"));
     sk_assert_ok(sk_db_open_with(s->path, 0, &next, &db, &err), &err);
     sk_assert_ok(sk_db_pragma_int(db, "PRAGMA user_version", &value, &err), &err);
-    assert_int_equal(value, 3);
+    assert_int_equal(value, 4);
     sk_assert_ok(sk_db_pragma_int(db, "SELECT id FROM winner WHERE note = 'none'", &value, &err),
                  &err);
     assert_int_equal(value, id);
@@ -513,7 +517,10 @@ static void migrates_version_1(void **in)
     s->db = NULL;
     assert_int_equal(sqlite3_open(s->path, &raw), SQLITE_OK);
     assert_int_equal(sqlite3_exec(raw, "ALTER TABLE trial DROP COLUMN compiler;"
-                                  "ALTER TABLE trial DROP COLUMN base; PRAGMA user_version=1",
+                                  "ALTER TABLE trial DROP COLUMN base;"
+                                  "ALTER TABLE winner DROP COLUMN flip_risk;"
+                                  "ALTER TABLE winner DROP COLUMN noisy;"
+                                  "ALTER TABLE winner DROP COLUMN drift; PRAGMA user_version=1",
                                   NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(raw);
     assert_int_equal(sk_db_open(s->path, SK_DB_READ_ONLY, &db, &err), SPHKV_EDB);
@@ -522,6 +529,11 @@ static void migrates_version_1(void **in)
     const sk_db_best_result r = best(&set, 1, 1024, SK_BEST_NEED_CODE, &s->mem);
     assert_int_equal(r.match, SK_MATCH_EXACT);
     assert_string_equal(r.reason, "");
+    sk_db_winner *list;
+    size_t count;
+    sk_assert_ok(sk_db_winners(s->db, NULL, &s->mem, &list, &count, &err), &err);
+    assert_int_equal(count, 1);
+    assert_true(isnan(list[0].flip_risk) && isnan(list[0].noisy) && isnan(list[0].drift));
 }
 
 static void memory_database(void **in)

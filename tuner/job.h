@@ -27,6 +27,7 @@ typedef struct sk_effort {
     const char *name;
     uint32_t pairs;     /* candidate and default, per trial */
     uint32_t rounds;    /* of the final, at least 30 */
+    uint32_t rounds_most; /* while it is not settled who is faster */
     uint32_t finalists; /* beside the default */
     uint32_t trials;    /* per job when neither --time nor --trials is given; 0 = all */
 } sk_effort;
@@ -45,7 +46,8 @@ typedef struct sk_answer {
     /* the final: entrants are given by the parent */
     uint32_t entrants, entrant[SK_MAX_ENTRANTS];
     uint32_t rounds, streams;
-    double time[SK_MAX_ENTRANTS][SK_ROUNDS_MOST], sweep[SK_ROUNDS_MOST];
+    double time[SK_MAX_ENTRANTS][SK_ROUNDS_MOST]; /* 0 from where one left the race */
+    double sweep[SK_ROUNDS_MOST];
     double read_bytes, write_bytes; /* of the inputs that the worker made */
     /* the default's result at the timed shape, where outputs are compared */
     uint32_t base_ready;

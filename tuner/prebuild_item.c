@@ -179,7 +179,10 @@ static sk_status put_trial(const builder *b, const sk_db_device *device, const m
 static sk_status put_winner(const builder *b, int64_t best, int64_t base, double us, double base_us,
                             sk_err *err)
 {
-    const sk_db_winner w = {.trial_id = best,
+    const sk_db_winner w = {.flip_risk = NAN,
+                            .noisy = NAN,
+                            .drift = NAN,
+                            .trial_id = best,
                             .default_trial_id = base,
                             .speedup = base_us / us,
                             .speedup_lo = base_us / us,

@@ -118,6 +118,9 @@ static void add_winner(tree *t, cJSON *record_object, const sk_record *record)
     number(t, to, "speedup_lo", w->speedup_lo);
     number(t, to, "speedup_hi", w->speedup_hi);
     number(t, to, "default_us", w->default_us);
+    number(t, to, "flip_risk", w->flip_risk);
+    number(t, to, "noisy_rounds", w->noisy);
+    number(t, to, "drift", w->drift);
     text(t, to, "ties", w->ties);
     text(t, to, "state", w->state);
     add_trial(t, to, &w->trial, false);

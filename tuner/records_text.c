@@ -197,6 +197,22 @@ static void print_provenance(const sk_db_trial *t, bool color, sk_text *out)
     sk_text_printf(out, "; seed %" PRIu64 "\n", t->seed);
 }
 
+/* How sure the choice is, where the record knows. */
+static void print_risk(const sk_db_winner *w, bool color, sk_text *out)
+{
+    if (!isfinite(w->flip_risk))
+        return;
+    label(out, color, "risk");
+    sk_text_printf(out, "%.0f %% that the same final names another schedule", 100 * w->flip_risk);
+    if (w->ties[0])
+        sk_text_printf(out, ", most likely a tie");
+    if (w->noisy > 0)
+        sk_text_printf(out, "; %.0f %% of its rounds were noisy", 100 * w->noisy);
+    if (isfinite(w->drift) && (w->drift > 1.05 || w->drift < 0.95))
+        sk_text_printf(out, "; the default drifted to %.2f of its time", w->drift);
+    sk_text_printf(out, "\n");
+}
+
 static void print_winner(const sk_record *record, bool color, sk_text *out)
 {
     const sk_db_winner *w = record->winner;
@@ -213,6 +229,7 @@ static void print_winner(const sk_record *record, bool color, sk_text *out)
     if (w->roofline > 0)
         sk_text_printf(out, ", %.0f %% of the measured bandwidth", 100 * w->roofline);
     sk_text_printf(out, "\n");
+    print_risk(w, color, out);
     if (w->ties[0])
         labelled(out, color, "ties", w->ties);
     labelled(out, color, "ir", t->key.ir_hash);
@@ -258,6 +275,7 @@ static void explain_choice(const sk_record *record, const sk_record_sum *sum, bo
     sk_text_printf(out, "\n");
     if (sum->default_schedule && w->trial_id != w->default_trial_id)
         labelled(out, color, "default", sum->default_schedule);
+    print_risk(w, color, out);
     if (sum->ties) {
         label(out, color, "ties");
         sk_text_printf(out, "%zu schedule%s within noise, the fixed order decided: ", sum->ties,

@@ -2,6 +2,7 @@
  * many, so a winner is two lines of a table and not one very long one. */
 #include "results.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "layouts.h"
@@ -92,6 +93,14 @@ static void ties_json(sk_json *j, const char *ties)
     sk_json_close(j, ']');
 }
 
+/* What an older record does not know is left out. */
+static void risk_json(sk_json *j, const sk_result *r)
+{
+    if (isfinite(r->flip_risk)) sk_json_f64(j, "flip_risk", r->flip_risk);
+    if (isfinite(r->noisy)) sk_json_f64(j, "noisy_rounds", r->noisy);
+    if (isfinite(r->drift)) sk_json_f64(j, "drift", r->drift);
+}
+
 static void times_json(sk_json *j, const sk_result *r)
 {
     sk_json_text(j, "schedule", r->schedule);
@@ -103,6 +112,7 @@ static void times_json(sk_json *j, const sk_result *r)
     sk_json_f64(j, NULL, r->speedup.hi);
     sk_json_close(j, ']');
     ties_json(j, r->ties);
+    risk_json(j, r);
     sk_json_f64(j, "bytes", r->bytes);
     sk_json_f64(j, "gbps", r->gbps);
     sk_json_f64(j, "bandwidth_gbps", r->bandwidth_gbps);

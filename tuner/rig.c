@@ -8,12 +8,15 @@
 
 #include "check.h"
 #include "fault.h"
+#include "race.h"
 #include "ready.h"
 
 #define CHECK_SEED 1 /* of the small shapes: as the runtime's own check */
 #define SLOTS (SK_MAX_ENTRANTS + 1)
-#define HOPELESS 0.6 /* of the default's speed: no more samples */
+#define HOPELESS 0.7 /* of the incumbent's speed: no more samples */
 #define HOPELESS_AFTER 3
+#define TRIAL_RISK 0.05 /* of taking too few samples of one as fast as the incumbent */
+#define SETTLE_EVERY 10 /* rounds between two looks whether a final is settled */
 
 /* A candidate that this worker holds. */
 typedef struct slot {
@@ -211,12 +214,16 @@ static sk_status settle(sk_desk *desk, slot *s, sk_err *err)
     return st;
 }
 
-/* Pairs of candidate and default in turns; few when the candidate is hopeless. */
-static sk_status take_pairs(sk_job *job, slot *s, slot *base, sk_err *err)
+/* Pairs of candidate and default in turns; few when the candidate will not beat the
+ * incumbent, which is so many times as fast as the default: when it is far from it, or
+ * left the race against it. */
+static sk_status take_pairs(sk_job *job, slot *s, slot *base, double incumbent, sk_err *err)
 {
     sk_answer *a = job->answer;
     uint32_t pairs = job->effort->pairs;
     sk_lane *const lane[2] = {&s->lane, &base->lane};
+    sk_race race;
+    sk_race_begin(&race, 2, TRIAL_RISK);
     for (uint32_t i = 0; i < pairs && i < SK_SAMPLES_MOST; i++) {
         double *const us[2] = {&a->sample[i], &a->baseline[i]};
         uint32_t n = s == base ? 1 : 2;
@@ -224,9 +231,10 @@ static sk_status take_pairs(sk_job *job, slot *s, slot *base, sk_err *err)
         if (st != SPHKV_OK) return st;
         if (s == base) a->baseline[i] = a->sample[i];
         a->samples = i + 1;
-        if (a->samples >= HOPELESS_AFTER &&
-            sk_median(a->baseline, a->samples) < HOPELESS * sk_median(a->sample, a->samples))
-            break;
+        const double now[2] = {a->baseline[i] / incumbent, a->sample[i]};
+        sk_race_round(&race, now);
+        const double gain = sk_median(a->baseline, a->samples) / sk_median(a->sample, a->samples);
+        if (race.out[1] || (a->samples >= HOPELESS_AFTER && gain < HOPELESS * incumbent)) break;
     }
     return SPHKV_OK;
 }
@@ -241,12 +249,13 @@ static sk_status serve_probe(sk_job *job, sk_desk *desk, sk_err *err)
     return st;
 }
 
-static sk_status serve_trial(sk_job *job, sk_desk *desk, uint32_t index, uint32_t ordinal,
-                             sk_err *err)
+static sk_status serve_trial(sk_job *job, sk_desk *desk, const uint32_t *request, sk_err *err)
 {
     slot *s, *base;
     sk_answer *a = job->answer;
-    sk_fault_kind fault = sk_fault_of(ordinal);
+    const uint32_t index = request[1];
+    const double incumbent = request[3] / (double)SK_ASK_UNIT;
+    sk_fault_kind fault = sk_fault_of(request[2]);
     a->error = -1;
     a->samples = 0;
     drop_others(job->rig, &index, 1);
@@ -260,7 +269,7 @@ static sk_status serve_trial(sk_job *job, sk_desk *desk, uint32_t index, uint32_
     a->error = s->ready.error;
     snprintf(a->error_kind, sizeof a->error_kind, "worst of the input sets");
     st = settle(desk, s, err);
-    return st == SPHKV_OK ? take_pairs(job, s, base, err) : st;
+    return st == SPHKV_OK ? take_pairs(job, s, base, incumbent, err) : st;
 }
 
 static sk_status make_sweep(sk_job *job, sk_err *err)
@@ -275,15 +284,73 @@ static sk_status make_sweep(sk_job *job, sk_err *err)
     return sk_sweep_choose(&rig->sweep, err);
 }
 
-static sk_status serve_final(sk_job *job, sk_desk *desk, uint32_t rounds, sk_err *err)
+/* One round of those who are in; the others' times are 0. */
+static sk_status final_round(sk_job *job, sk_desk *desk, sk_lane *const *lane, uint32_t n,
+                             const bool *out, uint32_t r, sk_err *err)
+{
+    sk_answer *a = job->answer;
+    sk_lane *in[SK_MAX_ENTRANTS];
+    sk_sweep *sweep[SK_MAX_ENTRANTS] = {&job->rig->sweep};
+    double *at[SK_MAX_ENTRANTS], *sweep_at[SK_MAX_ENTRANTS] = {a->sweep + r};
+    uint32_t m = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        a->time[i][r] = 0;
+        if (out[i]) continue;
+        in[m] = lane[i];
+        at[m++] = &a->time[i][r];
+    }
+    sk_desk_enter(desk, SK_PHASE_MEASURE, SK_NONE);
+    return sk_measure_rounds(in, sweep, m, 1, job->seed + r, at, sweep_at, err);
+}
+
+/* Rounds of a noisy stretch are taken again, once, when it may be over; at most a quarter
+ * of them, since a machine that is always noisy has no quiet rounds. */
+static sk_status retake_noisy(sk_job *job, sk_desk *desk, sk_lane *const *lane, uint32_t n,
+                              const sk_race *race, const double *const *us, sk_err *err)
+{
+    double mood[SK_ROUNDS_MOST];
+    uint32_t left = race->rounds / 4;
+    sk_status st = SPHKV_OK;
+    sk_round_moods(us, n, race->rounds, mood);
+    for (uint32_t r = 0; r < race->rounds && left > 0 && st == SPHKV_OK; r++) {
+        if (mood[r] <= SK_NOISY) continue;
+        st = final_round(job, desk, lane, n, race->out, r, err);
+        left--;
+    }
+    return st;
+}
+
+/* At least `rounds`, then until it is settled who is faster, or there were enough. */
+static sk_status final_rounds(sk_job *job, sk_desk *desk, sk_lane *const *lane, uint32_t n,
+                              uint32_t rounds, uint32_t most, sk_err *err)
+{
+    sk_answer *a = job->answer;
+    sk_race race;
+    const double *us[SK_MAX_ENTRANTS];
+    sk_status st = SPHKV_OK;
+    for (uint32_t i = 0; i < n; i++) us[i] = a->time[i];
+    sk_race_begin(&race, n, SK_RACE_RISK);
+    while (st == SPHKV_OK && race.rounds < most) {
+        double now[SK_MAX_ENTRANTS];
+        const uint32_t r = race.rounds;
+        if (r >= rounds && (r - rounds) % SETTLE_EVERY == 0 && sk_race_settled(&race, us)) break;
+        st = final_round(job, desk, lane, n, race.out, r, err);
+        for (uint32_t i = 0; i < n; i++) now[i] = us[i][r];
+        sk_race_round(&race, now);
+    }
+    if (st == SPHKV_OK) st = retake_noisy(job, desk, lane, n, &race, us, err);
+    a->rounds = race.rounds;
+    return st;
+}
+
+static sk_status serve_final(sk_job *job, sk_desk *desk, uint32_t rounds, uint32_t most,
+                             sk_err *err)
 {
     sk_answer *a = job->answer;
     uint32_t n = a->entrants;
     sk_lane *lane[SK_MAX_ENTRANTS];
-    sk_sweep *sweep[SK_MAX_ENTRANTS] = {0};
-    double *us[SK_MAX_ENTRANTS];
-    if (n < 1 || n > SK_MAX_ENTRANTS || rounds < 1 || rounds > SK_ROUNDS_MOST)
-        return sk_fail(err, SPHKV_EINTERNAL, "a final of %u in %u rounds", n, rounds);
+    if (n < 1 || n > SK_MAX_ENTRANTS || rounds < 1 || most < rounds || most > SK_ROUNDS_MOST)
+        return sk_fail(err, SPHKV_EINTERNAL, "a final of %u in %u to %u rounds", n, rounds, most);
     drop_others(job->rig, a->entrant, n);
     for (uint32_t i = 0; i < n; i++) {
         slot *s;
@@ -292,22 +359,13 @@ static sk_status serve_final(sk_job *job, sk_desk *desk, uint32_t rounds, sk_err
         if (st == SPHKV_OK) st = settle(desk, s, err);
         if (st != SPHKV_OK) return st;
         lane[i] = &s->lane;
-        us[i] = a->time[i];
     }
     sk_desk_enter(desk, SK_PHASE_MEASURE, SK_NONE);
     sk_status st = make_sweep(job, err);
     if (st != SPHKV_OK) return st;
-    sweep[0] = &job->rig->sweep;
-    for (uint32_t r = 0; r < rounds; r++) {
-        double *at[SK_MAX_ENTRANTS], *sweep_at[SK_MAX_ENTRANTS] = {a->sweep + r};
-        for (uint32_t i = 0; i < n; i++) at[i] = us[i] + r;
-        sk_desk_enter(desk, SK_PHASE_MEASURE, SK_NONE);
-        st = sk_measure_rounds(lane, sweep, n, 1, job->seed + r, at, sweep_at, err);
-        if (st != SPHKV_OK) return st;
-    }
-    a->rounds = rounds;
+    st = final_rounds(job, desk, lane, n, rounds, most, err);
     a->streams = job->rig->sweep.streams;
-    return SPHKV_OK;
+    return st;
 }
 
 void sk_rig_serve(void *user, sk_desk *desk, const uint32_t request[SK_REQUEST_WORDS])
@@ -319,8 +377,8 @@ void sk_rig_serve(void *user, sk_desk *desk, const uint32_t request[SK_REQUEST_W
         case SK_ASK_PROBE:
             st = serve_probe(job, desk, &err);
             break;
-        case SK_ASK_TRIAL: st = serve_trial(job, desk, request[1], request[2], &err); break;
-        case SK_ASK_FINAL: st = serve_final(job, desk, request[1], &err); break;
+        case SK_ASK_TRIAL: st = serve_trial(job, desk, request, &err); break;
+        case SK_ASK_FINAL: st = serve_final(job, desk, request[1], request[2], &err); break;
         default: st = sk_fail(&err, SPHKV_EINTERNAL, "request %u", request[0]);
         }
     job->answer->status = st;

@@ -8,6 +8,8 @@
 #define STRATEGY "local"  /* a good default has good neighbours */
 #define FINAL_SHARE 0.25  /* of the job's time, at most kept for the final round */
 #define NEW_BEST 1.003    /* a gain that makes another the best so far */
+#define DRIFT_LAST 7u     /* trials of late that say what the default usually takes */
+#define DRIFT_LEAST 3u
 
 
 void sk_result_free(sk_result *r)
@@ -130,7 +132,9 @@ static void read_answer(const sk_job *job, sk_tried *t)
  * something else may be to blame. */
 static void try_candidate(sk_search *s, uint32_t index, uint32_t ordinal, sk_tried *t)
 {
-    const uint32_t request[SK_REQUEST_WORDS] = {SK_ASK_TRIAL, index, ordinal};
+    const double best = index && s->count ? s->tried[s->best].ratio : 1;
+    const uint32_t request[SK_REQUEST_WORDS] = {SK_ASK_TRIAL, index, ordinal,
+                                                (uint32_t)(best * SK_ASK_UNIT)};
     double t0 = sk_progress_now();
     for (int attempt = 0; attempt < 2; attempt++) {
         bool fresh = s->worker.pid == 0 || s->worker.served == 0;
@@ -155,6 +159,44 @@ static void try_candidate(sk_search *s, uint32_t index, uint32_t ordinal, sk_tri
         if (t->outcome == SK_OUTCOME_OK || fresh) return;
         if (!spoiled && report.fate == SK_FATE_DONE) return; /* refused in order */
     }
+}
+
+/* The default's time with this trial, as a share of what it usually took of late: how the
+ * machine has changed. 1 where that is not known. */
+static double drift_of(const sk_search *s, const sk_tried *now)
+{
+    double usual[DRIFT_LAST];
+    uint32_t n = 0;
+    for (uint32_t i = s->count; i-- > 0 && n < DRIFT_LAST;) {
+        const sk_tried *t = &s->tried[i];
+        if (t->outcome == SK_OUTCOME_OK && !t->found)
+            usual[n++] = sk_median(t->baseline, t->samples);
+    }
+    const double base = sk_median(now->baseline, now->samples), us = sk_median(usual, n);
+    return n >= DRIFT_LEAST && base > 0 && us > 0 ? base / us : 1;
+}
+
+static bool drifted(double drift)
+{
+    return drift > SK_NOISY || drift < 1 / SK_NOISY;
+}
+
+/* Tries it; in a noisy stretch once more, and marks what that does not help. Its pairs
+ * stand either way: what slows both sides does not show in their ratio. */
+static void try_steady(sk_search *s, uint32_t index, uint32_t ordinal, sk_tried *t)
+{
+    double drift = 1, seconds = 0;
+    for (int attempt = 0; attempt < 2; attempt++) {
+        seconds += attempt ? t->seconds : 0;
+        try_candidate(s, index, ordinal, t);
+        if (s->stopped || s->lost) return;
+        drift = t->outcome == SK_OUTCOME_OK && index ? drift_of(s, t) : 1;
+        if (!drifted(drift)) break;
+    }
+    t->seconds += seconds;
+    if (drifted(drift))
+        snprintf(t->message, sizeof t->message,
+                 "in a noisy stretch: the default took %.2f of its usual time", drift);
 }
 
 /* One that never came to be run: refused by its builder or by the compiler. */
@@ -355,7 +397,7 @@ static sk_status try_batch(sk_search *s, batch *b, sk_err *err)
             const sk_made *base = b->index[i] == 0 ? made : &s->made[0];
             st = sk_made_show(base, 0, &s->job->code[0], err);
             if (st == SPHKV_OK) st = sk_made_show(made, b->index[i], &s->job->code[1], err);
-            if (st == SPHKV_OK) try_candidate(s, b->index[i], s->count + 1, t);
+            if (st == SPHKV_OK) try_steady(s, b->index[i], s->count + 1, t);
             t->seconds += made->seconds;
         } else {
             tried_unmade(b->index[i], made, t);

@@ -36,6 +36,7 @@ typedef struct sk_result {
     char message[400];       /* why not verified */
     double median_us, default_us;
     sk_interval speedup;
+    double flip_risk, noisy, drift; /* of the final, see db.h; NAN = not known */
     char *ties;              /* "a=1,b=2;a=2,b=2", winner not included; may be "" */
     double bytes, gbps, bandwidth_gbps, roofline, error;
     uint32_t trials, failed, found; /* found: of earlier runs */

@@ -55,7 +55,8 @@ static sk_status show_finalists(sk_search *s, uint32_t *place, uint32_t *n, sk_e
 /* The worker measures them; one who breaks the final is put out of it. */
 static sk_status run_final(sk_search *s, uint32_t *place, uint32_t *n, sk_err *err)
 {
-    const uint32_t request[SK_REQUEST_WORDS] = {SK_ASK_FINAL, s->job->effort->rounds};
+    const uint32_t request[SK_REQUEST_WORDS] = {SK_ASK_FINAL, s->job->effort->rounds,
+                                                s->job->effort->rounds_most};
     sk_answer *a = s->job->answer;
     if (s->progress) s->progress->phase = "final";
     for (;;) {
@@ -89,24 +90,27 @@ static sk_status add_ties(sk_search *s, const uint32_t *place, uint32_t n, const
     return out->failed ? sk_fail(err, SPHKV_ENOMEM, "no memory for ties") : SPHKV_OK;
 }
 
-/* The times of the final become those of the trial. */
+/* The times of the final, as far as it was in it, become those of the trial. */
 static void take_final(const sk_search *s, sk_tried *t, uint32_t i)
 {
     const sk_answer *a = s->job->answer;
-    t->samples = a->rounds < SK_ROUNDS_MOST ? a->rounds : SK_ROUNDS_MOST;
-    memcpy(t->sample, a->time[i], t->samples * sizeof *t->sample);
-    memcpy(t->baseline, a->time[0], t->samples * sizeof *t->baseline);
+    t->samples = 0;
+    for (uint32_t r = 0; r < a->rounds; r++) {
+        if (!(a->time[i][r] > 0)) continue;
+        t->sample[t->samples] = a->time[i][r];
+        t->baseline[t->samples++] = a->time[0][r];
+    }
     t->median_us = sk_median(t->sample, t->samples);
     t->ratio = sk_tried_ratio(t->baseline, t->sample, t->samples);
-    t->roofline = sk_tried_ratio(a->sweep, a->time[i], t->samples);
+    t->roofline = sk_tried_ratio(a->sweep, a->time[i], a->rounds);
     t->bandwidth_gbps =
         (s->job->read_bytes + s->job->write_bytes) / t->median_us * 1e-3;
 }
 
-static sk_status fill_result(sk_search *s, const sk_tried *win, const sk_tried *base,
-                             const sk_verdict *v, char *ties, sk_err *err)
+static sk_status fill_result(sk_search *s, const sk_win *record, char *ties, sk_err *err)
 {
     sk_result *r = s->out;
+    const sk_tried *win = record->winner;
     sk_text text = {0};
     sk_schedule_print(s->job->spec.kernel, &s->job->space.candidate[win->index].schedule, &text);
     r->ties = ties;
@@ -114,8 +118,11 @@ static sk_status fill_result(sk_search *s, const sk_tried *win, const sk_tried *
     r->schedule = text.s;
     r->verified = !text.failed;
     r->median_us = win->median_us;
-    r->default_us = base->median_us;
-    r->speedup = v->speedup;
+    r->default_us = record->default_us;
+    r->speedup = record->speedup;
+    r->flip_risk = record->flip_risk;
+    r->noisy = record->noisy;
+    r->drift = record->drift;
     r->gbps = win->bandwidth_gbps;
     r->roofline = win->roofline;
     r->bandwidth_gbps = win->roofline > 0 ? r->gbps / win->roofline : 0;
@@ -138,26 +145,62 @@ static sk_status keep_final(sk_search *s, const uint32_t *place, uint32_t n, uin
                           : st;
 }
 
+/* The verdict over those who were in it to the end; places as in `place`. */
+static sk_status find_verdict(const sk_search *s, const uint32_t *place, uint32_t n,
+                              sk_verdict *out, sk_err *err)
+{
+    const sk_answer *a = s->job->answer;
+    sk_entrant entrant[SK_MAX_ENTRANTS];
+    sk_verdict v;
+    uint32_t at[SK_MAX_ENTRANTS] = {0}, m = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if (i > 0 && !(a->time[i][a->rounds - 1] > 0)) continue;
+        at[m] = i;
+        entrant[m++] = (sk_entrant){s->tried[place[i]].index, a->time[i]};
+    }
+    sk_status st = sk_verdict_find(entrant, m, a->rounds, s->job->seed, &v, err);
+    if (st != SPHKV_OK) return st;
+    *out = v;
+    memset(out->tied, 0, sizeof out->tied);
+    for (uint32_t k = 0; k < m; k++) out->tied[at[k]] = v.tied[k];
+    out->winner = at[v.winner];
+    out->fastest = at[v.fastest];
+    return SPHKV_OK;
+}
+
+/* What the rounds say of the machine: the share of noisy ones, and how the default's time
+ * changed from the first third to the last. */
+static void find_moods(const sk_answer *a, uint32_t n, sk_win *out)
+{
+    const double *us[SK_MAX_ENTRANTS];
+    double mood[SK_ROUNDS_MOST];
+    const uint32_t third = a->rounds / 3;
+    for (uint32_t i = 0; i < n; i++) us[i] = a->time[i];
+    sk_round_moods(us, n, a->rounds, mood);
+    out->noisy = 0;
+    for (uint32_t r = 0; r < a->rounds; r++) out->noisy += mood[r] > SK_NOISY ? 1.0 / a->rounds : 0;
+    const double first = sk_median(us[0], third), last = sk_median(us[0] + a->rounds - third, third);
+    out->drift = first > 0 ? last / first : 1;
+}
+
 /* Winner, ties, and the trials with the final's times into the database. */
 static sk_status conclude(sk_search *s, const uint32_t *place, uint32_t n, sk_err *err)
 {
     sk_answer *a = s->job->answer;
-    sk_entrant entrant[SK_MAX_ENTRANTS];
     sk_verdict v;
     sk_text ties = {0};
     if (a->rounds < 1 || a->rounds > SK_ROUNDS_MOST)
         return sk_fail(err, SPHKV_EINTERNAL, "a final of %u rounds", a->rounds);
-    for (uint32_t i = 0; i < n; i++)
-        entrant[i] = (sk_entrant){s->tried[place[i]].index, a->time[i]};
-    sk_status st = sk_verdict_find(entrant, n, a->rounds, s->job->seed, &v, err);
+    sk_status st = find_verdict(s, place, n, &v, err);
     if (st == SPHKV_OK) st = add_ties(s, place, n, &v, &ties, err);
     if (st != SPHKV_OK) goto out;
     sk_tried *base = &s->tried[place[0]], *win = &s->tried[place[v.winner]];
     st = keep_final(s, place, n, v.winner, err);
-    const sk_win record = {win, base, v.speedup, ties.s, base->median_us};
+    sk_win record = {win, base, v.speedup, ties.s, base->median_us, v.flip_risk, 0, 1};
+    find_moods(a, n, &record);
     if (st == SPHKV_OK) st = sk_store_win(s->store, &record, err);
     if (st == SPHKV_OK) {
-        st = fill_result(s, win, base, &v, ties.s, err);
+        st = fill_result(s, &record, ties.s, err);
         ties.s = NULL;
     }
 out:
@@ -201,6 +244,9 @@ static sk_status stored_winner(sk_search *s, bool *have, sk_err *err)
         r->median_us = t->median_us;
         r->default_us = w.default_us;
         r->speedup = (sk_interval){w.speedup, w.speedup_lo, w.speedup_hi};
+        r->flip_risk = w.flip_risk;
+        r->noisy = w.noisy;
+        r->drift = w.drift;
         r->gbps = t->bandwidth_gbps;
         r->bytes = (double)w.trial.bytes;
         r->roofline = t->roofline;

@@ -247,6 +247,9 @@ sk_status sk_store_win(sk_store *s, const sk_win *win, sk_err *err)
         .ties = win->ties,
         .default_us = win->default_us,
         .roofline = win->winner->roofline,
+        .flip_risk = win->flip_risk,
+        .noisy = win->noisy,
+        .drift = win->drift,
         .run_id = s->run_id,
     };
     return sk_db_winner_put(s->db, &winner, NULL, err);

@@ -66,6 +66,7 @@ typedef struct sk_win {
     sk_interval speedup;
     const char *ties; /* schedules, separated by semicolons */
     double default_us;
+    double flip_risk, noisy, drift; /* see db.h */
 } sk_win;
 sk_status sk_store_win(sk_store *store, const sk_win *win, sk_err *err);
 /* The stored winner of the job's key; SPHKV_ENOTFOUND, also when its code would
