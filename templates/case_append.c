@@ -59,12 +59,15 @@ static void fill_append(sk_case *c, sk_rng *rng, double *k, double *v)
 
 static size_t written_bytes(const sk_spec *spec, const sphkv_append_item *items, uint32_t n)
 {
-    const size_t k = spec->tier[0].seg[0].kind == SK_KEY_F32 ? 4 : 2;
     const size_t v = spec->tier[0].value == SK_VAL_F32 ? 4 : 2;
-    size_t rows = 0;
+    size_t rows = 0, k = 0; /* bytes of a key */
+    sk_page_layout lay;
+    sk_page_layout_get(spec, 0, &lay);
+    for (uint32_t s = 0; s < lay.nseg; s++)
+        k += lay.seg[s].dims * (spec->tier[0].seg[s].kind == SK_KEY_F32 ? 4u : 2u);
     for (uint32_t i = 0; i < n; i++)
         rows += items[i].count;
-    return rows * (spec->d * k + (spec->tier[0].value == SK_VAL_KEY ? 0 : spec->dv * v));
+    return rows * (k + (spec->tier[0].value == SK_VAL_KEY ? 0 : spec->dv * v));
 }
 
 static sk_status make_append(sk_case *c, sk_rng *rng, double *k, double *v, sk_err *err)

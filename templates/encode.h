@@ -35,6 +35,8 @@ typedef struct sk_enc {
     sk_page_layout dst, src;   /* tier 0 and tier 1 */
     const sk_segment *seg;     /* of the destination's key, the one at work */
     const sk_seg_layout *to;   /* its fields */
+    const sk_seg_layout *from; /* the source's segment that it begins in */
+    sk_ld_kind from_kind;      /* of elements there */
     uint32_t w, t, codes;      /* lanes, tokens of a chunk, 2^b */
     sk_val src_page, dst_page, book, count;
     sk_val words;              /* codewords of the segment in the packed set */
@@ -52,7 +54,7 @@ uint32_t sk_encode_scratch_bytes(const sk_enc *c);
 void sk_encode_scratch(sk_enc *c);
 /* Makes segment s of the destination's key the one at work. */
 void sk_encode_segment(sk_enc *c, uint32_t s);
-/* The element of the source's keys that is the first of dimension d0 of the segment, of
+/* The element of the source's segment that is the first of dimension d0 of the segment, of
  * the 16 tokens from t0 on; `to`: the same of the destination's. */
 sk_val sk_encode_from(sk_enc *c, sk_val t0, sk_val d0, sk_val to);
 /* The page of the item at an address. */

@@ -21,7 +21,7 @@ static sk_val load_value_rows(sk_enc *c, sk_val row, uint32_t x)
  * not all of the source's. */
 static sk_val load_key_rows(sk_enc *c, sk_val row, uint32_t x)
 {
-    const sk_ld_kind from = sk_rows_key_kind(c->spec->tier[1].seg[0].kind);
+    const sk_ld_kind from = c->from_kind;
     const uint32_t es = sk_ld_bytes(from), d = c->to->dims;
     const sk_val in_row = sk_opk(c, SK_OP_ADD, c->lane, x * c->w);
     const sk_val here = sk_op2(c, SK_OP_ADD, row, sk_opk(c, SK_OP_SHR, in_row, 4));
@@ -29,12 +29,12 @@ static sk_val load_key_rows(sk_enc *c, sk_val row, uint32_t x)
     const sk_val token =
         sk_op2(c, SK_OP_ADD, sk_times(c, block, 16), sk_opk(c, SK_OP_AND, in_row, 15));
     sk_val at = row;
-    if (c->dst.nseg > 1) {
-        const sk_val others = sk_times(c, sk_opk(c, SK_OP_UDIV, row, d), c->spec->d - d);
-        at = sk_op2(c, SK_OP_ADD, sk_opk(c, SK_OP_ADD, row, c->to->dim0), others);
+    if (c->from->dims > d) {
+        const sk_val others = sk_times(c, sk_opk(c, SK_OP_UDIV, row, d), c->from->dims - d);
+        at = sk_op2(c, SK_OP_ADD, sk_opk(c, SK_OP_ADD, row, c->to->dim0 - c->from->dim0), others);
     }
     const sk_val k = sk_ir_ldv(c->b, from, c->src_page, sk_times(c, at, 16 * es),
-                               c->src.seg[0].key_off + x * c->w * es);
+                               c->from->key_off + x * c->w * es);
     return sk_encode_masked(c, token, k);
 }
 

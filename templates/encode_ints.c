@@ -9,10 +9,10 @@
  * the 16 tokens from t0 on. */
 static sk_val load_keys(sk_enc *c, sk_val e, sk_val token, uint32_t x)
 {
-    const sk_ld_kind from = sk_rows_key_kind(c->spec->tier[1].seg[0].kind);
+    const sk_ld_kind from = c->from_kind;
     const uint32_t es = sk_ld_bytes(from);
     const sk_val k = sk_ir_ldv(c->b, from, c->src_page, sk_times(c, e, es),
-                               c->src.seg[0].key_off + x * c->w * es);
+                               c->from->key_off + x * c->w * es);
     return sk_encode_masked(c, token, k);
 }
 
@@ -76,19 +76,20 @@ static void int_block(sk_enc *c, sk_val t0, sk_val d0, uint32_t dims)
 static void token_scales(sk_enc *c)
 {
     sk_builder *b = c->b;
-    const sk_ld_kind from = sk_rows_key_kind(c->spec->tier[1].seg[0].kind);
+    const sk_ld_kind from = c->from_kind;
     const uint32_t es = sk_ld_bytes(from), d = c->to->dims, page = c->spec->page;
     sk_val t0, d0, bits;
     sk_enc_nest(c, page, c->w, d, 32, &t0, &d0);
     const sk_val t = sk_op2(c, SK_OP_ADD, t0, c->lane), used = sk_op2(c, SK_OP_ULT, t, c->count);
-    const sk_val row = sk_times(c, sk_opk(c, SK_OP_SHR, t, 4), c->spec->d * 16);
+    const sk_val row = sk_times(c, sk_opk(c, SK_OP_SHR, t, 4), c->from->dims * 16);
     sk_val first = sk_op2(c, SK_OP_ADD, row, sk_opk(c, SK_OP_AND, t, 15));
-    if (c->to->dim0 > 0) first = sk_opk(c, SK_OP_ADD, first, c->to->dim0 * 16);
+    const uint32_t before = c->to->dim0 - c->from->dim0;
+    if (before > 0) first = sk_opk(c, SK_OP_ADD, first, before * 16);
     const sk_val end = sk_opk(c, SK_OP_UMIN, sk_opk(c, SK_OP_ADD, d0, 32), d);
     const sk_val most = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
     const sk_val i = sk_ir_for(b, d0, end, 1);
     const sk_val at = sk_times(c, sk_op2(c, SK_OP_ADD, first, sk_times(c, i, 16)), es);
-    const sk_val k = sk_ir_ldg(b, from, c->src_page, at, c->src.seg[0].key_off, used);
+    const sk_val k = sk_ir_ldg(b, from, c->src_page, at, c->from->key_off, used);
     sk_ir_set(b, most, sk_op2(c, SK_OP_FMAX, sk_ir_get(b, most), sk_ir_1(b, SK_OP_FABS, k)));
     sk_ir_end(b);
     (void)sk_encode_scale(c, sk_ir_get(b, most), top_of(c), &bits);

@@ -26,7 +26,7 @@ static uint32_t float_step(const sk_enc *c) { return 2 * c->w > 16 ? 2 * c->w : 
 void sk_encode_dense_keys(sk_enc *c)
 {
     sk_builder *b = c->b;
-    const sk_ld_kind from = sk_rows_key_kind(c->spec->tier[1].seg[0].kind);
+    const sk_ld_kind from = c->from_kind;
     const sk_ld_kind to = sk_rows_key_kind(c->seg->kind);
     const uint32_t step = float_step(c), n = step / c->w;
     sk_val t0, d0;
@@ -37,7 +37,7 @@ void sk_encode_dense_keys(sk_enc *c)
     for (uint32_t i = 0; i < n; i++) {
         const sk_val col = sk_opk(c, SK_OP_AND, sk_opk(c, SK_OP_ADD, c->lane, i * c->w), 15);
         x[i] = sk_ir_ldv(b, from, c->src_page, sk_times(c, at, sk_ld_bytes(from)),
-                         c->src.seg[0].key_off + i * c->w * sk_ld_bytes(from));
+                         c->from->key_off + i * c->w * sk_ld_bytes(from));
         x[i] = sk_encode_masked(c, sk_op2(c, SK_OP_ADD, t0, col), x[i]);
     }
     store_floats(c, to, sk_times(c, e, sk_ld_bytes(to)), c->to->key_off, x, n);

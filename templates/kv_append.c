@@ -1,6 +1,7 @@
 /* kv_append.c - new rows into slots of dense tail pages, rounded to the tier's
- * format (nearest even). Applies to one dense tier, f32/f16/bf16 keys and
- * values, or values that are dimensions of the keys (vk): then rows of keys are all.
+ * format (nearest even). Applies to one dense tier: keys of f32/f16/bf16, in one or
+ * several segments, and values of these, or values that are dimensions of the keys
+ * (vk): then rows of keys are all.
  *
  * A block is one item: a run of rows for one page of one KV head; it owns the
  * page. Keys of two tokens share a 32-bit word (layout: 16 tokens of a
@@ -18,9 +19,7 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
     if (spec->ntiers != 1)
         return sk_fail(err, SPHKV_EUNSUPPORTED, "kv_append: one dense tier, not a mix of %u",
                        spec->ntiers);
-    if (spec->tier[0].nseg > 1)
-        return sk_fail(err, SPHKV_EUNSUPPORTED, "kv_append: rows of several segments");
-    if (sk_rows_key_kind(spec->tier[0].seg[0].kind) == SK_LD_KINDS ||
+    if (!sk_rows_float_keys(&spec->tier[0]) ||
         (sk_rows_value_kind(spec->tier[0].value) == SK_LD_KINDS && sk_append_values(spec)))
         return sk_fail(err, SPHKV_EUNSUPPORTED,
                        "kv_append: rows go to kf32, kf16 or kbf16 with vf32, vf16, vbf16 or vk");
@@ -36,25 +35,26 @@ typedef struct append {
     sk_val positions; /* [rows], where pages have them */
 } append;
 
-/* Dimension lanes of the key of one token into column t. */
-static void put_key(append *c, sk_val row, sk_val page, sk_val t)
+/* Dimension lanes of segment s of the key of one token into column t. */
+static void put_key(append *c, uint32_t s, sk_val row, sk_val page, sk_val t)
 {
     sk_builder *b = c->b;
+    const sk_seg_layout *lay = &c->lay.seg[s];
     const sk_ld_kind from = sk_rows_input_kind(c->spec->in_dtype);
-    const sk_ld_kind kind = sk_rows_key_kind(c->spec->tier[0].seg[0].kind);
+    const sk_ld_kind kind = sk_rows_key_kind(c->spec->tier[0].seg[s].kind);
     const uint32_t es = sk_ld_bytes(kind), step = 16 * es;
-    const sk_val block = sk_ir_2k(b, SK_OP_MUL, sk_ir_2k(b, SK_OP_SHR, t, 4), c->spec->d * step);
+    const sk_val block = sk_ir_2k(b, SK_OP_MUL, sk_ir_2k(b, SK_OP_SHR, t, 4), lay->dims * step);
     const sk_val column = sk_ir_2k(b, SK_OP_AND, t, kind == SK_LD_F32 ? 15 : 14);
     const sk_val base = sk_ir_2(b, SK_OP_ADD, block,
                                 sk_ir_2k(b, SK_OP_MUL, column, es));
     const sk_val odd = sk_ir_2(b, SK_OP_NE, sk_ir_2k(b, SK_OP_AND, t, 1), c->zero);
-    const sk_val d0 = sk_ir_for(b, c->zero, sk_ir_u32(b, c->spec->d), c->w);
+    const sk_val d0 = sk_ir_for(b, c->zero, sk_ir_u32(b, lay->dims), c->w);
     const sk_val off = sk_ir_2k(b, SK_OP_MUL, d0, sk_ld_bytes(from));
-    const sk_val x = sk_ir_ldv(b, from, row, off, 0);
+    const sk_val x = sk_ir_ldv(b, from, row, off, lay->dim0 * sk_ld_bytes(from));
     const sk_val dim = sk_ir_2(b, SK_OP_ADD, d0, c->lane);
     const sk_val at =
         sk_ir_2(b, SK_OP_ADD, base, sk_ir_2k(b, SK_OP_MUL, dim, step));
-    const uint32_t disp = c->lay.seg[0].key_off;
+    const uint32_t disp = lay->key_off;
     sk_val word;
     if (kind == SK_LD_F32) {
         word = sk_ir_1(b, SK_OP_BITS, x);
@@ -133,7 +133,8 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
     const sk_val i = sk_ir_for(b, c.zero, f[2], 1);
     const sk_val row = sk_ir_2(b, SK_OP_ADD, f[3], i);
     const sk_val t = sk_ir_2(b, SK_OP_ADD, f[1], i);
-    put_key(&c, sk_ir_ptr_add(b, kh, sk_ir_2(b, SK_OP_MUL, row, k_row), in), page, t);
+    const sk_val key = sk_ir_ptr_add(b, kh, sk_ir_2(b, SK_OP_MUL, row, k_row), in);
+    for (uint32_t s = 0; s < c.lay.nseg; s++) put_key(&c, s, key, page, t);
     if (sk_append_values(spec))
         put_value(&c, sk_ir_ptr_add(b, vh, sk_ir_2(b, SK_OP_MUL, row, v_row), in), page, t);
     if (c.lay.pos_off != SK_NO_FIELD)
@@ -235,13 +236,17 @@ static void cost(const sk_spec *spec, const sk_shape *shape, sk_cost *out)
 {
     const double rows = (double)shape->batch; /* one an item */
     const double in = spec->in_dtype == SPHKV_F32 ? 4 : 2;
-    const double k = spec->tier[0].seg[0].kind == SK_KEY_F32 ? 4 : 2;
+    sk_page_layout lay;
+    double k = 0; /* bytes of a key */
+    sk_page_layout_get(spec, 0, &lay);
+    for (uint32_t s = 0; s < lay.nseg; s++)
+        k += lay.seg[s].dims * (spec->tier[0].seg[s].kind == SK_KEY_F32 ? 4.0 : 2.0);
     const double dv = sk_append_values(spec) ? spec->dv : 0;
     const double v = spec->tier[0].value == SK_VAL_F32 ? 4 : 2;
     memset(out, 0, sizeof *out);
     out->token_heads = rows;
     out->read_bytes = rows * (spec->d + dv) * in;
-    out->write_bytes = rows * (spec->d * k + dv * v);
+    out->write_bytes = rows * (k + dv * v);
 }
 
 /* One new row for every KV head of a sequence. */

@@ -22,6 +22,7 @@ typedef struct append {
     sk_builder *b;
     const sk_spec *spec;
     sk_page_layout lay;
+    const sk_seg_layout *seg; /* of keys, the one at work */
     sk_val zero, lane;
     sk_val page;              /* address */
     sk_val slot, end;         /* slots of the item */
@@ -49,14 +50,14 @@ static sk_val load(append *c, sk_val row, sk_val at, uint32_t disp, sk_val pred)
 static void put_whole_keys(append *c, sk_val t)
 {
     sk_builder *b = c->b;
-    const sk_val column = op(c, SK_OP_ADD, opk(c, SK_OP_MUL, opk(c, SK_OP_SHR, t, 4), c->spec->d * 64),
+    const sk_val column = op(c, SK_OP_ADD, opk(c, SK_OP_MUL, opk(c, SK_OP_SHR, t, 4), c->seg->dims * 64),
                              opk(c, SK_OP_MUL, opk(c, SK_OP_AND, t, 15), 4));
     const sk_val row = row_of(c, t);
-    const sk_val dim = op(c, SK_OP_ADD, sk_gpu_turns(b, sk_ir_u32(b, c->spec->d), 32), c->lane);
-    const sk_val inside = opk(c, SK_OP_ULT, dim, c->spec->d);
-    const sk_val x = sk_ir_1(b, SK_OP_BITS, load(c, row, dim, 0, inside));
+    const sk_val dim = op(c, SK_OP_ADD, sk_gpu_turns(b, sk_ir_u32(b, c->seg->dims), 32), c->lane);
+    const sk_val inside = opk(c, SK_OP_ULT, dim, c->seg->dims);
+    const sk_val x = sk_ir_1(b, SK_OP_BITS, load(c, row, dim, c->seg->dim0 * element(c), inside));
     sk_ir_stg(b, c->page, op(c, SK_OP_ADD, column, opk(c, SK_OP_MUL, dim, 64)),
-              c->lay.seg[0].key_off, x, inside);
+              c->seg->key_off, x, inside);
     sk_ir_end(b);
 }
 
@@ -70,24 +71,25 @@ static void put_key_pairs(append *c, sk_ld_kind kind, sk_val t)
     const sk_val low = sk_ir_3(b, SK_OP_SELECT, first, c->zero, sk_ir_u32(b, 0x0000ffffu));
     const sk_val high = sk_ir_3(b, SK_OP_SELECT, second, c->zero, sk_ir_u32(b, 0xffff0000u));
     const sk_val keep = op(c, SK_OP_OR, low, high);
-    const sk_val column = op(c, SK_OP_ADD, opk(c, SK_OP_MUL, opk(c, SK_OP_SHR, t, 4), c->spec->d * 32),
+    const sk_val column = op(c, SK_OP_ADD, opk(c, SK_OP_MUL, opk(c, SK_OP_SHR, t, 4), c->seg->dims * 32),
                              opk(c, SK_OP_MUL, opk(c, SK_OP_AND, t, 15), 2));
     const sk_val row = row_of(c, t), row1 = row_of(c, next);
-    const sk_val dim = op(c, SK_OP_ADD, sk_gpu_turns(b, sk_ir_u32(b, c->spec->d), 32), c->lane);
-    const sk_val inside = opk(c, SK_OP_ULT, dim, c->spec->d);
+    const sk_val dim = op(c, SK_OP_ADD, sk_gpu_turns(b, sk_ir_u32(b, c->seg->dims), 32), c->lane);
+    const sk_val inside = opk(c, SK_OP_ULT, dim, c->seg->dims);
     const sk_val at = op(c, SK_OP_ADD, column, opk(c, SK_OP_MUL, dim, 32));
-    const uint32_t field = c->lay.seg[0].key_off;
-    const sk_val x = load(c, row, dim, 0, op(c, SK_OP_PAND, first, inside));
-    const sk_val y = load(c, row1, dim, 0, op(c, SK_OP_PAND, second, inside));
+    const uint32_t field = c->seg->key_off, from = c->seg->dim0 * element(c);
+    const sk_val x = load(c, row, dim, from, op(c, SK_OP_PAND, first, inside));
+    const sk_val y = load(c, row1, dim, from, op(c, SK_OP_PAND, second, inside));
     const sk_val had = sk_ir_ldg(b, SK_LD_U32, c->page, at, field, op(c, SK_OP_PAND, none, inside));
     const sk_val both = op(c, kind == SK_LD_F16 ? SK_OP_PACKF16 : SK_OP_PACKBF16, x, y);
     sk_ir_stg(b, c->page, at, field, op(c, SK_OP_OR, both, op(c, SK_OP_AND, had, keep)), inside);
     sk_ir_end(b);
 }
 
-static void put_keys(append *c)
+static void put_keys(append *c, uint32_t s)
 {
-    const sk_ld_kind kind = sk_rows_key_kind(c->spec->tier[0].seg[0].kind);
+    const sk_ld_kind kind = sk_rows_key_kind(c->spec->tier[0].seg[s].kind);
+    c->seg = &c->lay.seg[s];
     if (kind == SK_LD_F32) {
         put_whole_keys(c, sk_ir_for(c->b, c->slot, c->end, 1));
     } else {
@@ -166,10 +168,8 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
         const sk_val head = sk_ir_ptr_add(b, data[k], op(c, SK_OP_MUL, f[4], stride[k][1]), element(c));
         c->rows = sk_ir_ptr_add(b, head, op(c, SK_OP_MUL, f[3], stride[k][0]), element(c));
         c->stride = stride[k][0];
-        if (k == 0)
-            put_keys(c);
-        else if (sk_append_values(spec))
-            put_values(c);
+        for (uint32_t s = 0; k == 0 && s < c->lay.nseg; s++) put_keys(c, s);
+        if (k == 1 && sk_append_values(spec)) put_values(c);
     }
     if (positions != SK_NONE) put_positions(c, positions, f[3]);
     memset(out, 0, sizeof *out);

@@ -1,15 +1,39 @@
 /* kv_encode.c - one dense page into a page of another tier: a full tail page,
  * or a page of a prefill; one path, so bits do not depend on the order of
  * arrival. Applies to a mix of exactly two tiers, destination then dense
- * source of one segment, both after RoPE or both before it (p); keys coded, or dense,
- * or segments of these; values of any format, none of their own where they are dimensions
- * of keys (vk). Positions are copied.
+ * source, both after RoPE or both before it (p); keys coded, or dense, or segments of
+ * these, of which dense ones lie in one segment of the source each; values of any format,
+ * none of their own where they are dimensions of keys (vk). Positions are copied.
  *
  * A block is one item and owns the destination page, which it writes whole:
  * what is between fields, and slots from count on, become zeros. */
 #include <string.h>
 
 #include "kv_encode.h"
+
+/* The segment of a tier's key that a dimension is in. */
+static uint32_t segment_of(const sk_page_layout *lay, uint32_t dim)
+{
+    uint32_t s = 0;
+    while (s + 1 < lay->nseg && dim >= lay->seg[s + 1].dim0) s++;
+    return s;
+}
+
+static sk_status segments_supported(const sk_spec *spec, sk_err *err)
+{
+    sk_page_layout to, from;
+    sk_page_layout_get(spec, 0, &to);
+    sk_page_layout_get(spec, 1, &from);
+    for (uint32_t s = 0; s < to.nseg; s++) {
+        const sk_seg_layout *at = &to.seg[s];
+        const bool one = segment_of(&from, at->dim0) == segment_of(&from, at->dim0 + at->dims - 1);
+        if (!one && spec->tier[0].seg[s].kind != SK_KEY_CODED)
+            return sk_fail(err, SPHKV_EUNSUPPORTED,
+                           "kv_encode: dimensions %u to %u, a dense segment, from more than one segment "
+                           "of the source", at->dim0, at->dim0 + at->dims - 1);
+    }
+    return SPHKV_OK;
+}
 
 static sk_status supported(const sk_spec *spec, sk_err *err)
 {
@@ -20,9 +44,7 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
                        "kv_encode: a mix of two tiers (destination, dense source), not %u",
                        spec->ntiers);
     const sk_tier *to = &spec->tier[0], *from = &spec->tier[1];
-    if (from->nseg > 1)
-        return sk_fail(err, SPHKV_EUNSUPPORTED, "kv_encode: a dense source of several segments");
-    if (sk_rows_key_kind(from->seg[0].kind) == SK_LD_KINDS ||
+    if (!sk_rows_float_keys(from) ||
         (sk_rows_value_kind(from->value) == SK_LD_KINDS && from->value != SK_VAL_KEY))
         return sk_fail(err, SPHKV_EUNSUPPORTED,
                        "kv_encode: the source is a dense tier of kf32, kf16 or kbf16 with vf32, "
@@ -36,7 +58,8 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
                        "or kbf16p, others from kf32, kf16 or kbf16",
                        sk_tier_pre_rope(to) ? "before" : "after",
                        sk_tier_pre_rope(from) ? "before" : "after");
-    return sk_variants_supported(spec, SPHKV_VARIANT_POSITIONS, err);
+    const sk_status segments = segments_supported(spec, err);
+    return segments == SPHKV_OK ? sk_variants_supported(spec, SPHKV_VARIANT_POSITIONS, err) : segments;
 }
 
 /* The widest vectors there are for coded keys: their search is multiply-adds; one vector of
@@ -81,6 +104,9 @@ void sk_encode_segment(sk_enc *c, uint32_t s)
 {
     c->seg = &c->spec->tier[0].seg[s];
     c->to = &c->dst.seg[s];
+    const uint32_t from = segment_of(&c->src, c->to->dim0);
+    c->from = &c->src.seg[from];
+    c->from_kind = sk_rows_key_kind(c->spec->tier[1].seg[from].kind);
     c->codes = 1u << c->seg->b;
     if (!c->b) return;
     c->words = c->book;
@@ -90,9 +116,9 @@ void sk_encode_segment(sk_enc *c, uint32_t s)
 
 sk_val sk_encode_from(sk_enc *c, sk_val t0, sk_val d0, sk_val to)
 {
-    if (c->dst.nseg == 1) return to;
-    const sk_val dim = sk_opk(c, SK_OP_ADD, d0, c->to->dim0);
-    return sk_op2(c, SK_OP_ADD, sk_times(c, t0, c->spec->d), sk_times(c, dim, 16));
+    if (c->from->dims == c->to->dims) return to;
+    const sk_val dim = sk_opk(c, SK_OP_ADD, d0, c->to->dim0 - c->from->dim0);
+    return sk_op2(c, SK_OP_ADD, sk_times(c, t0, c->from->dims), sk_times(c, dim, 16));
 }
 
 /* The arrays of scratch, in order. */

@@ -14,6 +14,13 @@ sk_ld_kind sk_rows_key_kind(uint32_t key_kind)
     }
 }
 
+bool sk_rows_float_keys(const sk_tier *tier)
+{
+    for (uint32_t s = 0; s < tier->nseg; s++)
+        if (sk_rows_key_kind(tier->seg[s].kind) == SK_LD_KINDS) return false;
+    return true;
+}
+
 sk_ld_kind sk_rows_value_kind(uint32_t value_kind)
 {
     switch (value_kind) {

@@ -9,6 +9,8 @@
 sk_ld_kind sk_rows_key_kind(uint32_t key_kind);
 sk_ld_kind sk_rows_value_kind(uint32_t value_kind);
 sk_ld_kind sk_rows_input_kind(uint32_t dtype);
+/* Whether all segments of a key are such elements. */
+bool sk_rows_float_keys(const sk_tier *tier);
 
 /* The number of an e4m3fn code in the low byte, sign-extended (SK_LD_S8). */
 sk_val sk_rows_float8(sk_builder *b, sk_val code);

@@ -194,12 +194,22 @@ static void test_before_rope(void **state)
                  "kv_append d64 v64 h1 p32 l1 qf32 of32 if32 tight kf16p:vf16");
 }
 
+/* A tail of the same segments: what latent attention fills its cache by. */
+static void test_segments(void **state)
+{
+    check_orders(*state,
+                 "kv_encode d64 v48 h1 p32 l1 qf32 of32 if32 tight "
+                 "48@g16b8r16s48+16@kf16:vk,48@kf16+16@kf32:vk",
+                 "kv_append d64 v48 h1 p32 l1 qf32 of32 if32 tight 48@kf16+16@kf32:vk");
+}
+
 int main(void)
 {
     kernel_lab lab;
     const struct CMUnitTest tests[] = {cmocka_unit_test_prestate(test_span_all, &lab),
                                        cmocka_unit_test_prestate(test_span_group, &lab),
-                                       cmocka_unit_test_prestate(test_before_rope, &lab)};
+                                       cmocka_unit_test_prestate(test_before_rope, &lab),
+                                       cmocka_unit_test_prestate(test_segments, &lab)};
     kernel_lab_open(&lab);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     kernel_lab_close(&lab);

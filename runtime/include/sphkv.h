@@ -550,10 +550,12 @@ typedef struct sphkv_append_item {
 } sphkv_append_item;
 
 /* kv_append: new rows into dense tail pages. k [rows][kv_heads][D], v
- * [rows][kv_heads][Dv], of a tier with values from keys (vk) not read; that they hold the rows which items name is the
- * caller's promise. Rows and KV heads span at most 2^32 elements, which a GPU cannot
- * check. No two items share a page. Rows of a p tier are before RoPE; there, and with
- * the variant positions, those of the rows are stored, too. */
+ * [rows][kv_heads][Dv], of a tier with values from keys (vk) not read; that they hold the
+ * rows which items name is the caller's promise. Keys of several segments (512@kf16+64@kf32)
+ * are rows of all D dimensions, each rounded to the format of its segment. Rows and KV heads
+ * span at most 2^32 elements, which a GPU cannot check. No two items share a page. Rows of a
+ * p tier are before RoPE; there, and with the variant positions, those of the rows are
+ * stored, too. */
 typedef struct sphkv_append_args {
     uint32_t size;
     uint32_t items_count;
@@ -580,8 +582,10 @@ typedef struct sphkv_encode_item {
 
 /* kv_encode: a full tail page, or a page of a prefill, into a page of a coded
  * tier; one path, so bits do not depend on the order of arrival. No two items
- * share a destination, and no destination is the source of another. Positions, which
- * pages of p tiers and of the variant positions have, go along. */
+ * share a destination, and no destination is the source of another. Either may be of
+ * several segments, cut alike or not, but a dense segment of the destination lies in one
+ * of the source. Positions, which pages of p tiers and of the variant positions have, go
+ * along. */
 typedef struct sphkv_encode_args {
     uint32_t size;
     uint32_t items_count;

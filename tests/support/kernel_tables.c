@@ -592,6 +592,14 @@ static const kernel_row segments[] = {
     {E("96", "48") "16@ki4+64@g8b5r4+16@kf32:vi4,kf32:vf32", "w=4", 128},
     {E("96", "32") "48@ki8+48@ki4:vf16,kf16:vf16", "w=16", 512},
     {E("96", "64") "32@kf16+64@high:vi8,kf16:vf16 mean", "", 0},
+    {E("96", "64") "64@g16b8r16s64+32@kf16:vk,64@kf16+32@kf32:vk", "", 0},
+    {E("128", "32") "32@ki8+32@kf8+64@high:vi8,64@kbf16+64@kf32:vf16", "", 0},
+    {E("128", "48") "16@ki4+48@kf8+48@kf16+16@ki8:vf8,64@kf16+64@kbf16:vf32", "w=4", 128},
+    {E("96", "32") "good:vi4,32@kf16+64@kf32:vf16 mean", "w=16,etok=2", 512},
+    {E("96", "64") "32@high+64@lean:vf16,48@kf32+16@kf16+32@kbf16:vbf16 mean permutation", "w=8", 256},
+    {"kv_append d96 v48 h1 p64 l1 " T "64@kf16+32@kf32:vk", "", 0},
+    {"kv_append d80 v64 h1 p48 l0 qf32 of32 ibf16 tight 16@kf32+32@kbf16+32@kf16:vf16", "w=4", 0},
+    {"kv_append d128 v32 h1 p32 l1 qf32 of32 if16 tight 96@kbf16+32@kbf16:vf32 positions", "w=16", 512},
     {E("96", "64") "64@good+32@high:vi8,kf16:vf16 mean permutation", "etok=4", 0},
 };
 

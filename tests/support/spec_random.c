@@ -148,19 +148,39 @@ static sk_segment draw_coded(sk_rng *rng, uint32_t d)
     return random_segment(rng, d, SK_KEY_CODED);
 }
 
+static sk_segment draw_key(sk_rng *rng, uint32_t dims, bool dense)
+{
+    if (!dense && sk_rng_below(rng, 3)) return draw_coded(rng, dims);
+    return (sk_segment){.kind = (uint8_t)(SK_KEY_F32 + sk_rng_below(rng, dense ? 3 : 5))};
+}
+
+/* Cut into two to four, multiples of 16. */
+static void draw_segments(sk_rng *rng, uint32_t d, bool dense, sk_tier *tier)
+{
+    uint32_t n = 2 + sk_rng_below(rng, SK_MAX_SEGMENTS - 1), left = d;
+    n = n < d / 16 ? n : d / 16;
+    for (uint32_t i = 0; i < n && n > 1; i++) {
+        const uint32_t after = n - 1 - i;
+        const uint32_t dims = after ? 16 * (1 + sk_rng_below(rng, left / 16 - after)) : left;
+        tier->seg[i] = draw_key(rng, dims, dense);
+        tier->seg[i].dims = (uint16_t)dims;
+        tier->nseg = (uint8_t)n;
+        left -= dims;
+    }
+}
+
+/* Values from keys more often of a key that is in segments, as models have them. */
 static sk_tier draw_tier(sk_rng *rng, const sk_spec *spec, bool dense)
 {
     sk_tier tier;
     if (sk_rng_below(rng, 24) == 0) return sk_random_tier(rng, spec->d, spec->dv <= spec->d);
     memset(&tier, 0, sizeof tier);
     tier.nseg = 1;
-    const uint32_t kind = dense || sk_rng_below(rng, 3) == 0
-                              ? SK_KEY_F32 + sk_rng_below(rng, dense ? 3 : 5)
-                              : SK_KEY_CODED;
-    tier.seg[0] = (sk_segment){.kind = (uint8_t)kind};
-    if (kind == SK_KEY_CODED) tier.seg[0] = draw_coded(rng, spec->d);
+    tier.seg[0] = draw_key(rng, spec->d, dense);
     tier.value = (uint8_t)sk_rng_below(rng, dense ? SK_VAL_BF16 + 1 : SK_VAL_KEY);
     tier.seg[0].pre_rope = sk_rng_below(rng, 8) == 0;
+    if (sk_rng_below(rng, 6) == 0) draw_segments(rng, spec->d, dense, &tier);
+    if (spec->dv <= spec->d && sk_rng_below(rng, tier.nseg > 1 ? 3 : 16) == 0) tier.value = SK_VAL_KEY;
     return tier;
 }
 
@@ -177,6 +197,22 @@ static void draw_themed(sk_rng *rng, const theme *t, const sk_spec *spec, sk_tie
     if (sk_rng_below(rng, 2)) tier->seg[0].rb = (uint8_t)t->rb;
 }
 
+/* The source of a pair is cut like the destination at times, and as a rule both are kept
+ * before RoPE or none is. */
+static void draw_source(sk_rng *rng, sk_spec *s)
+{
+    const sk_tier *to = &s->tier[0];
+    sk_tier *from = &s->tier[1];
+    if (to->nseg > 1 && sk_rng_below(rng, 2)) {
+        from->nseg = to->nseg;
+        for (uint32_t i = 0; i < to->nseg; i++) {
+            from->seg[i] = draw_key(rng, to->seg[i].dims, true);
+            from->seg[i].dims = to->seg[i].dims;
+        }
+    }
+    if (sk_rng_below(rng, 8)) from->seg[0].pre_rope = to->seg[0].pre_rope;
+}
+
 static void draw_mix(sk_rng *rng, const theme *t, sk_spec *s)
 {
     const uint32_t mix = sk_kernel_row_get(s->kernel)->mix;
@@ -186,8 +222,7 @@ static void draw_mix(sk_rng *rng, const theme *t, sk_spec *s)
     for (uint32_t i = 0; i < s->ntiers; i++)
         s->tier[i] = draw_tier(rng, s, mix != SPHKV_MIX_ANY && i + 1 == s->ntiers);
     if (t) draw_themed(rng, t, s, &s->tier[0]);
-    if (mix == SPHKV_MIX_PAIR && sk_rng_below(rng, 8)) /* both before RoPE, or none */
-        s->tier[1].seg[0].pre_rope = s->tier[0].seg[0].pre_rope;
+    if (mix == SPHKV_MIX_PAIR) draw_source(rng, s);
 }
 
 /* Through its text, which drops what the kernel does not read. */
