@@ -2,7 +2,7 @@
  * mix, dtypes, accuracy class. The tier grammar (design: "Words") is parsed
  * and printed here and nowhere else; whether a kernel does a spec is said by
  * the kernel's `supported`, not here. Parsing accepts everything the grammar
- * allows, also what no kernel does yet (p, vk, segments). */
+ * allows. */
 #ifndef SK_SPEC_H
 #define SK_SPEC_H
 

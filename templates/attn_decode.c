@@ -2,9 +2,9 @@
  * out = softmax(logits) V for all query heads of a KV head, one query token or some.
  *
  * Applies when: every tier's key is coded or dense f32/f16/bf16/fp8/int8/int4, after RoPE
- * or before it (p), or of segments after it; values are fields of their own or the first
- * dimensions of keys after RoPE (vk); dims of heads and segments and tokens of a page are
- * multiples of 16.
+ * or before it (p), or of such segments; values are fields of their own or the first
+ * dimensions of keys, as they are stored (vk); dims of heads and segments and tokens of a
+ * page are multiples of 16.
  *
  * A block is one work item: the pages of one list (or a part of them) for one
  * KV head. Per page: logits -> page softmax -> value product. Items that cover
@@ -27,12 +27,6 @@ static sk_status tier_supported(const sk_spec *spec, uint32_t i, sk_err *err)
 {
     const sk_tier *t = &spec->tier[i];
     for (uint32_t s = 0; s < t->nseg; s++) {
-        if (t->nseg > 1 && t->seg[s].pre_rope)
-            return sk_fail(err, SPHKV_EUNSUPPORTED,
-                           "attn_decode: tier %u: segments kept before RoPE (p)", i);
-        if (t->value == SK_VAL_KEY && t->seg[s].pre_rope)
-            return sk_fail(err, SPHKV_EUNSUPPORTED,
-                           "attn_decode: tier %u: values (vk) from keys kept before RoPE (p)", i);
         if (t->seg[s].dims % 16 != 0)
             return sk_fail(err, SPHKV_EUNSUPPORTED,
                            "attn_decode: tier %u: a segment of %u dimensions (multiples of 16 only)", i,
@@ -56,7 +50,8 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
         const sk_status st = tier_supported(spec, i, err);
         if (st != SPHKV_OK) return st;
     }
-    return sk_variants_supported(spec, (1u << SK_VARIANTS) - 1, err);
+    const sk_status rope = sk_rope_supported(spec, "attn_decode", err);
+    return rope == SPHKV_OK ? sk_variants_supported(spec, (1u << SK_VARIANTS) - 1, err) : rope;
 }
 
 /* ---- building ----------------------------------------------------------- */

@@ -115,6 +115,11 @@ typedef struct sk_attn_truth {
 
 /* A key rotated by its position, or back; the table must have it. */
 void sk_rope_ref(const sphkv_rope *rope, uint32_t d, uint32_t position, bool back, double *k);
+/* The same of a tier's key: of the segments that are p, each by itself, in pairs of its
+ * first sk_rope_dims_ref dimensions. */
+void sk_rope_tier_ref(const sk_spec *spec, uint32_t tier_slot, const sphkv_rope *rope, uint32_t position,
+                      bool back, double *k);
+uint32_t sk_rope_dims_ref(const sk_spec *spec, const sphkv_rope *rope);
 /* The position of a slot of a page that stores them. */
 uint32_t sk_position_ref(const sk_spec *spec, uint32_t tier_slot, const uint8_t *page, uint32_t token);
 /* Rows of a page after RoPE, if its tier keeps them before it and there is a table;

@@ -214,9 +214,12 @@ static double rope_hair(const decode_judge *j, const sphkv_rope *rope, const dou
                         const uint8_t *book, const sk_tier *tier, uint32_t d)
 {
     const sk_spec *spec = &j->c->p.spec;
-    const uint32_t n = rope->dims ? rope->dims : spec->d;
-    if (!sk_tier_pre_rope(tier) || !rope->table || d >= n) return 0;
-    const uint32_t pair = d < n / 2 ? d + n / 2 : d - n / 2;
+    const uint32_t n = sk_rope_dims_ref(spec, rope);
+    const sk_segment *seg = segment_of(tier, d);
+    uint32_t dim0 = 0;
+    for (const sk_segment *s = tier->seg; s < seg; s++) dim0 += s->dims;
+    if (!seg->pre_rope || !rope->table || d - dim0 >= n) return 0;
+    const uint32_t pair = d - dim0 < n / 2 ? d + n / 2 : d - n / 2;
     return (fabs(k[d]) + fabs(k[pair]) + fabs(mean_of(spec, tier, book, d)) +
             fabs(mean_of(spec, tier, book, pair))) * 0x1p-20;
 }

@@ -11,8 +11,8 @@
 /* Not all dimensions, where an input set says so. */
 static uint32_t dims_of(const sk_case_params *p)
 {
-    const uint32_t half = p->spec.d / 2 / 8 * 8;
-    if (p->quick_fill || p->input != SK_IN_PEAKY) return p->spec.d;
+    const uint32_t all = sk_rope_dims_ref(&p->spec, &(sphkv_rope){0}), half = all / 2 / 8 * 8;
+    if (p->quick_fill || p->input != SK_IN_PEAKY) return all;
     return half < 16 ? 16 : half;
 }
 
@@ -45,7 +45,7 @@ sphkv_rope sk_case_rope(const sk_case *c, uint32_t copy)
     if (!b->base) return (sphkv_rope){0};
     return (sphkv_rope){.table = (const float *)(const void *)b->data,
                         .positions = (uint32_t)(b->bytes / n / sizeof(float)),
-                        .dims = n == c->p.spec.d ? 0 : n};
+                        .dims = n == sk_rope_dims_ref(&c->p.spec, &(sphkv_rope){0}) ? 0 : n};
 }
 
 void sk_case_positions(const sk_case *c, sk_rng *rng, uint32_t first, uint32_t count, uint32_t *to)
@@ -75,5 +75,5 @@ void sk_case_rotate_back(const sk_case *c, uint32_t tier, const uint32_t *positi
     const sphkv_rope rope = sk_case_rope(c, 0);
     if (!sk_tier_pre_rope(&c->p.spec.tier[tier])) return;
     for (uint32_t t = 0; t < count; t++)
-        sk_rope_ref(&rope, c->p.spec.d, positions[t], true, k + (size_t)t * c->p.spec.d);
+        sk_rope_tier_ref(&c->p.spec, tier, &rope, positions[t], true, k + (size_t)t * c->p.spec.d);
 }

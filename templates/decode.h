@@ -225,7 +225,7 @@ bool sk_dec_query16(const sk_spec *spec, const sk_schedule *sched, uint32_t tier
 /* Short queries from qs: q16, of sk_query16_bytes. */
 void sk_part_query16(sk_dec *c);
 uint32_t sk_query16_bytes(const sk_dec *c);
-/* Fills qm; and qm over the coded segments of a tier. */
+/* Fills qm; and qm over the segments of a tier that are coded and not rotated. */
 void sk_part_mean(sk_dec *c);
 void sk_part_mean_coded(sk_dec *c, uint32_t tier_slot, sk_val qm);
 /* Where the codewords of a tier are in a packed codebook set. */

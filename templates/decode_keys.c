@@ -13,31 +13,6 @@ bool sk_unrow_in_registers(const sk_spec *spec, const sk_schedule *sched, uint32
            sk_rebuild_in_registers(spec, sched, tier_slot);
 }
 
-bool sk_unrow_next(const sk_spec *spec, uint32_t tier_slot, sk_key_part *at)
-{
-    if (!sk_key_next_of(spec, tier_slot, at)) return false;
-    if (sk_key_parted(spec, tier_slot) && sk_dec_seg(&at->spec, at->slot)->kind == SK_KEY_CODED)
-        at->spec.book = spec->book & SPHKV_BOOK_MEAN;
-    return true;
-}
-
-void sk_unrow_open(const sk_dec *d, const sk_key_part *part, uint32_t dims, sk_dec *out)
-{
-    const sk_tier *tier = &d->spec->tier[part->tier];
-    *out = *d;
-    out->vdim0 = 0;
-    if (sk_key_parted(d->spec, part->tier)) {
-        out->spec = &part->spec;
-        out->whole = d->spec;
-        out->tier = part->tier;
-        out->seg = part->seg;
-        out->d = part->spec.d;
-        for (uint32_t s = 0; s < part->seg; s++) out->vdim0 += tier->seg[s].dims;
-    }
-    const uint32_t left = dims > out->vdim0 ? dims - out->vdim0 : 0;
-    out->vdims = left < out->d ? left : out->d;
-}
-
 /* Bytes of `book` that a part takes. */
 static uint32_t book_bytes(const sk_key_part *p, const sk_schedule *sched)
 {
@@ -55,7 +30,7 @@ void sk_unrow_scratch(sk_unrow *c)
         sk_page_layout lay;
         uint32_t bytes = 0;
         sk_page_layout_get(d->spec, i, &lay);
-        for (sk_key_part p = {0}; sk_unrow_next(d->spec, i, &p);) {
+        for (sk_key_part p = {0}; sk_rebuilt_next(d->spec, i, &p);) {
             bytes += book_bytes(&p, d->sched);
             if (lay.seg[p.seg].spans > spans) spans = lay.seg[p.seg].spans;
             words |= sk_unrow_by_words(&p.spec, d->sched, p.slot);
@@ -85,16 +60,16 @@ static void load_book(sk_unrow *c, uint32_t tier_slot, sk_val set, sk_val head)
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
     uint32_t bytes = 0;
-    for (sk_key_part p = {0}; sk_unrow_next(d->spec, tier_slot, &p);) bytes += book_bytes(&p, d->sched);
+    for (sk_key_part p = {0}; sk_rebuilt_next(d->spec, tier_slot, &p);) bytes += book_bytes(&p, d->sched);
     if (bytes == 0 && !(d->spec->book & SPHKV_BOOK_PERMUTATION)) return;
     const sk_val id = sk_add(d, sk_mul(d, head, SK_MAX_TIERS), sk_k(d, tier_slot + 1));
     sk_ir_if(b, sk_ir_2(b, SK_OP_NE, sk_ir_get(b, c->held), id));
     sk_ir_set(b, c->held, id);
     bytes = 0;
-    for (sk_key_part p = {0}; sk_unrow_next(d->spec, tier_slot, &p); bytes += book_bytes(&p, d->sched)) {
+    for (sk_key_part p = {0}; sk_rebuilt_next(d->spec, tier_slot, &p); bytes += book_bytes(&p, d->sched)) {
         sk_unrow one = *c;
         if (book_bytes(&p, d->sched) == 0) continue;
-        sk_unrow_open(d, &p, d->d, &one.dec);
+        sk_rebuilt_open(d, &p, d->d, &one.dec);
         if (bytes > 0) one.dec.book = sk_ir_ptr_add(b, d->book, sk_k(d, bytes), 1);
         if (sk_unrow_by_words(&p.spec, d->sched, p.slot))
             sk_unrow_load_words(&one, p.slot, set);
@@ -153,6 +128,7 @@ static void rotated_block(sk_unrow *c, uint32_t tier_slot, const sk_seg_layout *
 {
     sk_dec *d = &c->dec;
     sk_part_rebuild_vector(d, tier_slot, lay, page, set, t0, d->zero, SK_NONE);
+    sk_part_rope(d, tier_slot, page, t0, d->zero);
     const sk_val d0 = sk_ir_for(d->b, d->zero, sk_k(d, d->vdims), c->step);
     sk_val x[32];
     sk_unrow_prefetch(c, tier_slot, next, t0, d0);
@@ -172,7 +148,7 @@ static void key_block(sk_unrow *c, uint32_t tier_slot, const sk_seg_layout *lay,
     const bool coded = seg->kind == SK_KEY_CODED;
     sk_rebuild_at k = {0};
     sk_dense_keys dense = {0};
-    if (seg->pre_rope) {
+    if (seg->pre_rope && c->turned) {
         rotated_block(c, tier_slot, lay, page, set, t0, count, next);
         return;
     }
@@ -216,9 +192,9 @@ void sk_unrow_keys(sk_unrow *c, uint32_t tier_slot, const sk_page_layout *lay, s
     const sk_val set = sk_ir_ptr_add(d->b, d->codebook, head, sk_codebook_head_bytes(d->spec));
     uint32_t bytes = 0;
     if (!sk_tier_is_dense(&d->spec->tier[tier_slot])) load_book(c, tier_slot, set, head);
-    for (sk_key_part p = {0}; sk_unrow_next(d->spec, tier_slot, &p); bytes += book_bytes(&p, d->sched)) {
+    for (sk_key_part p = {0}; sk_rebuilt_next(d->spec, tier_slot, &p); bytes += book_bytes(&p, d->sched)) {
         sk_unrow one = *c;
-        sk_unrow_open(d, &p, dims, &one.dec);
+        sk_rebuilt_open(d, &p, dims, &one.dec);
         if (one.dec.vdims == 0) continue;
         if (bytes > 0) one.dec.book = sk_ir_ptr_add(d->b, d->book, sk_k(d, bytes), 1);
         if (one.dec.vdim0 > 0)

@@ -26,6 +26,7 @@ typedef struct sk_unrow {
     sk_dec dec;          /* the words and parts of attn_decode; no query in it */
     uint32_t es;         /* bytes of an output element */
     bool past;           /* stores go past the caches: rows begin at whole vectors */
+    bool turned;         /* keys before RoPE are rotated */
     uint32_t step;       /* dimensions or channels that are written at once */
     sk_val rows, stride; /* of the item at work: first row, elements to the next */
     sk_val offs, radii;  /* scratch addresses; `book` and `where` are in dec */
@@ -38,10 +39,6 @@ static inline void sk_unrow_store(sk_unrow *c, sk_val row, sk_val at, sk_val x)
     (c->past ? sk_ir_stn : sk_ir_stv)(c->dec.b, row, at, 0, x);
 }
 
-/* The next part of a tier's key, as sk_key_next_of, but with the mean. */
-bool sk_unrow_next(const sk_spec *spec, uint32_t tier_slot, sk_key_part *at);
-/* Its decode: dims of it that are wanted when `dims` of the key are; d->vdims of them. */
-void sk_unrow_open(const sk_dec *d, const sk_key_part *part, uint32_t dims, sk_dec *out);
 /* Whether a tier's keys are decoded by whole codewords. */
 bool sk_unrow_by_words(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
 /* Whether they are looked up in registers. */

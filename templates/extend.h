@@ -23,7 +23,8 @@
  *   sees  [R]                 u32: how many tokens of the list a row sees, from its
  *                             beginning
  *   alpha [rows of a register tile] what a row's sums so far are multiplied by
- *   book, where, rad, keys, cosines  of keys that are rebuilt (part_rebuild.h) */
+ *   book, where, rad, keys, cosines  of keys that are rebuilt (part_rebuild.h); vals of
+ *                             values that are keys (part_vk.h) */
 #ifndef SK_EXTEND_H
 #define SK_EXTEND_H
 

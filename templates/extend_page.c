@@ -4,19 +4,31 @@
  * behind is written once. Rebuilding costs a few per cent: hundreds of rows share it. */
 #include "extend.h"
 #include "part_rope.h"
+#include "part_segments.h"
+#include "part_vk.h"
 
 /* ---- keys ----------------------------------------------------------------- */
+
+static uint32_t book_bytes(const sk_extend *c, const sk_key_part *p)
+{
+    return sk_rebuild_book_bytes(&p->spec, c->dec.sched, p->slot);
+}
 
 void sk_extend_scratch(sk_extend *c)
 {
     sk_dec *d = &c->dec;
     uint32_t book = 0, spans = 0;
+    bool vk = false;
     for (uint32_t i = 0; i < d->spec->ntiers; i++) {
-        const uint32_t bytes = sk_rebuild_book_bytes(d->spec, d->sched, i);
+        uint32_t bytes = 0;
         sk_page_layout lay;
         sk_page_layout_get(d->spec, i, &lay);
+        for (sk_key_part p = {0}; sk_rebuilt_next(d->spec, i, &p);) {
+            bytes += book_bytes(c, &p);
+            if (lay.seg[p.seg].spans > spans) spans = lay.seg[p.seg].spans;
+        }
         if (bytes > book) book = bytes;
-        if (lay.seg[0].spans > spans) spans = lay.seg[0].spans;
+        vk |= sk_dec_vk(d->spec, i);
     }
     if (book) d->book = sk_ir_name(d->b, sk_ir_shared(d->b, book), "book");
     if (spans) d->rad = sk_ir_name(d->b, sk_ir_shared(d->b, spans * 4), "rad");
@@ -25,6 +37,7 @@ void sk_extend_scratch(sk_extend *c)
     d->keys = sk_ir_name(d->b, sk_ir_shared(d->b, d->d * 64), "keys");
     if (sk_spec_pre_rope(d->spec))
         d->cosines = sk_ir_name(d->b, sk_ir_shared(d->b, sk_rope_bytes(d)), "cosines");
+    if (vk) d->vals = sk_ir_name(d->b, sk_ir_shared(d->b, d->cp * d->tp * 4), "vals");
     c->held = sk_ir_var(d->b, SK_BLOCK, d->zero);
 }
 
@@ -33,11 +46,19 @@ static void load_book(sk_extend *c, uint32_t tier_slot, sk_val set)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
-    const bool words = sk_rebuild_book_bytes(d->spec, d->sched, tier_slot) > 0;
-    if (!words && !(d->spec->book & SPHKV_BOOK_PERMUTATION)) return;
+    uint32_t bytes = 0;
+    for (sk_key_part p = {0}; sk_rebuilt_next(d->spec, tier_slot, &p);) bytes += book_bytes(c, &p);
+    if (bytes == 0 && !(d->spec->book & SPHKV_BOOK_PERMUTATION)) return;
     sk_ir_if(b, sk_ir_2k(b, SK_OP_NE, sk_ir_get(b, c->held), tier_slot + 1));
     sk_ir_set(b, c->held, sk_k(d, tier_slot + 1));
-    if (words) sk_rebuild_load_words(d, tier_slot, set);
+    bytes = 0;
+    for (sk_key_part p = {0}; sk_rebuilt_next(d->spec, tier_slot, &p); bytes += book_bytes(c, &p)) {
+        sk_dec part;
+        if (book_bytes(c, &p) == 0) continue;
+        sk_rebuilt_open(d, &p, d->dv, &part);
+        if (bytes > 0) part.book = sk_ir_ptr_add(b, d->book, sk_k(d, bytes), 1);
+        sk_rebuild_load_words(&part, p.slot, set);
+    }
     sk_rebuild_load_order(d, set);
     sk_ir_end(b);
 }
@@ -51,16 +72,19 @@ static sk_val panel_at(sk_dec *d, sk_val base, sk_val at, uint32_t panel, uint32
     return sk_ir_ptr_add(b, sk_ir_ptr_add(b, base, first, rows * 4), in, 4);
 }
 
-/* W tokens from t0 on: rebuilt as W of a kf32 page's 16 tokens, then to their panel. */
-static void rebuild_tokens(sk_extend *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
+/* W tokens from t0 on of a key, or a part of one: rebuilt as W of a kf32 page's 16 tokens,
+ * then to their panel. */
+static void rebuild_tokens(sk_extend *c, sk_dec *d, uint32_t slot, const sk_seg_layout *lay, sk_val page,
                            sk_val set, sk_val t0)
 {
-    sk_dec *d = &c->dec;
     sk_builder *b = d->b;
     const uint32_t row = c->tokens_panel * 4;
-    const sk_val to = panel_at(d, c->kx, t0, c->tokens_panel, d->d / c->each);
+    sk_val to = panel_at(d, c->kx, t0, c->tokens_panel, c->dec.d / c->each);
     sk_val x[16];
-    sk_part_rebuild_vector(d, tier_slot, lay, page, set, t0, d->zero, SK_NONE);
+    if (d->vdim0 > 0) to = sk_ir_ptr_add(b, to, sk_k(d, d->vdim0 / c->each), row);
+    sk_part_rebuild_vector(d, slot, lay, page, set, t0, d->zero, SK_NONE);
+    if (sk_dec_vk(d->spec, slot)) sk_part_vk_vector(d, slot, t0, d->zero);
+    sk_part_rope(d, slot, page, t0, d->zero);
     const sk_val d0 = sk_ir_for(b, d->zero, sk_k(d, d->d), d->w);
     const sk_val at = sk_mul(d, d0, row / c->each), from = sk_mul(d, d0, 64);
     for (uint32_t i = 0; i < d->w; i++) x[i] = sk_ir_ldv(b, SK_LD_F32, d->keys, from, i * 64);
@@ -71,21 +95,27 @@ static void rebuild_tokens(sk_extend *c, uint32_t tier_slot, const sk_seg_layout
 }
 
 /* Tokens up to a whole panel. */
-static void rebuild_keys(sk_extend *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
+static void rebuild_keys(sk_extend *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
                          sk_val count, sk_val set)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
-    const sk_segment *seg = sk_dec_seg(d->spec, tier_slot);
-    if (seg->kind == SK_KEY_CODED) {
-        load_book(c, tier_slot, set);
-        sk_unpack_radius_scales(d, seg, lay, page);
-    }
+    uint32_t bytes = 0;
+    if (!sk_tier_is_dense(&d->spec->tier[tier_slot])) load_book(c, tier_slot, set);
     const sk_val up = sk_add(d, count, sk_k(d, c->tokens_panel - 1));
     const sk_val past = sk_ir_2k(b, SK_OP_UREM, up, c->tokens_panel);
-    const sk_val t0 = sk_ir_for(b, d->zero, sk_ir_2(b, SK_OP_SUB, up, past), d->w);
-    rebuild_tokens(c, tier_slot, lay, page, set, t0);
-    sk_ir_end(b);
+    const sk_val end = sk_ir_2(b, SK_OP_SUB, up, past);
+    for (sk_key_part p = {0}; sk_rebuilt_next(d->spec, tier_slot, &p); bytes += book_bytes(c, &p)) {
+        sk_dec part;
+        const sk_seg_layout *at = &lay->seg[p.seg];
+        sk_rebuilt_open(d, &p, d->dv, &part);
+        if (bytes > 0) part.book = sk_ir_ptr_add(b, d->book, sk_k(d, bytes), 1);
+        const sk_segment *seg = sk_dec_seg(&p.spec, p.slot);
+        if (seg->kind == SK_KEY_CODED) sk_unpack_radius_scales(&part, seg, at, page);
+        const sk_val t0 = sk_ir_for(b, d->zero, end, d->w);
+        rebuild_tokens(c, &part, p.slot, at, page, set, t0);
+        sk_ir_end(b);
+    }
 }
 
 /* ---- values ---------------------------------------------------------------- */
@@ -159,9 +189,9 @@ void sk_extend_rebuild(sk_extend *c, uint32_t tier_slot, sk_val page, sk_val cou
     sk_page_layout lay;
     sk_page_layout_get(d->spec, tier_slot, &lay);
     const sk_val set = sk_ir_ptr_add(d->b, d->codebook, head, sk_codebook_head_bytes(d->spec));
-    rebuild_keys(c, tier_slot, &lay.seg[0], page, count, set);
+    rebuild_keys(c, tier_slot, &lay, page, count, set);
     channels x = {.f = sk_value_form_of(d, tier_slot, d->w, false), .count = count};
-    x.v0 = sk_ir_ptr_add(d->b, page, sk_k(d, lay.value_off), 1);
+    x.v0 = sk_dec_vk(d->spec, tier_slot) ? d->vals : sk_ir_ptr_add(d->b, page, sk_k(d, lay.value_off), 1);
     const sk_val c0 = sk_ir_for(d->b, d->zero, sk_k(d, d->dv), d->w);
     sk_value_channels(d, &x.f, &lay, page, c0);
     x.block = sk_value_block(d, &x.f, c0);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "kv_encode.h"
+#include "part_rope.h"
 
 /* The segment of a tier's key that a dimension is in. */
 static uint32_t segment_of(const sk_page_layout *lay, uint32_t dim)
@@ -37,7 +38,7 @@ static sk_status segments_supported(const sk_spec *spec, sk_err *err)
 
 static sk_status supported(const sk_spec *spec, sk_err *err)
 {
-    const sk_status st = sk_rows_supported(spec, "kv_encode", err);
+    sk_status st = sk_rows_supported(spec, "kv_encode", err);
     if (st != SPHKV_OK) return st;
     if (spec->ntiers != 2)
         return sk_fail(err, SPHKV_EUNSUPPORTED,
@@ -58,8 +59,9 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
                        "or kbf16p, others from kf32, kf16 or kbf16",
                        sk_tier_pre_rope(to) ? "before" : "after",
                        sk_tier_pre_rope(from) ? "before" : "after");
-    const sk_status segments = segments_supported(spec, err);
-    return segments == SPHKV_OK ? sk_variants_supported(spec, SPHKV_VARIANT_POSITIONS, err) : segments;
+    st = sk_rope_supported(spec, "kv_encode", err);
+    if (st == SPHKV_OK) st = segments_supported(spec, err);
+    return st == SPHKV_OK ? sk_variants_supported(spec, SPHKV_VARIANT_POSITIONS, err) : st;
 }
 
 /* The widest vectors there are for coded keys: their search is multiply-adds; one vector of

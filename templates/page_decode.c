@@ -1,7 +1,7 @@
 /* page_decode.c - pages of any mix to dense rows of keys and values: for an
  * engine's own attention, for checks, for leaving. Keys kept before RoPE are
  * rotated in scratch on their way; segments are decoded one after the other, and
- * values that are dimensions of keys (vk) once more as rows of theirs.
+ * values that are dimensions of keys (vk) once more as rows of theirs, never rotated.
  *
  * A block is a run of items, ordered by tier and KV head, so that what is built
  * from a codebook is built once a head. Keys: lanes are tokens, as pages have
@@ -23,10 +23,7 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
         if (spec->tier[i].nseg > 1 && spec->book & SPHKV_BOOK_PERMUTATION)
             return sk_fail(err, SPHKV_EUNSUPPORTED,
                            "page_decode: tier %u: keys of several segments that are permuted", i);
-        else if (spec->tier[i].value == SK_VAL_KEY && sk_tier_pre_rope(&spec->tier[i]))
-            return sk_fail(err, SPHKV_EUNSUPPORTED,
-                           "page_decode: tier %u: values from keys (vk) before RoPE (p)", i);
-    return st;
+    return st == SPHKV_OK ? sk_rope_supported(spec, "page_decode", err) : st;
 }
 
 /* Dimensions and channels that are written at once. */
@@ -44,7 +41,7 @@ static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_targe
     sk_schedule rows = *s;
     rows.v[SK_T_lut] = SK_LUT_ROWS;
     for (uint32_t i = 0; i < spec->ntiers; i++)
-        for (sk_key_part p = {0}; sk_unrow_next(spec, i, &p);) {
+        for (sk_key_part p = {0}; sk_rebuilt_next(spec, i, &p);) {
             changed |= sk_unrow_by_words(&p.spec, &rows, p.slot) && sk_unrow_in_registers(&p.spec, s, p.slot);
             if (st == SPHKV_OK && p.spec.d % step != 0)
                 return sk_fail(err, SPHKV_EINVAL, "w=%u: segments of %u, not a multiple of %u", w,
@@ -66,7 +63,7 @@ static bool prefers_registers(const sk_spec *spec, const sk_schedule *s, const s
 {
     bool any = false, all = true;
     for (uint32_t i = 0; i < spec->ntiers; i++)
-        for (sk_key_part p = {0}; sk_unrow_next(spec, i, &p);) {
+        for (sk_key_part p = {0}; sk_rebuilt_next(spec, i, &p);) {
             const sk_segment *seg = sk_dec_seg(&p.spec, p.slot);
             const bool fits = sk_unrow_in_registers(&p.spec, s, p.slot);
             any |= fits && seg->g < 8;
@@ -162,6 +159,7 @@ static void decode_item(sk_unrow *c, uint32_t tier_slot, const sk_val f[ITEM_WOR
         sk_ir_if(b, sk_ir_2(b, SK_OP_NE, rows[k].wanted, d->zero));
         c->rows = rows_at(c, rows[k].data, f, rows[k].stride_row, rows[k].stride_head);
         c->stride = rows[k].stride_row;
+        c->turned = k == 0; /* values are keys as they are stored */
         if (k == 0)
             sk_unrow_keys(c, tier_slot, &lay, page, f[ITEM_COUNT], f[ITEM_HEAD], next, d->d);
         else if (d->spec->tier[tier_slot].value == SK_VAL_KEY)

@@ -31,6 +31,7 @@ typedef struct unrow {
     sk_dec dec;
     uint32_t es;             /* bytes of an output element */
     uint32_t step;           /* dimensions of WORDS words */
+    bool turned;             /* keys before RoPE are rotated */
     sk_val where;            /* scratch: the coded dimension that one of the model's is */
     sk_val set, count;       /* of the item */
     sk_val rows, stride;     /* its first row, elements to the next */
@@ -198,9 +199,10 @@ static void part_keys(unrow *c, uint32_t tier_slot, const sk_page_layout *lay, s
     const sk_val scale = coded ? SK_NONE : sk_lanes_scales(&k, d0); /* a piece is of one block */
     sk_val x[2 * WORDS];
     sk_rope_lanes rope = {SK_NONE, SK_NONE};
-    if (k.seg->pre_rope) rope = sk_rope_lanes_begin(d, lay->pos_off, page, token);
+    const bool turned = k.seg->pre_rope && c->turned;
+    if (turned) rope = sk_rope_lanes_begin(d, sk_rope_positions(d, tier_slot), page, token);
     for (uint32_t i = 0; i < c->step; i++)
-        x[i] = k.seg->pre_rope ? rotated_dim(c, &k, d0, i, at.radius, &rope)
+        x[i] = turned ? rotated_dim(c, &k, d0, i, at.radius, &rope)
                                : plain_dim(c, &k, d0, i, &at, scale);
     for (uint32_t i = 0; c->es == 2 && i < WORDS; i++)
         x[i] = sk_ir_2(b, pack_op(c), x[2 * i], x[2 * i + 1]);
@@ -213,10 +215,10 @@ static void part_keys(unrow *c, uint32_t tier_slot, const sk_page_layout *lay, s
 static void decode_keys(unrow *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
                         uint32_t dims)
 {
-    for (sk_key_part p = {0}; sk_unrow_next(c->dec.spec, tier_slot, &p);) {
+    for (sk_key_part p = {0}; sk_rebuilt_next(c->dec.spec, tier_slot, &p);) {
         unrow one = *c;
         sk_page_layout at = *lay;
-        sk_unrow_open(&c->dec, &p, dims, &one.dec);
+        sk_rebuilt_open(&c->dec, &p, dims, &one.dec);
         if (one.dec.vdims == 0) continue;
         at.seg[0] = lay->seg[p.seg];
         if (one.dec.vdim0 > 0)
@@ -272,6 +274,7 @@ static void decode_item(unrow *c, uint32_t tier_slot, const sk_val f[ITEM_WORDS]
         const sk_val row = sk_ir_2(b, SK_OP_MUL, f[ITEM_ROW], rows[k].stride_row);
         c->rows = sk_ir_ptr_add(b, sk_ir_ptr_add(b, rows[k].data, head, c->es), row, c->es);
         c->stride = rows[k].stride_row;
+        c->turned = k == 0; /* values are keys as they are stored */
         if (k == 0)
             decode_keys(c, tier_slot, &lay, page, c->dec.d);
         else if (c->dec.spec->tier[tier_slot].value == SK_VAL_KEY) {

@@ -11,12 +11,14 @@
  * RoPE. */
 #include "part_rebuild.h"
 #include "part_rope.h"
+#include "part_vk.h"
 
 bool sk_rebuild_by_halves(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
 {
     const sk_segment *seg = sk_dec_seg(spec, tier_slot);
     if (seg->kind != SK_KEY_CODED || sk_dec_form(spec, sched, tier_slot) != SK_FORM_REBUILD)
         return false;
+    if (seg->pre_rope && sk_dec_vk(spec, tier_slot)) return false; /* values are not rotated */
     const bool one = seg->span == SK_SPAN_ALL || seg->span == (seg->dims ? seg->dims : spec->d);
     return one && seg->b >= 6 && sched->v[SK_T_w] == 16 && sched->v[SK_T_ktok] >= 2;
 }
@@ -102,12 +104,10 @@ static void rebuild_step(sk_dec *c, halves *v, uint32_t n, sk_val d0, sk_val t)
  * in the nearest cache but one when they are wanted. */
 static void ask_for_rows(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val step, uint32_t steps)
 {
-    sk_page_layout all;
     if (!sk_dec_seg(c->spec, tier_slot)->pre_rope) return;
-    sk_page_layout_get(c->spec, tier_slot, &all);
     const uint32_t each = (c->p + steps - 1) / steps;
     const sk_val t = sk_ir_2k(c->b, SK_OP_UMIN, sk_mul(c, step, each), c->p - each);
-    sk_rope_prefetch(c, all.pos_off, page, t, each);
+    sk_rope_prefetch(c, sk_rope_positions(c, tier_slot), page, t, each);
 }
 
 void sk_halves_page(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
@@ -150,7 +150,7 @@ static sk_val wide(sk_dec *c, const widening *v, sk_val d0, uint32_t i)
         x = sk_ir_1(b, v->half ? SK_OP_F16HI : SK_OP_F16LO, x);
     if (!(c->spec->book & SPHKV_BOOK_MEAN)) return sk_ir_2(b, SK_OP_FMUL, x, v->radius);
     const sk_val mean = sk_ir_ldu(b, SK_LD_F32, v->set, sk_mul(c, d0, 4),
-                                  sk_codebook_mean_off(c->spec) + i * 4);
+                                  sk_dec_mean_off(c) + i * 4);
     return sk_fma(c, x, v->radius, mean);
 }
 
@@ -177,8 +177,6 @@ void sk_halves_block(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk
 {
     sk_builder *b = c->b;
     const sk_segment *seg = sk_dec_seg(c->spec, tier_slot);
-    sk_page_layout all;
-    if (seg->pre_rope) sk_page_layout_get(c->spec, tier_slot, &all);
     for (uint32_t n = 0; n < 2; n++) {
         const sk_val t0 = sk_add(c, t, sk_k(c, n * 16)), to = sk_add(c, at, sk_k(c, n * 16));
         widening v = {.set = sk_dec_book(c), .half = n};
@@ -186,7 +184,7 @@ void sk_halves_block(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk
         v.to = sk_mul(c, sk_shr(c, to, 4), c->d * 64);
         v.radius = sk_unpack_radii(c, seg, lay, page, c->zero, t0);
         if (seg->pre_rope) {
-            sk_rope_turns(c, all.pos_off, page, t0);
+            sk_rope_turns(c, sk_rope_positions(c, tier_slot), page, t0);
             widen_pairs(c, &v);
         }
         const sk_val d0 = sk_ir_for(b, seg->pre_rope ? c->rope_dims : c->zero, sk_k(c, c->d), 8);

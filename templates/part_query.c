@@ -102,7 +102,8 @@ static void add_mean(sk_dec *c, sk_val book, uint32_t h, uint32_t dim0, uint32_t
     sk_ir_end(b);
 }
 
-/* Over the dimensions of all heads, or of a tier's segments that are coded. */
+/* Over the dimensions of all heads, or of a tier's segments that are coded and not
+ * rotated. */
 static void mean_into(sk_dec *c, const sk_tier *tier, const sk_page_layout *lay, sk_val qm)
 {
     sk_builder *b = c->b;
@@ -113,7 +114,7 @@ static void mean_into(sk_dec *c, const sk_tier *tier, const sk_page_layout *lay,
             const sk_val acc = sk_ir_var(b, SK_LANE, zero);
             if (!tier) add_mean(c, book, h, 0, c->d, acc);
             for (uint32_t s = 0; tier && s < tier->nseg; s++)
-                if (tier->seg[s].kind == SK_KEY_CODED)
+                if (tier->seg[s].kind == SK_KEY_CODED && !tier->seg[s].pre_rope)
                     add_mean(c, book, h, lay->seg[s].dim0, lay->seg[s].dims, acc);
             sum = sk_ir_1(b, SK_OP_RED_FADD, sk_ir_get(b, acc));
         }

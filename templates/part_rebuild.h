@@ -55,8 +55,8 @@ void sk_halves_page(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_
 void sk_halves_block(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page, sk_val t,
                      sk_val at);
 
-/* W tokens of the page from t on, coded or dense, to the tokens of `keys` from `at` on;
- * those of a p tier rotated. `set`: of the head. `next`: the page to prefetch, or SK_NONE. */
+/* W tokens of the page from t on, coded or dense, to the tokens of `keys` from `at` on,
+ * not rotated (sk_part_rope). `set`: of the head. `next`: the page to prefetch, or SK_NONE. */
 void sk_part_rebuild_vector(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
                             sk_val set, sk_val t, sk_val at, sk_val next);
 /* Tokens of a block, a multiple of 16. */
@@ -64,7 +64,8 @@ uint32_t sk_rebuild_tokens(const sk_schedule *sched);
 /* Bytes of `book` that a tier wants; its codewords, once an item. */
 uint32_t sk_part_rebuild_bytes(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
 void sk_part_rebuild_begin(sk_dec *c, uint32_t tier_slot);
-/* The block of tokens from t0 on into `keys`. `next`: the page to prefetch, or SK_NONE. */
+/* The block of tokens from t0 on into `keys`, rotated where they are kept before RoPE;
+ * into `vals`, too, where values are keys. `next`: the page to prefetch, or SK_NONE. */
 void sk_part_rebuild(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page, sk_val t0,
                      sk_val next);
 void sk_part_logits_rebuild(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,

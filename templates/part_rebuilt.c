@@ -33,15 +33,6 @@ uint32_t sk_part_rebuild_bytes(const sk_spec *spec, const sk_schedule *sched, ui
                : sk_rebuild_book_bytes(spec, sched, tier_slot);
 }
 
-/* W tokens of the block, where they are kept before RoPE. */
-static void rotate(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val t, sk_val at)
-{
-    sk_page_layout lay;
-    if (!sk_dec_seg(c->spec, tier_slot)->pre_rope) return;
-    sk_page_layout_get(c->spec, tier_slot, &lay);
-    sk_part_rope(c, lay.pos_off, page, t, at);
-}
-
 void sk_part_rebuild_vector(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
                             sk_val set, sk_val t, sk_val at, sk_val next)
 {
@@ -65,7 +56,6 @@ void sk_part_rebuild_vector(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *
                         : sk_dense_floats(c, &dense, d0, i, 0, scale));
     }
     sk_ir_end(b);
-    rotate(c, tier_slot, page, t, at);
 }
 
 void sk_part_rebuild(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page, sk_val t0,
@@ -80,6 +70,9 @@ void sk_part_rebuild(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk
         sk_halves_block(c, tier_slot, lay, page, t, at);
     else
         sk_part_rebuild_vector(c, tier_slot, lay, page, set, t, at, next);
+    for (uint32_t i = 0; i < step && sk_dec_vk(c->spec, tier_slot); i += c->w)
+        sk_part_vk_vector(c, tier_slot, sk_add(c, t, sk_k(c, i)), sk_add(c, at, sk_k(c, i)));
+    if (!two) sk_part_rope(c, tier_slot, page, t, at);
     sk_ir_end(c->b);
 }
 
@@ -92,6 +85,5 @@ void sk_part_logits_rebuild(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *
     const sk_val t0 = sk_ir_for(c->b, c->zero, limit, tokens);
     sk_part_rebuild(c, tier_slot, lay, page, t0, next);
     sk_part_logits_floats(c, tier_slot, c->keys, t0, tokens);
-    if (sk_dec_vk(c->spec, tier_slot)) sk_part_vk_block(c, tier_slot, t0, tokens);
     sk_ir_end(c->b);
 }

@@ -76,10 +76,18 @@ void sk_rope_pair(sk_dec *c, sk_val i0, sk_val i1, uint32_t i, sk_val *x, sk_val
     *y = sk_fma(c, *y, cosine, more);
 }
 
-void sk_part_rope(sk_dec *c, uint32_t pos_off, sk_val page, sk_val t, sk_val at)
+uint32_t sk_rope_positions(const sk_dec *c, uint32_t tier_slot)
+{
+    sk_page_layout lay;
+    sk_page_layout_get(c->whole ? c->whole : c->spec, c->whole ? c->tier : tier_slot, &lay);
+    return lay.pos_off;
+}
+
+void sk_part_rope(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val t, sk_val at)
 {
     sk_builder *b = c->b;
-    sk_rope_turns(c, pos_off, page, t);
+    if (!sk_dec_seg(c->spec, tier_slot)->pre_rope) return;
+    sk_rope_turns(c, sk_rope_positions(c, tier_slot), page, t);
     const sk_val half = sk_shr(c, c->rope_dims, 1);
     const sk_val column = sk_mul(c, sk_and(c, at, 15), 4);
     const sk_val first = sk_add(c, sk_mul(c, sk_shr(c, at, 4), c->d * 64), column);
@@ -121,6 +129,77 @@ sk_rope_turn sk_rope_lanes_turn(sk_dec *c, const sk_rope_lanes *r, sk_val dim)
     return turn;
 }
 
+/* ---- what makes sense ------------------------------------------------------- */
+
+uint32_t sk_rope_width(const sk_spec *spec)
+{
+    uint32_t least = 0;
+    for (uint32_t i = 0; i < spec->ntiers; i++)
+        for (uint32_t s = 0; s < spec->tier[i].nseg; s++) {
+            const sk_segment *seg = &spec->tier[i].seg[s];
+            const uint32_t dims = seg->dims ? seg->dims : spec->d;
+            if (seg->pre_rope && (least == 0 || dims < least)) least = dims;
+        }
+    return least;
+}
+
+/* The next segment from `*s` on that is p: its first dimension and the one behind it. */
+static bool next_rotated(const sk_tier *tier, const sk_page_layout *lay, uint32_t *s, uint32_t at[2])
+{
+    while (*s < tier->nseg && !tier->seg[*s].pre_rope) ++*s;
+    if (*s == tier->nseg) return false;
+    at[0] = lay->seg[*s].dim0;
+    at[1] = at[0] + lay->seg[(*s)++].dims;
+    return true;
+}
+
+/* Whether two tiers rotate the same dimensions, in the same pairs. */
+static bool rotate_alike(const sk_spec *spec, uint32_t i, uint32_t k)
+{
+    sk_page_layout a, b;
+    uint32_t s = 0, t = 0;
+    sk_page_layout_get(spec, i, &a);
+    sk_page_layout_get(spec, k, &b);
+    for (;;) {
+        uint32_t x[2] = {0}, y[2] = {0};
+        const bool more = next_rotated(&spec->tier[i], &a, &s, x);
+        if (more != next_rotated(&spec->tier[k], &b, &t, y)) return false;
+        if (!more) return true;
+        if (x[0] != y[0] || x[1] != y[1]) return false;
+    }
+}
+
+/* Whether dimensions that are values of a tier are rotated. */
+static bool turns_values(const sk_spec *spec, uint32_t tier)
+{
+    sk_page_layout lay;
+    uint32_t s = 0, at[2];
+    sk_page_layout_get(spec, tier, &lay);
+    return next_rotated(&spec->tier[tier], &lay, &s, at) && at[0] < spec->dv;
+}
+
+sk_status sk_rope_supported(const sk_spec *spec, const char *kernel, sk_err *err)
+{
+    uint32_t first = 0;
+    while (first < spec->ntiers && !sk_tier_pre_rope(&spec->tier[first])) first++;
+    for (uint32_t i = 0; i < spec->ntiers && first < spec->ntiers; i++) {
+        const sk_tier *tier = &spec->tier[i];
+        const bool before = sk_tier_pre_rope(tier);
+        if (before && !rotate_alike(spec, first, i))
+            return sk_fail(err, SPHKV_EUNSUPPORTED,
+                           "%s: tiers %u and %u rotate other dimensions (p): a mix is of one model", kernel,
+                           first, i);
+        if (before && tier->nseg > 1 && spec->book & SPHKV_BOOK_PERMUTATION)
+            return sk_fail(err, SPHKV_EUNSUPPORTED,
+                           "%s: tier %u: segments kept before RoPE (p) that are permuted", kernel, i);
+        if (!before && tier->value == SK_VAL_KEY && turns_values(spec, first))
+            return sk_fail(err, SPHKV_EUNSUPPORTED,
+                           "%s: tier %u: values from keys (vk) after RoPE, of tier %u they would be "
+                           "before it (p)", kernel, i, first);
+    }
+    return SPHKV_OK;
+}
+
 /* ---- host side ------------------------------------------------------------ */
 
 sk_status sk_rope_check(const sk_spec *spec, sphkv_rope *rope, bool may_lack, sk_err *err)
@@ -131,10 +210,10 @@ sk_status sk_rope_check(const sk_spec *spec, sphkv_rope *rope, bool may_lack, sk
         if (may_lack) return SPHKV_OK;
         return sk_fail(err, SPHKV_EINVAL, "rope.table is NULL: keys of the mix are kept before RoPE (p)");
     }
-    if (rope->dims == 0) rope->dims = spec->d;
-    if (rope->dims < 16 || rope->dims > spec->d || rope->dims % 8 != 0)
-        return sk_fail(err, SPHKV_EINVAL, "rope.dims is %u: a multiple of 8, 16 to %u", rope->dims,
-                       spec->d);
+    const uint32_t most = sk_rope_width(spec);
+    if (rope->dims == 0) rope->dims = most;
+    if (rope->dims < 16 || rope->dims > most || rope->dims % 8 != 0)
+        return sk_fail(err, SPHKV_EINVAL, "rope.dims is %u: a multiple of 8, 16 to %u", rope->dims, most);
     if ((uintptr_t)rope->table % sizeof *rope->table != 0)
         return sk_fail(err, SPHKV_EINVAL, "rope.table is not aligned to its elements");
     if (rope->positions == 0 || (uint64_t)rope->positions * rope->dims > 1u << 30) /* bytes in 32 bits */

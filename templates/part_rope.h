@@ -8,7 +8,8 @@
 #include "decode.h"
 
 /* Parameters, last of a program's: rope, rope_dims, rope_last. Nothing where no tier is
- * p. With rope_dims 0 keys stay before RoPE. */
+ * p. With rope_dims 0 keys stay before RoPE. Of a key of several segments those are
+ * rotated that are p, each by itself: all of this is of a part then. */
 void sk_rope_params(sk_dec *c);
 void sk_rope_call(sk_call *call, const sk_spec *spec, const sphkv_rope *rope);
 
@@ -20,9 +21,11 @@ void sk_rope_pair(sk_dec *c, sk_val i0, sk_val i1, uint32_t i, sk_val *x, sk_val
 void sk_rope_prefetch(sk_dec *c, uint32_t pos_off, sk_val page, sk_val t, uint32_t tokens);
 /* Bytes of scratch `cosines`: what W tokens are rotated by. */
 static inline uint32_t sk_rope_bytes(const sk_dec *c) { return c->d * c->w * 4; }
-/* Rotates W rebuilt tokens: those of the page from slot t on, at token `at` of `keys`
- * (part_rebuild.h). */
-void sk_part_rope(sk_dec *c, uint32_t pos_off, sk_val page, sk_val t, sk_val at);
+/* Rotates W rebuilt tokens, where the tier, or part, is p: those of the page from slot t
+ * on, at token `at` of `keys` (part_rebuild.h). */
+void sk_part_rope(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val t, sk_val at);
+/* Where the positions of the tier's page are. */
+uint32_t sk_rope_positions(const sk_dec *c, uint32_t tier_slot);
 
 /* One token a lane: its row of the table (element offset), the factors of dimension
  * `dim` (uniform) and the dimension it is paired with: k' = k * c + partner * s. */
@@ -35,6 +38,11 @@ typedef struct sk_rope_turn {
 sk_rope_lanes sk_rope_lanes_begin(sk_dec *c, uint32_t pos_off, sk_val page, sk_val token);
 sk_rope_turn sk_rope_lanes_turn(sk_dec *c, const sk_rope_lanes *r, sk_val dim);
 
+/* Dimensions that a rotation has at most: of the shortest segment that is p; 0 = none is. */
+uint32_t sk_rope_width(const sk_spec *spec);
+/* Whether the tiers of the mix are of one model: those that are p rotate the same
+ * dimensions, and values from keys (vk) are before RoPE in all or in none. */
+sk_status sk_rope_supported(const sk_spec *spec, const char *kernel, sk_err *err);
 /* Fills in what may be left out and checks it, where a tier is p. may_lack: no table is
  * fine; then dims are 0. */
 sk_status sk_rope_check(const sk_spec *spec, sphkv_rope *rope, bool may_lack, sk_err *err);

@@ -13,14 +13,19 @@ bool sk_key_any_parted(const sk_spec *spec)
     return false;
 }
 
+/* Whether the mean of a segment is <q, mean>, one number per query head: not of rotated
+ * ones, which are rebuilt with it. */
+static bool mean_apart(const sk_segment *seg) { return seg->kind == SK_KEY_CODED && !seg->pre_rope; }
+
 static void cut_spec(const sk_spec *spec, uint32_t tier_slot, uint32_t seg, sk_spec *out)
 {
     *out = *spec;
     out->ntiers = 1;
-    out->book = 0;
     out->tier[0] = spec->tier[tier_slot];
     out->tier[0].nseg = 1;
     out->tier[0].seg[0] = spec->tier[tier_slot].seg[seg];
+    out->book &= out->tier[0].seg[0].kind == SK_KEY_CODED ? SPHKV_BOOK_MEAN : 0;
+    if (mean_apart(&out->tier[0].seg[0])) out->book = 0;
     if (out->tier[0].seg[0].dims) out->d = out->tier[0].seg[0].dims;
     out->tier[0].seg[0].dims = 0;
 }
@@ -36,6 +41,14 @@ bool sk_key_next_of(const sk_spec *spec, uint32_t tier_slot, sk_key_part *at)
         cut_spec(spec, tier_slot, at->seg, &at->spec);
     else
         at->spec = *spec;
+    return true;
+}
+
+bool sk_rebuilt_next(const sk_spec *spec, uint32_t tier_slot, sk_key_part *at)
+{
+    if (!sk_key_next_of(spec, tier_slot, at)) return false;
+    if (sk_key_parted(spec, tier_slot) && sk_dec_seg(&at->spec, at->slot)->kind == SK_KEY_CODED)
+        at->spec.book = spec->book & SPHKV_BOOK_MEAN;
     return true;
 }
 
@@ -55,10 +68,10 @@ bool sk_part_rebuilds(const sk_spec *spec, const sk_schedule *sched, uint32_t sl
     return sk_dec_form(spec, sched, slot) == SK_FORM_REBUILD || sk_vk_rebuilds(spec, sched, slot);
 }
 
-static uint32_t first_coded(const sk_tier *tier)
+static uint32_t first_with_mean(const sk_tier *tier)
 {
     uint32_t s = 0;
-    while (s < tier->nseg && tier->seg[s].kind != SK_KEY_CODED) s++;
+    while (s < tier->nseg && !mean_apart(&tier->seg[s])) s++;
     return s;
 }
 
@@ -67,15 +80,31 @@ static bool own_mean(const sk_spec *spec, uint32_t tier_slot)
 {
     const sk_tier *tier = &spec->tier[tier_slot];
     uint32_t coded = 0;
-    for (uint32_t s = 0; s < tier->nseg; s++) coded += tier->seg[s].kind == SK_KEY_CODED;
+    for (uint32_t s = 0; s < tier->nseg; s++) coded += mean_apart(&tier->seg[s]);
     return spec->book & SPHKV_BOOK_MEAN && sk_key_parted(spec, tier_slot) && coded > 0 &&
            coded < tier->nseg;
+}
+
+void sk_rebuilt_open(const sk_dec *c, const sk_key_part *part, uint32_t dims, sk_dec *out)
+{
+    *out = *c;
+    out->vdim0 = 0;
+    if (sk_key_parted(c->spec, part->tier)) {
+        out->spec = &part->spec;
+        out->whole = c->spec;
+        out->tier = part->tier;
+        out->seg = part->seg;
+        out->d = part->spec.d;
+        for (uint32_t s = 0; s < part->seg; s++) out->vdim0 += c->spec->tier[part->tier].seg[s].dims;
+    }
+    const uint32_t left = dims > out->vdim0 ? dims - out->vdim0 : 0;
+    out->vdims = left < out->d ? left : out->d;
 }
 
 void sk_part_open(const sk_dec *c, const sk_key_part *part, sk_dec *out, uint32_t *lut_off)
 {
     uint32_t book_off = 0;
-    *out = *c;
+    sk_rebuilt_open(c, part, c->dv, out);
     *lut_off = 0;
     if (!sk_key_parted(c->spec, part->tier)) return;
     for (sk_key_part p = {0}; sk_key_next_of(c->spec, part->tier, &p) && p.seg < part->seg;) {
@@ -84,20 +113,12 @@ void sk_part_open(const sk_dec *c, const sk_key_part *part, sk_dec *out, uint32_
             book_off += sk_part_rebuild_bytes(&p.spec, c->sched, p.slot);
     }
     const sk_dec_part *at = &c->part[part->tier][part->seg];
-    out->spec = &part->spec;
-    out->whole = c->spec;
-    out->tier = part->tier;
-    out->seg = part->seg;
-    out->d = part->spec.d;
-    for (uint32_t s = 0; s < part->seg; s++) out->vdim0 += c->spec->tier[part->tier].seg[s].dims;
-    const uint32_t left = c->dv > out->vdim0 ? c->dv - out->vdim0 : 0;
-    out->vdims = left < out->d ? left : out->d;
     out->qs = out->qc = at->qs;
     out->qt = at->qt;
     out->q16 = at->q16;
     out->qm = SK_NONE;
     out->more = part->seg > 0;
-    if (c->spec->book & SPHKV_BOOK_MEAN && part->seg == first_coded(&c->spec->tier[part->tier]))
+    if (c->spec->book & SPHKV_BOOK_MEAN && part->seg == first_with_mean(&c->spec->tier[part->tier]))
         out->plus = own_mean(c->spec, part->tier) ? c->part_qm[part->tier] : c->qm;
     if (book_off > 0) out->book = sk_ir_ptr_add(c->b, c->book, sk_k(out, book_off), 1);
 }

@@ -5,7 +5,8 @@
  *
  * A part has neither mean nor permutation: its queries are those of coded tiers
  * already, and <q, mean>, over the dimensions of the tier that are coded, enters with
- * the first part that is. */
+ * the first part that is. A part that is kept before RoPE (p) is rebuilt with its mean,
+ * and rotated in its own pairs of dimensions. */
 #ifndef SK_PART_SEGMENTS_H
 #define SK_PART_SEGMENTS_H
 
@@ -26,6 +27,11 @@ bool sk_key_any_parted(const sk_spec *spec);
 bool sk_key_next_of(const sk_spec *spec, uint32_t tier_slot, sk_key_part *at);
 bool sk_key_next(const sk_spec *spec, sk_key_part *at);
 
+/* The same of keys that become the model's numbers, mean included: of a tier; and its
+ * decode, without queries: out->vdims of its dimensions, from out->vdim0 of the key on, are
+ * among the key's first `dims`. */
+bool sk_rebuilt_next(const sk_spec *spec, uint32_t tier_slot, sk_key_part *at);
+void sk_rebuilt_open(const sk_dec *c, const sk_key_part *part, uint32_t dims, sk_dec *out);
 /* Whether codewords of a key, or a part, are in scratch for rebuilding. */
 bool sk_part_rebuilds(const sk_spec *spec, const sk_schedule *sched, uint32_t slot);
 /* The decode of a part; tables at `lut` + *lut_off. */

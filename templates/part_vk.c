@@ -11,14 +11,14 @@ bool sk_vk_rebuilds(const sk_spec *spec, const sk_schedule *sched, uint32_t tier
            sk_dec_form(spec, sched, tier_slot) != SK_FORM_REBUILD;
 }
 
-/* W channels from dimension d0 of the part on, of W tokens from t on. Of a part the
- * numbers lack the mean. */
+/* W channels from dimension d0 of the part on, of W tokens from t on. Of a part that was
+ * looked up the numbers lack the mean. */
 static void put_channels(sk_dec *c, uint32_t tier_slot, sk_val *x, sk_val d0, sk_val t)
 {
     sk_builder *b = c->b;
     const bool coded = sk_dec_seg(c->spec, tier_slot)->kind == SK_KEY_CODED;
-    if (c->whole && coded && c->whole->book & SPHKV_BOOK_MEAN) {
-        const uint32_t mean = sk_codebook_mean_off(c->whole) + c->vdim0 * 4;
+    if (c->whole && coded && c->whole->book & ~c->spec->book & SPHKV_BOOK_MEAN) {
+        const uint32_t mean = sk_dec_mean_off(c);
         const sk_val at = sk_ir_ptr_add(b, sk_dec_book(c), d0, 4);
         for (uint32_t i = 0; i < c->w; i++)
             x[i] = sk_ir_2(b, SK_OP_FADD, x[i], sk_ir_ldu(b, SK_LD_F32, at, c->zero, mean + i * 4));
@@ -54,17 +54,15 @@ void sk_part_vk(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val 
     sk_ir_end(b);
 }
 
-void sk_part_vk_block(sk_dec *c, uint32_t tier_slot, sk_val t0, uint32_t tokens)
+void sk_part_vk_vector(sk_dec *c, uint32_t tier_slot, sk_val t, sk_val at)
 {
     sk_builder *b = c->b;
     sk_val x[16];
     if (c->vdims == 0) return;
-    const sk_val at = sk_ir_for(b, c->zero, sk_k(c, tokens), c->w);
     const sk_val d0 = sk_ir_for(b, c->zero, sk_k(c, c->vdims), c->w);
     const sk_val row = sk_add(c, sk_mul(c, sk_shr(c, at, 4), c->d), d0);
     const sk_val from = sk_add(c, sk_mul(c, row, 64), sk_mul(c, sk_and(c, at, 15), 4));
     for (uint32_t i = 0; i < c->w; i++) x[i] = sk_ir_ldv(b, SK_LD_F32, c->keys, from, i * 64);
-    put_channels(c, tier_slot, x, d0, sk_add(c, t0, at));
-    sk_ir_end(b);
+    put_channels(c, tier_slot, x, d0, t);
     sk_ir_end(b);
 }

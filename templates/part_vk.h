@@ -14,8 +14,9 @@ static inline bool sk_dec_vk(const sk_spec *spec, uint32_t tier_slot)
 /* The codewords that a tier's values want in scratch beside those of its logits. */
 bool sk_vk_rebuilds(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
 /* Of a key, or a part of one: its tokens 0 .. limit-1; or, where they are in `keys`,
- * those of the block from t0 on. */
+ * the W of the page from t on, from token `at` of `keys` on, where they are not rotated
+ * yet: values of keys that are kept before RoPE (p) are before it, too. */
 void sk_part_vk(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page, sk_val limit);
-void sk_part_vk_block(sk_dec *c, uint32_t tier_slot, sk_val t0, uint32_t tokens);
+void sk_part_vk_vector(sk_dec *c, uint32_t tier_slot, sk_val t, sk_val at);
 
 #endif

@@ -175,8 +175,6 @@ sk_status sk_rows_supported(const sk_spec *spec, const char *kernel, sk_err *err
                 return sk_fail(err, SPHKV_EUNSUPPORTED,
                                "%s: a segment of %u dimensions (multiples of 16 only)", kernel,
                                tier->seg[s].dims);
-            if (tier->nseg > 1 && tier->seg[s].pre_rope)
-                return sk_fail(err, SPHKV_EUNSUPPORTED, "%s: segments kept before RoPE (p)", kernel);
         }
     }
     return SPHKV_OK;

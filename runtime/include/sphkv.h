@@ -212,6 +212,11 @@ static inline uint32_t sphkv_ref_tier(uint64_t ref) { return (uint32_t)(ref >> 4
  * codes that page and takes positions along; nothing is rotated on the way, so bits do
  * not depend on the order of arrival. Between p and other tiers kv_encode goes neither
  * way.
+ * Of a key of several segments (512@g16b8r16s512+64@kf16p) those are kept before RoPE
+ * that end in p, and each is rotated by itself: pairs are of its own dimensions, from its
+ * first one on, n of them at most, by the same table. The tiers of a mix that are p rotate
+ * the same dimensions; such keys are not permuted. Values from keys (vk) are the key as it
+ * is stored, never rotated.
  *
  * The rotation, a table that the engine makes, for how positions are scaled is the
  * model's affair. With n = dims, pair i < n/2 at position x
@@ -223,7 +228,7 @@ static inline uint32_t sphkv_ref_tier(uint64_t ref) { return (uint32_t)(ref >> 4
 typedef struct sphkv_rope {
     const float *table; /* [positions][dims], aligned to 4 bytes: cosines, then sines */
     uint32_t positions; /* rows of the table; times dims at most 2^30 */
-    uint32_t dims;      /* a multiple of 8, 16 to D; 0 = D */
+    uint32_t dims;      /* a multiple of 8, 16 to D, or to the least segment that is p; 0 = that */
 } sphkv_rope;
 
 /* Size of one page of one tier for one KV head, from the one function that

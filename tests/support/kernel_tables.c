@@ -273,6 +273,12 @@ static const kernel_row extend[] = {
     {X("256", "256", "2", "32", "1", T "good:vi8,kf16:vf16"), "qtile=96", 0},
     {X("64", "64", "3", "64", "1", T "good:vi8,kf16:vf16 mean permutation"), "", 0},
     {X("96", "64", "2", "64", "1", T "high:vi8,g2b6r8:vf16,kf16:vf16 mean"), "w=16", 512},
+    {X("96", "64", "4", "64", "1", T "64@g16b8r16s64+32@kf16:vk,kf16:vk"), "", 0},
+    {X("96", "64", "2", "32", "1", "qf32 of32 if32 fast 64@g16b8r16s64+32@kf16p:vk,64@kf16+32@kf16p:vk"), "w=16,product=bf16,qvec=2", 512},
+    {X("80", "48", "3", "48", "0", T "32@good+48@g4b5r8s16:vf16,16@ki8+64@kf32:vk mean"), "w=4,qvec=2", 128},
+    {X("128", "64", "3", "64", "1", "qf16 of32 if32 fast 64@high+64@fine:vi8,good:vk,kf16:vf16 mean"), "w=8,product=bf16", 256},
+    {X("64", "64", "2", "32", "1", "qf32 of32 if32 exact sharp:vk,kf32p:vk mean"), "w=8", 256},
+    {X("96", "80", "5", "32", "1", T "32@ki8+64@thin:vk,32@high+64@ki4p:vi8 mean"), "", 0},
     {X("64", "64", "2", "32", "0", T "lean:vi8,turbo:vf16 permutation"), "w=8", 256},
 };
 
@@ -488,6 +494,20 @@ static const kernel_row rope[] = {
     {D "d128 v128 h1 p32 l1 qf32 of16 if32 tight thin:vi8,good:vi8,kf32p:vf32", "", 0},
     {D "d96 v96 h1 p32 l1" T "g3b5r8s6p:vi8,ki4p:vi8" MEAN PERM, "w=4", 0},
     {D "d64 v64 h1 p64 l1 qf32 obf16 if32 tight sharp:vi8,lean:vi8" MEAN, "w=16", 512},
+    {A "d96 v64 h4 p64 l1" T "64@g16b8r16s64+32@kf16p:vk,64@kf16+32@kf16p:vk", "", 0},
+    {A "d96 v64 h2 p32 l1" T "64@good+32@g4b8r16s32p:vi8,64@ki8+32@kbf16p:vf16,kf16:vf16" MEAN, "", 0},
+    {A "d128 v64 h3 p64 l1" T "64@sharp+64@kf16p:vi8" MEAN, "w=16,ktok=2", 512},
+    {A "d80 v48 h5 p48 l0" T "32@g4b5r8p+48@g8b4r4s16p:vf32" MEAN, "w=4", 128},
+    {A "d64 v48 h2 p32 l1 qf32 of32 if32 fast sharp:vk,kf16p:vk" MEAN PERM, "w=16,ktok=2", 512},
+    {A "d64 v64 h4 p64 l1 qf32 of32 if32 exact kf32p:vk,g2b4r16sDp:vk", "", 0},
+    {A "d96 v80 h3 p64 l1" T "32@ki8+64@thin:vk,32@high+64@ki4p:vk" MEAN " positions queries", "", 0},
+    {E "d96 v64 h1 p64 l1" T "64@g16b8r16s64+32@kf16p:vk,64@kf16+32@kf32p:vk" MEAN, "", 0},
+    {E "d64 v64 h1 p64 l1" T "sharp:vk,kf16p:vk", "", 0},
+    {"kv_append d96 v64 h1 p32 l1" T "64@kf16+32@kf16p:vk", "", 0},
+    {D "d96 v64 h1 p32 l1" T "64@g16b8r16s64+32@kf16p:vk,64@kf16+32@g4b8r8p:vi8" MEAN, "", 0},
+    {D "d96 v96 h1 p64 l1 qf32 of16 if32 tight 32@good+64@sharp:vk,32@ki8+64@kf8p:vk", "w=8", 256},
+    {D "d64 v48 h1 p64 l1" T "thin:vk,kf16p:vk" MEAN PERM, "", 0},
+    {"token_compact d96 v64 h1 p32 l1" T "64@g16b8r8+32@kf16p:vk,64@kf16+32@kf16p:vk", "", 0},
 };
 
 #undef A

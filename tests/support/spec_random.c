@@ -197,6 +197,23 @@ static void draw_themed(sk_rng *rng, const theme *t, const sk_spec *spec, sk_tie
     if (sk_rng_below(rng, 2)) tier->seg[0].rb = (uint8_t)t->rb;
 }
 
+/* The last dimensions are rotated, in most tiers by us (p), as latent attention has them. */
+static void draw_rotated(sk_rng *rng, bool dense_last, sk_spec *s)
+{
+    const uint32_t dims = 16 * (1 + sk_rng_below(rng, s->d / 16 - 1));
+    for (uint32_t i = 0; i < s->ntiers; i++) {
+        const bool dense = dense_last && i + 1 == s->ntiers;
+        sk_tier *tier = &s->tier[i];
+        if (sk_rng_below(rng, 4) == 0) continue;
+        tier->nseg = 2;
+        tier->seg[0] = draw_key(rng, s->d - dims, dense);
+        tier->seg[0].dims = (uint16_t)(s->d - dims);
+        tier->seg[1] = draw_key(rng, dims, dense);
+        tier->seg[1].dims = (uint16_t)dims;
+        tier->seg[1].pre_rope = true;
+    }
+}
+
 /* The source of a pair is cut like the destination at times, and as a rule both are kept
  * before RoPE or none is. */
 static void draw_source(sk_rng *rng, sk_spec *s)
@@ -223,6 +240,7 @@ static void draw_mix(sk_rng *rng, const theme *t, sk_spec *s)
         s->tier[i] = draw_tier(rng, s, mix != SPHKV_MIX_ANY && i + 1 == s->ntiers);
     if (t) draw_themed(rng, t, s, &s->tier[0]);
     if (mix == SPHKV_MIX_PAIR) draw_source(rng, s);
+    if (s->d >= 32 && sk_rng_below(rng, 12) == 0) draw_rotated(rng, mix != SPHKV_MIX_ANY, s);
 }
 
 /* Through its text, which drops what the kernel does not read. */
@@ -269,13 +287,15 @@ sk_spec sk_random_kernel_spec(sk_rng *rng, uint32_t n, uint32_t dims)
 
 /* ---- schedules ------------------------------------------------------------------------ */
 
-/* The m-th of all values of all tunables of a kernel; all have one. */
+/* The m-th of all values of all tunables of a kernel, the last tunable's first: where
+ * there are fewer specs than values, widths of vectors are left to chance, which is sure
+ * to meet them. All kernels have one. */
 static int32_t themed_value(uint32_t kernel, uint32_t backend, uint32_t m, uint32_t *tunable)
 {
-    uint32_t all = 0, t = 0;
+    uint32_t all = 0, t = SK_TUNABLE_COUNT - 1;
     for (uint32_t i = 0; i < SK_TUNABLE_COUNT; i++)
         all += sk_tunable_tunes(i, kernel, backend) ? sk_tunable_count(i) : 0;
-    for (m %= all; !sk_tunable_tunes(t, kernel, backend) || m >= sk_tunable_count(t); t++)
+    for (m %= all; !sk_tunable_tunes(t, kernel, backend) || m >= sk_tunable_count(t); t--)
         m -= sk_tunable_tunes(t, kernel, backend) ? sk_tunable_count(t) : 0;
     *tunable = t;
     return sk_tunable_value(t, m);
