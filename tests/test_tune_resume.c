@@ -118,14 +118,14 @@ static void workers_killed(void **state)
 {
     tune_case *c = *state;
     static const char *const words[] = {"--kernels", "kv_encode,attn_decode", "--quiet", "--effort",
-                                        "quick", "--trials", "6", TUNE_SMALL, NULL};
+                                        "quick", "--trials", "4", TUNE_SMALL, NULL};
     sk_rng rng = sk_test_rng(29);
     uint32_t kills = 0;
     int status = 0;
     const pid_t pid = tune_case_start(c, TUNE_PROGRAM, words);
     while (waitpid(pid, &status, WNOHANG) == 0) {
         usleep(20000 + sk_rng_below(&rng, 300000));
-        const pid_t worker = kills < 20 ? worker_of(pid) : 0;
+        const pid_t worker = kills < 6 ? worker_of(pid) : 0;
         if (worker) kills += kill(worker, SIGKILL) == 0;
     }
     assert_true(kills > 0 && WIFEXITED(status));
