@@ -126,6 +126,7 @@ static void make_record(sk_db_trial trial[TRIALS], const sk_db_trial *list[TRIAL
     *winner = (sk_db_winner){.trial_id = 4, .default_trial_id = 1, .speedup = 1.43,
                              .speedup_lo = 1.4, .speedup_hi = 1.5, .default_us = 100,
                              .ties = "w=8,lut=perm;w=8,lut=rows", .roofline = 0.5,
+                             .flip_risk = 0.07, .noisy = (double)NAN, .drift = 1.2,
                              .trial = trial[3], .state = "ready"};
     *out = (sk_record){.winner = winner, .trial = list, .trial_count = TRIALS,
                        .source = "a/b.db", .tiers = "good:vi8", .match = "exact"};
@@ -156,6 +157,9 @@ static void page_says_what_records_hold(void **state)
     assert_non_null(strstr(page.s, "a &quot;compiler&quot;"));
     assert_non_null(strstr(page.s, "Winner: <code>w=16,lut=perm</code>"));
     assert_non_null(strstr(page.s, "1.430 times as fast as the default (1.400 to 1.500)"));
+    assert_non_null(strstr(page.s, "with a probability of 7 %."));
+    assert_non_null(strstr(page.s, "drifted to 1.20"));
+    assert_null(strstr(page.s, "noisy stretches"));
     assert_int_equal(times_in(page.s, "<li><code>"), 2);
     assert_non_null(strstr(page.s, "<td>wrong</td><td class='n'>2</td>")); /* one row for both */
     assert_non_null(strstr(page.s, "Nothing was chosen"));

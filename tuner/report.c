@@ -156,6 +156,18 @@ static void winners(const sk_records *records, uint32_t list, sk_text *out)
 
 /* ---- one record ------------------------------------------------------------------------------ */
 
+static void how_sure(const sk_db_winner *w, sk_text *out)
+{
+    if (isfinite(w->flip_risk))
+        sk_text_printf(out, " The same final again would name another schedule with a "
+                       "probability of %.0f %%.", 100 * w->flip_risk);
+    if (isfinite(w->noisy) && w->noisy > 0)
+        sk_text_printf(out, " %.0f %% of its rounds were taken in noisy stretches.",
+                       100 * w->noisy);
+    if (isfinite(w->drift) && fabs(w->drift - 1) > 0.05)
+        sk_text_printf(out, " The default drifted to %.2f of its time meanwhile.", w->drift);
+}
+
 static void verdict(const sk_record *r, sk_text *out)
 {
     const sk_db_winner *w = r->winner;
@@ -176,7 +188,9 @@ static void verdict(const sk_record *r, sk_text *out)
         sk_html_escape(out, w->trial.error_kind);
         sk_text_printf(out, "), class %s", w->trial.key.accuracy);
     }
-    sk_text_printf(out, ".</p>\n");
+    sk_text_printf(out, ".");
+    how_sure(w, out);
+    sk_text_printf(out, "</p>\n");
 }
 
 static void ties(const sk_record *r, sk_text *out)
