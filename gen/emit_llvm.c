@@ -60,6 +60,9 @@ static bool feature_text(const sk_target *target, sk_text *out)
         {SK_CPU_VBMI, "+avx512vbmi"},
         {SK_CPU_VNNI, "+avx512vnni"},
         {SK_CPU_BF16, "+avx512bf16"},
+        {SK_CPU_AVXVNNI, "+avxvnni"},
+        {SK_CPU_DOTPROD, "+dotprod"},
+        {SK_CPU_I8MM, "+i8mm"},
     };
     sk_text_printf(out, "%s", target->feature_text);
     for (size_t i = 0; i < SK_COUNT(row); i++)
@@ -99,9 +102,12 @@ static void know_target(sk_lv *l, const sk_target *target)
     l->x86 = strncmp(target->triple, "x86_64", 6) == 0 || !*target->triple;
     l->avx512 = l->x86 && (f & SK_CPU_AVX512) && target->vector_bits >= 512;
     l->vbmi = l->avx512 && (f & SK_CPU_VBMI);
-    l->vnni = l->avx512 && (f & SK_CPU_VNNI);
     l->bf16 = l->avx512 && (f & SK_CPU_BF16);
     l->avx2 = l->x86 && (f & (SK_CPU_AVX2 | SK_CPU_AVX512));
+    l->vnni = l->avx512 ? (f & SK_CPU_VNNI) != 0 : l->avx2 && (f & SK_CPU_AVXVNNI);
+    l->neon = strncmp(target->triple, "aarch64", 7) == 0 && (f & SK_CPU_NEON);
+    l->dotprod = l->neon && (f & SK_CPU_DOTPROD);
+    l->i8mm = l->dotprod && (f & SK_CPU_I8MM);
     l->ssse3 = l->avx2 || (l->x86 && (f & SK_CPU_SSE41));
     l->fma = l->half = l->avx2 || !l->x86;
     l->round = l->ssse3 || !l->x86;

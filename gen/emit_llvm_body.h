@@ -36,7 +36,9 @@ typedef struct sk_lv {
     const sk_program *p;
     uint32_t w;
     bool x86, avx2, avx512, ssse3; /* avx2 includes FMA and F16C */
-    bool vbmi, vnni, bf16;         /* with avx512 */
+    bool vbmi, bf16;               /* with avx512 */
+    bool vnni;                     /* with avx512, or without */
+    bool neon, dotprod, i8mm;      /* dotprod, i8mm with neon */
     bool fma, half, round;         /* native llvm.fma, half conversions, llvm.rint */
     LLVMValueRef body;        /* the function being filled */
     LLVMValueRef zero;        /* 4 readable zero bytes, made on demand */
@@ -59,7 +61,7 @@ sk_lv_fn sk_lv_int, sk_lv_shift, sk_lv_divide, sk_lv_minmax, sk_lv_compare, sk_l
     sk_lv_select, sk_lv_float, sk_lv_fma, sk_lv_fminmax, sk_lv_sign, sk_lv_sqrt, sk_lv_rint,
     sk_lv_exp2, sk_lv_log2, sk_lv_bitcast, sk_lv_i2f, sk_lv_f2i;
 sk_lv_fn sk_lv_f16_part, sk_lv_pack_f16, sk_lv_pack_bf16, sk_lv_bdot2;
-sk_lv_fn sk_lv_add16x2, sk_lv_mulr16x2, sk_lv_sra16x2, sk_lv_dot2, sk_lv_dot4us, sk_lv_pack;
+sk_lv_fn sk_lv_add16x2, sk_lv_mulr16x2, sk_lv_sra16x2, sk_lv_madd8, sk_lv_dot2, sk_lv_dot4us, sk_lv_pack;
 sk_lv_fn sk_lv_lut16, sk_lv_zip, sk_lv_sel8, sk_lv_perm, sk_lv_field8;
 sk_lv_fn sk_lv_shuffle, sk_lv_extract, sk_lv_reduce;
 sk_lv_fn sk_lv_ldu, sk_lv_ldv, sk_lv_ldg, sk_lv_ldrows, sk_lv_stu, sk_lv_stv, sk_lv_stn,
@@ -103,13 +105,16 @@ LLVMValueRef sk_lv_join(sk_lv *l, LLVMValueRef *part, uint32_t n);
 LLVMValueRef sk_lv_bits(sk_lv *l, LLVMValueRef v, LLVMTypeRef element, uint32_t n);
 /* Calls an intrinsic; type: what it is overloaded on, or NULL. */
 LLVMValueRef sk_lv_call(sk_lv *l, const char *name, LLVMTypeRef type, LLVMValueRef *arg, uint32_t n);
+/* The same of one that is overloaded on up to two types. */
+LLVMValueRef sk_lv_call_of(sk_lv *l, const char *name, LLVMTypeRef const *type, uint32_t types,
+                           LLVMValueRef *arg, uint32_t n);
 /* The widest chunk, in lanes, that native integer vector ops take here. */
 uint32_t sk_lv_chunk(const sk_lv *l);
 /* op over chunks of two vectors of l->w i32 lanes, results side by side. */
 typedef LLVMValueRef sk_lv_chunk_fn(sk_lv *l, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef sk_lv_chunked(sk_lv *l, LLVMValueRef a, LLVMValueRef b, sk_lv_chunk_fn *op);
 /* A dot product added to a[0], chunk by chunk: intrinsics of 4, 8 and 16 lanes whose
- * factors are `each` elements a lane. */
+ * factors are `each` elements a lane; NEON's are overloaded on sum and factors. */
 LLVMValueRef sk_lv_chunked_dot(sk_lv *l, LLVMValueRef const *a, LLVMTypeRef element, uint32_t each,
                                const char *const name[3]);
 

@@ -175,15 +175,46 @@ static LLVMValueRef pick_by_pieces(sk_lv *l, LLVMValueRef const *table, uint32_t
     return words(l, r, l->w);
 }
 
+/* An index of n elements of `bits` bits as constants, modulo `all`, when it is one. */
+static bool constant_places(LLVMValueRef index, uint32_t bits, uint32_t n, uint32_t all,
+                            uint32_t *place)
+{
+    if (!LLVMIsConstant(index))
+        return false;
+    for (uint32_t i = 0; i < n; i++) {
+        const LLVMValueRef word = LLVMGetAggregateElement(index, i * bits / 32);
+        if (!word || !LLVMIsAConstantInt(word))
+            return false;
+        const uint32_t x = (uint32_t)LLVMConstIntGetZExtValue(word) >> i * bits % 32;
+        place[i] = x & (all - 1);
+    }
+    return true;
+}
+
+/* By constants: LLVM finds the few shuffles of the machine that do it. */
+static LLVMValueRef pick_by_constants(sk_lv *l, bool bytes, LLVMValueRef const *a, uint32_t tables)
+{
+    uint32_t place[128];
+    const uint32_t n = bytes ? 4 * l->w : 2 * l->w;
+    const LLVMTypeRef element = bytes ? l->i8 : l->i16;
+    if (!constant_places(a[tables], bytes ? 8 : 16, n, n * tables, place))
+        return NULL;
+    const LLVMValueRef second = tables > 1 ? sk_lv_bits(l, a[1], element, n) : NULL;
+    return words(l, sk_lv_pick(l, sk_lv_bits(l, a[0], element, n), second, place, n), l->w);
+}
+
 /* PERM8, PERM16 and their forms of two tables: the index is the last argument. */
 LLVMValueRef sk_lv_perm(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
 {
     const bool bytes = in->op == SK_OP_PERM8 || in->op == SK_OP_PERM8X2;
     const uint32_t tables = in->nargs - 1u;
     LLVMValueRef part[2], table[4];
-    if (bytes ? !l->vbmi : !l->avx512)
+    if (bytes ? !l->vbmi : !l->avx512) {
+        const LLVMValueRef known = pick_by_constants(l, bytes, a, tables);
+        if (known) return known;
         return pick_by_pieces(l, a, tables,
                               bytes ? a[tables] : bytes_of_halves(l, a[tables], 2 * l->w * tables));
+    }
     const uint32_t c = sk_lv_chunk(l), n = l->w / c;
     for (uint32_t k = 0; k < tables * n; k++)
         table[k] = sk_lv_slice(l, a[k / n], k % n * c, c);

@@ -6,6 +6,8 @@
 
 #include "emit_llvm_body.h"
 
+#include <stdio.h>
+
 static LLVMValueRef halves(sk_lv *l, LLVMValueRef v)
 {
     return sk_lv_bits(l, v, l->i16, 2 * sk_lv_count(v));
@@ -76,20 +78,6 @@ static LLVMValueRef chunk_madd(sk_lv *l, LLVMValueRef a, LLVMValueRef b)
                       NULL, arg, 2);
 }
 
-LLVMValueRef sk_lv_dot2(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
-{
-    (void)in;
-    if (l->x86 && sk_lv_is_vector(a[0]))
-        return LLVMBuildAdd(l->b, a[0], sk_lv_chunked(l, a[1], a[2], chunk_madd), "");
-    LLVMValueRef sum = a[0];
-    for (int high = 0; high < 2; high++)
-        sum = LLVMBuildAdd(l->b, sum,
-                           LLVMBuildMul(l->b, signed_half(l, a[1], high),
-                                        signed_half(l, a[2], high), ""),
-                           "");
-    return sum;
-}
-
 /* Bytes as halves: those in even or odd places, signed or not. */
 static LLVMValueRef byte_halves(sk_lv *l, LLVMValueRef v, bool odd, bool sign)
 {
@@ -102,6 +90,75 @@ static LLVMValueRef byte_halves(sk_lv *l, LLVMValueRef v, bool odd, bool sign)
         x = LLVMBuildShl(l->b, x, by, "");
     x = sign ? LLVMBuildAShr(l->b, x, by, "") : LLVMBuildLShr(l->b, x, by, "");
     return words(l, x, sk_lv_count(v));
+}
+
+static LLVMValueRef chunk_madd8(sk_lv *l, LLVMValueRef a, LLVMValueRef b)
+{
+    const uint32_t n = sk_lv_count(a);
+    LLVMValueRef arg[2] = {sk_lv_bits(l, a, l->i8, 4 * n), sk_lv_bits(l, b, l->i8, 4 * n)};
+    return words(l, sk_lv_call(l,
+                               n == 4   ? "llvm.x86.ssse3.pmadd.ub.sw.128"
+                               : n == 8 ? "llvm.x86.avx2.pmadd.ub.sw"
+                                        : "llvm.x86.avx512.pmaddubs.w.512",
+                               NULL, arg, 2), n);
+}
+
+/* Products of bytes of b, unsigned, and of c, those in even or in odd places: they fit. */
+static LLVMValueRef byte_products(sk_lv *l, LLVMValueRef b, LLVMValueRef c, bool odd)
+{
+    return LLVMBuildMul(l->b, halves(l, byte_halves(l, b, odd, false)),
+                        halves(l, byte_halves(l, c, odd, true)), "");
+}
+
+LLVMValueRef sk_lv_madd8(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
+{
+    (void)in;
+    if (l->ssse3 && sk_lv_is_vector(a[0]))
+        return sk_lv_chunked(l, a[0], a[1], chunk_madd8);
+    LLVMValueRef arg[2] = {byte_products(l, a[0], a[1], false), byte_products(l, a[0], a[1], true)};
+    return words(l, sk_lv_call(l, "llvm.sadd.sat", LLVMTypeOf(arg[0]), arg, 2), sk_lv_count(a[0]));
+}
+
+/* Products of all halves, and pairs of them added. */
+static LLVMValueRef chunk_neon_dot2(sk_lv *l, LLVMValueRef a, LLVMValueRef b)
+{
+    const LLVMTypeRef wide = LLVMVectorType(l->i32, 8);
+    const LLVMValueRef p = LLVMBuildMul(l->b, LLVMBuildSExt(l->b, halves(l, a), wide, ""),
+                                        LLVMBuildSExt(l->b, halves(l, b), wide, ""), "");
+    LLVMValueRef arg[2] = {sk_lv_slice(l, p, 0, 4), sk_lv_slice(l, p, 4, 4)};
+    return sk_lv_call(l, "llvm.aarch64.neon.addp", LLVMTypeOf(a), arg, 2);
+}
+
+LLVMValueRef sk_lv_dot2(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
+{
+    (void)in;
+    if (l->x86 && sk_lv_is_vector(a[0]))
+        return LLVMBuildAdd(l->b, a[0], sk_lv_chunked(l, a[1], a[2], chunk_madd), "");
+    if (l->neon && sk_lv_is_vector(a[0]))
+        return LLVMBuildAdd(l->b, a[0], sk_lv_chunked(l, a[1], a[2], chunk_neon_dot2), "");
+    LLVMValueRef sum = a[0];
+    for (int high = 0; high < 2; high++)
+        sum = LLVMBuildAdd(l->b, sum,
+                           LLVMBuildMul(l->b, signed_half(l, a[1], high),
+                                        signed_half(l, a[2], high), ""),
+                           "");
+    return sum;
+}
+
+/* Whether two products of bytes with no other bits set than these always fit 16 bits. */
+static bool pairs_fit(uint32_t unsigned_bits, uint32_t signed_bits)
+{
+    uint32_t b = 0, c = 0;
+    for (uint32_t k = 0; k < 32; k += 8) {
+        b |= unsigned_bits >> k & 0xffu;
+        c |= signed_bits >> k & 0xffu;
+    }
+    return 2 * b * (c < 128 ? c : 128) <= 32767u + (c >= 128); /* down to -32768 */
+}
+
+static LLVMValueRef chunk_madd_pairs(sk_lv *l, LLVMValueRef b, LLVMValueRef c)
+{
+    return chunk_madd(l, chunk_madd8(l, b, c), sk_lv_u32(l, b, 0x00010001u));
 }
 
 /* pmaddubsw would saturate. */
@@ -122,9 +179,48 @@ LLVMValueRef sk_lv_chunked_dot(sk_lv *l, LLVMValueRef const *a, LLVMTypeRef elem
         LLVMValueRef arg[3] = {sk_lv_slice(l, a[0], i * c, c)};
         for (uint32_t k = 1; k < 3; k++)
             arg[k] = sk_lv_bits(l, sk_lv_slice(l, a[k], i * c, c), element, each * c);
-        part[i] = sk_lv_call(l, name[c / 8], NULL, arg, 3);
+        const LLVMTypeRef type[2] = {LLVMTypeOf(arg[0]), LLVMTypeOf(arg[1])};
+        part[i] = sk_lv_call_of(l, name[c / 8], type, l->neon ? 2 : 0, arg, 3);
     }
     return sk_lv_join(l, part, n);
+}
+
+/* One of NEON's, which add four products of bytes: s or u both signed or both not. */
+static LLVMValueRef neon_dot(sk_lv *l, const char *kind, LLVMValueRef sum, LLVMValueRef b,
+                             LLVMValueRef c)
+{
+    char text[40];
+    const LLVMValueRef arg[3] = {sum, b, c};
+    (void)snprintf(text, sizeof text, "llvm.aarch64.neon.%s", kind);
+    const char *const name[3] = {text};
+    return sk_lv_chunked_dot(l, arg, l->i8, 4, name);
+}
+
+/* Unsigned times signed, of a machine that has it or not: there b - 128 is signed, and
+ * 128 c is added, twice 64, which heads that share c share. */
+static LLVMValueRef neon_dot4us(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
+{
+    const uint32_t sign = 0x80808080u;
+    if (l->i8mm) return neon_dot(l, "usdot", a[0], a[1], a[2]);
+    if (!(l->bits[in->arg[2]] & sign)) return neon_dot(l, "udot", a[0], a[1], a[2]);
+    if (!(l->bits[in->arg[1]] & sign)) return neon_dot(l, "sdot", a[0], a[1], a[2]);
+    const LLVMValueRef less = LLVMBuildXor(l->b, a[1], sk_lv_u32(l, a[1], sign), "");
+    const LLVMValueRef half = neon_dot(l, "sdot", sk_lv_u32(l, a[0], 0),
+                                       sk_lv_u32(l, a[0], 0x40404040u), a[2]);
+    return LLVMBuildAdd(l->b, neon_dot(l, "sdot", a[0], less, a[2]),
+                        LLVMBuildShl(l->b, half, sk_lv_u32(l, a[0], 1), ""), "");
+}
+
+/* Without such: pairs of 16-bit products are added as words. */
+static LLVMValueRef chunk_neon_bytes(sk_lv *l, LLVMValueRef b, LLVMValueRef c)
+{
+    LLVMValueRef sum[2];
+    for (int odd = 0; odd < 2; odd++) {
+        const LLVMTypeRef type[2] = {LLVMTypeOf(b), LLVMTypeOf(halves(l, b))};
+        LLVMValueRef p = byte_products(l, b, c, odd);
+        sum[odd] = sk_lv_call_of(l, "llvm.aarch64.neon.saddlp", type, 2, &p, 1);
+    }
+    return LLVMBuildAdd(l->b, sum[0], sum[1], "");
 }
 
 LLVMValueRef sk_lv_dot4us(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
@@ -132,11 +228,17 @@ LLVMValueRef sk_lv_dot4us(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
     static const char *const native[] = {"llvm.x86.avx512.vpdpbusd.128",
                                          "llvm.x86.avx512.vpdpbusd.256",
                                          "llvm.x86.avx512.vpdpbusd.512"};
-    (void)in;
     if (l->vnni && sk_lv_is_vector(a[0]))
         return sk_lv_chunked_dot(l, a, l->i32, 1, native);
+    if (l->dotprod && sk_lv_is_vector(a[0]))
+        return neon_dot4us(l, in, a);
+    if (l->neon && sk_lv_is_vector(a[0]))
+        return LLVMBuildAdd(l->b, a[0], sk_lv_chunked(l, a[1], a[2], chunk_neon_bytes), "");
+    sk_lv_chunk_fn *const two =
+        l->ssse3 && pairs_fit(l->bits[in->arg[1]], l->bits[in->arg[2]]) ? chunk_madd_pairs
+                                                                         : chunk_madd_bytes;
     if (l->x86 && sk_lv_is_vector(a[0]))
-        return LLVMBuildAdd(l->b, a[0], sk_lv_chunked(l, a[1], a[2], chunk_madd_bytes), "");
+        return LLVMBuildAdd(l->b, a[0], sk_lv_chunked(l, a[1], a[2], two), "");
     LLVMValueRef sum = a[0];
     const LLVMValueRef top = sk_lv_u32(l, a[0], 24);
     for (uint32_t k = 0; k < 4; k++) {

@@ -110,11 +110,20 @@ LLVMValueRef sk_lv_bits(sk_lv *l, LLVMValueRef v, LLVMTypeRef element, uint32_t 
     return LLVMBuildBitCast(l->b, v, n == 1 ? element : LLVMVectorType(element, n), "");
 }
 
+LLVMValueRef sk_lv_call_of(sk_lv *l, const char *name, LLVMTypeRef const *type, uint32_t types,
+                           LLVMValueRef *arg, uint32_t n)
+{
+    LLVMTypeRef of[2] = {NULL, NULL};
+    const unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+    for (uint32_t i = 0; i < types; i++)
+        of[i] = type[i];
+    const LLVMValueRef fn = LLVMGetIntrinsicDeclaration(l->module, id, of, types);
+    return LLVMBuildCall2(l->b, LLVMGlobalGetValueType(fn), fn, arg, n, "");
+}
+
 LLVMValueRef sk_lv_call(sk_lv *l, const char *name, LLVMTypeRef type, LLVMValueRef *arg, uint32_t n)
 {
-    const unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
-    const LLVMValueRef fn = LLVMGetIntrinsicDeclaration(l->module, id, &type, type ? 1 : 0);
-    return LLVMBuildCall2(l->b, LLVMGlobalGetValueType(fn), fn, arg, n, "");
+    return sk_lv_call_of(l, name, &type, type ? 1 : 0, arg, n);
 }
 
 uint32_t sk_lv_chunk(const sk_lv *l)

@@ -63,6 +63,14 @@ static uint32_t mulr16x2(uint32_t a, uint32_t b)
     return pack16(sra((uint32_t)(lo + 0x4000), 15), sra((uint32_t)(hi + 0x4000), 15));
 }
 
+static uint32_t madd8(uint32_t a, uint32_t b)
+{
+    int32_t sum[2] = {0};
+    for (uint32_t k = 0; k < 4; k++)
+        sum[k / 2] += (int32_t)(a >> 8 * k & 0xffu) * (int32_t)(int8_t)(b >> 8 * k & 0xffu);
+    return pack16(saturate16((uint32_t)sum[0]), saturate16((uint32_t)sum[1]));
+}
+
 static uint32_t dot2(uint32_t a, uint32_t b, uint32_t c)
 {
     return a + s16(b) * s16(c) + s16(b >> 16) * s16(c >> 16);
@@ -174,6 +182,7 @@ static bool integers(const interp_instr *in, uint32_t *word)
         ONE(PNOT, !x)
         TWO(ADD16X2, add16x2(x, y))
         TWO(MULR16X2, mulr16x2(x, y))
+        TWO(MADD8, madd8(x, y))
         TWO(HADD2, sk_interp_hadd2(x, y))
         TWO(HMUL2, sk_interp_hmul2(x, y))
     default: return false;

@@ -108,6 +108,9 @@
     X(ADD16X2, "add.16x2", 2, U, 1, "two 16-bit sums, wrapping")                                   \
     X(MULR16X2, "mulr.16x2", 2, U, 1,                                                              \
       "two products of signed 16-bit factors as fractions: (a * b + 2^14) >> 15, its low 16 bits") \
+    X(MADD8, "madd.8", 2, U, 1,                                                                    \
+      "two 16-bit sums of two products of the unsigned bytes of a and the signed ones of b, "      \
+      "signed saturating")                                                                         \
     X(DOT2, "dot2", 3, U, 1, "a + b.lo*c.lo + b.hi*c.hi, signed 16-bit factors, wrapping")         \
     X(DOT4, "dot4", 3, U, 1, "a + four products of the signed bytes of b and c, wrapping")         \
     X(DOT4US, "dot4.us", 3, U, 1,                                                                  \

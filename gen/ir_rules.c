@@ -71,7 +71,7 @@ static const char *const arg_rule[SK_OP_COUNT] = {
     [SK_OP_PACK8] = "uu",       [SK_OP_ZIP16] = "uu",   [SK_OP_PERM8] = "uu",
     [SK_OP_PERM8X2] = "uuu",    [SK_OP_PERM16] = "uu",  [SK_OP_PERM16X2] = "uuu",
     [SK_OP_FIELD8] = "uu",      [SK_OP_SRA16X2] = "u",  [SK_OP_BDOT2] = "fuu",
-    [SK_OP_MULR16X2] = "uu",
+    [SK_OP_MULR16X2] = "uu",    [SK_OP_MADD8] = "uu",
 };
 
 static const bool gpu_only[SK_OP_COUNT] = {

@@ -408,6 +408,13 @@ SK_HERE u32 warp_max_u32(u32 v)
 
 SK_HERE u32 saturate_s16(u32 a) { return max_s32(min_s32(a, 32767u), 0xffff8000u) & 0xffffu; }
 
+/* Two sums of two products of unsigned bytes of a and signed ones of b. */
+SK_HERE u32 madd_8(u32 a, u32 b)
+{
+    const u32 low = dot4_us(0, a, b & 0xffffu), high = dot4_us(0, a, b & 0xffff0000u);
+    return saturate_s16(low) | saturate_s16(high) << 16;
+}
+
 /* Lane i of the lower half: a[2i], a[2i + 1] as signed 16 bits; the upper half
  * the same of b. */
 SK_HERE u32 pack_s16(u32 a, u32 b)

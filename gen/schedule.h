@@ -29,9 +29,10 @@ typedef enum sk_backend { SK_BACKEND_CPU, SK_BACKEND_CUDA, SK_BACKENDS } sk_back
       "these, bfloat16 with kf16 and kbf16")                                                      \
     X(vch, SK_FOR(SPHKV_ATTN_DECODE), "8|16|32|64", "channels per block of the value product")      \
     X(vtok, SK_FOR(SPHKV_ATTN_DECODE), "1|2|4|8", "tokens (pairs) unrolled in the value product") \
-    X(prob, SK_FOR(SPHKV_ATTN_DECODE), "f32|i16|u8|u16",                                          \
+    X(prob, SK_FOR(SPHKV_ATTN_DECODE), "f32|i16|u8|u16|u7",                                       \
       "probabilities in the product with vi8 and vi4 values: u8 in bytes (class fast; with vf16 "  \
-      "and vbf16 values bfloat16s), u16 in two bytes")                                             \
+      "and vbf16 values bfloat16s), u16 in two bytes, u7 in bytes (vi8: of 7 bits) whose products " \
+      "are added in 16 bits")                                                                      \
     X(prefetch, SK_FOR(SPHKV_ATTN_DECODE) | SK_FOR(SPHKV_PAGE_GATHER) | SK_FOR(SPHKV_PAGE_DECODE), "0|1|2|4",                \
       "pages ahead that are prefetched; 0 = none")                                                \
     X(spread, SK_FOR(SPHKV_ATTN_DECODE), "10|20|30|40|50",                                        \
@@ -77,7 +78,7 @@ typedef enum sk_tunable {
 enum { SK_LUT_ROWS, SK_LUT_PERM, SK_LUT_PAIR16, SK_LUT_REBUILD, SK_LUT_BYTE, SK_LUT_WORD };
 enum { SK_LUT_FUSED, SK_LUT_SEPARATE };
 enum { SK_QUERY_F32, SK_QUERY_I16, SK_QUERY_DOTS };
-enum { SK_PROB_F32, SK_PROB_I16, SK_PROB_U8, SK_PROB_U16 };
+enum { SK_PROB_F32, SK_PROB_I16, SK_PROB_U8, SK_PROB_U16, SK_PROB_U7 };
 enum { SK_STORE_PLAIN, SK_STORE_PAST };
 enum { SK_PRODUCT_F32, SK_PRODUCT_BF16 };
 enum { SK_ATTN_WARP, SK_ATTN_TILE, SK_ATTN_RAW };
@@ -141,6 +142,9 @@ typedef struct sk_target {
 #define SK_CPU_VNNI 16u
 #define SK_CPU_BF16 32u
 #define SK_CPU_NEON 64u
+#define SK_CPU_AVXVNNI 128u /* VNNI of vectors up to 256 bits */
+#define SK_CPU_DOTPROD 256u /* NEON: dot products of bytes of one sign, */
+#define SK_CPU_I8MM 512u    /* and of unsigned with signed ones */
 
 /* A GPU of compute capability sm (90 = 9.0), with code for that one alone when
  * `exact` (sm_90a); SPHKV_EUNSUPPORTED names those known. */

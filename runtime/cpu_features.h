@@ -74,5 +74,7 @@ enum {
 
 /* Fills features, feature_text, vector_bits, triple from the set. */
 void sk_cpu_target_fill(sk_target *out, const char *cpu, uint64_t set);
+/* The same of an AArch64 CPU, from SK_CPU_* of NEON. */
+void sk_cpu_target_fill_arm(sk_target *out, const char *cpu, uint32_t features);
 
 #endif

@@ -6,6 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
 #if defined(__x86_64__)
 #include <cpuid.h>
 
@@ -172,10 +175,12 @@ static void fill_host(sk_target *out, const sk_cpu_facts *facts)
     (void)facts;
     out->vector_bits = 128;
 #if defined(__aarch64__)
-    out->features = SK_CPU_NEON;
-    strcpy(out->cpu, "generic");
-    strcpy(out->feature_text, "+neon");
-    strcpy(out->triple, "aarch64-unknown-linux-gnu");
+    uint32_t features = SK_CPU_NEON;
+    if (getauxval(AT_HWCAP) & 1ul << 20) /* HWCAP_ASIMDDP */
+        features |= SK_CPU_DOTPROD;
+    if (features & SK_CPU_DOTPROD && getauxval(AT_HWCAP2) & 1ul << 13) /* HWCAP2_I8MM */
+        features |= SK_CPU_I8MM;
+    sk_cpu_target_fill_arm(out, "generic", features);
 #endif
 }
 

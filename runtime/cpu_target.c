@@ -56,9 +56,24 @@ static const struct cpu_row {
     {"znver5", SET_ZEN4 | SK_BIT(AVXVNNI) | SK_BIT(Z_VP2I), 48, 1024},
 };
 
+static const struct arm_row {
+    const char *name; /* LLVM's */
+    uint32_t features;
+    uint32_t l1_kb, l2_kb;
+} arm_rows[] = {
+    {"cortex-a72", SK_CPU_NEON, 32, 1024},
+    {"cortex-a76", SK_CPU_NEON | SK_CPU_DOTPROD, 64, 512},
+    {"neoverse-n1", SK_CPU_NEON | SK_CPU_DOTPROD, 64, 1024},
+    {"neoverse-v1", SK_CPU_NEON | SK_CPU_DOTPROD | SK_CPU_I8MM, 64, 1024},
+    {"neoverse-n2", SK_CPU_NEON | SK_CPU_DOTPROD | SK_CPU_I8MM, 64, 1024},
+};
+
 const char *sk_cpu_target_name(uint32_t i)
 {
-    return i < SK_COUNT(cpu_rows) ? cpu_rows[i].name : NULL;
+    const size_t arm = i - SK_COUNT(cpu_rows);
+    if (i < SK_COUNT(cpu_rows))
+        return cpu_rows[i].name;
+    return arm < SK_COUNT(arm_rows) ? arm_rows[arm].name : NULL;
 }
 
 static uint32_t coarse_features(uint64_t set)
@@ -73,6 +88,7 @@ static uint32_t coarse_features(uint64_t set)
         {SK_SET_V4 | SK_BIT(Z_VBMI), SK_CPU_VBMI},
         {SK_SET_V4 | SK_BIT(Z_VNNI), SK_CPU_VNNI},
         {SK_SET_V4 | SK_BIT(Z_BF16), SK_CPU_BF16},
+        {SK_SET_V3 | SK_BIT(AVXVNNI), SK_CPU_AVXVNNI},
     };
     uint32_t out = 0;
     for (size_t i = 0; i < SK_COUNT(rule); i++)
@@ -97,6 +113,18 @@ void sk_cpu_target_fill(sk_target *out, const char *cpu, uint64_t set)
     }
 }
 
+void sk_cpu_target_fill_arm(sk_target *out, const char *cpu, uint32_t features)
+{
+    const bool dots = features & SK_CPU_DOTPROD, mixed = features & SK_CPU_I8MM;
+    out->features = features;
+    out->vector_bits = 128;
+    strncpy(out->cpu, cpu, sizeof out->cpu - 1);
+    strcpy(out->triple, "aarch64-unknown-linux-gnu");
+    char *at = stpcpy(out->feature_text, "+neon");
+    at = stpcpy(at, dots ? ",+dotprod" : ",-dotprod");
+    strcpy(at, mixed ? ",+i8mm" : ",-i8mm");
+}
+
 sk_status sk_cpu_target_named(const char *cpu, sk_target *out, sk_err *err)
 {
     if (strcmp(cpu, "host") == 0 || strcmp(cpu, "native") == 0) {
@@ -113,10 +141,18 @@ sk_status sk_cpu_target_named(const char *cpu, sk_target *out, sk_err *err)
             out->l2_bytes = cpu_rows[i].l2_kb << 10;
             return SPHKV_OK;
         }
-    char list[400] = "";
+    for (size_t i = 0; i < SK_COUNT(arm_rows); i++)
+        if (strcmp(arm_rows[i].name, cpu) == 0) {
+            memset(out, 0, sizeof *out);
+            sk_cpu_target_fill_arm(out, cpu, arm_rows[i].features);
+            out->l1_bytes = arm_rows[i].l1_kb << 10;
+            out->l2_bytes = arm_rows[i].l2_kb << 10;
+            return SPHKV_OK;
+        }
+    char list[480] = "";
     char *at = list;
-    for (size_t i = 0; i < SK_COUNT(cpu_rows); i++) /* 24 names of at most 14 characters */
-        at = stpcpy(stpcpy(at, " "), cpu_rows[i].name);
+    for (uint32_t i = 0; sk_cpu_target_name(i); i++) /* 29 names of at most 14 characters */
+        at = stpcpy(stpcpy(at, " "), sk_cpu_target_name(i));
     return sk_fail(err, SPHKV_EINVAL, "unknown CPU '%s'; known: host%s", cpu, list);
 }
 
@@ -155,6 +191,7 @@ void sk_cpu_arch_text(const sk_target *target, char text[96])
         {"sse4.1", "sse41"}, {"avx2", "avx2"},       {"fma", "fma"},
         {"f16c", "f16c"},    {"avx512bw", "avx512"}, {"avx512vbmi", "vbmi"},
         {"avx512vnni", "vnni"}, {"avx512bf16", "bf16"}, {"avxvnni", "avxvnni"},
+        {"dotprod", "dotprod"}, {"i8mm", "i8mm"},
     };
     char *at = stpncpy(text, target->triple, strcspn(target->triple, "-") & 31u);
     *at = '\0';

@@ -71,7 +71,7 @@ sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_targ
     const uint32_t w = (uint32_t)s->v[SK_T_w], vch = (uint32_t)s->v[SK_T_vch];
     bool form_used = s->v[SK_T_lut] == SK_LUT_ROWS, prob_used = s->v[SK_T_prob] == SK_PROB_F32;
     bool query_used = s->v[SK_T_query] == SK_QUERY_F32, dense = false, coded = false, tables = false;
-    bool dots = false;
+    bool dots = true;
     if (w * 32 > target->vector_bits && w > 8)
         return sk_fail(err, SPHKV_EINVAL, "w=%u: the target has %u-bit vectors", w,
                        target->vector_bits);
@@ -86,7 +86,7 @@ sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_targ
         const sk_lut_form form = sk_dec_form(&k.spec, s, k.slot);
         form_used |= form != SK_FORM_DENSE && form != SK_FORM_ROWS && !seg->pre_rope;
         prob_used |= sk_probs_of(spec, s, k.tier) != SK_PROBS_F32;
-        dots |= sk_probs_dots(sk_probs_of(spec, s, k.tier));
+        dots &= sk_probs_run(spec, s, k.tier, target);
         query_used |= sk_dec_query16(&k.spec, s, k.slot);
         dense |= !sk_form_looks_up(form);
         coded |= form != SK_FORM_DENSE;
@@ -102,8 +102,10 @@ sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_targ
     /* a tunable that changes nothing would only repeat a candidate */
     if (!form_used) return sk_fail(err, SPHKV_EINVAL, "lut form fits no tier of the mix");
     if (!prob_used) return sk_fail(err, SPHKV_EINVAL, "prob fits no tier of the mix or class");
-    if (dots && (w != 16 || (target->features & SK_PROBS_NEED) != SK_PROBS_NEED))
-        return sk_fail(err, SPHKV_EINVAL, "prob of bytes wants w=16 and a CPU with VBMI and VNNI");
+    if (!dots)
+        return sk_fail(err, SPHKV_EINVAL,
+                       "prob of bytes wants vch of whole 16s and a CPU with dot products of bytes "
+                       "(VNNI, w=16 VBMI, too; NEON's; u7: SSSE3)");
     if (!query_used)
         return sk_fail(err, SPHKV_EINVAL, "query fits no tier of the mix or class");
     const sk_status query = valid_query(spec, s, target, err);
@@ -131,13 +133,36 @@ static bool probs_fit(const sk_spec *spec, const sk_schedule *s)
     return false;
 }
 
+/* Whether the target has what a form of bytes asks for, and it is worth it. It is not for
+ * products of bfloat16s alone where there are none; nor for pairs of 7 bits alone (u7 of
+ * vi8): they take as long as 16 bits (Zen 4: high:vi8 11.7 ns by instructions, 11.3 with
+ * i16; high:vi4 10.3, 13.8). */
+static bool bytes_pay(const sk_spec *spec, const sk_schedule *s, const sk_target *target)
+{
+    bool pays = false;
+    for (uint32_t i = 0; i < spec->ntiers; i++) {
+        const sk_probs form = sk_probs_of(spec, s, i);
+        if (!sk_probs_run(spec, s, i, target)) return false;
+        pays |= form == SK_PROBS_U8 || (form == SK_PROBS_BF16 && target->features & SK_CPU_BF16);
+    }
+    return pays;
+}
+
 /* Bytes where they may be and there are instructions for them; else 16 bits. They are
- * packed 64 at once. */
+ * packed four vectors at once. */
 static void default_probs(const sk_spec *spec, const sk_target *target, sk_schedule *out)
 {
-    const bool bytes = out->v[SK_T_w] == 16 && spec->page % 64 == 0 &&
-                       (target->features & SK_PROBS_NEED) == SK_PROBS_NEED;
-    out->v[SK_T_prob] = bytes && spec->accuracy == SPHKV_FAST ? SK_PROB_U8 : SK_PROB_I16;
+    static const int32_t bytes[] = {SK_PROB_U8, SK_PROB_U7};
+    const uint32_t packed = 4 * (uint32_t)out->v[SK_T_w];
+    sk_schedule with = *out;
+    with.v[SK_T_vch] = 16;
+    for (uint32_t i = 0; i < SK_COUNT(bytes) && spec->page % packed == 0; i++) {
+        with.v[SK_T_prob] = bytes[i];
+        if (!bytes_pay(spec, &with, target)) continue;
+        *out = with;
+        return;
+    }
+    out->v[SK_T_prob] = SK_PROB_I16;
     if (!probs_fit(spec, out)) out->v[SK_T_prob] = SK_PROB_F32;
 }
 
@@ -154,7 +179,7 @@ static void default_dots(const sk_spec *spec, bool coded, sk_schedule *out)
         floats |= form == SK_PROBS_BF16;
     }
     if (!dots) return;
-    if (spec->dv % 32 == 0) out->v[SK_T_vch] = floats && spec->dv % 64 == 0 ? 64 : 32;
+    if (out->v[SK_T_w] == 16 && spec->dv % 32 == 0) out->v[SK_T_vch] = floats && spec->dv % 64 == 0 ? 64 : 32;
     if (coded && !floats) out->v[SK_T_spread] = 30;
 }
 

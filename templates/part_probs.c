@@ -16,17 +16,45 @@ sk_probs sk_probs_of(const sk_spec *spec, const sk_schedule *sched, uint32_t tie
     case SK_PROB_U16: return whole ? SK_PROBS_U16 : SK_PROBS_F32;
     case SK_PROB_U8:
         if (spec->accuracy != SPHKV_FAST) return SK_PROBS_F32;
-        if (value == SK_VAL_F16 || value == SK_VAL_BF16) return SK_PROBS_BF16;
+        if (value == SK_VAL_F16 || value == SK_VAL_BF16)
+            return sched->v[SK_T_w] == 16 ? SK_PROBS_BF16 : SK_PROBS_F32;
         return whole ? SK_PROBS_U8 : SK_PROBS_F32;
+    case SK_PROB_U7:
+        if (spec->accuracy != SPHKV_FAST || !whole) return SK_PROBS_F32;
+        return value == SK_VAL_I4 ? SK_PROBS_U8 : SK_PROBS_U7;
     default: return SK_PROBS_F32;
     }
 }
 
 bool sk_probs_dots(sk_probs form) { return form >= SK_PROBS_U8; }
 
+/* Dots of bytes and picks from 64 of them of 16 lanes; of fewer, dots, or what adds pairs
+ * in 16 bits. */
+bool sk_probs_run(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot,
+                  const sk_target *target)
+{
+    const uint32_t wide = SK_CPU_AVX512 | SK_CPU_VBMI | SK_CPU_VNNI, has = target->features;
+    if (!sk_probs_dots(sk_probs_of(spec, sched, tier_slot))) return true;
+    if (sched->v[SK_T_vch] % 16 != 0) return false;
+    if (sched->v[SK_T_prob] == SK_PROB_U7) return has & (SK_CPU_SSE41 | SK_CPU_AVX2 | SK_CPU_AVX512);
+    if (sched->v[SK_T_w] == 16) return (has & wide) == wide;
+    return sched->v[SK_T_prob] == SK_PROB_U8 && has & (SK_CPU_VNNI | SK_CPU_AVXVNNI | SK_CPU_DOTPROD);
+}
+
+bool sk_probs_of_logits(const sk_dec *c, sk_probs form)
+{
+    return form == SK_PROBS_U8 && c->w == 16;
+}
+
 uint32_t sk_probs_one(sk_probs form)
 {
-    return form == SK_PROBS_I16 ? 32767 : form == SK_PROBS_U8 ? 255 : form == SK_PROBS_U16 ? 65535 : 0;
+    switch (form) {
+    case SK_PROBS_I16: return 32767;
+    case SK_PROBS_U8: return 255;
+    case SK_PROBS_U7: return 127;
+    case SK_PROBS_U16: return 65535;
+    default: return 0;
+    }
 }
 
 int32_t sk_probs_scale(const sk_spec *spec, uint32_t tier_slot, sk_probs form)
@@ -89,10 +117,10 @@ static sk_val at_most(sk_dec *c, sk_probs form, sk_val p)
     return sk_ir_2k(c->b, SK_OP_UMIN, p, sk_probs_one(form));
 }
 
-static sk_probs_packed pack_u8(sk_dec *c, const sk_val *from)
+static sk_probs_packed pack_bytes(sk_dec *c, sk_probs form, const sk_val *from)
 {
     sk_val p[4];
-    for (uint32_t k = 0; k < 4; k++) p[k] = at_most(c, SK_PROBS_U8, from[k]);
+    for (uint32_t k = 0; k < 4; k++) p[k] = at_most(c, form, from[k]);
     const sk_val low = above(c, p[0], p[1], 8), high = above(c, p[2], p[3], 8);
     return sk_probs_bytes(c, above(c, low, high, 16));
 }
@@ -127,7 +155,8 @@ sk_probs_packed sk_probs_pack(sk_dec *c, sk_probs form, const sk_val *p)
 {
     switch (form) {
     case SK_PROBS_I16: return (sk_probs_packed){{sk_ir_2(c->b, SK_OP_PACK16, p[0], p[1]), SK_NONE}};
-    case SK_PROBS_U8: return pack_u8(c, p);
+    case SK_PROBS_U8:
+    case SK_PROBS_U7: return pack_bytes(c, form, p);
     case SK_PROBS_U16: return pack_u16(c, p);
     case SK_PROBS_BF16: return pack_bf16(c, p);
     default: return (sk_probs_packed){{p[0], SK_NONE}};

@@ -2,6 +2,7 @@
  * of `probs` hold one head each, tokens in order:
  *   i16   0..32767, 16 bits a token (vi8, vi4)
  *   u8    0..255, a byte a token (vi8, vi4; class fast)
+ *   u7    0..127, the same (vi8): two products with values add up to 16 bits
  *   u16   0..65535, two planes of bytes: the high ones of all heads, then the low ones
  *   bf16  truncated to bfloat16, 16 bits a token (vf16, vbf16; class fast)
  * f32 ones are in `s`, and with any other form the logits stay there. */
@@ -10,14 +11,17 @@
 
 #include "decode.h"
 
-typedef enum sk_probs { SK_PROBS_F32, SK_PROBS_I16, SK_PROBS_U8, SK_PROBS_U16, SK_PROBS_BF16 } sk_probs;
+typedef enum sk_probs { SK_PROBS_F32, SK_PROBS_I16, SK_PROBS_U8, SK_PROBS_U7, SK_PROBS_U16, SK_PROBS_BF16 } sk_probs;
 
 /* The form of a tier. */
 sk_probs sk_probs_of(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
-/* What a CPU must have for forms of bytes to be worth anything. */
-#define SK_PROBS_NEED (SK_CPU_AVX512 | SK_CPU_VBMI | SK_CPU_VNNI)
-/* Whether values are multiplied in dot products of 64 bytes (part_dots.c). */
+/* Whether values are multiplied in dot products of bytes or bfloat16s (part_dots.c). */
 bool sk_probs_dots(sk_probs form);
+/* Whether the target has what is multiplied then. */
+bool sk_probs_run(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot,
+                  const sk_target *target);
+/* Whether probabilities come of logits without floats between (part_exp8.c). */
+bool sk_probs_of_logits(const sk_dec *c, sk_probs form);
 /* What stands for a probability of 1; 0 of floats. */
 uint32_t sk_probs_one(sk_probs form);
 /* log2 of what stands for a probability of 1 in floats: products with vf16 values,

@@ -7,10 +7,10 @@
  * size are then wrong by 8.8e-6 sqrt(n) of it, against their part of sum p|v|, 0.8
  * of it (the mean of normal values over their RMS) times their sum of
  * probabilities R. R >= sqrt(n) / 64 keeps that below 7e-4, of the 1e-3 of class
- * tight; class fast is 50 times wider, u16 half and u8 128 times as coarse. Who is a
- * sink is not known here: all probabilities of 1/16 and more may be, so R is the sum
- * of those below. A page whose sum is beyond that of four sinks and R has enough in the
- * others.
+ * tight; class fast is 50 times wider, u16 half, u8 128 and u7 256 times as coarse. Who
+ * is a sink is not known here: all probabilities of 1/16 and more may be, so R is the
+ * sum of those below. A page whose sum is beyond that of four sinks and R has enough in
+ * the others.
  *
  * What earlier pages have of R counts, too, as much as their weight against this page:
  * where logits deviate widely single pages often have little of it, all together much.
@@ -54,7 +54,8 @@ static void drop_large(sk_dec *c, sk_probs form, sk_probs_packed *x)
         x->plane[0] = sk_ir_2(b, SK_OP_AND, top, none);
         return;
     }
-    const sk_val large = sk_or(c, top, sk_add(c, sk_and(c, top, 0x7f7f7f7fu), sk_k(c, 0x70707070u)));
+    const uint32_t rest = form == SK_PROBS_U7 ? 0x78787878u : 0x70707070u;
+    const sk_val large = sk_or(c, top, sk_add(c, sk_and(c, top, 0x7f7f7f7fu), sk_k(c, rest)));
     for (uint32_t k = 0; k < sk_probs_planes(form); k++)
         x->plane[k] = sk_ir_3(b, SK_OP_SEL8, large, c->zero, x->plane[k]);
 }
@@ -172,7 +173,10 @@ static void split_head(sk_dec *c, const sink_head *a)
 /* sqrt(n) over the least R: steps of the form to the class. */
 static float least_share(const sk_dec *c, sk_probs form)
 {
-    const float tight = form == SK_PROBS_I16 ? 64.0f : form == SK_PROBS_U16 ? 128.0f : 0.5f;
+    const float tight = form == SK_PROBS_I16   ? 64.0f
+                        : form == SK_PROBS_U16 ? 128.0f
+                        : form == SK_PROBS_U8  ? 0.5f
+                                               : 0.25f;
     return c->spec->accuracy == SPHKV_FAST ? 50 * tight : tight;
 }
 

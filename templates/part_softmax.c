@@ -82,10 +82,11 @@ static sk_probs_packed probabilities(sk_dec *c, const softmax *x, uint32_t h, sk
                                      sk_val base)
 {
     sk_val p[4];
+    const bool of_logits = sk_probs_of_logits(c, x->form);
     for (uint32_t u = 0; u < sk_probs_vectors(x->form); u++)
-        p[u] = x->form == SK_PROBS_U8 ? load_logits(c, t0, h, u, x->count, x->full)
-                                      : probability(c, x, h, t0, u, base);
-    if (x->form == SK_PROBS_U8) return sk_exp8_pack(c, &x->exp8, p, m);
+        p[u] = of_logits ? load_logits(c, t0, h, u, x->count, x->full)
+                         : probability(c, x, h, t0, u, base);
+    if (of_logits) return sk_exp8_pack(c, &x->exp8, p, m);
     return sk_probs_pack(c, x->form, p);
 }
 
@@ -197,7 +198,7 @@ void sk_part_softmax(sk_dec *c, uint32_t tier_slot, sk_val count)
     some.up = some.one ? log2f((float)some.one) : (float)sk_probs_scale(c->spec, tier_slot, form);
     some.unit = sk_probs_unit(c->spec, tier_slot, form);
     some.limit = sk_round_up(c, count, block);
-    if (form == SK_PROBS_U8) some.exp8 = sk_exp8_begin(c);
+    if (sk_probs_of_logits(c, form)) some.exp8 = sk_exp8_begin(c);
     softmax all = some;
     all.limit = sk_k(c, c->p);
     all.full = true;

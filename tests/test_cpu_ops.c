@@ -157,7 +157,7 @@ static void ops_compile_for_other_cpus(void **state)
     static const struct {
         const char *cpu;
         uint32_t w;
-    } row[] = {{"znver5", 16}, {"aarch64", 4}};
+    } row[] = {{"znver5", 16}, {"aarch64", 4}, {"alderlake", 8}, {"cortex-a76", 4}, {"neoverse-v1", 8}};
     for (size_t i = 0; i < SK_COUNT(row); i++) {
         sk_arena arena = {0};
         sk_program **program;

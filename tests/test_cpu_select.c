@@ -253,6 +253,52 @@ static void byte_tables_are_one_instruction(void **state)
     expect(&f, "znver3", "vpmaddwd", "vpmaddubsw|call"); /* that saturates */
 }
 
+/* Products of bytes where there is no AVX-512. */
+static void byte_products_of_lesser_cpus(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *cpu;
+        uint32_t w, known; /* bits of the unsigned bytes that may be set */
+        const char *all, *none;
+    } row[] = {
+        {"znver3", 8, 0x7f7f7f7f, "vpmaddubsw|vpmaddwd|ymm", "vpsrlw|call"},
+        {"x86-64-v2", 4, 0x7f7f7f7f, "pmaddubsw|pmaddwd", "psrlw|call"},
+        {"alderlake", 8, ~0u, "vpdpbusd|%ymm", "vpmadd|zmm|call"},
+        {"cortex-a72", 4, ~0u, "mul|sadalp", "dot"},
+        {"cortex-a76", 4, 0x7f7f7f7f, "sdot", "mul|eor"},
+        {"cortex-a76", 4, ~0u, "eor|sdot", "mul|udot"},
+        {"neoverse-v1", 4, ~0u, "usdot", "mul|eor"},
+    };
+    for (size_t i = 0; i < SK_COUNT(row); i++) {
+        frame f;
+        begin(&f, row[i].w);
+        const sk_val x = sk_ir_2k(&f.b, SK_OP_AND, words(&f, 64), row[i].known);
+        keep(&f, sk_ir_dot4us(&f.b, words(&f, 0), x, words(&f, 128)));
+        expect(&f, row[i].cpu, row[i].all, row[i].none);
+    }
+    frame f;
+    begin(&f, 8);
+    const sk_val two = sk_ir_2(&f.b, SK_OP_MADD8, words(&f, 0), words(&f, 32));
+    keep(&f, sk_ir_2(&f.b, SK_OP_ADD16X2, two, words(&f, 64)));
+    expect(&f, "znver3", "vpmaddubsw|vpaddw", "vpsrlw|call");
+    begin(&f, 16);
+    keep(&f, sk_ir_bdot2(&f.b, floats(&f, 0), words(&f, 64), words(&f, 128)));
+    expect(&f, "znver4", "vdpbf16ps|zmm", "vfmadd|call");
+}
+
+/* Bytes brought to constant places: a pick inside 16 bytes and moves of what is larger. */
+static void constant_picks_are_a_few_shuffles(void **state)
+{
+    (void)state;
+    frame f;
+    begin(&f, 8);
+    const sk_val lane = sk_ir_2k(&f.b, SK_OP_MUL, sk_ir_lane(&f.b), 0x01010101u);
+    const sk_val order = sk_ir_2k(&f.b, SK_OP_ADD, lane, 0x18100800u);
+    keep(&f, sk_ir_2(&f.b, SK_OP_PERM8, words(&f, 0), order));
+    expect(&f, "znver3", "vpshufb", "vpblend|vpcmp|vpextr|call");
+}
+
 /* ki8 and ki4 keys of part_dense.c: a transposition of bytes, or bytes spread and
  * shifted, before the product. */
 static void integer_keys_are_unpacked_in_few_instructions(void **state)
@@ -348,6 +394,8 @@ int main(void)
         cmocka_unit_test(byte_lookups_are_one_instruction),
         cmocka_unit_test(packed_ops_are_one_instruction),
         cmocka_unit_test(byte_tables_are_one_instruction),
+        cmocka_unit_test(byte_products_of_lesser_cpus),
+        cmocka_unit_test(constant_picks_are_a_few_shuffles),
         cmocka_unit_test(integer_keys_are_unpacked_in_few_instructions),
         cmocka_unit_test(shuffles_are_permutes),
         cmocka_unit_test(shifts_need_no_select),

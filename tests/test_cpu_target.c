@@ -36,6 +36,8 @@ static void names_have_what_they_promise(void **state)
         {"znver3", "x86_64+avx2+fma+f16c", 256, SK_CPU_SSE41 | SK_CPU_AVX2},
         {"skylake-avx512", "x86_64+avx2+fma+f16c+avx512", 512,
          SK_CPU_SSE41 | SK_CPU_AVX2 | SK_CPU_AVX512},
+        {"alderlake", "x86_64+avx2+fma+f16c+avxvnni", 256,
+         SK_CPU_SSE41 | SK_CPU_AVX2 | SK_CPU_AVXVNNI},
         {"znver4", "x86_64+avx2+fma+f16c+avx512+vbmi+vnni+bf16", 512,
          SK_CPU_SSE41 | SK_CPU_AVX2 | SK_CPU_AVX512 | SK_CPU_VBMI | SK_CPU_VNNI | SK_CPU_BF16},
     };

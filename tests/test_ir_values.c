@@ -286,6 +286,9 @@ static void packed(void **state)
         {SK_OP_DOT4, 0x7fffffff, 0x000000ff, 0x000000ff, 0x80000000},
         {SK_OP_MULR16X2, 0x7fff4000, 0x7fff0001, 0, 0x7ffe0001}, /* one half: up */
         {SK_OP_MULR16X2, 0x8000c000, 0x80000001, 0, 0x80000000}, /* wraps; minus a half: up */
+        {SK_OP_MADD8, 0x01020304, 0x05060708, 0, 17 << 16 | 53},
+        {SK_OP_MADD8, 0xffffffff, 0x7f7f8080, 0, 0x7fff8000}, /* both saturate */
+        {SK_OP_MADD8, 0xff80ff01, 0x8001017f, 0, 0x8100017e},
         {SK_OP_DOT4US, 10, 0x01020304, 0x05060708, 10 + 5 + 12 + 21 + 32},
         {SK_OP_DOT4US, 0, 0xff80ff01, 0x80ff7f80, (uint32_t)(-32640 - 128 + 32385 - 128)},
         {SK_OP_DOT4US, 0x7fffffff, 0x000000ff, 0x00000001, 0x800000fe},

@@ -74,7 +74,7 @@ static void pack(bench *t, sk_probs form, const uint32_t *x, void *row, float *s
 /* What token k is in a row; of u16 there is one row for each byte. */
 static uint32_t token_of(sk_probs form, const uint8_t *row, uint32_t k)
 {
-    if (form == SK_PROBS_U8) return row[k];
+    if (form == SK_PROBS_U8 || form == SK_PROBS_U7) return row[k];
     if (form == SK_PROBS_U16) return (uint32_t)row[k] << 8 | row[TOKENS + k];
     return (uint32_t)row[2 * k] | (uint32_t)row[2 * k + 1] << 8;
 }
@@ -110,7 +110,8 @@ static void check_form(sk_probs form, uint32_t w, sk_rng *rng)
 
 static void test_order(void **state)
 {
-    static const sk_probs forms[] = {SK_PROBS_I16, SK_PROBS_U8, SK_PROBS_U16, SK_PROBS_BF16};
+    static const sk_probs forms[] = {SK_PROBS_I16, SK_PROBS_U8, SK_PROBS_U7, SK_PROBS_U16,
+                                     SK_PROBS_BF16};
     sk_rng rng;
     (void)state;
     sk_rng_seed(&rng, sk_test_seed(20240611));

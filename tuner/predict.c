@@ -60,7 +60,7 @@ static const op_price price[SK_OP_COUNT] = {
     [SK_OP_PERM16] = {9, SK_UNIT_SHUFFLE, 2},[SK_OP_PERM16X2] = {21, SK_UNIT_SHUFFLE, 4},
     [SK_OP_FIELD8] = {20, SK_UNIT_SHUFFLE, 2},[SK_OP_SRA16X2] = {4, SK_UNIT_INT, 4},
     [SK_OP_BDOT2] = {6, SK_UNIT_INT, 6},
-    [SK_OP_MULR16X2] = {11, SK_UNIT_INT, 11},
+    [SK_OP_MULR16X2] = {11, SK_UNIT_INT, 11},[SK_OP_MADD8] = {8, SK_UNIT_INT, 8},
     [SK_OP_HMUL2] = {1, SK_UNIT_HALF, 1},    [SK_OP_HFMA2] = {1, SK_UNIT_HALF, 1},
     [SK_OP_ANY] = {1, SK_UNIT_ISSUE, 0},     [SK_OP_ATOMADD] = {4, SK_UNIT_ISSUE, 0},
 };
