@@ -16,6 +16,8 @@
  * dimensions of the largest:
  *   cb    [D][2^b]       f32 codewords, as in the packed set
  *   hn    [groups][2^b]  -1/2 of their squared norms
+ *   key   [span][T]      CPU: keys of the chunk and span at work, f32, where vectors are
+ *                        free: they are met again when the radius is known
  *   rad   [spans][P]     radii, f32, then their stored form as u32
  *   code  [groups][P]    codes, u32
  *   rs    [spans]        r_scale as stored, f32
@@ -43,7 +45,7 @@ typedef struct sk_enc {
     bool gpu;                  /* warps take turns */
     bool direct;               /* codewords are read where the set has them: no cb */
     sk_val room;               /* GPU: where scratch lies if not in shared memory, or SK_NONE */
-    sk_val cb, hn, rad, code, rs, ks, vs, vm, red;
+    sk_val cb, hn, key, rad, code, rs, ks, vs, vm, red;
     sk_val zero, lane;
 } sk_enc;
 
@@ -100,19 +102,31 @@ void sk_enc_zero(sk_enc *c, uint32_t from, uint32_t to);
 
 /* ---- keys ---- */
 
+#define SK_ENCODE_HELD 16u /* dimensions of a group that registers of a CPU hold well */
+
 /* A span of T tokens under coding. */
 typedef struct sk_enc_span {
     sk_val t0;
     bool free_vectors;      /* it holds several groups */
+    bool kept;              /* its keys are in scratch: free vectors, long groups on a CPU */
     sk_val r[4], inv[4];    /* norms; inv: where vectors are free */
     sk_val num[4], den[4];  /* variables: sums of <k, c> and <c, c> */
     sk_val held[128];       /* keys of the group at work, [dim][u] */
 } sk_enc_span;
-/* What was found for a group, a vector of tokens each: the code, <k, c> and <c, c>. */
+/* What was found for a group, a vector of tokens each: the code, <k, c> (of free vectors
+ * over the radius) and <c, c>. */
 typedef struct sk_enc_found {
     sk_val index[4], dot[4], norm[4];
 } sk_enc_found;
-void sk_encode_search(sk_enc *c, sk_enc_span *span, sk_val group, sk_enc_found *to);
+/* Keys of the group, number in_span of its span, [dim][u], over their radius where
+ * vectors are free. */
+void sk_encode_hold(sk_enc *c, sk_enc_span *span, sk_val group, sk_val in_span);
+void sk_encode_search(sk_enc *c, const sk_enc_span *span, sk_val group, sk_enc_found *to);
+/* Whether groups are so long that they stay in scratch: a span of one group alone. */
+static inline bool sk_encode_long(const sk_enc *c)
+{
+    return !c->gpu && c->seg->g > SK_ENCODE_HELD && c->to->span_dims == c->seg->g;
+}
 /* Dimension d of vector u of the tokens from t0 on, as it is coded: permuted, with the mean
  * off; zero beyond count. */
 sk_val sk_encode_load_key(sk_enc *c, sk_val t0, uint32_t u, sk_val d);

@@ -65,12 +65,24 @@ static void load_codebook(sk_enc *c, uint32_t groups)
 
 /* ---- spans of a chunk ----------------------------------------------------- */
 
-/* Norms r[u] of span p of T tokens. Four sums, since each addition waits for the one
- * before it. */
-static void span_norms(sk_enc *c, const sk_seg_layout *lay, sk_val t0, sk_val span, sk_val *r)
+/* Norms of T tokens, from their squares in four sums, since each addition waits for the
+ * one before it; or one. */
+static void root_of_sums(sk_enc *c, const sk_val ss[4][4], uint32_t sums, sk_val *r)
+{
+    for (uint32_t u = 0; u < c->t / c->w; u++) {
+        sk_val all = ss[u][0];
+        for (uint32_t k = 1; k < sums; k++) all = sk_op2(c, SK_OP_FADD, all, ss[u][k]);
+        r[u] = sk_ir_1(c->b, SK_OP_FSQRT, all);
+    }
+}
+
+static uint32_t norm_sums(const sk_seg_layout *lay) { return lay->span_dims % 4 == 0 ? 4 : 1; }
+
+/* Norms of span p of T tokens, whose keys are kept where they are met again. */
+static void span_norms(sk_enc *c, const sk_seg_layout *lay, sk_enc_span *s, sk_val span)
 {
     sk_builder *b = c->b;
-    const uint32_t nu = c->t / c->w, sums = lay->span_dims % 4 == 0 ? 4 : 1;
+    const uint32_t nu = c->t / c->w, sums = norm_sums(lay);
     sk_val ss[4][4];
     for (uint32_t u = 0; u < nu; u++)
         for (uint32_t k = 0; k < sums; k++) ss[u][k] = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
@@ -79,16 +91,29 @@ static void span_norms(sk_enc *c, const sk_seg_layout *lay, sk_val t0, sk_val sp
     for (uint32_t k = 0; k < sums; k++) {
         const sk_val d = sk_op2(c, SK_OP_ADD, first, sk_opk(c, SK_OP_ADD, i, k));
         for (uint32_t u = 0; u < nu; u++) {
-            const sk_val x = sk_encode_load_key(c, t0, u, d);
+            const sk_val x = sk_encode_load_key(c, s->t0, u, d);
+            if (s->kept) sk_ir_stv(b, c->key, sk_times(c, i, c->t * 4), (k * c->t + u * c->w) * 4, x);
             sk_ir_set(b, ss[u][k], sk_ir_3(b, SK_OP_FMA, x, x, sk_ir_get(b, ss[u][k])));
         }
     }
     sk_ir_end(b);
-    for (uint32_t u = 0; u < nu; u++) {
-        sk_val all = sk_ir_get(b, ss[u][0]);
-        for (uint32_t k = 1; k < sums; k++) all = sk_op2(c, SK_OP_FADD, all, sk_ir_get(b, ss[u][k]));
-        r[u] = sk_ir_1(b, SK_OP_FSQRT, all);
-    }
+    for (uint32_t u = 0; u < nu; u++)
+        for (uint32_t k = 0; k < sums; k++) ss[u][k] = sk_ir_get(b, ss[u][k]);
+    root_of_sums(c, ss, sums, s->r);
+}
+
+/* The same of a span that is one group, which is held. */
+static void held_norms(sk_enc *c, const sk_seg_layout *lay, sk_enc_span *s)
+{
+    const uint32_t nu = c->t / c->w, sums = norm_sums(lay);
+    sk_val ss[4][4];
+    for (uint32_t u = 0; u < nu; u++)
+        for (uint32_t i = 0; i < lay->span_dims; i++) {
+            const sk_val x = s->held[i * nu + u];
+            const sk_val sum = i < sums ? sk_ir_f32(c->b, 0.0f) : ss[u][i % sums];
+            ss[u][i % sums] = sk_ir_3(c->b, SK_OP_FMA, x, x, sum);
+        }
+    root_of_sums(c, ss, sums, s->r);
 }
 
 /* 1 / r, 0 where r is 0. */
@@ -131,7 +156,7 @@ static void ask_ahead(sk_enc *c, sk_val t0, sk_val j)
     }
 }
 
-/* Codes of group j for T tokens; adds <k, c> and <c, c> to num and den. */
+/* Codes of group j, which is held, for T tokens; adds <k, c> and <c, c> to num and den. */
 static void code_group(sk_enc *c, sk_enc_span *s, sk_val j)
 {
     sk_builder *b = c->b;
@@ -148,26 +173,51 @@ static void code_group(sk_enc *c, sk_enc_span *s, sk_val j)
     }
 }
 
+/* All groups of a span that holds several. */
+static void code_free(sk_enc *c, const sk_seg_layout *lay, sk_enc_span *s, sk_val span)
+{
+    const uint32_t per_span = lay->span_dims / c->seg->g;
+    span_norms(c, lay, s, span);
+    invert_radii(c, s->r, s->inv);
+    const sk_val i = sk_ir_for(c->b, c->zero, sk_u32(c, per_span), 1);
+    const sk_val j = sk_op2(c, SK_OP_ADD, sk_times(c, span, per_span), i);
+    sk_encode_hold(c, s, j, i);
+    code_group(c, s, j);
+    sk_ir_end(c->b);
+}
+
+/* A span that is one group. */
+static void code_unit(sk_enc *c, const sk_seg_layout *lay, sk_enc_span *s, sk_val span)
+{
+    if (s->kept) {
+        span_norms(c, lay, s, span);
+    } else {
+        sk_encode_hold(c, s, span, c->zero);
+        held_norms(c, lay, s);
+    }
+    code_group(c, s, span);
+}
+
 static void code_span(sk_enc *c, const sk_seg_layout *lay, sk_val t0, sk_val span)
 {
     sk_builder *b = c->b;
     const uint32_t nu = c->t / c->w, per_span = lay->span_dims / c->seg->g;
     const sk_val zero = sk_ir_f32(b, 0.0f);
-    sk_enc_span s = {.t0 = t0, .free_vectors = per_span > 1};
-    span_norms(c, lay, t0, span, s.r);
-    if (s.free_vectors) invert_radii(c, s.r, s.inv);
+    sk_enc_span s = {.t0 = t0, .free_vectors = per_span > 1, .kept = !c->gpu && (per_span > 1 || sk_encode_long(c))};
     for (uint32_t u = 0; u < nu; u++) {
         s.num[u] = sk_ir_var(b, SK_LANE, zero);
         s.den[u] = sk_ir_var(b, SK_LANE, zero);
     }
-    const sk_val i = sk_ir_for(b, c->zero, sk_u32(c, per_span), 1);
-    const sk_val j = sk_op2(c, SK_OP_ADD, sk_times(c, span, per_span), i);
-    code_group(c, &s, j);
-    sk_ir_end(b);
+    if (s.free_vectors)
+        code_free(c, lay, &s, span);
+    else
+        code_unit(c, lay, &s, span);
     const sk_val row = sk_times(c, sk_op2(c, SK_OP_ADD, sk_times(c, span, c->spec->page), t0), 4);
     for (uint32_t u = 0; u < nu; u++) {
         const sk_val below = sk_ir_get(b, s.den[u]);
-        const sk_val fit = sk_op2(c, SK_OP_FDIV, sk_ir_get(b, s.num[u]), below);
+        sk_val above = sk_ir_get(b, s.num[u]);
+        if (s.free_vectors) above = sk_op2(c, SK_OP_FMUL, above, s.r[u]);
+        const sk_val fit = sk_op2(c, SK_OP_FDIV, above, below);
         const sk_val some = sk_op2(c, SK_OP_PAND, sk_op2(c, SK_OP_FLT, zero, below),
                                    sk_op2(c, SK_OP_FLT, zero, s.r[u]));
         sk_enc_put_tokens(c, c->rad, row, t0, u,

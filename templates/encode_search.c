@@ -73,50 +73,50 @@ sk_val sk_encode_load_key(sk_enc *c, sk_val t0, uint32_t u, sk_val d)
     return sk_pick(c, used, x, sk_ir_f32(b, 0.0f));
 }
 
-/* Keys of the group at work, [dim][u], over their radius where vectors are free. */
-static void hold_group(sk_enc *c, sk_enc_span *s, sk_val j)
+/* Dimension i behind byte `at` of the keys that are kept. */
+static sk_val kept_key(sk_enc *c, sk_val at, uint32_t i, uint32_t u)
 {
-    const uint32_t nu = c->t / c->w;
-    for (uint32_t i = 0; i < c->seg->g; i++) {
-        const sk_val d = sk_opk(c, SK_OP_ADD, sk_times(c, j, c->seg->g), i);
+    return sk_ir_ldv(c->b, SK_LD_F32, c->key, at, (i * c->t + u * c->w) * 4);
+}
+
+void sk_encode_hold(sk_enc *c, sk_enc_span *s, sk_val j, sk_val in_span)
+{
+    const uint32_t nu = c->t / c->w, g = c->seg->g;
+    const sk_val first = sk_times(c, j, g), at = sk_times(c, in_span, g * c->t * 4);
+    for (uint32_t i = 0; i < g; i++)
         for (uint32_t u = 0; u < nu; u++) {
-            const sk_val x = sk_encode_load_key(c, s->t0, u, d);
+            const sk_val x = s->kept ? kept_key(c, at, i, u)
+                                     : sk_encode_load_key(c, s->t0, u, sk_opk(c, SK_OP_ADD, first, i));
             s->held[i * nu + u] = s->free_vectors ? sk_op2(c, SK_OP_FMUL, x, s->inv[u]) : x;
         }
-    }
 }
 
 /* ---- codewords -------------------------------------------------------------- */
 
 static uint32_t element_bytes(const sk_enc *c) { return c->direct ? 2 : 4; }
 
-/* Element i of codeword `code` + k of group j. */
-static sk_val codeword(sk_enc *c, sk_val j, sk_val code, uint32_t k, uint32_t i)
+/* Byte of codeword `code` of group j. */
+static sk_val words_at(sk_enc *c, sk_val j, sk_val code)
 {
     const uint32_t es = element_bytes(c);
     const sk_val row = sk_times(c, j, c->seg->g * c->codes * es);
-    const sk_val at = sk_op2(c, SK_OP_ADD, row, sk_times(c, code, es));
-    const uint32_t disp = (i * c->codes + k) * es;
-    if (c->direct) return sk_ir_ldu(c->b, SK_LD_F16, c->words, at, disp);
-    return sk_ir_ldu(c->b, SK_LD_F32, c->cb, at, disp);
+    return sk_op2(c, SK_OP_ADD, row, sk_times(c, code, es));
 }
 
-/* -<c, c> / 2 of codeword `code` + k. */
-static sk_val half_norm(sk_enc *c, sk_val j, sk_val code, uint32_t k)
+/* Element i of the k-th codeword from that on. */
+static sk_val codeword(sk_enc *c, sk_val at, uint32_t k, uint32_t i)
 {
-    const sk_val at = sk_op2(c, SK_OP_ADD, sk_times(c, j, c->codes * 4), sk_times(c, code, 4));
-    return sk_ir_ldu(c->b, SK_LD_F32, c->hn, at, k * 4);
+    const uint32_t disp = (i * c->codes + k) * element_bytes(c);
+    return c->direct ? sk_ir_ldu(c->b, SK_LD_F16, c->words, at, disp)
+                     : sk_ir_ldu(c->b, SK_LD_F32, c->cb, at, disp);
 }
 
-/* Element i of the codewords `index` of group j, a lane each: shuffles of up to four
+/* Numbers `index` of the 2^b at byte `row` + disp, a lane each: shuffles of up to four
  * vectors where that is all there are. */
-static sk_val chosen(sk_enc *c, sk_val j, uint32_t i, sk_val index)
+static sk_val look_up(sk_enc *c, sk_ld_kind kind, sk_val from, sk_val row, uint32_t disp, sk_val index)
 {
     sk_builder *b = c->b;
-    const uint32_t n = c->codes / c->w, es = element_bytes(c), disp = i * c->codes * es;
-    const sk_ld_kind kind = c->direct ? SK_LD_F16 : SK_LD_F32;
-    const sk_val from = c->direct ? c->words : c->cb;
-    const sk_val row = sk_times(c, j, c->seg->g * c->codes * es);
+    const uint32_t n = c->codes / c->w, es = sk_ld_bytes(kind);
     if (c->gpu || n > 4 || n == 0)
         return sk_ir_ldg(b, kind, from, sk_op2(c, SK_OP_ADD, row, sk_times(c, index, es)), disp,
                          SK_NONE);
@@ -129,52 +129,105 @@ static sk_val chosen(sk_enc *c, sk_val j, uint32_t i, sk_val index)
     return x;
 }
 
+/* -<c, c> / 2 of codeword `code` + k. */
+static sk_val half_norm(sk_enc *c, sk_val j, sk_val code, uint32_t k)
+{
+    const sk_val at = sk_op2(c, SK_OP_ADD, sk_times(c, j, c->codes * 4), sk_times(c, code, 4));
+    return sk_ir_ldu(c->b, SK_LD_F32, c->hn, at, k * 4);
+}
+
+/* Element i of the codewords `index` of group j, a lane each. */
+static sk_val chosen(sk_enc *c, sk_val j, uint32_t i, sk_val index)
+{
+    const uint32_t es = element_bytes(c);
+    return look_up(c, c->direct ? SK_LD_F16 : SK_LD_F32, c->direct ? c->words : c->cb,
+                   sk_times(c, j, c->seg->g * c->codes * es), i * c->codes * es, index);
+}
+
 /* ---- by scores --------------------------------------------------------------- */
+
+#define SUMS 8u /* that do not wait for each other: a key that is loaded meets so many */
+#define DIMS 4u /* of a long group in a row */
 
 /* The running best of T tokens in one group. */
 typedef struct best {
-    sk_val score[4], index[4], hn[4]; /* variables */
+    sk_val score[4], index[4]; /* variables */
 } best;
 
-/* Compares one codeword with all tokens of the chunk: <k, c>, of free vectors less
- * half of <c, c>. */
-static void try_code(sk_enc *c, const sk_enc_span *s, sk_val j, sk_val code, best *to)
+/* Adds dimensions i0 .. i0 + n - 1, or from `plus` on, of the products of `row` codewords
+ * from `code` on. */
+static void add_products(sk_enc *c, const sk_enc_span *s, sk_val words, uint32_t row, sk_val plus,
+                         uint32_t n, sk_val *score)
+{
+    const uint32_t nu = c->t / c->w, es = element_bytes(c);
+    const bool loaded = plus != SK_NONE;
+    const sk_val at = loaded ? sk_op2(c, SK_OP_ADD, words, sk_times(c, plus, c->codes * es)) : words;
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t u = 0; u < nu; u++) {
+            const sk_val x = loaded ? kept_key(c, sk_times(c, plus, c->t * 4), i, u)
+                                    : s->held[i * nu + u];
+            for (uint32_t k = 0; k < row; k++)
+                score[k * nu + u] = sk_ir_3(c->b, SK_OP_FMA, x, codeword(c, at, k, i),
+                                            score[k * nu + u]);
+        }
+}
+
+/* Compares `row` codewords from `code` on with all tokens of the chunk: <k, c>, of free
+ * vectors less half of <c, c>. */
+static void try_codes(sk_enc *c, const sk_enc_span *s, sk_val j, sk_val code, uint32_t row, best *to)
 {
     sk_builder *b = c->b;
     const uint32_t nu = c->t / c->w;
-    const sk_val hn = half_norm(c, j, code, 0);
-    sk_val score[4];
-    for (uint32_t u = 0; u < nu; u++) score[u] = s->free_vectors ? hn : sk_ir_f32(b, 0.0f);
-    for (uint32_t i = 0; i < c->seg->g; i++) {
-        const sk_val cw = codeword(c, j, code, 0, i);
-        for (uint32_t u = 0; u < nu; u++)
-            score[u] = sk_ir_3(b, SK_OP_FMA, s->held[i * nu + u], cw, score[u]);
+    const sk_val words = words_at(c, j, code);
+    sk_val score[SUMS], sum[SUMS];
+    for (uint32_t k = 0; k < row; k++) {
+        const sk_val start = s->free_vectors ? half_norm(c, j, code, k) : sk_ir_f32(b, 0.0f);
+        for (uint32_t u = 0; u < nu; u++) score[k * nu + u] = start;
     }
-    for (uint32_t u = 0; u < nu; u++) {
-        const sk_val old = sk_ir_get(b, to->score[u]);
-        const sk_val more = sk_op2(c, SK_OP_FLT, old, score[u]);
-        sk_ir_set(b, to->score[u], sk_pick(c, more, score[u], old));
-        sk_ir_set(b, to->index[u], sk_pick(c, more, code, sk_ir_get(b, to->index[u])));
-        sk_ir_set(b, to->hn[u], sk_pick(c, more, hn, sk_ir_get(b, to->hn[u])));
+    if (!sk_encode_long(c)) {
+        add_products(c, s, words, row, SK_NONE, c->seg->g, score);
+    } else {
+        for (uint32_t x = 0; x < row * nu; x++) sum[x] = sk_ir_var(b, SK_LANE, score[x]);
+        const sk_val i = sk_ir_for(b, c->zero, sk_u32(c, c->seg->g), DIMS);
+        for (uint32_t x = 0; x < row * nu; x++) score[x] = sk_ir_get(b, sum[x]);
+        add_products(c, s, words, row, i, DIMS, score);
+        for (uint32_t x = 0; x < row * nu; x++) sk_ir_set(b, sum[x], score[x]);
+        sk_ir_end(b);
+        for (uint32_t x = 0; x < row * nu; x++) score[x] = sk_ir_get(b, sum[x]);
     }
+    for (uint32_t k = 0; k < row; k++)
+        for (uint32_t u = 0; u < nu; u++) {
+            const sk_val old = sk_ir_get(b, to->score[u]), x = score[k * nu + u];
+            const sk_val more = sk_op2(c, SK_OP_FLT, old, x), here = sk_opk(c, SK_OP_ADD, code, k);
+            sk_ir_set(b, to->score[u], sk_pick(c, more, x, old));
+            sk_ir_set(b, to->index[u], sk_pick(c, more, here, sk_ir_get(b, to->index[u])));
+        }
+}
+
+/* Codewords that are tried in a row. */
+static uint32_t codes_in_row(const sk_enc *c)
+{
+    const uint32_t nu = c->t / c->w, most = sk_encode_long(c) ? SUMS : SUMS / 2;
+    const uint32_t row = c->gpu || nu > most ? 1 : most / nu;
+    return row < c->codes ? row : c->codes;
 }
 
 static void search_scores(sk_enc *c, const sk_enc_span *s, sk_val j, sk_enc_found *to)
 {
     sk_builder *b = c->b;
-    const uint32_t nu = c->t / c->w;
+    const uint32_t nu = c->t / c->w, row = codes_in_row(c);
     best top;
     for (uint32_t u = 0; u < nu; u++) {
         top.score[u] = sk_ir_var(b, SK_LANE, sk_ir_f32(b, -INFINITY));
         top.index[u] = sk_ir_var(b, SK_LANE, c->zero);
-        top.hn[u] = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
     }
-    const sk_val code = sk_ir_for(b, c->zero, sk_u32(c, c->codes), 1);
-    try_code(c, s, j, code, &top);
+    const sk_val code = sk_ir_for(b, c->zero, sk_u32(c, c->codes), row);
+    try_codes(c, s, j, code, row, &top);
     sk_ir_end(b);
     for (uint32_t u = 0; u < nu; u++) {
-        const sk_val hn = sk_ir_get(b, top.hn[u]), score = sk_ir_get(b, top.score[u]);
         to->index[u] = sk_ir_get(b, top.index[u]);
+        const sk_val hn = look_up(c, SK_LD_F32, c->hn, sk_times(c, j, c->codes * 4), 0, to->index[u]);
+        const sk_val score = sk_ir_get(b, top.score[u]);
         to->norm[u] = sk_op2(c, SK_OP_FMUL, hn, sk_ir_f32(b, -2.0f));
         to->dot[u] = s->free_vectors ? sk_op2(c, SK_OP_FSUB, score, hn) : score;
     }
@@ -198,33 +251,43 @@ static sk_val distance_bits(sk_enc *c, const sk_enc_span *s, sk_val j, sk_val co
     const uint32_t nu = c->t / c->w;
     sk_val x;
     if (c->seg->g == 1) {
-        x = sk_op2(c, SK_OP_FSUB, s->held[u], codeword(c, j, code, k, 0));
-    } else { /* half of its square; keys are held negated */
+        x = sk_op2(c, SK_OP_FSUB, s->held[u], codeword(c, words_at(c, j, code), k, 0));
+    } else { /* half of its square */
         x = sk_op2(c, SK_OP_FSUB, start, half_norm(c, j, code, k));
         for (uint32_t i = 0; i < 2; i++)
-            x = sk_ir_3(b, SK_OP_FMA, s->held[i * nu + u], codeword(c, j, code, k, i), x);
+            x = sk_ir_3(b, SK_OP_FMA, sk_ir_1(b, SK_OP_FNEG, s->held[i * nu + u]),
+                        codeword(c, words_at(c, j, code), k, i), x);
     }
     return sk_opk(c, SK_OP_AND, sk_ir_1(b, SK_OP_BITS, x), 0x7fffffffu & ~(c->codes - 1));
 }
 
-static void search_distances(sk_enc *c, sk_enc_span *s, sk_val j, sk_enc_found *to)
+/* <k, c> and <c, c> of the codewords that were chosen. */
+static void fit_chosen(sk_enc *c, const sk_enc_span *s, sk_val j, sk_enc_found *to)
+{
+    const uint32_t nu = c->t / c->w;
+    for (uint32_t u = 0; u < nu; u++) {
+        to->dot[u] = to->norm[u] = sk_ir_f32(c->b, 0.0f);
+        for (uint32_t i = 0; i < c->seg->g; i++) {
+            const sk_val cw = chosen(c, j, i, to->index[u]);
+            to->dot[u] = sk_ir_3(c->b, SK_OP_FMA, s->held[i * nu + u], cw, to->dot[u]);
+            to->norm[u] = sk_ir_3(c->b, SK_OP_FMA, cw, cw, to->norm[u]);
+        }
+    }
+}
+
+static void search_distances(sk_enc *c, const sk_enc_span *s, sk_val j, sk_enc_found *to)
 {
     sk_builder *b = c->b;
-    const uint32_t nu = c->t / c->w, g = c->seg->g;
-    const uint32_t row = c->codes < NEAR_CODES ? c->codes : NEAR_CODES;
-    const sk_val zero = sk_ir_f32(b, 0.0f), half = sk_ir_f32(b, 0.5f);
-    sk_val nearest[4], start[4] = {SK_NONE, SK_NONE, SK_NONE, SK_NONE};
+    const uint32_t nu = c->t / c->w, row = c->codes < NEAR_CODES ? c->codes : NEAR_CODES;
+    sk_val nearest[4], least[4], start[4] = {SK_NONE, SK_NONE, SK_NONE, SK_NONE};
     for (uint32_t u = 0; u < nu; u++) {
         nearest[u] = sk_ir_var(b, SK_LANE, sk_u32(c, UINT32_MAX));
-        if (g == 1) continue;
+        if (c->seg->g == 1) continue;
         const sk_val y0 = s->held[u], y1 = s->held[nu + u];
-        start[u] = sk_op2(c, SK_OP_FMUL, half,
+        start[u] = sk_op2(c, SK_OP_FMUL, sk_ir_f32(b, 0.5f),
                           sk_ir_3(b, SK_OP_FMA, y1, y1, sk_op2(c, SK_OP_FMUL, y0, y0)));
-        for (uint32_t i = 0; i < 2; i++)
-            s->held[i * nu + u] = sk_ir_1(b, SK_OP_FNEG, s->held[i * nu + u]);
     }
     const sk_val code = sk_ir_for(b, c->zero, sk_u32(c, c->codes), row);
-    sk_val least[4];
     for (uint32_t k = 0; k < row; k++)
         for (uint32_t u = 0; u < nu; u++) {
             const sk_val d = distance_bits(c, s, j, code, k, u, start[u]);
@@ -236,27 +299,17 @@ static void search_distances(sk_enc *c, sk_enc_span *s, sk_val j, sk_enc_found *
         sk_ir_set(b, nearest[u], sk_op2(c, SK_OP_UMIN, sk_ir_get(b, nearest[u]), all));
     }
     sk_ir_end(b);
-    for (uint32_t u = 0; u < nu; u++) {
+    for (uint32_t u = 0; u < nu; u++)
         to->index[u] = sk_opk(c, SK_OP_AND, sk_ir_get(b, nearest[u]), c->codes - 1);
-        to->dot[u] = to->norm[u] = zero;
-        for (uint32_t i = 0; i < g; i++) {
-            const sk_val cw = chosen(c, j, i, to->index[u]), y = s->held[i * nu + u];
-            const sk_val x = g == 1 ? y : sk_ir_1(b, SK_OP_FNEG, y);
-            to->dot[u] = sk_ir_3(b, SK_OP_FMA, x, cw, to->dot[u]);
-            to->norm[u] = sk_ir_3(b, SK_OP_FMA, cw, cw, to->norm[u]);
-        }
-    }
+    fit_chosen(c, s, j, to);
 }
 
 /* ---- either ------------------------------------------------------------------ */
 
-void sk_encode_search(sk_enc *c, sk_enc_span *s, sk_val j, sk_enc_found *to)
+void sk_encode_search(sk_enc *c, const sk_enc_span *s, sk_val j, sk_enc_found *to)
 {
-    hold_group(c, s, j);
     if (by_distance(c, s))
         search_distances(c, s, j, to);
     else
         search_scores(c, s, j, to);
-    for (uint32_t u = 0; u < c->t / c->w && s->free_vectors; u++)
-        to->dot[u] = sk_op2(c, SK_OP_FMUL, to->dot[u], s->r[u]);
 }

@@ -124,7 +124,7 @@ sk_val sk_encode_from(sk_enc *c, sk_val t0, sk_val d0, sk_val to)
 }
 
 /* The arrays of scratch, in order. */
-#define ARRAYS(X) X(vs) X(vm) X(ks) X(cb) X(hn) X(rad) X(code) X(rs) X(red)
+#define ARRAYS(X) X(vs) X(vm) X(ks) X(cb) X(hn) X(key) X(rad) X(code) X(rs) X(red)
 enum {
 #define X(name) A_##name,
     ARRAYS(X)
@@ -160,6 +160,7 @@ static void scratch_words(const sk_enc *c, uint32_t words[ARRAYS_MOST])
         if (kind != SK_KEY_CODED) continue;
         if (!c->direct) at_least(&words[A_cb], lay->dims * codes);
         at_least(&words[A_hn], lay->groups * codes);
+        if (!c->gpu) at_least(&words[A_key], lay->span_dims * c->t);
         at_least(&words[A_rad], lay->spans * page);
         at_least(&words[A_code], lay->groups * page);
         at_least(&words[A_rs], lay->spans);
