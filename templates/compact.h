@@ -4,20 +4,25 @@
  *   compact_tokens.c     tokens of an item as slots and runs; new scales
  *   compact_fields.c     what fields a page has, and how an element finds its source
  *   compact_lanes.c      any field, a word of the destination per lane
- *   compact_rows.c       angle codes and radii by whole rows in registers
+ *   compact_rows.c       radii coded anew, 2-bit codes: whole rows in registers
+ *   compact_bits.c       codes of any width, a byte each on the way
+ *   compact_nibbles.c    4-bit codes, by permutations of bytes
+ *   compact_halves.c     radii and scales of 16 bits, by the same
  *   compact_keys.c       dense keys by rows of 16 tokens
  *   compact_values.c     values by tokens of 16 channels
+ *   compact_ahead.c      sources of the next page, asked for ahead
  *
  * A run is tokens of one source page that stand together: addresses are uniform, so
- * what lies in several pages takes a pass for each. The last three are for CPUs and
- * add to words that are there (a page of zeros at first), run by run; compact_lanes
- * makes each word once, of all runs, and stands in where rows do not fit vectors.
+ * what lies in several pages takes a pass for each. All from compact_rows on are for
+ * CPUs and add to words that are there (zeros at first), run by run; compact_lanes makes
+ * each word once, of all runs, and stands in where rows do not fit vectors.
  *
  * Scratch of one block:
  *   slots   [Tp]    u32: slot that token t comes from; 0 from count on
  *   starts  [Tp+1]  u32: first token of each run, and behind the last the count
  *   scales          per field of scales: their new f16 bits, u32 each
  *   factor  [2][Cp] CPU: what codes of a run's values are multiplied by, and added (vi4)
+ *   bytes           CPU: codes of a field, a byte each
  *   made            CPU: the page, where stores go past the caches */
 #ifndef SK_COMPACT_H
 #define SK_COMPACT_H
@@ -54,8 +59,10 @@ typedef struct sk_compact {
     uint32_t at[SK_COMPACT_FIELDS]; /* scales: byte in the scratch for them */
     sk_val src;           /* where units of the source count from: the sub-page at work */
     sk_val tokens, count; /* of the item */
-    sk_val slots, starts, scales, factor, made; /* scratch addresses */
+    sk_val slots, starts, scales, factor, bytes, made; /* scratch addresses */
     sk_val runs;          /* how many */
+    sk_val next_unit[2], next_sub, next_src; /* CPU: sources of the next page (compact_ahead.c) */
+    sk_val asked;         /* byte up to which their field at work was asked for; a variable */
 } sk_compact;
 
 /* Bytes of `scales` that any tier of the spec needs. */
@@ -91,11 +98,25 @@ sk_val sk_compact_ratios(sk_compact *c, const sk_compact_field *f, sk_val page, 
 sk_val sk_compact_block_token(sk_dec *d, sk_val word, uint32_t nib);
 sk_val sk_compact_block_place(sk_dec *d, sk_val slot);
 
+/* Of the page that is made next, block `next`; a field begins; in one of `turns` turns
+ * that a field takes, a share of its lines. */
+void sk_compact_ahead(sk_compact *c, sk_val items, sk_val tokens, sk_val subs, sk_val next);
+void sk_compact_ahead_field(sk_compact *c);
+void sk_compact_ask(sk_compact *c, const sk_compact_field *f, uint32_t turns);
+
 /* A field by words of the destination. */
 void sk_compact_lanes(sk_compact *c, const sk_compact_field *f);
 /* By whole rows or tokens, where these fit vectors of a CPU; onto zeros. */
 bool sk_compact_rows_fit(const sk_compact *c, const sk_compact_field *f);
 void sk_compact_rows(sk_compact *c, const sk_compact_field *f);
+bool sk_compact_bits_fit(const sk_compact *c, const sk_compact_field *f);
+void sk_compact_bits(sk_compact *c, const sk_compact_field *f);
+bool sk_compact_nibbles_fit(const sk_compact *c, const sk_compact_field *f);
+void sk_compact_nibbles(sk_compact *c, const sk_compact_field *f);
+bool sk_compact_half_rows_fit(const sk_compact *c, const sk_compact_field *f);
+void sk_compact_half_rows(sk_compact *c, const sk_compact_field *f);
+bool sk_compact_keys_fit(const sk_compact *c, const sk_compact_field *f);
+void sk_compact_keys(sk_compact *c, const sk_compact_field *f);
 bool sk_compact_values_fit(const sk_compact *c, const sk_compact_field *f);
 void sk_compact_values(sk_compact *c, const sk_compact_field *f);
 

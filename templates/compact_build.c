@@ -21,6 +21,33 @@ static uint32_t most_units(const sk_spec *spec)
     return most;
 }
 
+/* How a field is made. */
+typedef void field_way(sk_compact *c, const sk_compact_field *f);
+
+static field_way *way_of(const sk_compact *c, const sk_compact_field *f)
+{
+    const bool bits = sk_compact_bits_fit(c, f);
+    if (sk_compact_nibbles_fit(c, f)) return sk_compact_nibbles;
+    if (sk_compact_rows_fit(c, f) && !(bits && f->bits == 8)) return sk_compact_rows;
+    if (bits) return sk_compact_bits;
+    if (sk_compact_half_rows_fit(c, f)) return sk_compact_half_rows;
+    if (sk_compact_keys_fit(c, f)) return sk_compact_keys;
+    return sk_compact_values_fit(c, f) ? sk_compact_values : sk_compact_lanes;
+}
+
+/* Bytes that codes take on their way, in the tier that has most. */
+static uint32_t code_bytes(sk_compact *c)
+{
+    uint32_t most = 0;
+    for (uint32_t t = 0; t < c->dec.spec->ntiers; t++) {
+        sk_compact_tier(c, t);
+        for (uint32_t i = 0; i < c->n; i++)
+            if (way_of(c, &c->field[i]) == sk_compact_bits && c->field[i].n * c->dec.p > most)
+                most = c->field[i].n * c->dec.p;
+    }
+    return most;
+}
+
 static void init(sk_compact *c, sk_builder *b, const sk_spec *spec, const sk_schedule *sched)
 {
     memset(c, 0, sizeof *c);
@@ -36,6 +63,8 @@ static void init(sk_compact *c, sk_builder *b, const sk_spec *spec, const sk_sch
     c->starts = sk_ir_name(b, sk_ir_shared(b, (c->dec.tp + 2) * 4), "starts");
     if (scales) c->scales = sk_ir_name(b, sk_ir_shared(b, scales), "scales");
     if (!c->enc.gpu) c->factor = sk_ir_name(b, sk_ir_shared(b, 2 * c->dec.cp * 4), "factor");
+    const uint32_t codes = c->enc.gpu ? 0 : code_bytes(c);
+    if (codes) c->bytes = sk_ir_name(b, sk_ir_shared(b, codes), "bytes");
     if (past(sched)) c->made = sk_ir_name(b, sk_ir_shared(b, most_units(spec) * SPHKV_UNIT_BYTES), "made");
 }
 
@@ -65,15 +94,12 @@ static void fields(sk_compact *c)
 {
     for (uint32_t i = 0; i < c->n; i++) {
         const sk_compact_field *f = &c->field[i];
+        sk_compact_ahead_field(c);
         if (f->as == SK_AS_SCALES)
             sk_encode_pack(&c->enc, sk_ir_ptr_add(c->dec.b, c->scales, sk_k(&c->dec, c->at[i]), 1), f->n, 16,
                            f->off);
-        else if (sk_compact_rows_fit(c, f))
-            sk_compact_rows(c, f);
-        else if (sk_compact_values_fit(c, f))
-            sk_compact_values(c, f);
         else
-            sk_compact_lanes(c, f);
+            way_of(c, f)(c, f);
     }
 }
 
@@ -87,6 +113,7 @@ static void page(sk_compact *c, uint32_t tier_slot, sk_val src, sk_val dst, sk_v
     c->src = sk_ir_ptr_add(b, src, more, SPHKV_UNIT_BYTES);
     dst = sk_ir_ptr_add(b, sk_ir_ptr_add(b, dst, unit, SPHKV_UNIT_BYTES), more, SPHKV_UNIT_BYTES);
     c->enc.dst_page = aside ? c->made : dst;
+    if (!c->enc.gpu) c->next_src = sk_ir_ptr_add(b, src, sk_mul(d, c->next_sub, c->lay.units), SPHKV_UNIT_BYTES);
     zero(c);
     for (uint32_t i = 0; i < c->n; i++)
         if (c->field[i].as == SK_AS_SCALES && !is_minima(c, i)) sk_compact_scales(c, i);
@@ -108,7 +135,8 @@ sk_status sk_compact_build(const sk_spec *spec, const sk_schedule *sched, sk_are
     const sk_val items = sk_ir_param_ptr(b, "items", false);
     const sk_val tokens = sk_ir_param_ptr(b, "tokens", false);
     const sk_val src = sk_ir_param_ptr(b, "src", false), dst = sk_ir_param_ptr(b, "dst", true);
-    const sk_val subs = sk_ir_param_u32(b, "sub_pages"), block = sk_ir_block(b, 0);
+    const sk_val subs = sk_ir_param_u32(b, "sub_pages"), last = sk_ir_param_u32(b, "last_block");
+    const sk_val block = sk_ir_block(b, 0);
     init(c, b, spec, sched);
     const sk_val index = sk_ir_2(b, SK_OP_UDIV, block, subs), sub = sk_ir_2(b, SK_OP_UREM, block, subs);
     const sk_val item = sk_ir_ptr_add(b, items, index, sizeof(sphkv_compact_item));
@@ -117,6 +145,7 @@ sk_status sk_compact_build(const sk_spec *spec, const sk_schedule *sched, sk_are
     c->tokens = sk_ir_ptr_add(b, tokens, f[2], sizeof(sphkv_compact_token));
     c->count = sk_ir_2k(b, SK_OP_UMIN, f[3], spec->page);
     sk_compact_tokens(c);
+    sk_compact_ahead(c, items, tokens, subs, sk_ir_2(b, SK_OP_UMIN, sk_ir_2k(b, SK_OP_ADD, block, 1), last));
     for (uint32_t i = 0; i < spec->ntiers; i++) {
         sk_ir_if(b, sk_ir_2k(b, SK_OP_EQ, f[1], i));
         page(c, i, src, dst, f[0], sub);

@@ -1,5 +1,5 @@
-/* compact_rows.c - angle codes and radii on a CPU: the codes of all tokens of a page in
- * one group are one or two vectors, and so are those of the page they come from. A
+/* compact_rows.c - radii and angle codes of 2 bits on a CPU: the codes of all tokens of a
+ * page in one group are one or two vectors, and so are those of the page they come from. A
  * shuffle brings to each lane the word that a code of its own word is in; which, and
  * how far the code is in it, is the same in all rows. */
 #include "compact.h"
@@ -27,10 +27,8 @@ static void find(sk_compact *c, const sk_compact_field *f, uint32_t first, place
     const uint32_t per = 32 / f->bits;
     const sk_val word = sk_add(d, d->lane, sk_k(d, first));
     for (uint32_t k = 0; k < per; k++) {
-        sk_val t = sk_add(d, sk_mul(d, word, per), sk_k(d, k));
-        if (f->as == SK_AS_BLOCKS) t = sk_compact_block_token(d, word, k);
-        sk_val from = sk_ir_ldg(d->b, SK_LD_U32, c->slots, sk_mul(d, t, 4), 0, SK_NONE);
-        if (f->as == SK_AS_BLOCKS) from = sk_compact_block_place(d, from);
+        const sk_val t = sk_add(d, sk_mul(d, word, per), sk_k(d, k));
+        const sk_val from = sk_ir_ldg(d->b, SK_LD_U32, c->slots, sk_mul(d, t, 4), 0, SK_NONE);
         const sk_val bit = sk_mul(d, from, f->bits);
         out->token[k] = t;
         out->word[k] = sk_shr(d, bit, 5);
@@ -88,6 +86,7 @@ void sk_compact_rows(sk_compact *c, const sk_compact_field *f)
         const sk_compact_run run = sk_compact_each_run(c);
         const sk_val mask = mask_of(c, f, &at, &run);
         const sk_val j = sk_ir_for(b, c->dec.zero, sk_k(&c->dec, f->n), 1);
+        sk_compact_ask(c, f, 2 * f->n * row_words(c, f) / c->dec.w);
         row_of(c, f, &at, &run, j, first, mask);
         sk_ir_end(b);
         sk_ir_end(b);

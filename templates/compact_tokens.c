@@ -7,26 +7,78 @@
 /* A token is so many bytes. */
 #define TOKEN (uint32_t)sizeof(sphkv_compact_token)
 
-/* W tokens from t0 on: slots, and the numbers of those that begin a run. */
-static void some_tokens(sk_compact *c, sk_val t0, sk_val runs)
+/* W tokens from t0 on, a lane each. */
+typedef struct read {
+    sk_val unit, slot, before; /* variables; before: the unit of the token before */
+} read;
+
+/* Lane by lane, those that are used. */
+static void read_some(sk_compact *c, sk_val t, sk_val used, const read *to)
+{
+    sk_builder *b = c->dec.b;
+    const sk_val at = sk_mul(&c->dec, t, TOKEN);
+    const sk_val later = sk_ir_2(b, SK_OP_PAND, used, sk_ir_2(b, SK_OP_NE, t, c->dec.zero));
+    const sk_val last = sk_ir_2(b, SK_OP_SUB, at, sk_k(&c->dec, TOKEN));
+    sk_ir_set(b, to->unit, sk_ir_ldg(b, SK_LD_U32, c->tokens, at, 0, used));
+    sk_ir_set(b, to->slot, sk_ir_ldg(b, SK_LD_U32, c->tokens, at, 4, used));
+    /* of token 0, which has none before it, nothing is read */
+    sk_ir_set(b, to->before, sk_ir_ldg(b, SK_LD_U32, c->tokens, last, 0, later));
+}
+
+/* The words of one kind, first ones 0 or 1, of two vectors of tokens. */
+static sk_val every_second(sk_dec *d, const sk_val x[2], uint32_t first)
+{
+    const sk_val from = sk_add(d, sk_shl(d, d->lane, 1), sk_k(d, first));
+    return sk_sel(d, sk_ir_2k(d->b, SK_OP_ULT, d->lane, d->w / 2), sk_shuf(d, x[0], from),
+                  sk_shuf(d, x[1], from));
+}
+
+/* All of them are used: whole vectors. What was read last has the token before. */
+static void read_all(sk_compact *c, sk_val t0, const read *to)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
-    const sk_val t = sk_add(d, t0, d->lane), at = sk_mul(d, t, TOKEN);
-    const sk_val used = sk_ir_2(b, SK_OP_ULT, t, c->count);
-    const sk_val later = sk_ir_2(b, SK_OP_PAND, used, sk_ir_2(b, SK_OP_NE, t, d->zero));
-    const sk_val unit = sk_ir_ldg(b, SK_LD_U32, c->tokens, at, 0, used);
-    const sk_val slot = sk_ir_ldg(b, SK_LD_U32, c->tokens, at, 4, used);
-    /* of token 0, which has none before it, nothing is read */
-    const sk_val before = sk_ir_ldg(b, SK_LD_U32, c->tokens, sk_ir_2(b, SK_OP_SUB, at, sk_k(d, TOKEN)), 0, later);
-    const sk_val first = sk_ir_2(b, SK_OP_EQ, t, d->zero), other = sk_ir_2(b, SK_OP_NE, unit, before);
+    const sk_val back = sk_ir_2(b, SK_OP_SUB, d->lane, sk_k(d, 1));
+    const sk_val last = sk_shuf(d, sk_ir_get(b, to->unit), sk_k(d, d->w - 1));
+    sk_val x[2];
+    for (uint32_t i = 0; i < 2; i++)
+        x[i] = sk_ir_ldv(b, SK_LD_U32, c->tokens, sk_mul(d, t0, TOKEN), i * 4 * d->w);
+    const sk_val unit = every_second(d, x, 0), first = sk_ir_2(b, SK_OP_EQ, d->lane, d->zero);
+    sk_ir_set(b, to->before, sk_sel(d, first, last, sk_shuf(d, unit, back)));
+    sk_ir_set(b, to->unit, unit);
+    sk_ir_set(b, to->slot, every_second(d, x, 1));
+}
+
+/* W tokens from t0 on: slots, and the numbers of those that begin a run. */
+static void some_tokens(sk_compact *c, sk_val t0, const read *got, sk_val runs)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const sk_val t = sk_add(d, t0, d->lane), used = sk_ir_2(b, SK_OP_ULT, t, c->count);
+    if (c->enc.gpu) {
+        read_some(c, t, used, got);
+    } else {
+        sk_ir_if(b, sk_ir_2(b, SK_OP_ULE, sk_add(d, t0, sk_k(d, d->w)), c->count));
+        read_all(c, t0, got);
+        sk_ir_else(b);
+        read_some(c, t, used, got);
+        sk_ir_end(b);
+    }
+    const sk_val other = sk_ir_2(b, SK_OP_NE, sk_ir_get(b, got->unit), sk_ir_get(b, got->before));
+    const sk_val first = sk_ir_2(b, SK_OP_EQ, t, d->zero);
     const sk_val begins = sk_ir_2(b, SK_OP_PAND, used, sk_ir_2(b, SK_OP_POR, first, other));
     const sk_val one = sk_sel(d, begins, sk_k(d, 1), d->zero);
-    const sk_val number = sk_add(d, sk_ir_get(b, runs), sk_ir_2(b, SK_OP_SUB, sk_gpu_scan(b, d->w, one), sk_k(d, 1)));
-    sk_ir_stg(b, c->slots, sk_mul(d, t, 4), 0, sk_ir_2k(b, SK_OP_UMIN, slot, d->p - 1),
-              sk_ir_2k(b, SK_OP_ULT, t, d->tp));
+    const sk_val some = sk_ir_1(b, SK_OP_RED_UADD, one), before = sk_ir_get(b, runs);
+    const sk_val slot = sk_ir_2k(b, SK_OP_UMIN, sk_ir_get(b, got->slot), d->p - 1);
+    if (!c->enc.gpu && d->tp % d->w == 0)
+        sk_ir_stv(b, c->slots, sk_mul(d, t0, 4), 0, slot);
+    else
+        sk_ir_stg(b, c->slots, sk_mul(d, t, 4), 0, slot, sk_ir_2k(b, SK_OP_ULT, t, d->tp));
+    sk_ir_if(b, sk_ir_2(b, SK_OP_NE, some, d->zero));
+    const sk_val number = sk_add(d, before, sk_ir_2(b, SK_OP_SUB, sk_gpu_scan(b, d->w, one), sk_k(d, 1)));
     sk_ir_stg(b, c->starts, sk_mul(d, number, 4), 0, t, begins);
-    sk_ir_set(b, runs, sk_add(d, sk_ir_get(b, runs), sk_ir_1(b, SK_OP_RED_UADD, one)));
+    sk_ir_set(b, runs, sk_add(d, before, some));
+    sk_ir_end(b);
 }
 
 void sk_compact_tokens(sk_compact *c)
@@ -34,9 +86,13 @@ void sk_compact_tokens(sk_compact *c)
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
     const sk_val runs = sk_ir_var(b, SK_WARP, d->zero);
+    read got;
+    got.unit = sk_ir_var(b, SK_LANE, d->zero);
+    got.slot = sk_ir_var(b, SK_LANE, d->zero);
+    got.before = sk_ir_var(b, SK_LANE, d->zero);
     if (c->enc.gpu) sk_ir_if(b, sk_ir_2(b, SK_OP_EQ, sk_ir_0(b, SK_OP_WARP, 0), d->zero));
     const sk_val t0 = sk_ir_for(b, d->zero, sk_k(d, d->tp), d->w);
-    some_tokens(c, t0, runs);
+    some_tokens(c, t0, &got, runs);
     sk_ir_end(b);
     sk_ir_stu(b, c->starts, sk_mul(d, sk_ir_get(b, runs), 4), 0, c->count);
     sk_ir_stu(b, c->starts, d->zero, (d->tp + 1) * 4, sk_ir_get(b, runs));
@@ -125,7 +181,8 @@ void sk_compact_scales(sk_compact *c, uint32_t field)
 sk_val sk_compact_ratio(sk_compact *c, sk_val from, sk_val to)
 {
     sk_builder *b = c->dec.b;
-    const sk_val zero = sk_ir_f32(b, 0.0f), some = sk_ir_2(b, SK_OP_FLT, zero, to);
+    /* no scale is below 0; LLVM compares halves one by one */
+    const sk_val zero = sk_ir_f32(b, 0.0f), some = sk_ir_2k(b, SK_OP_NE, sk_ir_1(b, SK_OP_BITS, to), 0);
     return sk_sel(&c->dec, some, sk_ir_2(b, SK_OP_FDIV, from, to), zero);
 }
 
@@ -160,8 +217,11 @@ sk_val sk_compact_code(sk_compact *c, const sk_compact_field *f, sk_val x, sk_va
         return sk_and(d, sk_rows_float8_code(b, v), top);
     }
     const sk_val v = sk_ir_1(b, SK_OP_I2F, x);
+    if (f->anew == SK_INT8_ANEW) { /* 1.5 * 2^23: the sum ends with the code's bits */
+        const sk_val sum = sk_fma(d, v, ratio, sk_ir_f32(b, 12582912.0f));
+        return sk_and(d, sk_ir_1(b, SK_OP_BITS, sum), top);
+    }
     const sk_val code = sk_ir_1(b, SK_OP_F2I, f->anew == SK_INT4_ANEW ? sk_fma(d, v, ratio, add)
                                                                       : sk_ir_2(b, SK_OP_FMUL, v, ratio));
-    if (f->anew == SK_INT8_ANEW) return sk_and(d, code, top);
     return sk_ir_2k(b, SK_OP_UMIN, code, top); /* none is below 0 */
 }

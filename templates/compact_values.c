@@ -160,6 +160,7 @@ void sk_compact_values(sk_compact *c, const sk_compact_field *f)
     for (uint32_t part = 0; part < x.words / x.run; part++) {
         const factors by = factors_of(c, &x, c0, part, &run);
         const sk_val turn = sk_ir_for(b, first, end, 1);
+        sk_compact_ask(c, f, d->cp / 16 * (x.words / x.run) * (d->tp / step));
         put_units(c, &x, &by, &run, block, sk_mul(d, turn, x.units), part);
         sk_ir_end(b);
     }

@@ -112,6 +112,7 @@ sk_call sk_compact_call(const sphkv_compact_args *a)
     sk_call_ptr(&call, a->src_arena, a->src_arena_bytes);
     sk_call_ptr(&call, a->dst_arena, a->dst_arena_bytes);
     sk_call_u32(&call, a->sub_pages);
+    sk_call_u32(&call, a->items_count * a->sub_pages - 1);
     return call;
 }
 

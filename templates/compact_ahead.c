@@ -1,0 +1,45 @@
+/* compact_ahead.c - on a CPU: while a page is made, the lines of the sources of the next
+ * one are asked for, field by field, a few in each turn of a field's loop. Of the pages
+ * that its tokens come from those of the first and of the last token are asked for: where
+ * half of the tokens stay that is all of them. */
+#include "compact.h"
+
+/* Arena units of the pages, in variables: of this item where the next has no tokens. */
+void sk_compact_ahead(sk_compact *c, sk_val items, sk_val tokens, sk_val subs, sk_val next)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    if (c->enc.gpu) return;
+    const sk_val item = sk_ir_ptr_add(b, items, sk_ir_2(b, SK_OP_UDIV, next, subs), sizeof(sphkv_compact_item));
+    const sk_val first = sk_ir_ldu(b, SK_LD_U32, item, d->zero, offsetof(sphkv_compact_item, first));
+    const sk_val count = sk_ir_ldu(b, SK_LD_U32, item, d->zero, offsetof(sphkv_compact_item, count));
+    c->next_sub = sk_ir_2(b, SK_OP_UREM, next, subs);
+    for (uint32_t i = 0; i < 2; i++) c->next_unit[i] = sk_ir_var(b, SK_WARP, d->zero);
+    c->asked = sk_ir_var(b, SK_WARP, d->zero);
+    sk_ir_if(b, sk_ir_2(b, SK_OP_NE, count, d->zero));
+    const sk_val last = sk_ir_2(b, SK_OP_SUB, sk_add(d, first, count), sk_k(d, 1));
+    for (uint32_t i = 0; i < 2; i++) {
+        const sk_val token = sk_ir_ptr_add(b, tokens, i ? last : first, sizeof(sphkv_compact_token));
+        sk_ir_set(b, c->next_unit[i], sk_ir_ldu(b, SK_LD_U32, token, d->zero, 0));
+    }
+    sk_ir_end(b);
+}
+
+void sk_compact_ahead_field(sk_compact *c)
+{
+    if (!c->enc.gpu) sk_ir_set(c->dec.b, c->asked, c->dec.zero);
+}
+
+void sk_compact_ask(sk_compact *c, const sk_compact_field *f, uint32_t turns)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const uint32_t bytes = (sk_compact_elements(d->spec, f) * f->bits + 7) / 8;
+    const uint32_t lines = (bytes / 64 + turns - 1) / turns;
+    const sk_val at = sk_ir_get(b, c->asked);
+    for (uint32_t i = 0; i < 2; i++) {
+        const sk_val page = sk_ir_ptr_add(b, c->next_src, sk_ir_get(b, c->next_unit[i]), SPHKV_UNIT_BYTES);
+        for (uint32_t k = 0; k < lines; k++) sk_ir_prefetch(b, page, at, f->off + k * 64);
+    }
+    sk_ir_set(b, c->asked, sk_ir_2k(b, SK_OP_UMIN, sk_add(d, at, sk_k(d, lines * 64)), bytes));
+}
