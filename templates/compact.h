@@ -21,7 +21,8 @@
  *   slots   [Tp]    u32: slot that token t comes from; 0 from count on
  *   starts  [Tp+1]  u32: first token of each run, and behind the last the count
  *   scales          per field of scales: their new f16 bits, u32 each
- *   factor  [2][Cp] CPU: what codes of a run's values are multiplied by, and added (vi4)
+ *   factor  [4][Cp] CPU: what codes of a run's values are multiplied by, and added (vi4);
+ *                   or tables of what becomes of them
  *   bytes           CPU: codes of a field, a byte each
  *   made            CPU: the page, where stores go past the caches */
 #ifndef SK_COMPACT_H

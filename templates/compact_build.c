@@ -62,7 +62,7 @@ static void init(sk_compact *c, sk_builder *b, const sk_spec *spec, const sk_sch
     c->slots = sk_ir_name(b, sk_ir_shared(b, c->dec.tp * 4), "slots");
     c->starts = sk_ir_name(b, sk_ir_shared(b, (c->dec.tp + 2) * 4), "starts");
     if (scales) c->scales = sk_ir_name(b, sk_ir_shared(b, scales), "scales");
-    if (!c->enc.gpu) c->factor = sk_ir_name(b, sk_ir_shared(b, 2 * c->dec.cp * 4), "factor");
+    if (!c->enc.gpu) c->factor = sk_ir_name(b, sk_ir_shared(b, 4 * c->dec.cp * 4), "factor");
     const uint32_t codes = c->enc.gpu ? 0 : code_bytes(c);
     if (codes) c->bytes = sk_ir_name(b, sk_ir_shared(b, codes), "bytes");
     if (past(sched)) c->made = sk_ir_name(b, sk_ir_shared(b, most_units(spec) * SPHKV_UNIT_BYTES), "made");

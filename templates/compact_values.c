@@ -57,6 +57,56 @@ static void put_factors(sk_compact *c, const form *x, const sk_compact_run *run)
     sk_ir_end(b);
 }
 
+/* ---- tables ------------------------------------------------------------------ */
+
+/* With 16 lanes the 16 codes that 8 channels of vi4 can have are two vectors, and a code
+ * anew is a look-up. */
+static bool by_table(const sk_compact *c, const sk_compact_field *f)
+{
+    return f->anew == SK_INT4_ANEW && c->dec.w == 16;
+}
+
+/* Those of a run: [16 channels][even, odd channels][8 of them][code], a byte each; of odd
+ * channels where their code goes, in the high half. */
+static void put_tables(sk_compact *c, const form *x, const sk_compact_run *run)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const sk_val c0 = sk_ir_for(b, d->zero, sk_k(d, d->cp), 16);
+    sk_val add, words[4];
+    const sk_val inside = sk_ir_2(b, SK_OP_EQ, d->zero, d->zero), channel = sk_add(d, c0, d->lane);
+    const sk_val ratio = sk_compact_ratios(c, x->f, run->page, channel, inside, &add);
+    for (uint32_t q = 0; q < 4; q++) {
+        words[q] = d->zero;
+        for (uint32_t k = 0; k < 4; k++) {
+            const sk_val code = sk_compact_code(c, x->f, sk_k(d, 4 * q + k), ratio, add);
+            words[q] = sk_or(d, words[q], sk_shl(d, code, 8 * k));
+        }
+    }
+    for (uint32_t o = 0; o < 4; o++) { /* lane: a channel, and four of its codes */
+        const sk_val pair = sk_add(d, sk_shr(d, d->lane, 2), sk_k(d, o % 2 * 4));
+        const sk_val from = sk_add(d, sk_shl(d, pair, 1), sk_k(d, o / 2)), q = sk_and(d, d->lane, 3);
+        sk_val all = sk_shuf(d, words[0], from);
+        for (uint32_t k = 1; k < 4; k++)
+            all = sk_sel(d, sk_ir_2k(b, SK_OP_EQ, q, k), sk_shuf(d, words[k], from), all);
+        sk_ir_stv(b, c->factor, sk_mul(d, c0, 16), o * 64, o < 2 ? all : sk_shl(d, all, 4));
+    }
+    sk_ir_end(b);
+}
+
+/* Two codes of each byte, anew. */
+static sk_val looked_up(sk_compact *c, const sk_val table[4], sk_val word)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    /* bytes of a token: 8, each two channels */
+    const sk_val row = sk_add(d, sk_mul(d, sk_and(d, d->lane, 1), 0x40404040u), sk_k(d, 0x30201000u));
+    const sk_val even = sk_or(d, sk_and(d, word, 0x0f0f0f0fu), row);
+    const sk_val odd = sk_or(d, sk_and(d, sk_shr(d, word, 4), 0x0f0f0f0fu), row);
+    return sk_or(d, sk_ir_3(b, SK_OP_PERM8X2, table[0], table[1], even),
+                 sk_ir_3(b, SK_OP_PERM8X2, table[2], table[3], odd));
+}
+
 /* ---- vectors ------------------------------------------------------------------ */
 
 /* x[i] in the lanes of unit i: halves of halves, so that a lane's is known to be a scalar. */
@@ -80,6 +130,7 @@ static sk_val slots_of(sk_compact *c, const form *x, sk_val u0, uint32_t side)
 /* Factors of the codes of a word; in these channels and this part of a unit. */
 typedef struct factors {
     sk_val by[8], add[8];
+    sk_val table[4]; /* or these */
 } factors;
 
 static factors factors_of(sk_compact *c, const form *x, sk_val c0, uint32_t part, const sk_compact_run *run)
@@ -89,6 +140,9 @@ static factors factors_of(sk_compact *c, const form *x, sk_val c0, uint32_t part
     const uint32_t words = 16 / x->channels;
     factors f;
     for (uint32_t k = 0; k < 8; k++) f.by[k] = f.add[k] = SK_NONE;
+    for (uint32_t k = 0; by_table(c, x->f) && k < 4; k++)
+        f.table[k] = sk_ir_ldv(b, SK_LD_U32, c->factor, sk_mul(d, c0, 16), k * 64);
+    if (by_table(c, x->f)) return f;
     for (uint32_t k = 0; by_channel(x->f) && k < x->channels; k++) {
         const uint32_t at = (k * words + part * x->run) * 4;
         const sk_val off = sk_mul(d, c0, 4);
@@ -112,6 +166,7 @@ static sk_val codes_anew(sk_compact *c, const form *x, const factors *by, sk_val
     sk_dec *d = &c->dec;
     const uint32_t bits = x->f->bits, mask = (1u << bits) - 1;
     sk_val all = d->zero;
+    if (by_table(c, x->f)) return looked_up(c, by->table, word);
     if (x->tokens == 2) word = sk_ir_2(d->b, SK_OP_SHR, word, sk_mul(d, parity, bits)); /* codes at even places */
     for (uint32_t k = 0; k < x->channels; k++) {
         const sk_val code = sk_and(d, sk_shr(d, word, k * x->tokens * bits), mask);
@@ -152,7 +207,10 @@ void sk_compact_values(sk_compact *c, const sk_compact_field *f)
     const form x = form_of(c, f);
     const uint32_t step = x.units * x.tokens; /* tokens */
     const sk_compact_run run = sk_compact_each_run(c);
-    if (by_channel(f)) put_factors(c, &x, &run);
+    if (by_table(c, f))
+        put_tables(c, &x, &run);
+    else if (by_channel(f))
+        put_factors(c, &x, &run);
     const sk_val first = sk_ir_2k(b, SK_OP_UDIV, run.begin, step);
     const sk_val end = sk_ir_2k(b, SK_OP_UDIV, sk_add(d, sk_add(d, run.begin, run.n), sk_k(d, step - 1)), step);
     const sk_val c0 = sk_ir_for(b, d->zero, sk_k(d, d->cp), 16);
