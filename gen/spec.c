@@ -184,12 +184,12 @@ static sk_status check_mix(const sk_spec *spec, sk_err *err)
             return sk_fail(err, SPHKV_EINVAL, "%s takes one dense tier, not %u tiers",
                            kernel->name, spec->ntiers);
         tail = &spec->tier[0];
-    } else if (kernel->mix == SPHKV_MIX_PAIR) {
+    } else if (kernel->mix == SPHKV_MIX_PAIR || kernel->mix == SPHKV_MIX_TWO) {
+        const bool pair = kernel->mix == SPHKV_MIX_PAIR;
         if (spec->ntiers != 2)
-            return sk_fail(err, SPHKV_EINVAL,
-                           "%s takes two tiers (destination, dense source), not %u",
-                           kernel->name, spec->ntiers);
-        tail = &spec->tier[1];
+            return sk_fail(err, SPHKV_EINVAL, "%s takes two tiers (destination, %ssource), not %u",
+                           kernel->name, pair ? "dense " : "", spec->ntiers);
+        if (pair) tail = &spec->tier[1];
     }
     if (tail && !sk_tier_is_dense(tail))
         return tier_fail(tail, "rows live in a dense tier before they are coded, as kf16:vf16",

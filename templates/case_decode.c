@@ -179,6 +179,11 @@ static double rounded(double x, uint32_t dtype)
     return (double)f;
 }
 
+bool sk_case_near(double got, double want, double hair, uint32_t dtype)
+{
+    return rounded(want - hair, dtype) <= got && got <= rounded(want + hair, dtype);
+}
+
 /* Element `at` of rows `data`; hair: what f32 arithmetic may be off before the
  * last rounding. */
 static void judge_element(decode_judge *j, const void *data, size_t at, double want, double hair)
@@ -186,8 +191,7 @@ static void judge_element(decode_judge *j, const void *data, size_t at, double w
     const uint32_t dtype = j->c->p.spec.out_dtype;
     const size_t size = sk_case_dtype_bytes(dtype);
     const double got = sk_case_get(data, dtype, at);
-    const bool in = rounded(want - hair, dtype) <= got && got <= rounded(want + hair, dtype);
-    if (isnan(want) ? !isnan(got) : !in) {
+    if (isnan(want) ? !isnan(got) : !sk_case_near(got, want, hair, dtype)) {
         const double off = fabs(got - want) / fmax(fabs(want), 0x1p-24);
         j->excess = fmax(j->excess, isfinite(off) ? off : 1);
     }
@@ -209,6 +213,23 @@ static double mean_of(const sk_spec *spec, const sk_tier *tier, const uint8_t *b
     return sk_case_get(book + sk_codebook_mean_off(spec), SPHKV_F32, d);
 }
 
+double sk_case_key_hair(const sk_spec *spec, uint32_t tier_slot, const uint8_t *book, uint32_t d,
+                        double key, double turn)
+{
+    const sk_tier *tier = &spec->tier[tier_slot];
+    const sk_segment *seg = segment_of(tier, d);
+    const bool scaled = seg->kind == SK_KEY_CODED && seg->rb < 16;
+    const double mean = mean_of(spec, tier, book, d);
+    double hair = mean != 0 ? fabs(key) * 0x1p-23 : 0;
+    hair = fmax(hair, turn);
+    return scaled ? hair + (fabs(key) + fabs(mean)) * 0x1p-22 : hair; /* four roundings */
+}
+
+double sk_case_value_hair(const sk_spec *spec, uint32_t tier_slot, double value)
+{
+    return spec->tier[tier_slot].value == SK_VAL_I4 ? fabs(value) * 0x1p-23 : 0; /* one fma */
+}
+
 /* What a rotation in f32 may be off: of the dimension that this one is paired with, too. */
 static double rope_hair(const decode_judge *j, const sphkv_rope *rope, const double *k,
                         const uint8_t *book, const sk_tier *tier, uint32_t d)
@@ -222,18 +243,6 @@ static double rope_hair(const decode_judge *j, const sphkv_rope *rope, const dou
     const uint32_t pair = d - dim0 < n / 2 ? d + n / 2 : d - n / 2;
     return (fabs(k[d]) + fabs(k[pair]) + fabs(mean_of(spec, tier, book, d)) +
             fabs(mean_of(spec, tier, book, pair))) * 0x1p-20;
-}
-
-/* What arithmetic in f32 may add to a dimension of a key; turn: of its rotation. */
-static double key_hair(const sk_spec *spec, const sk_tier *tier, const uint8_t *book, uint32_t d,
-                       double want, double turn)
-{
-    const sk_segment *seg = segment_of(tier, d);
-    const bool scaled = seg->kind == SK_KEY_CODED && seg->rb < 16;
-    const double mean = mean_of(spec, tier, book, d);
-    double hair = mean != 0 ? fabs(want) * 0x1p-23 : 0;
-    hair = fmax(hair, turn);
-    return scaled ? hair + (fabs(want) + fabs(mean)) * 0x1p-22 : hair; /* four roundings */
 }
 
 static void judge_item(decode_judge *j, const sphkv_decode_args *a, const sphkv_decode_item *it,
@@ -250,20 +259,20 @@ static void judge_item(decode_judge *j, const sphkv_decode_args *a, const sphkv_
         (void)sk_rope_page_ref(spec, it->tier_slot,
                                (const uint8_t *)a->arena + (size_t)it->unit * SPHKV_UNIT_BYTES,
                                it->count, &a->rope, k);
-    const double v_hair = tier->value == SK_VAL_I4 ? 0x1p-23 : 0; /* one fma */
     for (uint32_t t = 0; t < it->count; t++) {
         const size_t row = it->row + t;
         for (uint32_t d = 0; a->k && d < spec->d; d++) {
             const double want = k[(size_t)t * spec->d + d];
             const double turn = rope_hair(j, &a->rope, k + (size_t)t * spec->d, book, tier, d);
-            const double hair = key_hair(spec, tier, book, d, want, turn);
+            const double hair = sk_case_key_hair(spec, it->tier_slot, book, d, want, turn);
             judge_element(j, a->k, row * a->k_stride_row + it->kv_head * a->k_stride_head + d, want,
                           hair);
         }
         for (uint32_t d = 0; a->v && d < spec->dv; d++) {
             const double want = v[(size_t)t * spec->dv + d];
             const bool key = tier->value == SK_VAL_KEY;
-            const double hair = key ? key_hair(spec, tier, book, d, want, 0) : fabs(want) * v_hair;
+            const double hair = key ? sk_case_key_hair(spec, it->tier_slot, book, d, want, 0)
+                                    : sk_case_value_hair(spec, it->tier_slot, want);
             judge_element(j, a->v, row * a->v_stride_row + it->kv_head * a->v_stride_head + d, want,
                           hair);
         }

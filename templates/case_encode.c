@@ -1,4 +1,4 @@
-/* case_encode.c - inputs of kv_encode. Sources are pages coded by the reference,
+/* case_encode.c - inputs of kv_encode and page_retier. Sources are pages coded by the reference,
  * destinations are poison; they lie in one arena or in two, in a shuffled order
  * with nothing between them. */
 #include <string.h>
@@ -42,10 +42,10 @@ static void fill_sources(sk_case *c, sk_rng *rng, double *k, double *v)
             memcpy(to, b[SK_BUF_ARENA].data + (size_t)like->unit * SPHKV_UNIT_BYTES, bytes);
         } else {
             sk_case_rows_fill(spec, c->p.input, rng, page->filled, NULL, 0, k, v);
-            if (s->book_stride)
-                sk_case_mean_add(spec, b[SK_BUF_BOOK].data + (size_t)items[i].kv_head * s->book_stride,
-                                 page->filled, k);
-            sk_encode_page_ref(spec, 1, k, v, page->filled, NULL, to);
+            const uint8_t *book = NULL;
+            if (s->book_stride) book = b[SK_BUF_BOOK].data + (size_t)items[i].kv_head * s->book_stride;
+            if (book) sk_case_mean_add(spec, book, page->filled, k);
+            sk_encode_page_ref(spec, 1, k, v, page->filled, book, to);
             for (uint32_t t = 0; t < page->filled && s->at[1].pos_off != SK_NO_FIELD; t++) {
                 const uint32_t x = (uint32_t)sk_rng_u64(rng);
                 memcpy(to + s->at[1].pos_off + t * 4, &x, 4);
@@ -123,10 +123,7 @@ static double encode_bound(const sk_spec *spec)
     return SK_CASE_CODE_BOUND;
 }
 
-const sk_case_kind sk_case_kv_encode = {
-    .make = encode_make,
-    .args = encode_args,
-    .judge = sk_case_judge_encode,
-    .check = sk_case_check_items,
-    .bound = encode_bound,
-};
+#define KIND {.make = encode_make, .args = encode_args, .judge = sk_case_judge_encode, \
+              .check = sk_case_check_items, .bound = encode_bound}
+const sk_case_kind sk_case_kv_encode = KIND;
+const sk_case_kind sk_case_page_retier = KIND;

@@ -187,6 +187,15 @@ sk_status sk_case_judge_encode(const sk_case *c, uint32_t copy, double *error, d
 sk_status sk_case_judge_compact(const sk_case *c, uint32_t copy, double *error, double *bound,
                                 sk_err *err);
 
+/* What the f32 arithmetic of a number that a page of a tier holds may be off, before it is
+ * rounded to what it is stored in: dimension d of a key, a value, in double. 0 for what an
+ * f32 holds exactly. turn: what a rotation adds. book: of the head. */
+double sk_case_key_hair(const sk_spec *spec, uint32_t tier_slot, const uint8_t *book, uint32_t d,
+                        double key, double turn);
+double sk_case_value_hair(const sk_spec *spec, uint32_t tier_slot, double value);
+/* Whether `got` lies between the roundings of a hair less and a hair more. */
+bool sk_case_near(double got, double want, double hair, uint32_t dtype);
+
 /* One number of a token as pages of a tier have it, and that of another slot. */
 typedef struct sk_case_element {
     uint32_t off, bits;  /* of its field, of the number */

@@ -1,4 +1,5 @@
-/* case_judge_pages.c - pages that kv_encode wrote, judged. It is never asked for
+/* case_judge_pages.c - pages that kv_encode or page_retier wrote, judged: against the
+ * numbers that the source page holds, read in double. It is never asked for
  * equal codes: a chosen codeword may be at most a hair farther than the nearest,
  * the radius must be the least-squares one of the codewords that were chosen,
  * values must be right to the code, and whatever holds no number of a valid slot
@@ -41,8 +42,8 @@ static bool near_f16(double got, double x)
 static sk_status judge_fail(const encode_judge *j, const char *what, uint32_t token, double got,
                             double want, sk_err *err)
 {
-    return sk_fail(err, SPHKV_EVERIFY, "kv_encode: %s of item %u, token %u is %.6g, not %.6g", what,
-                   j->item, token, got, want);
+    return sk_fail(err, SPHKV_EVERIFY, "%s: %s of item %u, token %u is %.6g, not %.6g",
+                   sk_kernel_name(j->spec->kernel), what, j->item, token, got, want);
 }
 
 /* Squared distance of k / r to a codeword, and the codeword's sums. */
@@ -314,6 +315,45 @@ static void forget_exact(encode_judge *j, const uint8_t *model)
         j->rest[i] ^= model[i];
 }
 
+/* A float at byte `at` for x: its rounding, after f32 arithmetic that was off by no more
+ * than the hair; a zero of either sign. */
+static void forget_near(encode_judge *j, uint32_t at, uint32_t dtype, double x, double hair)
+{
+    if (sk_case_near(sk_case_get(j->page + at, dtype, 0), x, hair, dtype))
+        memset(j->rest + at, 0, sk_case_dtype_bytes(dtype));
+}
+
+/* The same of all floats, where what they are made of is no copy. */
+static void forget_rounded(encode_judge *j)
+{
+    const sk_spec *spec = j->spec;
+    const sk_tier *tier = &spec->tier[0];
+    static const uint8_t key_dtype[] = {[SK_KEY_F32] = SPHKV_F32, [SK_KEY_F16] = SPHKV_F16,
+                                        [SK_KEY_BF16] = SPHKV_BF16};
+    static const uint8_t value_dtype[] = {[SK_VAL_F32] = SPHKV_F32, [SK_VAL_F16] = SPHKV_F16,
+                                          [SK_VAL_BF16] = SPHKV_BF16};
+    const uint32_t from = spec->tier[1].seg[0].kind;
+    const bool copied = from == SK_KEY_F32 || from == SK_KEY_F16 || from == SK_KEY_BF16;
+    for (uint32_t s = 0; s < j->at->nseg && !copied; s++) {
+        const sk_seg_layout *at = &j->at->seg[s];
+        if (at->key_off == SK_NO_FIELD || at->kscale_off != SK_NO_FIELD) continue;
+        const uint32_t dtype = key_dtype[tier->seg[s].kind], size = sk_case_dtype_bytes(dtype);
+        for (uint32_t i = 0; i < j->count * at->dims; i++) {
+            const uint32_t t = i / at->dims, d = i % at->dims;
+            const double x = j->k[(size_t)t * spec->d + at->dim0 + d];
+            forget_near(j, at->key_off + sk_layout_key_index(at, d, t) * size, dtype, x,
+                        sk_case_key_hair(spec, 1, j->book, at->dim0 + d, x, 0));
+        }
+    }
+    if (tier->value >= SK_VAL_F8 || spec->tier[1].value < SK_VAL_F8) return;
+    const uint32_t dtype = value_dtype[tier->value], size = sk_case_dtype_bytes(dtype);
+    for (uint32_t i = 0; i < j->count * spec->dv; i++) {
+        const uint32_t t = i / spec->dv, c = i % spec->dv;
+        const uint32_t e = sk_layout_value_index(spec, tier->value, j->at, t, c);
+        forget_near(j, j->at->value_off + e * size, dtype, j->v[i], sk_case_value_hair(spec, 1, j->v[i]));
+    }
+}
+
 /* Coded segments of the source's keys with the mean off and dimensions permuted. */
 static void take_coded_keys(encode_judge *j)
 {
@@ -340,7 +380,7 @@ static void forget_positions(encode_judge *j, const uint8_t *src)
 static sk_status judge_page(encode_judge *j, const uint8_t *src, uint8_t *model, sk_err *err)
 {
     size_t bytes = (size_t)j->at->units * SPHKV_UNIT_BYTES;
-    sk_page_decode_ref(j->spec, 1, src, j->count, NULL, j->k, j->v);
+    sk_page_decode_ref(j->spec, 1, src, j->count, j->book, j->k, j->v);
     memcpy(j->rest, j->page, bytes);
     sk_encode_page_ref(j->spec, 0, j->k, j->v, j->count, j->book, model);
     take_coded_keys(j);
@@ -355,14 +395,15 @@ static sk_status judge_page(encode_judge *j, const uint8_t *src, uint8_t *model,
     if (st == SPHKV_OK) st = judge_values(j, err);
     if (st != SPHKV_OK) return st;
     forget_exact(j, model);
+    forget_rounded(j);
     forget_positions(j, src);
     for (size_t i = 0; i < bytes; i++)
         if (j->rest[i])
             return sk_fail(
                 err, SPHKV_EVERIFY,
-                "kv_encode: byte %zu of the page of item %u (%u tokens) is %#x: an unused "
+                "%s: byte %zu of the page of item %u (%u tokens) is %#x: an unused "
                 "slot or padding that is not zero, or a wrong copy",
-                i, j->item, j->count, j->page[i]);
+                sk_kernel_name(j->spec->kernel), i, j->item, j->count, j->page[i]);
     return SPHKV_OK;
 }
 
@@ -382,7 +423,8 @@ static sk_status judge_neighbours(const sk_case *c, const uint8_t *dst, size_t b
     bool same = memcmp(seen, s->before, bytes) == 0;
     sk_free(seen);
     if (same) return SPHKV_OK;
-    return sk_fail(err, SPHKV_EVERIFY, "kv_encode: wrote outside of its pages");
+    return sk_fail(err, SPHKV_EVERIFY, "%s: wrote outside of its pages",
+                   sk_kernel_name(c->p.spec.kernel));
 }
 
 sk_status sk_case_judge_encode(const sk_case *c, uint32_t copy, double *error, double *bound,
@@ -417,8 +459,8 @@ sk_status sk_case_judge_encode(const sk_case *c, uint32_t copy, double *error, d
     *bound = SK_CASE_CODE_BOUND;
     if (st == SPHKV_OK && !(j.worst <= *bound))
         st = sk_fail(err, SPHKV_EVERIFY,
-                     "kv_encode: a chosen codeword is farther than the nearest by %.3g (relative; "
+                     "%s: a chosen codeword is farther than the nearest by %.3g (relative; "
                      "%.0e allowed)",
-                     j.worst, *bound);
+                     sk_kernel_name(spec->kernel), j.worst, *bound);
     return st;
 }

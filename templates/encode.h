@@ -1,4 +1,5 @@
-/* encode.h - the shared state of the parts that build kv_encode:
+/* encode.h - the shared state of the parts that build kv_encode, and the destination of
+ * page_retier:
  *   encode_keys.c    the codes and radii of a page
  *   encode_search.c  the codes of one group
  *   encode_pack.c    numbers of scratch packed to fields of the page
@@ -44,6 +45,7 @@ typedef struct sk_enc {
     sk_val words;              /* codewords of the segment in the packed set */
     bool gpu;                  /* warps take turns */
     bool direct;               /* codewords are read where the set has them: no cb */
+    bool rebuilt;              /* the source page is scratch: nothing of it is asked for ahead */
     sk_val room;               /* GPU: where scratch lies if not in shared memory, or SK_NONE */
     sk_val cb, hn, key, rad, code, rs, ks, vs, vm, red;
     sk_val zero, lane;
@@ -59,7 +61,14 @@ void sk_encode_segment(sk_enc *c, uint32_t s);
 /* The element of the source's segment that is the first of dimension d0 of the segment, of
  * the 16 tokens from t0 on; `to`: the same of the destination's. */
 sk_val sk_encode_from(sk_enc *c, sk_val t0, sk_val d0, sk_val to);
-/* The page of the item at an address. */
+/* The pages, codebook set and count of the item at an address; `set`: the spec that sets
+ * are packed for. */
+void sk_encode_begin(sk_enc *c, const sk_spec *set, sk_val item, sk_val src, sk_val dst, sk_val book);
+/* The whole destination but for positions, which are those of the page `from`, at byte
+ * `off`; nothing where the destination has none. */
+void sk_encode_fields(sk_enc *c);
+void sk_encode_positions(sk_enc *c, sk_val from, uint32_t off);
+/* All of it. */
 void sk_encode_page(sk_enc *c, sk_val item, sk_val src, sk_val dst, sk_val book);
 
 /* ---- small words of both parts ---- */

@@ -147,7 +147,7 @@ static void ask_ahead(sk_enc *c, sk_val t0, sk_val j)
                   {c->dst_page, values_off(&c->dst), c->dst.bytes, 0}};
     const sk_val chunk = sk_opk(c, SK_OP_UDIV, t0, c->t);
     const sk_val step = sk_op2(c, SK_OP_ADD, sk_times(c, chunk, groups), j);
-    for (uint32_t r = 0; r < 3; r++) {
+    for (uint32_t r = c->rebuilt ? 2 : 0; r < 3; r++) {
         const uint32_t lines = ((range[r].to - range[r].from) / 64 + steps - 1) / steps;
         const sk_val at = sk_times(c, step, lines * 64);
         for (uint32_t i = 0; i < lines; i++)

@@ -66,7 +66,7 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
 
 /* The widest vectors there are for coded keys: their search is multiply-adds; one vector of
  * tokens, so that codewords are operands in memory. */
-static void default_schedule(const sk_spec *spec, const sk_target *target, sk_schedule *out)
+void sk_encode_default(const sk_spec *spec, const sk_target *target, sk_schedule *out)
 {
     const bool coded = !sk_tier_is_dense(&spec->tier[0]);
     const bool wide = coded && target->vector_bits >= 512;
@@ -74,8 +74,8 @@ static void default_schedule(const sk_spec *spec, const sk_target *target, sk_sc
     out->v[SK_T_etok] = coded && !wide ? 2 : 1;
 }
 
-static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
-                       sk_err *err)
+sk_status sk_encode_valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
+                          sk_err *err)
 {
     const uint32_t w = (uint32_t)s->v[SK_T_w], chunk = w * (uint32_t)s->v[SK_T_etok];
     const sk_status st = sk_rows_width(s, target, err);
@@ -202,28 +202,32 @@ static void encode_key(sk_enc *c)
         sk_encode_dense_keys(c);
 }
 
-/* Positions go along; slots from count on become zeros. */
-static void copy_positions(sk_enc *c)
+void sk_encode_positions(sk_enc *c, sk_val from, uint32_t off)
 {
     sk_builder *b = c->b;
     const uint32_t page = c->spec->page;
+    if (c->dst.pos_off == SK_NO_FIELD) return;
     const sk_val t = sk_op2(c, SK_OP_ADD, sk_enc_turns(c, page, c->w), c->lane);
     const sk_val at = sk_times(c, t, 4), inside = sk_opk(c, SK_OP_ULT, t, page);
     const sk_val used = sk_op2(c, SK_OP_PAND, inside, sk_op2(c, SK_OP_ULT, t, c->count));
-    const sk_val x = sk_ir_ldg(b, SK_LD_U32, c->src_page, at, c->src.pos_off, used);
+    const sk_val x = sk_ir_ldg(b, SK_LD_U32, from, at, off, used);
     sk_ir_stg(b, c->dst_page, at, c->dst.pos_off, x, inside);
     sk_ir_end(b);
 }
 
-void sk_encode_page(sk_enc *c, sk_val item, sk_val src, sk_val dst, sk_val book)
+void sk_encode_begin(sk_enc *c, const sk_spec *set, sk_val item, sk_val src, sk_val dst, sk_val book)
 {
     sk_builder *b = c->b;
     sk_val f[4]; /* sphkv_encode_item: src_unit, dst_unit, count, kv_head */
     for (uint32_t i = 0; i < 4; i++) f[i] = sk_ir_ldu(b, SK_LD_U32, item, c->zero, i * 4);
     c->src_page = sk_ir_name(b, sk_ir_ptr_add(b, src, f[0], SPHKV_UNIT_BYTES), "src_page");
     c->dst_page = sk_ir_name(b, sk_ir_ptr_add(b, dst, f[1], SPHKV_UNIT_BYTES), "dst_page");
-    c->book = sk_ir_ptr_add(b, book, f[3], sk_codebook_head_bytes(c->spec));
+    c->book = sk_ir_ptr_add(b, book, f[3], sk_codebook_head_bytes(set));
     c->count = f[2];
+}
+
+void sk_encode_fields(sk_enc *c)
+{
     const bool values = c->spec->tier[0].value != SK_VAL_KEY;
     sk_enc_zero(c, 0, values ? c->dst.value_off : c->dst.bytes & ~3u);
     sk_enc_zero(c, c->dst.bytes & ~3u, c->dst.units * SPHKV_UNIT_BYTES);
@@ -235,7 +239,13 @@ void sk_encode_page(sk_enc *c, sk_val item, sk_val src, sk_val dst, sk_val book)
     }
     sk_enc_sync(c); /* no store of keys is before a load of values */
     if (values) sk_encode_values(c);
-    if (c->dst.pos_off != SK_NO_FIELD) copy_positions(c);
+}
+
+void sk_encode_page(sk_enc *c, sk_val item, sk_val src, sk_val dst, sk_val book)
+{
+    sk_encode_begin(c, c->spec, item, src, dst, book);
+    sk_encode_fields(c);
+    sk_encode_positions(c, c->src_page, c->src.pos_off);
 }
 
 static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena, sk_build *out,
@@ -262,7 +272,7 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
 
 /* ---- host side ---------------------------------------------------------- */
 
-static size_t workspace(const sk_image *image)
+size_t sk_encode_workspace(const sk_image *image)
 {
     return image->maxima.parts * sk_items_scratch(image);
 }
@@ -301,8 +311,8 @@ sk_status sk_encode_args(const sk_image *image, const void *args, sphkv_encode_a
     return st;
 }
 
-static sk_status run(const sk_image *image, const void *args, uint32_t part, uint32_t parts,
-                     sk_err *err)
+sk_status sk_encode_run(const sk_image *image, const void *args, uint32_t part, uint32_t parts,
+                        sk_err *err)
 {
     sphkv_encode_args a;
     sk_page_layout dst, src;
@@ -323,7 +333,7 @@ static sk_status run(const sk_image *image, const void *args, uint32_t part, uin
     return st;
 }
 
-static void cost(const sk_spec *spec, const sk_shape *shape, sk_cost *out)
+void sk_encode_cost(const sk_spec *spec, const sk_shape *shape, sk_cost *out)
 {
     sk_page_layout dst, src;
     const double pages = (double)shape->batch;
@@ -338,12 +348,13 @@ static void cost(const sk_spec *spec, const sk_shape *shape, sk_cost *out)
         if (tier->seg[s].kind == SK_KEY_CODED)
             out->operations += out->token_heads * dst.seg[s].dims * (1u << tier->seg[s].b);
 }
+
 static const sk_kernel_form on_cpu = {
-    .default_schedule = default_schedule,
-    .valid = valid,
+    .default_schedule = sk_encode_default,
+    .valid = sk_encode_valid,
     .build = build,
-    .workspace = workspace,
-    .run = run,
+    .workspace = sk_encode_workspace,
+    .run = sk_encode_run,
 };
 
 const sk_kernel sk_kernel_kv_encode = {
@@ -353,6 +364,6 @@ const sk_kernel sk_kernel_kv_encode = {
     .weight = 1,
     .supported = supported,
     .form = {[SK_BACKEND_CPU] = &on_cpu, [SK_BACKEND_CUDA] = &sk_encode_on_gpu},
-    .cost = cost,
+    .cost = sk_encode_cost,
     .shape = sk_items_prefill,
 };

@@ -125,6 +125,8 @@ static inline run_spec run_spec_get(uint32_t i)
          {3, 2, 150, 3, 60}},
         {{.size = size, .kernel = SPHKV_PAGE_MASS, .head_dim = 64, .heads_per_kv = 2,
           .page_tokens = 64, .tiers = "good:vi8,kf16:vf16"}, {2, 2, 200, 3, 1}},
+        {{.size = size, .kernel = SPHKV_PAGE_RETIER, .head_dim = 64, .page_tokens = 64,
+          .tiers = "low:vi4,good:vi8"}, {4, 2, 0, 3, 1}},
     };
     const run_spec none = {{0}, {0, 0, 0, 0, 1}};
     return i < SK_COUNT(all) ? all[i] : none; /* params.size 0: no more */

@@ -15,7 +15,8 @@ static const uint32_t widths[] = {128, 256, 512};
 /* Values that are dimensions of keys. */
 static bool beyond_values(const sk_spec *s, uint32_t t)
 {
-    if (s->kernel == SPHKV_KV_ENCODE) return t == 1 && s->tier[0].value != SK_VAL_KEY;
+    if (s->kernel == SPHKV_KV_ENCODE || s->kernel == SPHKV_PAGE_RETIER)
+        return t == 1 && s->tier[0].value != SK_VAL_KEY;
     if (s->kernel == SPHKV_ATTN_DECODE || s->kernel == SPHKV_PAGE_MASS)
         return sk_tier_pre_rope(&s->tier[t]) ||
                (s->tier[t].nseg > 1 && (s->book & SPHKV_BOOK_PERMUTATION) != 0);
@@ -28,18 +29,19 @@ static bool beyond_kernels(const sk_spec *s)
     const sk_kernel_row *row = sk_kernel_row_get(s->kernel);
     if (row->mix == SPHKV_MIX_NONE) return s->dv % 16;
     if (row->mix == SPHKV_MIX_ANY && !(row->reads & ~(uint32_t)SPHKV_READS_POSITIONS)) return false;
+    const bool codes = s->kernel == SPHKV_KV_ENCODE || s->kernel == SPHKV_PAGE_RETIER;
     const bool mass = s->kernel == SPHKV_PAGE_MASS; /* logits of attention, without variants */
     bool beyond = s->d % 16 || s->dv % 16 || s->page % 16 || (mass && s->variants);
     for (uint32_t t = 0; t < s->ntiers; t++) {
         const sk_tier *tier = &s->tier[t];
         beyond |= tier->nseg > 1 && s->kernel != SPHKV_ATTN_DECODE && !mass &&
-                  (s->kernel != SPHKV_KV_ENCODE || t == 1) &&
+                  (!codes || t == 1) &&
                   (s->kernel != SPHKV_PAGE_DECODE || s->book & SPHKV_BOOK_PERMUTATION);
         beyond |= tier->value == SK_VAL_KEY && beyond_values(s, t);
         for (uint32_t i = 0; i < tier->nseg; i++)
             beyond |= ((tier->nseg > 1 || mass) && tier->seg[i].pre_rope) || tier->seg[i].dims % 16;
     }
-    if (row->mix == SPHKV_MIX_PAIR)
+    if (codes)
         beyond |= sk_tier_pre_rope(&s->tier[0]) != sk_tier_pre_rope(&s->tier[1]);
     return beyond;
 }

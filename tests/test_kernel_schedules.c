@@ -23,6 +23,7 @@ static const char *const specs[] = {
     "token_compact d64 v64 h1 p64 l1 qf32 of32 if32 tight good:vi8,kf16:vf16",
     "attn_extend d64 v64 h2 p64 l1 qf32 of32 if32 fast good:vi8,kf16:vf16",
     "page_mass d64 v64 h2 p64 l1 qf32 of32 if32 tight good:vi8,ki8:vi8",
+    "page_retier d64 v64 h1 p64 l1 qf32 of32 if32 tight low:vi4,good:vi8",
 };
 
 static const uint32_t vector_bits[] = {256, 512};

@@ -137,6 +137,7 @@ static sphkv_spec_params spec_of(uint32_t kernel)
     sphkv_spec_params p = {.size = sizeof p, .kernel = kernel, .head_dim = 64, .heads_per_kv = 2,
                            .page_tokens = 64};
     if (takes == SPHKV_MIX_DENSE) p.tiers = "kf16:vf16";
+    if (takes == SPHKV_MIX_TWO) p.tiers = "low:vi8,good:vi8";
     if (takes == SPHKV_MIX_ANY || takes == SPHKV_MIX_PAIR) p.tiers = "good:vi8,kf16:vf16";
     return p;
 }

@@ -362,12 +362,12 @@ static void append_args(void **state)
     sphkv_close(ctx);
 }
 
-static void encode_args(void **state)
+/* kv_encode and page_retier. */
+static void refuse_encode_args(run_place *p, uint32_t spec)
 {
-    run_place *p = *state;
     sphkv_context *ctx = run_open(p, 0);
     bench b;
-    const run_spec r = run_spec_get(4);
+    const run_spec r = run_spec_get(spec);
     bench_make(&b, ctx, &r);
     sphkv_encode_args *a = &b.bad.args.encode;
     REFUSED(a->items = NULL);
@@ -395,6 +395,9 @@ static void encode_args(void **state)
     bench_free(&b);
     sphkv_close(ctx);
 }
+
+static void encode_args(void **state) { refuse_encode_args(*state, 4); }
+static void retier_args(void **state) { refuse_encode_args(*state, 10); }
 
 static void gather_args(void **state)
 {
@@ -658,6 +661,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(sixteen_bit_rows, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(append_args, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(encode_args, run_place_make, run_place_free),
+        cmocka_unit_test_setup_teardown(retier_args, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(gather_args, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(compact_args, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(mass_args, run_place_make, run_place_free),

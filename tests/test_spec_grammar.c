@@ -353,6 +353,10 @@ static void test_params(void **state)
     assert_params(
         (sphkv_spec_params)WITH(128, .kernel = SPHKV_KV_ENCODE, .tiers = "kf16:vf16,good:vi8"),
         "dense tier");
+    assert_params(
+        (sphkv_spec_params)WITH(128, .kernel = SPHKV_PAGE_RETIER, .tiers = "kf16:vf16,good:vi8"), NULL);
+    assert_params((sphkv_spec_params)WITH(128, .kernel = SPHKV_PAGE_RETIER, .tiers = "good:vi8"),
+                  "page_retier takes two tiers (destination, source), not 1");
 }
 
 /* Fields that a kernel does not read do not make another spec. */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "command.h"
+#include "layout.h"
 
 const char sk_options_spec_help[] =
     "what is computed:\n"
@@ -402,7 +403,7 @@ static sk_status make_spec(const sk_options *o, uint32_t kernel, const char *tie
     return sk_spec_from_params(&params, out, err);
 }
 
-/* A spec of part of the mix: a tier alone, or from `tail`. */
+/* A spec of part of the mix: a tier alone, or from `tail`, its source. */
 static sk_status make_part(const sk_options *o, uint32_t kernel, const sk_tier *tier,
                            const sk_tier *tail, sk_spec *out, sk_err *err)
 {
@@ -415,6 +416,36 @@ static sk_status make_part(const sk_options *o, uint32_t kernel, const sk_tier *
     sk_status st = mix.failed ? sk_fail(err, SPHKV_ENOMEM, "out of memory")
                               : make_spec(o, kernel, mix.s, out, err);
     sk_text_free(&mix);
+    return st;
+}
+
+/* The tier that a coded tier's tokens would move to next: the largest coded one that is
+ * smaller, with keys on the same side of RoPE; NULL: there is none. */
+static const sk_tier *next_lower(const sk_spec *mix, uint32_t tier)
+{
+    const sk_tier *next = NULL;
+    uint32_t bytes = 0;
+    sk_page_layout own, lay;
+    sk_page_layout_get(mix, tier, &own);
+    for (uint32_t i = 0; i < mix->ntiers; i++) {
+        sk_page_layout_get(mix, i, &lay);
+        if (sk_tier_is_dense(&mix->tier[i]) || lay.bytes >= own.bytes || lay.bytes <= bytes ||
+            sk_tier_pre_rope(&mix->tier[i]) != sk_tier_pre_rope(&mix->tier[tier]))
+            continue;
+        next = &mix->tier[i];
+        bytes = lay.bytes;
+    }
+    return next;
+}
+
+static sk_status make_steps(const sk_options *o, uint32_t kernel, const sk_spec *whole,
+                            sk_spec spec[SK_MAX_TIERS], uint32_t *n, sk_err *err)
+{
+    sk_status st = SPHKV_OK;
+    for (uint32_t i = 0; st == SPHKV_OK && i < whole->ntiers; i++) {
+        const sk_tier *lower = sk_tier_is_dense(&whole->tier[i]) ? NULL : next_lower(whole, i);
+        if (lower) st = make_part(o, kernel, lower, &whole->tier[i], &spec[(*n)++], err);
+    }
     return st;
 }
 
@@ -431,6 +462,7 @@ sk_status sk_options_specs(const sk_options *o, uint32_t kernel, sk_spec spec[SK
         *n = 1;
         return make_spec(o, kernel, o->tiers, &spec[0], err);
     }
+    if (st == SPHKV_OK && takes == SPHKV_MIX_TWO) return make_steps(o, kernel, &whole, spec, n, err);
     const sk_tier *tail = NULL;
     for (uint32_t i = whole.ntiers; st == SPHKV_OK && i-- > 0;)
         if (sk_tier_is_dense(&whole.tier[i]))

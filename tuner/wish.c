@@ -147,6 +147,13 @@ static sk_status add_layouts(const sk_options *o, const sk_spec *spec, uint32_t 
 }
 
 /* Of a mix that nobody wrote out: whether there is a kernel. Says when not. */
+static const char *why_none(uint32_t mix)
+{
+    if (mix == SPHKV_MIX_DENSE) return "no dense tier for it";
+    return mix == SPHKV_MIX_TWO ? "no coded tier with a smaller one to move to"
+                                : "no coded tier with a dense one to code from";
+}
+
 static bool wanted(const sk_spec *spec, const char *tiers, sk_wish *w)
 {
     sk_err err = {0};
@@ -176,9 +183,7 @@ sk_status sk_wish_make(const sk_options *options, const sk_mixes *mixes, uint32_
             if (st == SPHKV_OK && n == 0)
                 sk_text_printf(&out->skipped, "%s is left out for %s: %s\n", sk_kernel_name(k),
                                o.tiers,
-                               sk_kernel_row_get(k)->mix == SPHKV_MIX_DENSE
-                                   ? "no dense tier for it"
-                                   : "no coded tier with a dense one to code from");
+                               why_none(sk_kernel_row_get(k)->mix));
         }
     if (st != SPHKV_OK) sk_wish_free(out);
     return st;

@@ -65,7 +65,8 @@ typedef enum sphkv_mix {
     SPHKV_MIX_ANY,   /* one to four tiers, each page is of one of them */
     SPHKV_MIX_DENSE, /* one tier, dense: its rows */
     SPHKV_MIX_PAIR,  /* exactly two: the destination, then the dense source */
-    SPHKV_MIX_NONE   /* no pages: head_dim, tiers, page_tokens, layout are ignored */
+    SPHKV_MIX_NONE,  /* no pages: head_dim, tiers, page_tokens, layout are ignored */
+    SPHKV_MIX_TWO    /* exactly two, of any kind: the destination, then the source */
 } sphkv_mix;
 
 /* The fields of a spec that only some kernels read, beside dims, page, layout,
@@ -113,7 +114,9 @@ enum {
     /* softmax mass of every slot: which tokens the last queries look at */                \
     X(PAGE_MASS, page_mass, ANY,                                                           \
       SPHKV_READS_HEADS | SPHKV_READS_Q | SPHKV_READS_BOOK | SPHKV_READS_POSITIONS |       \
-          SPHKV_READS_LOGITS | SPHKV_READS_SINK)
+          SPHKV_READS_LOGITS | SPHKV_READS_SINK)                                           \
+    /* pages of one tier into pages of another */                                          \
+    X(PAGE_RETIER, page_retier, TWO, SPHKV_READS_BOOK | SPHKV_READS_POSITIONS)
 
 /* SPHKV_ATTN_DECODE = 0, SPHKV_KV_APPEND, SPHKV_KV_ENCODE ... */
 typedef enum sphkv_kernel {
@@ -148,6 +151,7 @@ typedef struct sphkv_spec_params {
     uint32_t page_tokens;  /* P; 0 = 128 */
     const char *tiers;     /* the mix, "good:vi8,kf16:vf16"; for KV_ENCODE
                               exactly two: destination, dense source; for
+                              PAGE_RETIER destination, source; for
                               KV_APPEND one dense tier (see sphkv_mix). NULL =
                               that default */
     uint32_t layout;       /* 0 = the layout the CPU kernels want, else row + 1 */
@@ -605,6 +609,14 @@ typedef struct sphkv_encode_args {
     size_t workspace_bytes;
     void *stream; /* GPU: where the run is enqueued; not read on a CPU */
 } sphkv_encode_args;
+
+/* page_retier: pages of any tier into pages of another, args and items as for kv_encode.
+ * With k, v the rows that the source page holds (codeword times radius, code times
+ * scale), the destination is what kv_encode makes of them: one path, and what the first
+ * coding lost stays lost. Both tiers are of one codebook set, made for this spec's mix;
+ * between coded keys its mean and permutation stay as they are. Slots count .. P-1 become
+ * zeros, positions go along; keys before RoPE (p) come from keys before RoPE, others from
+ * others. A destination of vk drops values that the source has. On CPUs only. */
 
 /* Tokens 0 .. count-1 of one page (sub-page) of one KV head, which become rows row
  * .. row+count-1. */

@@ -410,6 +410,43 @@ static const kernel_row mass[] = {
 
 #undef M
 
+/* ---- retier -------------------------------------------------------------------------- */
+
+#define R(d, p, l, tiers) "page_retier d" d " v32 h1 p" p " l" l " qf32 of32 if32 tight " tiers
+
+static const kernel_row retier[] = {
+    {R("64", "64", "1", "low:vi4,good:vi8"), "", 0},
+    {R("128", "128", "1", "high:vi8,fine:vi8"), "", 0},
+    {R("64", "32", "0", "good:vi8,high:vi4"), "", 0},
+    {R("64", "64", "1", "lean:vi8,ki8:vi8"), "", 0},
+    {R("64", "64", "1", "mid:vf8,kf8:vf8"), "w=8,etok=4", 256},
+    {R("96", "48", "0", "ki8:vi8,low:vi4"), "w=4", 128},
+    {R("64", "64", "1", "ki4:vi4,ki8:vi8"), "w=16", 512},
+    {R("64", "16", "1", "kf16:vf16,good:vi8"), "", 0},
+    {R("64", "32", "1", "kf32:vf32,high:vi4"), "w=16", 512},
+    {R("80", "80", "0", "kbf16:vbf16,g4b5r4:vi4"), "w=4", 0},
+    {R("64", "32", "1", "kf8:vf8,lean:vf16"), "", 0},
+    {R("64", "64", "1", "good:vi8,kf16:vf16"), "", 0},
+    {R("64", "64", "1", "turbo:vf8,kbf16:vf32"), "w=16,etok=2", 512},
+    {R("64", "32", "1", "kf16:vi8,ki4:vi4"), "", 0},
+    {R("64", "64", "1", "good:vi4,good:vi8"), "w=16,etok=4", 512},
+    {R("64", "64", "1", "low:vi8,good:vi8") " mean", "", 0},
+    {R("64", "64", "1", "high:vi4,lean:vi8") " mean permutation", "w=8", 256},
+    {R("64", "32", "0", "kf32:vf32,good:vi8") " mean permutation", "", 0},
+    {R("64", "32", "1", "good:vi8,ki8:vi8") " mean permutation", "w=4", 128},
+    {R("64", "64", "1", "kf16:vf16,high:vi8") " mean", "w=16", 512},
+    {R("64", "64", "1", "thin:vi8,sharp:vi8"), "", 0},
+    {R("64", "32", "0", "kf16p:vf16,sharp:vi8") " mean", "", 0},
+    {R("64", "64", "1", "low:vi8,good:vi8") " positions", "", 0},
+    {R("96", "48", "1", "64@good+32@high:vi8,fine:vi8") " mean permutation", "", 0},
+    {R("96", "32", "1", "64@good+32@kf32:vi8,high:vi8"), "", 0},
+    {R("64", "64", "1", "high:vk,good:vk"), "", 0},
+    {R("64", "32", "1", "high:vk,good:vi8") " mean", "", 0},
+    {R("256", "16", "1", "mid:vi4,good:vi8"), "", 0},
+};
+
+#undef R
+
 /* ---- merge --------------------------------------------------------------------------- */
 
 #define M(v, h, q) "attn_merge d" v " v" v " h" h " p128 l1 qf32 " q " tight kf16:vf16"
@@ -801,6 +838,7 @@ static const kernel_row wide[] = {
     {"kv_encode d192 v128 h1 p16 l1 qf32 of32 if32 tight good:vi8,kf16:vf16", "", 0},
     {"kv_encode d576 v512 h1 p16 l1 qf32 of32 if32 tight mid:vi4,kf16:vf16", "", 0},
     {"page_decode d576 v512 h1 p16 l1 qf32 of16 if32 tight good:vi8,kf16:vf16", "", 0},
+    {"page_retier d576 v512 h1 p16 l1 qf32 of32 if32 tight mid:vi4,good:vi8", "", 0},
 };
 
 #undef A
@@ -846,7 +884,7 @@ static const kernel_row variants[] = {
 
 const kernel_table kernel_tables[] = {
 #define T(name) {#name, name, SK_COUNT(name)}
-    T(books), T(bytes), T(compact), T(decode), T(dense), T(extend), T(formats), T(gather), T(keys), T(mass), T(merge), T(mixes), T(rope), T(rows), T(schedule), T(segments), T(sinks), T(spans), T(values), T(variants), T(vk), T(wide),
+    T(books), T(bytes), T(compact), T(decode), T(dense), T(extend), T(formats), T(gather), T(keys), T(mass), T(merge), T(mixes), T(retier), T(rope), T(rows), T(schedule), T(segments), T(sinks), T(spans), T(values), T(variants), T(vk), T(wide),
 #undef T
 };
 const uint32_t kernel_ntables = SK_COUNT(kernel_tables);

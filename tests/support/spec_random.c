@@ -216,14 +216,14 @@ static void draw_rotated(sk_rng *rng, bool dense_last, sk_spec *s)
 
 /* The source of a pair is cut like the destination at times, and as a rule both are kept
  * before RoPE or none is. */
-static void draw_source(sk_rng *rng, sk_spec *s)
+static void draw_source(sk_rng *rng, bool dense, sk_spec *s)
 {
     const sk_tier *to = &s->tier[0];
     sk_tier *from = &s->tier[1];
     if (to->nseg > 1 && sk_rng_below(rng, 2)) {
         from->nseg = to->nseg;
         for (uint32_t i = 0; i < to->nseg; i++) {
-            from->seg[i] = draw_key(rng, to->seg[i].dims, true);
+            from->seg[i] = draw_key(rng, to->seg[i].dims, dense);
             from->seg[i].dims = to->seg[i].dims;
         }
     }
@@ -233,14 +233,14 @@ static void draw_source(sk_rng *rng, sk_spec *s)
 static void draw_mix(sk_rng *rng, const theme *t, sk_spec *s)
 {
     const uint32_t mix = sk_kernel_row_get(s->kernel)->mix;
-    s->ntiers = mix == SPHKV_MIX_DENSE  ? 1
-                : mix == SPHKV_MIX_PAIR ? 2
-                                        : 1 + sk_rng_below(rng, SK_MAX_TIERS);
+    const bool two = mix == SPHKV_MIX_PAIR || mix == SPHKV_MIX_TWO;
+    const bool dense = mix == SPHKV_MIX_PAIR || mix == SPHKV_MIX_DENSE || mix == SPHKV_MIX_NONE;
+    s->ntiers = mix == SPHKV_MIX_DENSE ? 1 : two ? 2 : 1 + sk_rng_below(rng, SK_MAX_TIERS);
     for (uint32_t i = 0; i < s->ntiers; i++)
-        s->tier[i] = draw_tier(rng, s, mix != SPHKV_MIX_ANY && i + 1 == s->ntiers);
+        s->tier[i] = draw_tier(rng, s, dense && i + 1 == s->ntiers);
     if (t) draw_themed(rng, t, s, &s->tier[0]);
-    if (mix == SPHKV_MIX_PAIR) draw_source(rng, s);
-    if (s->d >= 32 && sk_rng_below(rng, 12) == 0) draw_rotated(rng, mix != SPHKV_MIX_ANY, s);
+    if (two) draw_source(rng, dense, s);
+    if (s->d >= 32 && sk_rng_below(rng, 12) == 0) draw_rotated(rng, dense, s);
 }
 
 /* Through its text, which drops what the kernel does not read. */

@@ -115,6 +115,12 @@ void sk_seen_print(const sk_seen *seen, sk_text *out)
 
 /* ---- what is missing ---------------------------------------------------------------- */
 
+static bool takes_two(uint32_t kernel)
+{
+    const uint32_t mix = sk_kernel_row_get(kernel)->mix;
+    return mix == SPHKV_MIX_PAIR || mix == SPHKV_MIX_TWO;
+}
+
 /* Whether a kernel takes a tier of these, in some mix that it can be in. */
 static bool tier_supported(uint32_t kernel, const char *key, const char *value, const char *book)
 {
@@ -123,7 +129,7 @@ static bool tier_supported(uint32_t kernel, const char *key, const char *value, 
     sk_spec spec;
     (void)snprintf(text, sizeof text, "%s d64 v64 h1 p64 l1 qf32 of32 if32 tight %s:%s%s %s",
                    sk_kernel_name(kernel), key, value,
-                   mix != SPHKV_MIX_PAIR                                       ? ""
+                   !takes_two(kernel)                                          ? ""
                    : strcmp(key, "kf16p") == 0                               ? ",kbf16p:vbf16"
                    : strchr(key, 'p')                                        ? ",kf16p:vf16"
                    : strcmp(key, "kf16") == 0 && strcmp(value, "vf16") == 0 ? ",kbf16:vbf16"
@@ -154,7 +160,7 @@ static bool variant_supported(uint32_t kernel, uint32_t bit)
 {
     char text[160];
     sk_spec spec;
-    const bool pair = sk_kernel_row_get(kernel)->mix == SPHKV_MIX_PAIR;
+    const bool pair = takes_two(kernel);
     (void)snprintf(text, sizeof text, "%s d64 v64 h1 p64 l1 qf32 of32 if32 tight %skf16:vf16 %s",
                    sk_kernel_name(kernel), pair ? "ki8:vi8," : "", sk_variant_name(bit));
     return sk_spec_parse(text, &spec, NULL) == SPHKV_OK && spec.variants != 0 &&

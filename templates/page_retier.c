@@ -1,0 +1,180 @@
+/* page_retier.c - whole pages from one tier to another, either of them coded or dense: a
+ * token that is looked at less moves to a smaller tier, one that is looked at more
+ * cannot get back what it lost, but moves all the same.
+ *
+ * Applies to a mix of exactly two tiers, destination then source; the source's key of one
+ * segment; both before RoPE or both after it (p), so nothing is rotated; values of any
+ * format, from keys (vk) only where the destination's are, too. Positions are copied.
+ *
+ * A block is one item. It rebuilds the source page in scratch as a kf32:vf32 page, by the
+ * code of attn_decode, and codes that by the code of kv_encode. Keys that are coded on both
+ * sides stay in the space of codes: a mean and a permutation are the set's, so that neither
+ * is undone only to be done again, at the cost of bits where a mean is much larger than
+ * what is left of a key without it. */
+#include <string.h>
+
+#include "kv_encode.h"
+#include "part_rebuild.h"
+#include "part_rope.h"
+#include "part_value.h"
+
+enum { TO, FROM }; /* tiers of the mix */
+
+/* Segments of the destination's key that are coded. */
+static uint32_t coded_segments(const sk_tier *tier)
+{
+    uint32_t n = 0;
+    for (uint32_t s = 0; s < tier->nseg; s++) n += tier->seg[s].kind == SK_KEY_CODED;
+    return n;
+}
+
+static sk_status supported(const sk_spec *spec, sk_err *err)
+{
+    sk_status st = sk_rows_supported(spec, "page_retier", err);
+    const sk_tier *to = &spec->tier[TO], *from = &spec->tier[FROM];
+    if (st != SPHKV_OK) return st;
+    if (spec->ntiers != 2)
+        return sk_fail(err, SPHKV_EUNSUPPORTED,
+                       "page_retier: a mix of two tiers (destination, source), not %u", spec->ntiers);
+    if (from->nseg > 1)
+        return sk_fail(err, SPHKV_EUNSUPPORTED, "page_retier: a source of several segments");
+    if (from->value == SK_VAL_KEY && to->value != SK_VAL_KEY)
+        return sk_fail(err, SPHKV_EUNSUPPORTED, "page_retier: %s values from a source of vk",
+                       sk_value_name(to->value));
+    if (sk_tier_pre_rope(to) != sk_tier_pre_rope(from))
+        return sk_fail(err, SPHKV_EUNSUPPORTED, "page_retier: keys %s RoPE from keys %s it (p)",
+                       sk_tier_pre_rope(to) ? "before" : "after",
+                       sk_tier_pre_rope(from) ? "before" : "after");
+    const uint32_t coded = coded_segments(to);
+    if (spec->book & SPHKV_BOOK_MEAN && coded_segments(from) > 0 && coded > 0 && coded < to->nseg)
+        return sk_fail(err, SPHKV_EUNSUPPORTED,
+                       "page_retier: with a mean, coded keys to segments of which some are dense");
+    st = sk_rope_supported(spec, "page_retier", err);
+    return st == SPHKV_OK ? sk_variants_supported(spec, SPHKV_VARIANT_POSITIONS, err) : st;
+}
+
+/* ---- building ------------------------------------------------------------- */
+
+/* Both halves, each with the spec that it shall see: the source's without RoPE, the
+ * destination's from kf32:vf32; without a codebook's mean and permutation where they stay. */
+typedef struct retier {
+    sk_spec from, to;
+    sk_page_layout lay; /* of the source */
+    sk_dec dec;
+    sk_enc enc;
+    sk_val page, room;  /* the source, and what it becomes */
+} retier;
+
+/* Of what keys are rebuilt from. */
+static void rebuild_scratch(sk_dec *d, const sk_page_layout *lay)
+{
+    const uint32_t book = sk_rebuild_book_bytes(d->spec, d->sched, FROM), spans = lay->seg[0].spans;
+    if (book) d->book = sk_ir_name(d->b, sk_ir_shared(d->b, book), "book");
+    if (spans) d->rad = sk_ir_name(d->b, sk_ir_shared(d->b, spans * 4), "rad");
+    if (spans && d->spec->book & SPHKV_BOOK_PERMUTATION)
+        d->where = sk_ir_name(d->b, sk_ir_shared(d->b, d->d * 4), "where");
+}
+
+static void init(retier *c, sk_builder *b, const sk_spec *spec, const sk_schedule *sched)
+{
+    const bool stay = coded_segments(&spec->tier[FROM]) > 0 &&
+                      coded_segments(&spec->tier[TO]) == spec->tier[TO].nseg;
+    const bool keys_only = spec->tier[FROM].value == SK_VAL_KEY;
+    c->from = c->to = *spec;
+    c->from.tier[FROM].seg[0].pre_rope = false;
+    c->to.tier[FROM] = (sk_tier){.nseg = 1, .value = (uint8_t)(keys_only ? SK_VAL_KEY : SK_VAL_F32),
+                                 .seg = {{.kind = SK_KEY_F32}}};
+    if (stay) c->from.book = c->to.book = 0;
+    sk_page_layout_get(spec, FROM, &c->lay);
+    sk_dec_init(&c->dec, b, &c->from, sched);
+    sk_encode_init(&c->enc, &c->to, sched);
+    c->enc.b = b;
+    c->enc.rebuilt = true;
+    c->enc.zero = c->dec.zero = sk_ir_u32(b, 0);
+    c->enc.lane = c->dec.lane = sk_ir_lane(b);
+    c->room = sk_ir_name(b, sk_ir_shared(b, c->enc.src.units * SPHKV_UNIT_BYTES), "page");
+    c->dec.keys = sk_ir_ptr_add(b, c->room, sk_k(&c->dec, c->enc.src.seg[0].key_off), 1);
+    rebuild_scratch(&c->dec, &c->lay);
+    sk_encode_scratch(&c->enc);
+}
+
+/* All slots of the page: what those behind count hold is left out when it is coded. */
+static void rebuild_keys(retier *c)
+{
+    sk_dec *d = &c->dec;
+    const sk_segment *seg = sk_dec_seg(d->spec, FROM);
+    const sk_seg_layout *lay = &c->lay.seg[0];
+    if (seg->kind == SK_KEY_CODED) {
+        if (sk_rebuild_book_bytes(d->spec, d->sched, FROM) > 0)
+            sk_rebuild_load_words(d, FROM, c->enc.book);
+        sk_rebuild_load_order(d, c->enc.book);
+        sk_unpack_radius_scales(d, seg, lay, c->page);
+    }
+    const sk_val t = sk_ir_for(d->b, d->zero, sk_k(d, d->p), d->w);
+    sk_part_rebuild_vector(d, FROM, lay, c->page, c->enc.book, t, t, SK_NONE);
+    sk_ir_end(d->b);
+}
+
+static void rebuild_values(retier *c)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    if (c->enc.src.value_off == SK_NO_FIELD) return;
+    sk_value_form f = sk_value_form_of(d, FROM, d->w, false);
+    const sk_val v0 = sk_ir_ptr_add(b, c->page, sk_k(d, c->lay.value_off), 1);
+    const sk_val c0 = sk_ir_for(b, d->zero, sk_k(d, d->dv), d->w);
+    sk_value_channels(d, &f, &c->lay, c->page, c0);
+    const sk_val block = sk_value_block(d, &f, c0);
+    const sk_val first = sk_mul(d, sk_mul(d, sk_shr(d, c0, 4), d->tp), 16);
+    const sk_val to = sk_ir_ptr_add(b, c->room, sk_add(d, first, sk_and(d, c0, 15)), 4);
+    const sk_val t = sk_ir_for(b, d->zero, sk_k(d, d->p), f.pairs ? 2 : 1);
+    const sk_val steps = f.pairs ? sk_shr(d, t, 1) : t, at = sk_mul(d, t, 64);
+    sk_val lo, hi;
+    sk_value_floats(d, &f, v0, sk_add(d, block, sk_mul(d, steps, f.step)), &lo, &hi);
+    sk_ir_stv(b, to, at, c->enc.src.value_off, lo);
+    if (f.pairs) sk_ir_stv(b, to, at, c->enc.src.value_off + 64, hi);
+    sk_ir_end(b);
+    sk_ir_end(b);
+}
+
+static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena, sk_build *out,
+                       sk_err *err)
+{
+    sk_builder builder, *b = &builder;
+    retier state, *c = &state;
+    const sk_status st = sk_rows_begin(b, spec, sched, arena, "", err);
+    if (st != SPHKV_OK) return st;
+    const sk_val item = sk_ir_param_ptr(b, "item", false);
+    const sk_val src = sk_ir_param_ptr(b, "src", false);
+    const sk_val dst = sk_ir_param_ptr(b, "dst", true);
+    const sk_val book = sk_ir_param_ptr(b, "codebook", false);
+    init(c, b, spec, sched);
+    sk_encode_begin(&c->enc, spec, item, src, dst, book);
+    c->page = c->enc.src_page;
+    rebuild_keys(c);
+    rebuild_values(c);
+    c->enc.src_page = c->room;
+    sk_encode_fields(&c->enc);
+    sk_encode_positions(&c->enc, c->page, c->lay.pos_off);
+    memset(out, 0, sizeof *out);
+    out->n = 1;
+    return sk_ir_finish(b, &out->program[0], err);
+}
+
+static const sk_kernel_form on_cpu = {
+    .default_schedule = sk_encode_default,
+    .valid = sk_encode_valid,
+    .build = build,
+    .workspace = sk_encode_workspace,
+    .run = sk_encode_run,
+};
+
+const sk_kernel sk_kernel_page_retier = {
+    .args_size = sizeof(sphkv_encode_args),
+    .workspace_at = offsetof(sphkv_encode_args, workspace),
+    .weight = 1,
+    .supported = supported,
+    .form = {[SK_BACKEND_CPU] = &on_cpu},
+    .cost = sk_encode_cost,
+    .shape = sk_items_prefill,
+};
