@@ -287,38 +287,63 @@ sk_spec sk_random_kernel_spec(sk_rng *rng, uint32_t n, uint32_t dims)
 
 /* ---- schedules ------------------------------------------------------------------------ */
 
-/* The m-th of all values of all tunables of a kernel, the last tunable's first: where
- * there are fewer specs than values, widths of vectors are left to chance, which is sure
- * to meet them. All kernels have one. */
-static int32_t themed_value(uint32_t kernel, uint32_t backend, uint32_t m, uint32_t *tunable)
+/* What goes round of the tunables of a kernel: the m-th of all their values, and the one
+ * half of them further on, so that half as many specs meet them all. */
+typedef struct wished {
+    uint32_t tunable[2];
+    int32_t value[2];
+} wished;
+
+static wished wished_of(uint32_t kernel, uint32_t backend, uint32_t m)
 {
-    uint32_t all = 0, t = SK_TUNABLE_COUNT - 1;
-    for (uint32_t i = 0; i < SK_TUNABLE_COUNT; i++)
-        all += sk_tunable_tunes(i, kernel, backend) ? sk_tunable_count(i) : 0;
-    for (m %= all; !sk_tunable_tunes(t, kernel, backend) || m >= sk_tunable_count(t); t--)
-        m -= sk_tunable_tunes(t, kernel, backend) ? sk_tunable_count(t) : 0;
-    *tunable = t;
-    return sk_tunable_value(t, m);
+    wished w = {{0}, {0}};
+    uint32_t all = 0, at[2];
+    for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++)
+        all += sk_tunable_tunes(t, kernel, backend) ? sk_tunable_count(t) : 0;
+    at[0] = m % all;
+    at[1] = (m % all + (all + 1) / 2) % all;
+    for (uint32_t t = 0, first = 0; t < SK_TUNABLE_COUNT; t++) {
+        const uint32_t n = sk_tunable_tunes(t, kernel, backend) ? sk_tunable_count(t) : 0;
+        for (uint32_t i = 0; i < 2; i++)
+            if (at[i] >= first && at[i] - first < n) {
+                w.tunable[i] = t;
+                w.value[i] = sk_tunable_value(t, at[i] - first);
+            }
+        first += n;
+    }
+    if (w.tunable[1] == w.tunable[0]) w.value[1] = w.value[0];
+    return w;
 }
 
-bool sk_random_schedule(sk_rng *rng, uint32_t n, const sk_spec *spec, const sk_target *target,
-                        sk_schedule *out)
+/* Bit i: wish i came true. */
+static uint32_t draw_schedule(sk_rng *rng, const wished *wish, const sk_spec *spec,
+                              const sk_target *target, sk_schedule *out)
 {
     const sk_kernel *kernel = sk_kernel_get(spec->kernel);
-    uint32_t fixed;
-    const int32_t value = themed_value(spec->kernel, target->backend, theme_of(n).m, &fixed);
+    uint32_t met = 0;
     sk_kernel_default(kernel, spec, target, out);
-    for (uint32_t k = 0; k < 24; k++) { /* one more, or two at once */
+    for (uint32_t k = 0; k < 24; k++) { /* one more, or several at once */
         sk_schedule s = *out;
         uint32_t t;
         do
             t = sk_rng_below(rng, SK_TUNABLE_COUNT);
         while (!sk_tunable_tunes(t, spec->kernel, target->backend));
         s.v[t] = sk_tunable_value(t, sk_rng_below(rng, sk_tunable_count(t)));
-        if (k % 3 == 0 || t == fixed) s.v[fixed] = value;
+        for (uint32_t i = 2; i-- > 0;) /* the first one last: it counts for more */
+            if (k % 3 == 0 || k % 6 == 1 + 3 * i || t == wish->tunable[i])
+                s.v[wish->tunable[i]] = wish->value[i];
         if (sk_kernel_valid(kernel, spec, &s, target, NULL) == SPHKV_OK) *out = s;
     }
-    return out->v[fixed] == value;
+    for (uint32_t i = 0; i < 2; i++)
+        if (out->v[wish->tunable[i]] == wish->value[i]) met |= 1u << i;
+    return met;
+}
+
+bool sk_random_schedule(sk_rng *rng, uint32_t n, const sk_spec *spec, const sk_target *target,
+                        sk_schedule *out)
+{
+    const wished wish = wished_of(spec->kernel, target->backend, theme_of(n).m);
+    return draw_schedule(rng, &wish, spec, target, out) & 1;
 }
 
 bool sk_random_sample(uint64_t seed, uint32_t n, const sk_target *target, uint32_t dims,
@@ -329,11 +354,12 @@ bool sk_random_sample(uint64_t seed, uint32_t n, const sk_target *target, uint32
     sk_rng_seed(&rng, seed);
     while (!sk_kernel_get(t.kernel)->form[target->backend])
         t.kernel = (t.kernel + 1) % SPHKV_KERNEL_COUNT;
+    const wished wish = wished_of(t.kernel, target->backend, t.m);
     for (uint32_t tries = 0;; tries++) {
         *spec = draw_kernel_spec(&rng, &t, tries < 400, dims);
         if (sk_kernel_get(spec->kernel)->supported(spec, NULL) != SPHKV_OK) continue;
-        const bool met = sk_random_schedule(&rng, n, spec, target, schedule);
-        if (met || tries >= 300) return met;
+        const uint32_t met = draw_schedule(&rng, &wish, spec, target, schedule);
+        if (met == 3 || (tries >= 150 && met & 1) || tries >= 300) return met & 1;
     }
 }
 

@@ -28,7 +28,8 @@ sk_spec sk_random_spec(sk_rng *rng, bool small);
 sk_spec sk_random_kernel_spec(sk_rng *rng, uint32_t n, uint32_t dims);
 
 /* Some valid schedule for the target, of whichever back end: the default with as
- * many tunables drawn as stay valid. One value of one tunable goes round with n: false when it cannot be had. */
+ * many tunables drawn as stay valid. Two values, of two tunables, go round with n: false
+ * when the first cannot be had. */
 bool sk_random_schedule(sk_rng *rng, uint32_t n, const sk_spec *spec, const sk_target *target,
                         sk_schedule *out);
 
