@@ -12,16 +12,45 @@ static const uint32_t widths[] = {128, 256, 512};
 
 /* What no kernel here does, whatever else a spec says. Kernels that see pages
  * from outside (copies, work lists) take all; without pages, rows are left. */
-/* Values that are dimensions of keys. */
-static bool beyond_values(const sk_spec *s, uint32_t t)
+/* Whether a dimension is rotated when the key is read. */
+static bool rotated(const sk_spec *s, uint32_t tier, uint32_t dim)
 {
-    if (s->kernel == SPHKV_KV_ENCODE || s->kernel == SPHKV_PAGE_RETIER)
-        return t == 1 && s->tier[0].value != SK_VAL_KEY;
-    if (s->kernel == SPHKV_ATTN_DECODE || s->kernel == SPHKV_PAGE_MASS)
-        return sk_tier_pre_rope(&s->tier[t]) ||
-               (s->tier[t].nseg > 1 && (s->book & SPHKV_BOOK_PERMUTATION) != 0);
-    if (s->kernel == SPHKV_PAGE_DECODE) return sk_tier_pre_rope(&s->tier[t]);
-    return s->kernel != SPHKV_KV_APPEND;
+    const sk_tier *t = &s->tier[tier];
+    uint32_t i = 0, end = t->seg[0].dims;
+    while (i + 1 < t->nseg && dim >= end) end += t->seg[++i].dims;
+    return t->seg[i].pre_rope;
+}
+
+/* Tiers of no one model: keys that are rotated in other dimensions, values from keys before
+ * RoPE and after it. */
+static bool beyond_models(const sk_spec *s)
+{
+    bool beyond = false;
+    for (uint32_t a = 0; a < s->ntiers; a++)
+        for (uint32_t b = 0; b < s->ntiers && sk_tier_pre_rope(&s->tier[a]); b++)
+            for (uint32_t i = 0; i < s->d; i++) {
+                const bool other = rotated(s, a, i) != rotated(s, b, i);
+                const bool value = s->tier[b].value == SK_VAL_KEY && i < s->dv;
+                beyond |= other && (value || sk_tier_pre_rope(&s->tier[b]));
+            }
+    return beyond;
+}
+
+static bool beyond_tier(const sk_spec *s, uint32_t t)
+{
+    const sk_tier *tier = &s->tier[t];
+    const bool vk = tier->value == SK_VAL_KEY, p = sk_tier_pre_rope(tier);
+    const bool mixed = tier->nseg > 1 && s->book & SPHKV_BOOK_PERMUTATION;
+    for (uint32_t i = 0; i < tier->nseg; i++)
+        if (tier->seg[i].dims % 16) return true;
+    switch (s->kernel) {
+    case SPHKV_ATTN_DECODE: return mixed && (vk || p);
+    case SPHKV_ATTN_EXTEND: return mixed;
+    case SPHKV_PAGE_DECODE: return mixed;
+    case SPHKV_PAGE_MASS: return p || (mixed && vk); /* logits of attention, without variants */
+    case SPHKV_PAGE_RETIER: return t == 1 && tier->nseg > 1;
+    default: return mixed && p;
+    }
 }
 
 static bool beyond_kernels(const sk_spec *s)
@@ -30,19 +59,12 @@ static bool beyond_kernels(const sk_spec *s)
     if (row->mix == SPHKV_MIX_NONE) return s->dv % 16;
     if (row->mix == SPHKV_MIX_ANY && !(row->reads & ~(uint32_t)SPHKV_READS_POSITIONS)) return false;
     const bool codes = s->kernel == SPHKV_KV_ENCODE || s->kernel == SPHKV_PAGE_RETIER;
-    const bool mass = s->kernel == SPHKV_PAGE_MASS; /* logits of attention, without variants */
-    bool beyond = s->d % 16 || s->dv % 16 || s->page % 16 || (mass && s->variants);
-    for (uint32_t t = 0; t < s->ntiers; t++) {
-        const sk_tier *tier = &s->tier[t];
-        beyond |= tier->nseg > 1 && s->kernel != SPHKV_ATTN_DECODE && !mass &&
-                  (!codes || t == 1) &&
-                  (s->kernel != SPHKV_PAGE_DECODE || s->book & SPHKV_BOOK_PERMUTATION);
-        beyond |= tier->value == SK_VAL_KEY && beyond_values(s, t);
-        for (uint32_t i = 0; i < tier->nseg; i++)
-            beyond |= ((tier->nseg > 1 || mass) && tier->seg[i].pre_rope) || tier->seg[i].dims % 16;
-    }
+    bool beyond = s->d % 16 || s->dv % 16 || s->page % 16 || beyond_models(s) ||
+                  (s->kernel == SPHKV_PAGE_MASS && s->variants);
+    for (uint32_t t = 0; t < s->ntiers; t++) beyond |= beyond_tier(s, t);
     if (codes)
-        beyond |= sk_tier_pre_rope(&s->tier[0]) != sk_tier_pre_rope(&s->tier[1]);
+        beyond |= sk_tier_pre_rope(&s->tier[0]) != sk_tier_pre_rope(&s->tier[1]) ||
+                  (s->tier[1].value == SK_VAL_KEY && s->tier[0].value != SK_VAL_KEY);
     return beyond;
 }
 
