@@ -8,7 +8,7 @@ static void a_whole_run(void **state)
 {
     tune_case *c = *state;
     static const char *const words[] = {"--kernels", "kv_append,kv_encode", "--effort", "quick",
-                                        "--json", "--quiet", TUNE_SMALL, NULL};
+                                        "--json", "--quiet", TUNE_ALL, TUNE_SMALL, NULL};
     tune_case_expect(c, tune_case_run(c, TUNE_PROGRAM, words), 0);
     char *text = tune_case_read(c->out);
     cJSON *root = cJSON_Parse(text);
@@ -18,7 +18,8 @@ static void a_whole_run(void **state)
     cJSON_ArrayForEach(r, results) {
         static const char *const numbers[] = {"median_us", "default_us", "speedup", "bytes",
                                               "bandwidth_gbps", "roofline", "max_rel_err",
-                                              "trials", "failed", "seconds"};
+                                              "trials", "failed", "seconds", "flip_risk",
+                                              "noisy_rounds", "drift"};
         for (size_t i = 0; i < SK_COUNT(numbers); i++)
             if (!cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(r, numbers[i])))
                 fail_msg("%s is no number in %s", numbers[i], text);

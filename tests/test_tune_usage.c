@@ -64,7 +64,7 @@ static void tune_wrong(void **state)
         {{"--simulate", "/nowhere/x.json", NULL}, 2, "/nowhere/x.json cannot be opened"},
         {{"--seeds", "5", NULL}, 2, "of a --simulate"},
         {{"--strategy", "magic", NULL}, 2, "'magic'"},
-        {{"--report", "x.html", NULL}, 2, "--report is not built yet"},
+        {{"--keep", "speed=11", "--kernels", "kv_append", NULL}, 2, "speed"},
         {{"--fresh=yes", NULL}, 2, "--fresh"},
     };
     expect_all(*state, TUNE_PROGRAM, list, SK_COUNT(list), true);
@@ -89,7 +89,7 @@ static void bench_wrong(void **state)
         {{"--weights", "q8_0", "--parameters", "-1", NULL}, 2, "--parameters"},
         {{"--tiers", "first-class:vi99", NULL}, 2, "vi99"},
         {{"--kernels", "page_turn", NULL}, 2, "page_turn"},
-        {{"--kernels", "page_decode,kv_append", NULL}, 2, "kv_append"},
+        {{"--kernels", "page_decode,attn_merge", NULL}, 2, "attn_merge"},
         {{"--kernels", "page_gather", "--markdown", NULL}, 2, "--markdown"},
         {{"--kernels", "page_gather", "--limits", NULL}, 2, "--limits"},
         {{"--latency", "--markdown", NULL}, 2, "--latency"},

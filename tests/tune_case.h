@@ -24,7 +24,9 @@
 #define TUNE_SMALL "--head-dim", "64", "--heads", "2", "--kv-heads", "1", "--context", "512"
 
 /* A few small kernels that compile fast. */
-#define TUNE_ENCODE "--kernels", "kv_encode", "--quiet", "--effort", "quick", TUNE_SMALL
+#define TUNE_ENCODE "--kernels", "kv_encode", "--quiet", "--effort", "quick", TUNE_ALL, TUNE_SMALL
+/* All there are, however slow the machine: without a number, an effort has a time. */
+#define TUNE_ALL "--trials", "1000"
 
 /* One trial of the smallest kernel. */
 #define TUNE_TINY "--kernels", "kv_append", "--quiet", "--effort", "quick", "--trials", "1", \

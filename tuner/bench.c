@@ -121,7 +121,7 @@ static sk_status prepare_cached(field *f, stand *s, const sk_bench_lane *b, sk_e
     if (st == SPHKV_OK)
         st = sk_lane_make(&f->x, &s->code.image, &s->cached_kase, &s->cursor, s->read + s->write,
                           &s->cached, err);
-    return st == SPHKV_OK ? sk_lane_settle(&s->cached, err) : st;
+    return st == SPHKV_OK ? sk_lane_settle(&s->cached, false, err) : st;
 }
 
 static sk_status prepare(field *f, sk_desk *desk, uint32_t i, sk_err *err)
@@ -143,7 +143,7 @@ static sk_status prepare(field *f, sk_desk *desk, uint32_t i, sk_err *err)
     sk_desk_enter(desk, SK_PHASE_CHECK, i);
     if (st == SPHKV_OK) st = stand_check(f, s, &f->answer->error, err);
     sk_desk_enter(desk, SK_PHASE_MEASURE, i);
-    if (st == SPHKV_OK) st = sk_lane_settle(&s->lane, err);
+    if (st == SPHKV_OK) st = sk_lane_settle(&s->lane, false, err);
     if (st == SPHKV_OK)
         st = sk_sweep_make(&f->x, (size_t)(s->read + s->write), f->cold,
                            sk_sweep_copies(s->read, s->write), &s->sweep, err);

@@ -7,9 +7,9 @@
 #include "worker.h"
 
 static const sk_effort efforts[] = {
-    {"quick", 5, 31, 61, 4, 24},
-    {"normal", 9, 41, 121, 7, 96},
-    {"full", 15, 101, 241, 12, 0},
+    {"quick", 5, 31, 61, 4, 24, 8},
+    {"normal", 9, 41, 121, 7, 96, 90},
+    {"full", 15, 101, 241, 12, 0, 0},
 };
 
 const sk_effort *sk_effort_find(const char *name)

@@ -30,6 +30,7 @@ typedef struct sk_effort {
     uint32_t rounds_most; /* while it is not settled who is faster */
     uint32_t finalists; /* beside the default */
     uint32_t trials;    /* per job when neither --time nor --trials is given; 0 = all */
+    double seconds;     /* likewise; 0 = any */
 } sk_effort;
 /* "quick", "normal", "full"; NULL when unknown. */
 const sk_effort *sk_effort_find(const char *name);

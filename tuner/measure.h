@@ -42,8 +42,9 @@ void sk_lane_free(sk_lane *lane); /* a zeroed one is fine */
 sk_status sk_lane_run(sk_lane *lane, uint32_t copy, sk_err *err);
 /* One sample, microseconds per run. */
 sk_status sk_lane_time(sk_lane *lane, double *us, sk_err *err);
-/* Warms up (every copy once, within a time) and sets reps. */
-sk_status sk_lane_settle(sk_lane *lane, sk_err *err);
+/* Warms up and sets reps. walked: another lane of this process has met every copy of the
+ * case; else this one does, within a time. */
+sk_status sk_lane_settle(sk_lane *lane, bool walked, sk_err *err);
 
 /* n samples of each lane and, where sweep[i] is not NULL, of its sweep, in
  * rounds. us[i] and sweep_us[i] hold `rounds` numbers; sweep_us[i] is only

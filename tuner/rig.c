@@ -33,6 +33,7 @@ typedef struct sk_rig {
     sk_sweep sweep;
     bool sweep_made;
     uint32_t cursor;
+    bool walked; /* every copy of the inputs was met */
     slot slots[SLOTS];
 } sk_rig;
 
@@ -206,11 +207,12 @@ static sk_db_outcome outcome_of(sk_status st, bool opened, sk_desk *desk, const 
     }
 }
 
-static sk_status settle(sk_desk *desk, slot *s, sk_err *err)
+static sk_status settle(sk_rig *rig, sk_desk *desk, slot *s, sk_err *err)
 {
     sk_desk_enter(desk, SK_PHASE_MEASURE, s->index);
-    sk_status st = s->settled ? SPHKV_OK : sk_lane_settle(&s->lane, err);
+    sk_status st = s->settled ? SPHKV_OK : sk_lane_settle(&s->lane, rig->walked, err);
     s->settled = st == SPHKV_OK;
+    rig->walked = rig->walked || s->settled;
     return st;
 }
 
@@ -262,13 +264,13 @@ static sk_status serve_trial(sk_job *job, sk_desk *desk, const uint32_t *request
     sk_status st = slot_take(job, desk, 0, &job->code[0], &base, err);
     if (st == SPHKV_OK && index && !a->base_ready) /* of an earlier run: check it here */
         st = slot_check(job, desk, base, SK_FAULT_NONE, err);
-    if (st == SPHKV_OK && index) st = settle(desk, base, err);
+    if (st == SPHKV_OK && index) st = settle(job->rig, desk, base, err);
     if (st == SPHKV_OK) st = slot_take(job, desk, index, &job->code[1], &s, err);
     if (st == SPHKV_OK) st = slot_check(job, desk, s, fault, err);
     if (st != SPHKV_OK) return st;
     a->error = s->ready.error;
     snprintf(a->error_kind, sizeof a->error_kind, "worst of the input sets");
-    st = settle(desk, s, err);
+    st = settle(job->rig, desk, s, err);
     return st == SPHKV_OK ? take_pairs(job, s, base, incumbent, err) : st;
 }
 
@@ -356,7 +358,7 @@ static sk_status serve_final(sk_job *job, sk_desk *desk, uint32_t rounds, uint32
         slot *s;
         sk_status st = slot_take(job, desk, a->entrant[i], &job->code[i], &s, err);
         if (st == SPHKV_OK) st = slot_check(job, desk, s, SK_FAULT_NONE, err);
-        if (st == SPHKV_OK) st = settle(desk, s, err);
+        if (st == SPHKV_OK) st = settle(job->rig, desk, s, err);
         if (st != SPHKV_OK) return st;
         lane[i] = &s->lane;
     }

@@ -7,6 +7,15 @@
 #include <stdio.h>
 #include <string.h>
 
+/* The default and as many as there is time for; of a kernel that takes long one. */
+static uint32_t most_entrants(const sk_search *s)
+{
+    const double round = 1e-6 * s->tried[0].median_us * s->job->effort->rounds;
+    uint32_t most = s->job->effort->finalists + 1;
+    while (most > 2 && s->p->seconds > 0 && most * round > FINAL_SHARE * s->p->seconds) most--;
+    return most;
+}
+
 /* Places in tried: the default, then the fastest trials, at most `most`. */
 static uint32_t pick_finalists(const sk_search *s, uint32_t most, uint32_t *place)
 {
@@ -20,7 +29,7 @@ static uint32_t pick_finalists(const sk_search *s, uint32_t most, uint32_t *plac
             const sk_tried *t = &s->tried[i];
             bool in = false;
             for (uint32_t k = 0; k < n; k++) in = in || place[k] == i;
-            if (in || t->outcome != SK_OUTCOME_OK || t->ratio <= ratio) continue;
+            if (in || t->twin || t->outcome != SK_OUTCOME_OK || t->ratio <= ratio) continue;
             best = i;
             ratio = t->ratio;
         }
@@ -212,7 +221,7 @@ static sk_status run_and_conclude(sk_search *s, sk_err *err)
 {
     uint32_t place[SK_MAX_ENTRANTS];
     sk_err why = {0};
-    uint32_t n = pick_finalists(s, s->job->effort->finalists + 1, place);
+    uint32_t n = pick_finalists(s, most_entrants(s), place);
     sk_status st = sk_search_prepare(s, err);
     if (st != SPHKV_OK) return s->stopped ? SPHKV_OK : st;
     st = run_final(s, place, &n, &why);

@@ -1,5 +1,5 @@
-/* search_impl.h - what the two halves of a search share: search.c tries
- * candidates, search_final.c lets the best of them meet and keeps the winner.
+/* search_impl.h - what the parts of a search share: search.c says which candidates,
+ * search_try.c asks the workers, search_final.c lets the best of them meet and keeps the winner.
  * Nobody else includes it. */
 #ifndef SK_SEARCH_IMPL_H
 #define SK_SEARCH_IMPL_H
@@ -10,6 +10,7 @@
 #include "search.h"
 #include "walk.h"
 
+#define FINAL_SHARE 0.25   /* of the job's time, at most kept for the final round */
 #define FINALIST_LEAST 0.9 /* of the default's speed in its trial, to get into the final */
 
 typedef struct sk_search {
@@ -40,6 +41,13 @@ bool sk_search_tick(void *user);
  * err, or, for one that died, SPHKV_EDEVICE with what happened. */
 sk_status sk_search_ask(sk_search *s, const uint32_t request[SK_REQUEST_WORDS], sk_report *report,
                         sk_err *err);
+/* The compiler's name: what is known is known of a compiler, so it comes first. Where there
+ * is none, what the last one left may be all that is asked for. */
+sk_status sk_search_compiler(sk_search *s, sk_err *err);
+/* Tries a candidate whose code is in the slots; in a noisy stretch once more, and marks what
+ * that does not help. Its pairs stand either way: what slows both sides does not show in
+ * their ratio. */
+void sk_search_try(sk_search *s, uint32_t index, uint32_t ordinal, sk_tried *t);
 /* Compiles, with the progress saying so. */
 sk_status sk_search_forge(sk_search *s, const sk_order *order, uint32_t n, sk_err *err);
 

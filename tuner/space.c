@@ -85,6 +85,20 @@ void sk_space_free(sk_space *space)
     space->count = 0;
 }
 
+sk_status sk_space_keep(sk_space *space, const char *values, sk_err *err)
+{
+    uint32_t kept = 1;
+    for (uint32_t i = 0; i < space->count; i++) {
+        sk_schedule with = space->candidate[i].schedule;
+        sk_status st = sk_schedule_parse(space->spec.kernel, values, &with, err);
+        if (st != SPHKV_OK) return st;
+        if (i > 0 && same_schedule(&with, &space->candidate[i].schedule))
+            space->candidate[kept++] = space->candidate[i];
+    }
+    space->count = kept;
+    return SPHKV_OK;
+}
+
 sk_status sk_space_resolve(sk_space *space, uint32_t index, sk_err *err)
 {
     sk_candidate *c = &space->candidate[index];

@@ -35,6 +35,11 @@ typedef struct sk_space {
 sk_status sk_space_make(const sk_spec *spec, const sk_target *target, sk_space *out, sk_err *err);
 void sk_space_free(sk_space *space); /* a zeroed one is fine */
 
+/* Leaves the candidates whose tunables have the values of a text like "w=16,prefetch=1",
+ * and the default. Before anything is resolved. SPHKV_EINVAL: not a text of this kernel's
+ * tunables. */
+sk_status sk_space_keep(sk_space *space, const char *values, sk_err *err);
+
 /* Builds and hashes the IR of a candidate, once. A build that fails is in
  * `built`; the return is SPHKV_ENOMEM or SPHKV_OK. */
 sk_status sk_space_resolve(sk_space *space, uint32_t index, sk_err *err);

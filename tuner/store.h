@@ -46,6 +46,8 @@ typedef struct sk_tried {
     double seconds;
     int64_t id;              /* row, once stored */
     bool found;              /* of an earlier run */
+    char code[65];           /* SHA-256 of the code that was compiled now; "" = not known */
+    bool twin;               /* the code of another one, whose times these are */
 } sk_tried;
 
 /* SPHKV_ENOTFOUND: not tried yet, ended for want of memory, or fresh and tried by
@@ -57,6 +59,10 @@ sk_status sk_store_find(sk_store *store, const sk_job *job, uint32_t index, sk_t
  * compiler is known, that of the last record counts as the store's. */
 sk_status sk_store_known(sk_store *store, sk_job *job, sk_arena *mem, uint32_t **index,
                          size_t *count, sk_err *err);
+/* Candidates whose schedules won for this kernel elsewhere (another spec, shape or device),
+ * at most `most`, each once, the most similar problem first. */
+sk_status sk_store_similar(sk_store *store, const sk_job *job, uint32_t most, uint32_t *index,
+                           uint32_t *count, sk_err *err);
 /* code: to be kept with it, or NULL. Sets id. */
 sk_status sk_store_put(sk_store *store, const sk_job *job, sk_tried *tried,
                        const sk_db_artifact *code, sk_err *err);

@@ -55,7 +55,17 @@ void sk_walk_free(sk_walk *w)
     sk_free(w->levels);
     sk_free(w->cost);
     sk_free(w->gone);
+    sk_free(w->first);
     memset(w, 0, sizeof *w);
+}
+
+sk_status sk_walk_first(sk_walk *w, const uint32_t *index, uint32_t n, sk_err *err)
+{
+    w->first = sk_malloc((n + 1) * sizeof *w->first);
+    if (!w->first) return sk_fail(err, SPHKV_ENOMEM, "no memory for the first trials");
+    for (uint32_t i = 0; i < n; i++) w->first[n - 1 - i] = index[i];
+    w->firsts = n;
+    return SPHKV_OK;
 }
 
 void sk_walk_tell(sk_walk *w, uint32_t index, double cost)
@@ -66,13 +76,18 @@ void sk_walk_tell(sk_walk *w, uint32_t index, double cost)
     sk_strategy_tell(w->strategy, index, cost);
 }
 
-/* The default is not the strategy's to choose. */
+/* The default is not the strategy's to choose, nor are the first ones. */
 static bool take_one(sk_walk *w, uint32_t *index)
 {
-    if (w->begun) return sk_strategy_next(w->strategy, index);
-    w->begun = true;
+    bool own = !w->begun;
     *index = 0;
-    sk_strategy_skip(w->strategy, 0);
+    w->begun = true;
+    while (!own && w->firsts > 0) {
+        *index = w->first[--w->firsts];
+        own = !w->gone[*index];
+    }
+    if (!own) return sk_strategy_next(w->strategy, index);
+    sk_strategy_skip(w->strategy, *index);
     return true;
 }
 

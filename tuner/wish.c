@@ -205,8 +205,8 @@ void sk_wish_print(const sk_wish_item *item, sk_text *out)
     sk_text_printf(out, " batch %u threads %u", shape.batch, shape.threads);
 }
 
-sk_status sk_wish_space_print(const sk_wish_item *item, const sk_target *target, sk_text *out,
-                              sk_err *err)
+sk_status sk_wish_space_print(const sk_wish_item *item, const sk_target *target, const char *keep,
+                              sk_text *out, sk_err *err)
 {
     sk_space space;
     uint32_t distinct;
@@ -216,6 +216,7 @@ sk_status sk_wish_space_print(const sk_wish_item *item, const sk_target *target,
         sk_text_printf(out, ": not supported: %s\n", err->message);
         return SPHKV_OK;
     }
+    if (st == SPHKV_OK && keep) st = sk_space_keep(&space, keep, err);
     if (st == SPHKV_OK) st = sk_space_resolve_all(&space, &distinct, err);
     if (st != SPHKV_OK) {
         sk_space_free(&space);

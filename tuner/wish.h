@@ -43,8 +43,9 @@ void sk_wish_free(sk_wish *wish); /* a zeroed one is fine */
 
 /* "attn_decode good:vi8,kf16:vf16 context 8192 batch 1 threads 1" */
 void sk_wish_print(const sk_wish_item *item, sk_text *out);
-/* The schedules that would be searched for it, or why it is not supported. */
-sk_status sk_wish_space_print(const sk_wish_item *item, const sk_target *target, sk_text *out,
-                              sk_err *err);
+/* The schedules that would be searched for it, or why it is not supported. keep: as of
+ * sk_space_keep, or NULL. */
+sk_status sk_wish_space_print(const sk_wish_item *item, const sk_target *target, const char *keep,
+                              sk_text *out, sk_err *err);
 
 #endif

@@ -37,15 +37,17 @@ static const char help_tail[] =
     "                       all: the CPU, then every GPU; --threads are of a CPU\n"
     "  --layouts all|LIST   tries rows of the layout table side by side, instead of --layout,\n"
     "                       and says in which an engine should create its cache\n"
-    "  --effort WORD        quick, normal (default) or full: samples and trials\n"
+    "  --effort WORD        quick, normal (default) or full: samples, and, without --time and\n"
+    "                       --trials, 24 schedules or 8 s per kernel and shape, 96 or 90 s, all\n"
     "  --time T             for the whole command: 90s, 15m, 2h\n"
     "  --trials N           schedules tried per kernel and shape, at most\n"
     "  --seed N             order of trials and inputs (default 1)\n"
     "  --simulate FILE      instead: searches a space that was recorded in the T4 format (plain\n"
     "                       or gzip), --trials evaluations (100), and prints how far from\n"
     "                       the best it ended; --seeds N: the mean of N runs\n"
-    "  --strategy WORD      of the simulation: exhaustive, random, local, model or auto\n"
-    "                       (default: exhaustive where the trials suffice, else model)\n"
+    "  --strategy WORD      exhaustive, random, local, model or auto (default: exhaustive where\n"
+    "                       the trials suffice for the space, else model)\n"
+    "  --keep K=V,...       searches only schedules with these values, and the default\n"
     "  --report FILE        an HTML page: progress of the search, every candidate against the\n"
     "                       roofline, the effect of each tunable, ties, rejections\n"
     "  --fresh              does not count what earlier runs tried\n"
@@ -78,6 +80,8 @@ typedef struct tune {
     bool fresh, dry_run, quiet, help;
     sk_simulation_params simulation; /* file NULL: none */
     const char *choice;   /* of the devices */
+    const char *keep;     /* as of sk_space_keep; NULL: all */
+    const char *strategy; /* NULL: auto */
     const char *report;   /* file of the HTML page; NULL: none */
     sk_devices devices;
     sk_store store;
@@ -115,7 +119,7 @@ static sk_status take_strategy(tune *t, sk_args *a, sk_err *err)
     if (st != SPHKV_OK) return st;
     for (uint32_t i = 0; (name = sk_strategy_name(i)) != NULL; i++)
         if (strcmp(name, text) == 0) {
-            t->simulation.strategy = name;
+            t->strategy = name;
             return SPHKV_OK;
         }
     return sk_fail(err, SPHKV_EINVAL, "--strategy: '%.60s' is not exhaustive, random, local, model "
@@ -133,6 +137,7 @@ static sk_status take_own(tune *t, sk_args *a, bool *taken, sk_err *err)
     if (sk_args_is(a, "--trials")) return sk_args_u32(a, 1, 1u << 20, &t->trials, err);
     if (sk_args_is(a, "--simulate")) return sk_args_value(a, &t->simulation.file, err);
     if (sk_args_is(a, "--strategy")) return take_strategy(t, a, err);
+    if (sk_args_is(a, "--keep")) return sk_args_value(a, &t->keep, err);
     if (sk_args_is(a, "--seeds")) return sk_args_u32(a, 1, 10000, &t->simulation.runs, err);
     if (sk_args_is(a, "--layouts")) return sk_layouts_take(a, &t->options.layouts, err);
     if (sk_args_is(a, "--seed")) return sk_args_u32(a, 0, UINT32_MAX, &t->seed, err);
@@ -178,8 +183,8 @@ static sk_status read_options(tune *t, int argc, char **argv, sk_err *err)
         if (!taken) return sk_fail(err, SPHKV_EINVAL, "unknown option '%.60s'", a.word);
         if (t->help) return SPHKV_OK;
     }
-    if (st == SPHKV_OK && !t->simulation.file && (t->simulation.strategy || t->simulation.runs))
-        return sk_fail(err, SPHKV_EINVAL, "--strategy and --seeds are of a --simulate");
+    if (st == SPHKV_OK && !t->simulation.file && t->simulation.runs)
+        return sk_fail(err, SPHKV_EINVAL, "--seeds is of a --simulate");
     if (st != SPHKV_OK || t->options.list_models || t->simulation.file) return st;
     if (!t->options.model && !t->options.head_dim) t->options.model = "llama-3.1-8b";
     if (t->options.threads.n && t->choice && sk_cuda_named(t->choice, NULL))
@@ -226,7 +231,7 @@ static int dry_run(tune *t, const part *p, sk_err *err)
         sk_text out = {0};
         if (i == 0 && t->devices.n > 1)
             sk_text_printf(&out, "%s, %s\n", p->device->name, p->device->arch);
-        sk_status st = sk_wish_space_print(&p->wish.item[i], &p->device->target, &out, err);
+        sk_status st = sk_wish_space_print(&p->wish.item[i], &p->device->target, t->keep, &out, err);
         if (*t->stop)
             code = SK_EXIT_STOPPED;
         else
@@ -288,7 +293,8 @@ static sk_search_params search_params(tune *t, const part *p, uint32_t at)
     const bool gpu = p->device->target.backend == SK_BACKEND_CUDA;
     sk_search_params params = {
         .trials = t->trials ? t->trials : t->seconds > 0 ? 0 : t->effort->trials,
-        .seconds = job_seconds(p, at),
+        .strategy = t->strategy ? t->strategy : "auto",
+        .seconds = t->seconds > 0 ? job_seconds(p, at) : t->trials ? 0 : t->effort->seconds,
         .limits = gpu ? sk_limits_gpu() : sk_limits_default(),
         .progress = &t->progress,
         .stop = t->stop,
@@ -311,7 +317,8 @@ static sk_status run_job(tune *t, part *p, uint32_t at, bool *stopped, sk_err *e
     sk_text_free(&what);
     sk_status st = sk_job_make(&item->spec, &item->shape, p->device, t->effort, t->seed, &job, err);
     if (st == SPHKV_OK) {
-        st = sk_search_run(&job, &t->store, &params, r, stopped, err);
+        if (t->keep) st = sk_space_keep(&job.space, t->keep, err);
+        if (st == SPHKV_OK) st = sk_search_run(&job, &t->store, &params, r, stopped, err);
         sk_job_free(&job);
     }
     p->results = at + 1;
@@ -428,7 +435,7 @@ static int simulate(tune *t, sk_err *err)
     p->trials = t->trials ? t->trials : 100;
     p->seed = t->seed;
     p->runs = p->runs ? p->runs : 1;
-    p->strategy = p->strategy ? p->strategy : "auto";
+    p->strategy = t->strategy ? t->strategy : "auto";
     p->stop = sk_command_stop();
     sk_status st = sk_simulate_report(p, t->options.json, &out, &stopped, err);
     if (st == SPHKV_EIO) st = SPHKV_EINVAL; /* a file that the user named */
@@ -440,11 +447,25 @@ static int simulate(tune *t, sk_err *err)
     return code;
 }
 
+/* Whether --keep is of every kernel that is wished for. */
+static sk_status check_keep(const tune *t, const part *p, sk_err *err)
+{
+    for (uint32_t i = 0; i < p->wish.n && t->keep; i++) {
+        sk_schedule s;
+        sk_schedule_begin(p->device->target.backend, &s);
+        sk_status st = sk_schedule_parse(p->wish.item[i].spec.kernel, t->keep, &s, err);
+        if (st != SPHKV_OK) return st;
+    }
+    return SPHKV_OK;
+}
+
 static sk_status make_part(tune *t, uint32_t number, sk_err *err)
 {
     part *p = &t->part[number];
     p->device = &t->devices.device[number];
     sk_status st = make_wish(t, p->device, &p->wish, err);
+    if (st != SPHKV_OK) return st;
+    st = check_keep(t, p, err);
     if (st != SPHKV_OK) return st;
     if (p->wish.skipped.s) fputs(p->wish.skipped.s, stderr);
     p->result = sk_calloc(p->wish.n + 1, sizeof *p->result);
