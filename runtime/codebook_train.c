@@ -48,10 +48,9 @@ static sk_status check_keys(const float *keys, size_t rows, uint32_t kv_heads, u
 
 static sk_status check_rope(const sphkv_codebook *cb, sk_err *err)
 {
-    sk_codebook_part part;
     bool seen[2] = {false, false};
-    for (uint32_t i = 0; sk_codebook_part_get(cb, i, &part); i++)
-        seen[part.format->pre_rope] = true;
+    for (uint32_t i = 0; i < cb->spec.ntiers; i++)
+        if (!sk_tier_is_dense(&cb->spec.tier[i])) seen[sk_tier_pre_rope(&cb->spec.tier[i])] = true;
     if (seen[0] && seen[1])
         return sk_fail(err, SPHKV_EINVAL,
                        "the mix codes some tiers before RoPE and some after: train them apart, "

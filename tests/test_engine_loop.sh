@@ -64,6 +64,8 @@ run $small --context 10 --steps 1 --threads 1
         --check 2 --page 64 --tiers lean:vi8,kf32:vf32
     expect 0 'check: 9 steps.*ok' $small --context 200 --steps 9 --threads 2 --page 64 \
         --tiers high:vf16,good:vi8,kf16:vf16 --book permutation,mean
+    expect 0 'check: 9 steps.*ok' $small --context 200 --steps 9 --threads 2 --page 64 \
+        --tiers sharp:vi8,thin:vf16,kf16p:vf16 # before RoPE
     expect 0 'check: 2 steps.*ok' $small --context 0 --steps 2 # from nothing
     expect 0 'check: 2 steps.*ok' --model qwen3-8b --layers 1 --context 130 --steps 2
 
@@ -71,6 +73,8 @@ run $small --context 10 --steps 1 --threads 1
     expect 0 'the same bits' $small --selftest --context 300 --steps 13
     expect 0 'the same bits' $small --selftest --context 200 --steps 17 --threads 3 \
         --tiers high:vf16,good:vi8,kf16:vf16 --accuracy exact --batch 2
+    expect 0 'the same bits' $small --selftest --context 150 --steps 7 --page 64 --batch 2 \
+        --tiers sharp:vi8,thin:vf16,kf16p:vf16
 
     # Stored kernels need no compiler, and load none.
     expect 0 'libLLVM: not mapped' $small --context 300 --steps 40 --threads 2 --no-jit

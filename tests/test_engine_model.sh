@@ -75,6 +75,15 @@ within 3 0.0001 1
 within 4 "$(difference 3)" 5 # the coarsest costs most
 nats 4 >"$work/plain"
 
+# Keys before RoPE: as they are they cost nothing; coded, codebooks are trained on such.
+run --weights "$data" --text "$text" --windows 2 --window 160 --page 32 --reference double --json \
+    --threads 2 --train-windows 8 --tiers kf16p:vf16 --tiers sharp:vi8,kf16p:vf16 \
+    --tiers thin:vi8,kf16p:vf16
+[ "$code" -eq 0 ] || fail "exit $code"
+within 1 -0.001 0.001
+within 2 -0.1 0.1
+within 3 -0.1 0.1
+
 # With the mean taken off the same tier costs less.
 run --weights "$data" --text "$text" --windows 2 --window 160 --page 32 --json --threads 2 \
     --train-windows 8 --tiers low:vi8,kf16:vf16 --book mean

@@ -123,6 +123,7 @@ static void test_rows(void **state)
     check_rows(*state, "d64 v64 h4 p32 l1 qf32 of32 if32 exact good:vi8,kf16:vf16", "qtile=24", 5e-6);
     check_rows(*state, "d64 v64 h3 p32 l0 qf32 of32 if32 exact kf16:vf16", "qtile=48,qrows=8", 5e-6);
     check_rows(*state, "d64 v64 h2 p32 l1 qf32 of32 if32 exact lean:vf16", "w=4,qrows=4,qvec=1", 5e-6);
+    check_rows(*state, "d64 v48 h3 p32 l1 qf32 of32 if32 exact 48@g16b8r16s48+16@kf16:vk,kf16:vk", "", 5e-6);
 }
 
 /* More queries than tokens: those before the beginning of the list see nothing. */

@@ -38,18 +38,18 @@ static void turn_queries(world *w, const float q[MAX_H][MAX_D], uint32_t positio
     for (uint32_t h = 0; h < w->built.spec.heads_per_kv; h++) {
         double x[MAX_D];
         for (uint32_t i = 0; i < w->built.spec.d; i++) x[i] = (double)q[h][i];
-        sk_rope_ref(&rope, w->built.spec.d, position, false, x);
+        sk_rope_tier_ref(&w->built.spec, 0, &rope, position, false, x);
         for (uint32_t i = 0; i < w->built.spec.d; i++) w->q[h][i] = (float)x[i];
     }
 }
 
-static void check_shift(kernel_lab *lab, uint32_t dims)
+static void check_shift(kernel_lab *lab, const char *spec, uint32_t dims)
 {
     static const uint32_t by[] = {1, 17, 300, 800};
     world w;
     uint32_t order[TOKENS];
     float q[MAX_H][MAX_D], want[MAX_H][MAX_D];
-    world_make(lab, &w, CODED);
+    world_make(lab, &w, spec);
     data_fill(lab->seed + 3);
     in_order(order);
     rope_fill(&w, dims);
@@ -71,8 +71,10 @@ static void check_shift(kernel_lab *lab, uint32_t dims)
 
 static void test_shift(void **state)
 {
-    check_shift(*state, 64);
-    check_shift(*state, 24);
+    check_shift(*state, CODED, 64);
+    check_shift(*state, CODED, 24);
+    check_shift(*state, SPEC("32@kf16+32@g8b8r16s32p:vf16,32@lean+32@kf16p:vk"), 32);
+    check_shift(*state, SPEC("32@kf32p+32@g8b8r16s32p:vk"), 16);
 }
 
 /* Positions must matter, or the laws above are empty. */

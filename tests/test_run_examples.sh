@@ -9,7 +9,8 @@ skip() {
     printf 'skipped: %s\n' "$*" >&2
     exit 77
 }
-[ -x "$build/bin/minimal" ] && [ -x "$build/bin/coded" ] && [ -x "$build/bin/offload" ] && [ -x "$build/bin/verify" ] || skip 'the examples are not built'
+[ -x "$build/bin/minimal" ] && [ -x "$build/bin/coded" ] && [ -x "$build/bin/offload" ] && [ -x "$build/bin/verify" ] &&
+    [ -x "$build/bin/shift" ] || skip 'the examples are not built'
 [ -e "$build/lib/sphkv_llvm.so" ] || skip 'no compiler module: nothing can be planned from scratch'
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/sphkv-test-XXXXXX")
@@ -57,6 +58,10 @@ grep -q 'from both at once$' "$work/out"
 # So does it: a draft checked by one run against as many steps.
 "$build/bin/verify" >"$work/out"
 grep -q '^4 tokens of a draft in one run' "$work/out"
+
+# And keys before RoPE, whose context is shifted.
+"$build/bin/shift" >"$work/out"
+grep -q '^40 tokens moved back by 1000 positions' "$work/out"
 
 # With nothing stored and no compiler: one line that says what to do, exit 1.
 rm -f "$SPHKV_DB"

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dl_rope.h"
+
 static void log_line(void *user, const char *line)
 {
     (void)user;
@@ -113,6 +115,20 @@ static sphkv_status size_arena(dl_cache *c, sphkv_error *err)
     return st;
 }
 
+/* Pages of the tail that have positions are those of keys before RoPE. */
+static sphkv_status make_rope(dl_cache *c, sphkv_error *err)
+{
+    const dl_setup *s = &c->setup;
+    sphkv_status st = SPHKV_OK;
+    c->before_rope = tail_of(c)->info.positions > 0;
+    if (!c->before_rope)
+        return st;
+    dl_new(&c->positions, (size_t)s->batch * s->context, sizeof *c->positions, &st, err);
+    if (st == SPHKV_OK)
+        st = dl_rope_make(s->context, s->head_dim, s->theta > 0 ? s->theta : 10000, &c->rotations, err);
+    return st;
+}
+
 static sphkv_status make_layer(dl_cache *c, dl_layer *l, sphkv_error *err)
 {
     const uint32_t lists = c->setup.batch * c->setup.kv_heads;
@@ -164,6 +180,8 @@ sphkv_status dl_cache_open(const dl_setup *setup, dl_team *team, dl_cache *c, sp
     if (st == SPHKV_OK)
         st = size_arena(c, err);
     if (st == SPHKV_OK)
+        st = make_rope(c, err);
+    if (st == SPHKV_OK)
         st = make_layers(c, err);
     if (st == SPHKV_OK)
         dl_cache_reset(c, setup->batch);
@@ -191,6 +209,8 @@ void dl_cache_close(dl_cache *c)
     free(c->refs);
     free(c->append_item);
     free(c->encode_item);
+    free(c->rotations);
+    free(c->positions);
     for (uint32_t i = 0; i < c->ntiers; i++) {
         sphkv_plan_destroy(c->tier[i].encode);
         free(c->tier[i].workspace);

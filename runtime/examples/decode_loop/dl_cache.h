@@ -10,6 +10,9 @@
  * tiers is met in all of them, and the tail page is taken again. A host that
  * keeps some tokens better than others would choose the tier here.
  *
+ * Where the tiers of the mix keep keys before RoPE (p: sharp:vi8,kf16p:vf16), rows are
+ * appended before it, with their positions, and attention gets a table of rotations.
+ *
  * All sequences of a cache are as long as each other: this is a loop, not a
  * server. */
 #ifndef DL_CACHE_H
@@ -29,6 +32,7 @@ typedef struct dl_setup {
     uint32_t context;      /* most tokens per sequence */
     uint32_t accuracy;     /* sphkv_accuracy */
     uint32_t book;         /* SPHKV_BOOK_*: what codebook sets hold beside codewords */
+    double theta;          /* base of RoPE, where keys are kept before it; 0 = 10000 */
 } dl_setup;
 
 typedef struct dl_tier {
@@ -68,6 +72,9 @@ typedef struct dl_cache {
     uint32_t ntiers;
     dl_tier tier[SPHKV_MAX_TIERS];
     sphkv_context *ctx;
+    bool before_rope;            /* rows of keys are before RoPE */
+    float *rotations;            /* then: [context][head_dim] (dl_rope.h) */
+    uint32_t *positions;         /* and those of the rows of a call */
     sphkv_plan *attn, *append;
     sphkv_spec_params attn_spec;
     void *attn_space, *append_space;
@@ -90,7 +97,7 @@ void dl_cache_close(dl_cache *cache); /* also after a failed open */
 void dl_cache_reset(dl_cache *cache, uint32_t batch);
 
 /* `count` new tokens of every sequence: k, v [batch][count][kv_heads][head_dim]
- * f32. Full tail pages are coded on the way. */
+ * f32, k before RoPE when cache->before_rope. Full tail pages are coded on the way. */
 sphkv_status dl_cache_append(dl_cache *cache, uint32_t layer, const float *k, const float *v,
                              uint32_t count, sphkv_error *err);
 
@@ -115,8 +122,8 @@ sphkv_status dl_books_save(const dl_cache *cache, const char *dir, sphkv_error *
  * that are not in the tail's tier. Both 0 when empty. */
 void dl_cache_weigh(const dl_cache *cache, double *bytes_per_token_head, double *coded_share);
 
-/* Tokens of a list of a layer, read back in double: k, v [tokens][head_dim], in
- * the order of the list. Room for setup.context tokens. */
+/* Tokens of a list of a layer, read back in double: k (after RoPE), v [tokens][head_dim],
+ * in the order of the list. Room for setup.context tokens. */
 sphkv_status dl_cache_read(const dl_cache *cache, uint32_t layer, uint32_t list, double *k,
                            double *v, uint32_t *tokens, sphkv_error *err);
 

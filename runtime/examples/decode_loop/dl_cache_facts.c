@@ -4,6 +4,20 @@
 
 #include <string.h>
 
+#include "dl_rope.h"
+
+/* Keys of a page turned by the positions that it holds. */
+static void turn_keys(const dl_cache *c, const uint8_t *page, const sphkv_page_info *info, uint32_t n,
+                      double *k)
+{
+    const size_t d = c->setup.head_dim;
+    for (uint32_t t = 0; c->before_rope && t < n; t++) {
+        uint32_t position;
+        memcpy(&position, page + info->positions + (size_t)t * sizeof position, sizeof position);
+        dl_rope_turn_double(c->rotations + position * d, c->setup.head_dim, k + t * d);
+    }
+}
+
 void dl_cache_weigh(const dl_cache *c, double *bytes_per_token_head, double *coded_share)
 {
     double bytes = 0, tokens = 0, coded = 0;
@@ -37,10 +51,11 @@ sphkv_status dl_cache_read(const dl_cache *c, uint32_t layer, uint32_t list, dou
     *tokens = 0;
     for (uint32_t r = 0; st == SPHKV_OK && r < l->list[list].count; r++) {
         const uint64_t ref = l->list[list].refs[r];
-        const uint32_t n = sphkv_ref_tokens(ref);
-        st = sphkv_page_read(&c->attn_spec, sphkv_ref_tier(ref),
-                             l->arena + (size_t)sphkv_ref_unit(ref) * SPHKV_UNIT_BYTES, n, book,
-                             k + *tokens * d, v + *tokens * d, err);
+        const uint32_t n = sphkv_ref_tokens(ref), tier = sphkv_ref_tier(ref);
+        const uint8_t *page = l->arena + (size_t)sphkv_ref_unit(ref) * SPHKV_UNIT_BYTES;
+        st = sphkv_page_read(&c->attn_spec, tier, page, n, book, k + *tokens * d, v + *tokens * d, err);
+        if (st == SPHKV_OK)
+            turn_keys(c, page, &c->tier[tier].info, n, k + *tokens * d);
         *tokens += n;
     }
     return st;

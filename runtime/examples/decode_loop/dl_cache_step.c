@@ -80,7 +80,7 @@ static sphkv_status append_rows(dl_cache *c, dl_layer *l, const float *k, const 
     const sphkv_append_args args = {.size = sizeof args, .items_count = c->lists,
                                     .items = c->append_item, .k = k, .v = v, .arena = l->arena,
                                     .arena_bytes = c->arena_bytes, .workspace = c->append_space,
-                                    .workspace_bytes = bytes};
+                                    .workspace_bytes = bytes, .positions = c->positions};
     sphkv_status st = launch_all(c, "kv_append", c->append, &args, &c->clock.append, err);
     l->tokens += n;
     return st;
@@ -127,6 +127,8 @@ sphkv_status dl_cache_append(dl_cache *c, uint32_t layer, const float *k, const 
     if (count > c->setup.context - l->tokens)
         return dl_fail(err, SPHKV_EINVAL, "%u tokens after %u: the cache is for %u", count,
                        l->tokens, c->setup.context);
+    for (uint32_t row = 0; c->before_rope && row < c->batch * count; row++)
+        c->positions[row] = l->tokens + row % count;
     for (uint32_t done = 0, n; st == SPHKV_OK && done < count; done += n) {
         const uint32_t room = c->setup.page - l->tokens % c->setup.page;
         n = count - done < room ? count - done : room;
@@ -168,5 +170,7 @@ sphkv_status dl_cache_attend(dl_cache *c, uint32_t layer, const float *q, float 
     };
     if (l->book)
         args.codebook = sphkv_codebook_data(l->book, NULL, &args.codebook_bytes);
+    if (c->before_rope)
+        args.rope = (sphkv_rope){.table = c->rotations, .positions = c->setup.context};
     return launch_all(c, "attn_decode", c->attn, &args, &c->clock.attend, err);
 }

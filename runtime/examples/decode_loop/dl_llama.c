@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dl_rope.h"
 #include "dl_tensors.h"
 
 /* ---- config.json ---------------------------------------------------------- */
@@ -173,22 +174,6 @@ static sphkv_status read_weights(dl_llama *m, const dl_tensors *t, bool tied, sp
     return f.status;
 }
 
-static sphkv_status make_rotations(dl_llama *m, sphkv_error *err)
-{
-    const uint32_t half = m->head_dim / 2;
-    sphkv_status st = SPHKV_OK;
-    dl_new(&m->cosine, (size_t)m->positions * half, sizeof *m->cosine, &st, err);
-    dl_new(&m->sine, (size_t)m->positions * half, sizeof *m->sine, &st, err);
-    for (uint32_t i = 0; st == SPHKV_OK && i < half; i++) {
-        const double speed = pow(m->theta, -2.0 * i / m->head_dim);
-        for (uint32_t p = 0; p < m->positions; p++) {
-            m->cosine[p * half + i] = (float)cos(p * speed);
-            m->sine[p * half + i] = (float)sin(p * speed);
-        }
-    }
-    return st;
-}
-
 sphkv_status dl_llama_open(const char *dir, dl_llama *m, sphkv_error *err)
 {
     char config_path[1024], weights_path[1024];
@@ -210,14 +195,13 @@ sphkv_status dl_llama_open(const char *dir, dl_llama *m, sphkv_error *err)
         return st;
     st = read_weights(m, &t, tied, err);
     dl_tensors_close(&t);
-    return st == SPHKV_OK ? make_rotations(m, err) : st;
+    return st == SPHKV_OK ? dl_rope_make(m->positions, m->head_dim, m->theta, &m->rotations, err) : st;
 }
 
 void dl_llama_close(dl_llama *m)
 {
     free(m->weights);
     free(m->layer);
-    free(m->cosine);
-    free(m->sine);
+    free(m->rotations);
     memset(m, 0, sizeof *m);
 }

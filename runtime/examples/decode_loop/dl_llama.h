@@ -19,13 +19,13 @@ typedef struct dl_llama {
     float *weights; /* all of them */
     dl_llama_layer *layer;
     const float *embed, *norm, *head;
-    float *cosine, *sine; /* [positions][head_dim / 2] */
+    float *rotations; /* [positions][head_dim] (dl_rope.h) */
 } dl_llama;
 
 sphkv_status dl_llama_open(const char *dir, dl_llama *m, sphkv_error *err);
 void dl_llama_close(dl_llama *m); /* also after a failed open */
 
-/* Takes the keys of a step, after RoPE: [batch][kv_heads][head_dim]. */
+/* Takes the keys of a step, before RoPE: [batch][kv_heads][head_dim]. */
 typedef void (*dl_key_sink)(void *user, uint32_t layer, uint32_t position, uint32_t batch,
                             const float *k);
 

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dl_rope.h"
+
 #define LANES 8
 typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
 
@@ -112,19 +114,6 @@ static void normalise(const float *x, const float *weight, uint32_t batch, uint3
     }
 }
 
-/* Dimension i turns with dimension i + head_dim / 2. */
-static void rotate(const dl_llama *m, uint32_t position, size_t rows, float *x)
-{
-    const uint32_t half = m->head_dim / 2;
-    const float *c = m->cosine + (size_t)position * half, *s = m->sine + (size_t)position * half;
-    for (size_t r = 0; r < rows; r++, x += m->head_dim)
-        for (uint32_t i = 0; i < half; i++) {
-            const float a = x[i], b = x[i + half];
-            x[i] = a * c[i] - b * s[i];
-            x[i + half] = b * c[i] + a * s[i];
-        }
-}
-
 static void silu_times(float *gate, const float *up, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -141,10 +130,12 @@ static sphkv_status attention(dl_stepper *s, uint32_t layer, uint32_t position, 
     products in = {s->n, batch, m->hidden, 3,
                    {{w->q, s->q, q, false}, {w->k, s->k, kv, false}, {w->v, s->v, kv, false}}};
     dl_team_run(s->team, products_part, &in);
-    rotate(m, position, (size_t)batch * m->heads, s->q);
-    rotate(m, position, (size_t)batch * m->kv_heads, s->k);
     if (s->sink)
         s->sink(s->user, layer, position, batch, s->k);
+    const float *turn = m->rotations + (size_t)position * m->head_dim;
+    dl_rope_turn(turn, m->head_dim, (size_t)batch * m->heads, s->q);
+    if (!s->cache->before_rope)
+        dl_rope_turn(turn, m->head_dim, (size_t)batch * m->kv_heads, s->k);
     sphkv_status st = dl_cache_append(s->cache, layer, s->k, s->v, 1, err);
     if (st == SPHKV_OK)
         st = dl_cache_attend(s->cache, layer, s->q, s->o, err);

@@ -5,10 +5,12 @@
  *
  * Windows to measure stand evenly over the text; codebooks are trained on keys
  * of windows evenly over what is left, collected with the dense cache kf32:vf32,
- * so that no measured byte has been seen. */
+ * so that no measured byte has been seen: before RoPE, and turned for the tiers that
+ * code keys after it. */
 #include "dl_options.h"
 
 #include "dl_llama.h"
+#include "dl_rope.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -27,7 +29,8 @@ typedef struct windows {
 
 /* What the keys of the training windows are collected into. */
 typedef struct keys {
-    float **of; /* [layers][rows][kv_heads][head_dim] */
+    float **of;         /* [layers][rows][kv_heads][head_dim] */
+    uint32_t *position; /* [rows] */
     size_t rows, row_floats;
 } keys;
 
@@ -107,6 +110,7 @@ static dl_setup setup_of(const job *j, const char *mix, uint32_t count)
     s.kv_heads = j->m.kv_heads;
     s.head_dim = j->m.head_dim;
     s.context = j->o->window;
+    s.theta = j->m.theta;
     s.batch = count < SIDE_BY_SIDE ? count : SIDE_BY_SIDE;
     return s;
 }
@@ -171,8 +175,10 @@ static void keep_keys(void *user, uint32_t layer, uint32_t position, uint32_t ba
                       const float *k)
 {
     keys *to = user;
-    memcpy(to->of[layer] + (to->rows + (size_t)position * batch) * to->row_floats, k,
-           batch * to->row_floats * sizeof *k);
+    const size_t row = to->rows + (size_t)position * batch;
+    memcpy(to->of[layer] + row * to->row_floats, k, batch * to->row_floats * sizeof *k);
+    for (uint32_t b = 0; b < batch; b++)
+        to->position[row + b] = position;
 }
 
 static sphkv_status collect_keys(job *j, sphkv_error *err)
@@ -183,6 +189,7 @@ static sphkv_status collect_keys(job *j, sphkv_error *err)
     sphkv_status st = SPHKV_OK;
     j->keys.row_floats = (size_t)j->m.kv_heads * j->m.head_dim;
     dl_new(&j->keys.of, j->m.layers, sizeof *j->keys.of, &st, err);
+    dl_new(&j->keys.position, (size_t)j->train.count * j->train.window, sizeof *j->keys.position, &st, err);
     for (uint32_t i = 0; st == SPHKV_OK && i < j->m.layers; i++)
         dl_new(&j->keys.of[i], (size_t)j->train.count * j->train.window,
                j->keys.row_floats * sizeof(float), &st, err);
@@ -193,6 +200,26 @@ static sphkv_status collect_keys(job *j, sphkv_error *err)
         st = run_windows(j, &c, &j->train, j->train.text ? j->train.text : j->test.text, &j->keys,
                          keep_keys, &out, err);
     dl_cache_close(&c);
+    return st;
+}
+
+/* Keys as the tiers of a cache code them. */
+static sphkv_status train_books(const job *j, dl_cache *c, uint32_t layer, sphkv_error *err)
+{
+    const dl_llama *m = &j->m;
+    const keys *from = &j->keys;
+    float *turned = NULL;
+    sphkv_status st = SPHKV_OK;
+    if (c->before_rope)
+        return dl_books_train(c, layer, from->of[layer], from->rows, j->o->seed, err);
+    if (!dl_new(&turned, from->rows * from->row_floats, sizeof *turned, &st, err))
+        return st;
+    memcpy(turned, from->of[layer], from->rows * from->row_floats * sizeof *turned);
+    for (size_t r = 0; r < from->rows; r++)
+        dl_rope_turn(m->rotations + (size_t)from->position[r] * m->head_dim, m->head_dim, m->kv_heads,
+                     turned + r * from->row_floats);
+    st = dl_books_train(c, layer, turned, from->rows, j->o->seed, err);
+    free(turned);
     return st;
 }
 
@@ -208,7 +235,7 @@ static sphkv_status make_books(const job *j, dl_cache *c, sphkv_error *err)
         st = dl_books_load(c, o->codebooks, err);
     else
         for (uint32_t i = 0; st == SPHKV_OK && i < j->m.layers; i++)
-            st = dl_books_train(c, i, j->keys.of[i], j->keys.rows, o->seed, err);
+            st = train_books(j, c, i, err);
     if (st == SPHKV_OK && o->save)
         st = dl_books_save(c, o->save, err);
     return st;
@@ -294,6 +321,7 @@ static void job_close(job *j)
     for (uint32_t i = 0; j->keys.of && i < j->m.layers; i++)
         free(j->keys.of[i]);
     free(j->keys.of);
+    free(j->keys.position);
     free(j->test.text);
     free(j->test.at);
     free(j->train.text);
