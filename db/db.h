@@ -102,10 +102,11 @@ typedef enum sk_db_outcome {
 const char *sk_db_outcome_text(sk_db_outcome outcome);
 bool sk_db_outcome_parse(const char *text, sk_db_outcome *outcome);
 
-/* The run kind of a trial that never ran: a model says how long it would take
+/* The run kinds: of one that ran and was measured, and of a trial that never ran: a model says how long it would take
  * (median_us). Its outcome is SK_OUTCOME_SKIPPED, and it may be a winner all the
  * same: the best that is known of a device nobody has tuned on. */
 #define SK_DB_PREDICT "predict"
+#define SK_DB_MEASURE "measure"
 
 /* What identifies a trial. All of it is in its key; the same key again is the
  * same trial, so a restarted run finds what is done. */
@@ -182,7 +183,8 @@ typedef struct sk_db_winner {
 sk_status sk_db_trial_put(sk_db *db, const sk_db_trial *trial, int64_t *id, sk_err *err);
 sk_status sk_db_trial_link(sk_db *db, int64_t trial_id, const sk_db_artifact *artifact,
                            sk_err *err);
-/* Replaces the winner of the same device, kernel, spec and shape. */
+/* Replaces the winner of the same device, kernel, spec and shape; trials of other runs than
+ * the winner's lose their `base`: what their finals said is no longer true. */
 sk_status sk_db_winner_put(sk_db *db, const sk_db_winner *winner, int64_t *id, sk_err *err);
 sk_status sk_db_artifact_put(sk_db *db, const sk_db_artifact *artifact, char key[65], sk_err *err);
 
@@ -211,6 +213,36 @@ sk_status sk_db_trials(sk_db *db, const sk_db_filter *filter, sk_arena *mem, sk_
                        size_t *count, sk_err *err);
 sk_status sk_db_winners(sk_db *db, const sk_db_filter *filter, sk_arena *mem, sk_db_winner **out,
                         size_t *count, sk_err *err);
+
+/* Sorts trials by what is tuned: kernel, spec, shape, device. 0: of one problem, which
+ * has one winner at most. */
+int sk_db_problem_order(const sk_db_trial *a, const sk_db_trial *b);
+
+/* ---- uniting (db_merge.c) -------------------------------------------------- */
+
+#define SK_DB_FINAL 30u /* pairs of times, at least, of a trial that was in a final */
+
+/* Names the winner among all trials of a problem, sorted by their hashes: out with
+ * trial_id, or 0 when none of them says enough. Texts of out live in mem. */
+typedef sk_status (*sk_db_judge)(void *user, const sk_db_trial *const *trial, size_t count,
+                                 sk_arena *mem, sk_db_winner *out, sk_err *err);
+
+typedef struct sk_db_merged {
+    size_t trials;            /* in db, afterwards */
+    size_t added, replaced;   /* of them: new to db; with another record than db had */
+    size_t winners;           /* in db, afterwards */
+    size_t damaged;           /* records, or code of one, that were left out */
+} sk_db_merged;
+
+/* Puts all records of `from` (not of db's own file) into db, in one transaction. A trial
+ * is one by its hash, so compilers, devices and versions of the IR stand side by side.
+ * Of two records of one trial stays: a wrong result before all others; then one of a
+ * final; then the later; then the one with the greater hash of its content. Their code is
+ * chosen apart from that, the greater key. Winners are named anew by the judge; where it
+ * names none, the latest of the winners at hand stays, measured before predicted. So
+ * the result depends neither on the order nor on how often a database comes in. */
+sk_status sk_db_merge(sk_db *db, sk_db *const *from, size_t count, sk_db_judge judge, void *user,
+                      sk_db_merged *out, sk_err *err);
 
 /* ---- overlay: one user database over read-only system databases ---------- */
 

@@ -87,6 +87,58 @@ static sk_status read_default(sk_db *db, const sk_db_device *device, const char 
     return SPHKV_OK;
 }
 
+/* One kernel of another database; what is here and damaged is as good as absent. */
+static sk_status merge_default(sk_db *db, const sk_db_device *device, const char *kernel,
+                               const char *spec, const char *schedule, const sk_db_artifact *code,
+                               sk_err *err)
+{
+    char spec_key[65], key[65], had[65] = "";
+    sk_arena mem = {0};
+    sk_db_artifact old;
+    sk_err why = {0};
+    sk_db_spec_key(kernel, spec, spec_key);
+    sk_db_artifact_key(code, key);
+    sk_status st = read_default(db, device, spec_key, code->ir_hash, &mem, &old, &why);
+    if (st == SPHKV_OK)
+        sk_db_artifact_key(&old, had);
+    sk_arena_free(&mem);
+    if (st != SPHKV_OK && st != SPHKV_ENOTFOUND && st != SPHKV_EDB)
+        return sk_fail(err, st, "%s", why.message);
+    return strcmp(key, had) > 0 ? write_default(db, device, kernel, spec, schedule, code, err)
+                                : SPHKV_OK;
+}
+
+sk_status sk_db_defaults_merge(sk_db *into, sk_db *from, size_t *damaged, sk_err *err)
+{
+    sk_status st = SPHKV_OK;
+    pthread_mutex_lock(&from->lock);
+    sk_query q = sk_query_begin(from, SK_STMT_MERGE_DEFAULTS,
+                                "SELECT f.kind, f.arch, s.kernel, s.text, c.text, f.ir_hash,"
+                                " " SK_ARTIFACT_COLUMNS " FROM default_code f"
+                                " JOIN spec s ON s.id = f.spec_id"
+                                " JOIN artifact a ON a.id = f.artifact_id"
+                                " JOIN schedule c ON c.id = f.schedule_id");
+    while (st == SPHKV_OK && sk_query_step(&q)) {
+        sk_arena mem = {0};
+        sk_db_artifact code;
+        char key[65];
+        sk_db_device device = {.kind = sk_row_text(&q, &mem)};
+        device.arch = sk_row_text(&q, &mem);
+        const char *kernel = sk_row_text(&q, &mem), *spec = sk_row_text(&q, &mem);
+        const char *schedule = sk_row_text(&q, &mem), *ir_hash = sk_row_text(&q, &mem);
+        sk_row_artifact(&q, &mem, key, &code);
+        const bool read = q.rc == SQLITE_ROW;
+        const bool good = read && code.bytes && !sk_db_artifact_fault(key, &code, ir_hash);
+        if (good)
+            st = merge_default(into, &device, kernel, spec, schedule, &code, err);
+        *damaged += read && !good;
+        sk_arena_free(&mem);
+    }
+    sk_status read = sk_query_end(&q, "listing default kernels", st == SPHKV_OK ? err : NULL);
+    pthread_mutex_unlock(&from->lock);
+    return st == SPHKV_OK ? read : st;
+}
+
 sk_status sk_db_default_get(sk_db_set *set, const sk_db_device *device, const char *kernel,
                             const char *spec, const char *ir_hash, sk_arena *mem,
                             sk_db_artifact *out, sk_err *err)

@@ -17,9 +17,10 @@ typedef enum sk_stmt {
     SK_STMT_DEVICE_FIND, SK_STMT_DEVICE_ADD, SK_STMT_SPEC_FIND, SK_STMT_SPEC_ADD,
     SK_STMT_SHAPE_FIND, SK_STMT_SHAPE_ADD, SK_STMT_SCHEDULE_FIND, SK_STMT_SCHEDULE_ADD,
     SK_STMT_ARTIFACT_FIND, SK_STMT_ARTIFACT_ADD,
-    SK_STMT_TRIAL_PUT, SK_STMT_TRIAL_LINK, SK_STMT_WINNER_PUT, SK_STMT_DEFAULT_PUT,
+    SK_STMT_TRIAL_PUT, SK_STMT_TRIAL_LINK, SK_STMT_TRIAL_RETIRE, SK_STMT_WINNER_PUT, SK_STMT_DEFAULT_PUT,
     SK_STMT_TRIAL_FIND, SK_STMT_TRIAL_ARTIFACT, SK_STMT_TRIALS, SK_STMT_WINNERS,
     SK_STMT_BEST_LIST, SK_STMT_BEST_LOAD, SK_STMT_DEFAULT_GET,
+    SK_STMT_MERGE_DEVICE, SK_STMT_MERGE_DROP, SK_STMT_MERGE_DEFAULTS,
     SK_STMT_COUNT
 } sk_stmt;
 
@@ -116,6 +117,24 @@ void sk_row_artifact(sk_query *q, sk_arena *mem, char key[65], sk_db_artifact *o
 const char *sk_db_artifact_fault(const char key[65], const sk_db_artifact *artifact,
                                  const char *ir_hash);
 const char *sk_db_trial_fault(const sk_db_trial *trial);
+
+/* Reading with the lock held, as the public ones do without. */
+sk_status sk_db_trial_read(sk_db *db, const char hash[65], sk_arena *mem, sk_db_trial *out,
+                           sk_err *err);
+sk_status sk_db_code_read(sk_db *db, int64_t trial_id, sk_arena *mem, sk_db_artifact *out,
+                          sk_err *err);
+sk_status sk_db_trials_read(sk_db *db, const sk_db_filter *filter, sk_arena *mem,
+                            sk_db_trial **out, size_t *count, sk_err *err);
+
+/* Writing within a transaction (db_put.c, db_default.c). */
+sk_status sk_db_trial_write(sk_db *db, const sk_db_trial *trial, int64_t *id, sk_err *err);
+sk_status sk_db_link_write(sk_db *db, int64_t trial_id, const sk_db_artifact *artifact,
+                           sk_err *err);
+sk_status sk_db_winner_write(sk_db *db, const sk_db_winner *winner, int64_t *id, sk_err *err);
+
+/* Default kernels of another database into one (db_default.c); of two for one place the
+ * greater key stays. damaged: counts those left out. */
+sk_status sk_db_defaults_merge(sk_db *into, sk_db *from, size_t *damaged, sk_err *err);
 
 /* One column more than an id: ids of rows of the side tables (db_put.c). */
 sk_status sk_db_spec_id(sk_db *db, const char *kernel, const char *spec, int64_t *id, sk_err *err);

@@ -8,6 +8,36 @@
 
 #include "db_impl.h"
 
+static int compare_u32(uint32_t a, uint32_t b) { return a < b ? -1 : a > b; }
+
+static int compare_shape(const sk_db_shape *a, const sk_db_shape *b)
+{
+    int c = compare_u32(a->batch, b->batch);
+    if (!c)
+        c = compare_u32(a->context, b->context);
+    if (!c)
+        c = compare_u32(a->kv_heads, b->kv_heads);
+    if (!c)
+        c = compare_u32(a->q_heads, b->q_heads);
+    if (!c)
+        c = compare_u32(a->q_len, b->q_len);
+    if (!c)
+        c = compare_u32(a->threads, b->threads);
+    return c;
+}
+
+int sk_db_problem_order(const sk_db_trial *a, const sk_db_trial *b)
+{
+    int c = strcmp(a->key.kernel, b->key.kernel);
+    if (!c)
+        c = strcmp(a->key.spec, b->key.spec);
+    if (!c)
+        c = compare_shape(&a->key.shape, &b->key.shape);
+    if (!c)
+        c = strcmp(a->key.device->fingerprint, b->key.device->fingerprint);
+    return c;
+}
+
 #define FILTER                                                                                     \
     " WHERE (?1 IS NULL OR d.key = ?1) AND (?2 IS NULL OR s.kernel = ?2)"                          \
     " AND (?3 IS NULL OR s.text = ?3) AND (?4 IS NULL OR h.text = ?4)"
@@ -63,15 +93,14 @@ static sk_status array_take(void *array, size_t count, size_t element, sk_arena 
     return SPHKV_OK;
 }
 
-sk_status sk_db_trials(sk_db *db, const sk_db_filter *filter, sk_arena *mem, sk_db_trial **out,
-                       size_t *count, sk_err *err)
+sk_status sk_db_trials_read(sk_db *db, const sk_db_filter *filter, sk_arena *mem,
+                            sk_db_trial **out, size_t *count, sk_err *err)
 {
     filter_texts texts;
     void *array = NULL, *taken = NULL;
     size_t room = 0, n = 0;
     *out = NULL;
     *count = 0;
-    pthread_mutex_lock(&db->lock);
     sk_query q = sk_query_begin(db, SK_STMT_TRIALS,
                                 "SELECT " SK_TRIAL_COLUMNS " FROM trial t" SK_TRIAL_JOINS FILTER
                                 " AND (?5 IS NULL OR t.run_id = ?5) AND (?6 IS NULL OR t.id = ?6)"
@@ -87,7 +116,6 @@ sk_status sk_db_trials(sk_db *db, const sk_db_filter *filter, sk_arena *mem, sk_
         }
     }
     sk_status st = sk_query_end(&q, "listing trials", err);
-    pthread_mutex_unlock(&db->lock);
     if (st == SPHKV_OK)
         st = array_take(array, n, sizeof **out, mem, &taken, err);
     sk_free(array);
@@ -95,6 +123,15 @@ sk_status sk_db_trials(sk_db *db, const sk_db_filter *filter, sk_arena *mem, sk_
         *out = taken;
         *count = n;
     }
+    return st;
+}
+
+sk_status sk_db_trials(sk_db *db, const sk_db_filter *filter, sk_arena *mem, sk_db_trial **out,
+                       size_t *count, sk_err *err)
+{
+    pthread_mutex_lock(&db->lock);
+    sk_status st = sk_db_trials_read(db, filter, mem, out, count, err);
+    pthread_mutex_unlock(&db->lock);
     return st;
 }
 

@@ -146,7 +146,7 @@ static sk_status find_links(sk_db *db, const sk_db_trial *trial, links *to, sk_e
     return st;
 }
 
-static sk_status write_trial(sk_db *db, const sk_db_trial *t, int64_t *id, sk_err *err)
+sk_status sk_db_trial_write(sk_db *db, const sk_db_trial *t, int64_t *id, sk_err *err)
 {
     char key[65];
     links to = {0};
@@ -160,7 +160,8 @@ static sk_status write_trial(sk_db *db, const sk_db_trial *t, int64_t *id, sk_er
         " run_kind, artifact_id, outcome, message, samples, baseline, median_us, error,"
         " error_kind, bytes, bandwidth_gbps, roofline, seed, tool_version, compiler_version,"
         " driver_version, unix_time, seconds, run_id, compiler, base)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
+        " ?, ?)"
         " ON CONFLICT (key) DO UPDATE SET"
         " device_id = excluded.device_id, spec_id = excluded.spec_id,"
         " shape_id = excluded.shape_id, schedule_id = excluded.schedule_id,"
@@ -235,14 +236,14 @@ sk_status sk_db_trial_put(sk_db *db, const sk_db_trial *trial, int64_t *id, sk_e
     pthread_mutex_lock(&db->lock);
     st = sk_db_begin(db, err);
     if (st == SPHKV_OK)
-        st = sk_db_finish(db, write_trial(db, trial, &row, err), err);
+        st = sk_db_finish(db, sk_db_trial_write(db, trial, &row, err), err);
     pthread_mutex_unlock(&db->lock);
     if (st == SPHKV_OK && id)
         *id = row;
     return st;
 }
 
-static sk_status write_link(sk_db *db, int64_t trial_id, const sk_db_artifact *artifact,
+sk_status sk_db_link_write(sk_db *db, int64_t trial_id, const sk_db_artifact *artifact,
                             sk_err *err)
 {
     char key[65];
@@ -270,7 +271,7 @@ sk_status sk_db_trial_link(sk_db *db, int64_t trial_id, const sk_db_artifact *ar
     pthread_mutex_lock(&db->lock);
     st = sk_db_begin(db, err);
     if (st == SPHKV_OK)
-        st = sk_db_finish(db, write_link(db, trial_id, artifact, err), err);
+        st = sk_db_finish(db, sk_db_link_write(db, trial_id, artifact, err), err);
     pthread_mutex_unlock(&db->lock);
     return st;
 }
@@ -290,7 +291,7 @@ sk_status sk_db_artifact_put(sk_db *db, const sk_db_artifact *artifact, char key
 }
 
 /* Device, spec and shape are taken from the trial, so they cannot disagree. */
-static sk_status write_winner(sk_db *db, const sk_db_winner *w, int64_t *id, sk_err *err)
+sk_status sk_db_winner_write(sk_db *db, const sk_db_winner *w, int64_t *id, sk_err *err)
 {
     sk_query q = sk_query_begin(
         db, SK_STMT_WINNER_PUT,
@@ -332,6 +333,19 @@ static sk_status write_winner(sk_db *db, const sk_db_winner *w, int64_t *id, sk_
     return st;
 }
 
+/* A final that another one has replaced says nothing any more, when databases are united. */
+static sk_status retire_finals(sk_db *db, const sk_db_winner *w, sk_err *err)
+{
+    sk_query q = sk_query_begin(db, SK_STMT_TRIAL_RETIRE,
+                                "UPDATE trial SET base = '' WHERE base <> '' AND run_id <> ?1"
+                                " AND (spec_id, shape_id, device_id) IN"
+                                " (SELECT spec_id, shape_id, device_id FROM trial WHERE id = ?2)");
+    sk_query_text(&q, w->run_id);
+    sk_query_int(&q, w->trial_id);
+    sk_query_step(&q);
+    return sk_query_end(&q, "storing a winner", err);
+}
+
 sk_status sk_db_winner_put(sk_db *db, const sk_db_winner *winner, int64_t *id, sk_err *err)
 {
     int64_t row = 0;
@@ -340,8 +354,12 @@ sk_status sk_db_winner_put(sk_db *db, const sk_db_winner *winner, int64_t *id, s
         return st;
     pthread_mutex_lock(&db->lock);
     st = sk_db_begin(db, err);
-    if (st == SPHKV_OK)
-        st = sk_db_finish(db, write_winner(db, winner, &row, err), err);
+    if (st == SPHKV_OK) {
+        st = sk_db_winner_write(db, winner, &row, err);
+        if (st == SPHKV_OK)
+            st = retire_finals(db, winner, err);
+        st = sk_db_finish(db, st, err);
+    }
     pthread_mutex_unlock(&db->lock);
     if (st == SPHKV_OK && id)
         *id = row;

@@ -133,6 +133,22 @@ const char *sk_db_trial_fault(const sk_db_trial *trial)
     return NULL;
 }
 
+sk_status sk_db_trial_read(sk_db *db, const char hash[65], sk_arena *mem, sk_db_trial *out,
+                           sk_err *err)
+{
+    sk_query q = sk_query_begin(db, SK_STMT_TRIAL_FIND,
+                                "SELECT " SK_TRIAL_COLUMNS " FROM trial t" SK_TRIAL_JOINS
+                                " WHERE t.key = ?");
+    sk_query_text(&q, hash);
+    bool found = sk_query_step(&q);
+    if (found)
+        sk_row_trial(&q, mem, out);
+    sk_status st = sk_query_end(&q, "looking up a trial", err);
+    if (st == SPHKV_OK && !found)
+        return sk_fail(err, SPHKV_ENOTFOUND, "no such trial yet");
+    return st;
+}
+
 sk_status sk_db_trial_find(sk_db *db, const sk_db_trial_key *key, sk_arena *mem, sk_db_trial *out,
                            sk_err *err)
 {
@@ -141,25 +157,15 @@ sk_status sk_db_trial_find(sk_db *db, const sk_db_trial_key *key, sk_arena *mem,
     char hex[65];
     sk_db_trial_hash(key, hex);
     pthread_mutex_lock(&db->lock);
-    sk_query q = sk_query_begin(db, SK_STMT_TRIAL_FIND,
-                                "SELECT " SK_TRIAL_COLUMNS " FROM trial t" SK_TRIAL_JOINS
-                                " WHERE t.key = ?");
-    sk_query_text(&q, hex);
-    bool found = sk_query_step(&q);
-    if (found)
-        sk_row_trial(&q, mem, out);
-    sk_status st = sk_query_end(&q, "looking up a trial", err);
+    sk_status st = sk_db_trial_read(db, hex, mem, out, err);
     pthread_mutex_unlock(&db->lock);
-    if (st == SPHKV_OK && !found)
-        return sk_fail(err, SPHKV_ENOTFOUND, "no such trial yet");
     return st;
 }
 
-sk_status sk_db_trial_artifact(sk_db *db, int64_t trial_id, sk_arena *mem, sk_db_artifact *out,
-                               sk_err *err)
+sk_status sk_db_code_read(sk_db *db, int64_t trial_id, sk_arena *mem, sk_db_artifact *out,
+                          sk_err *err)
 {
     char key[65] = "", ir_hash[80] = "";
-    pthread_mutex_lock(&db->lock);
     sk_query q = sk_query_begin(db, SK_STMT_TRIAL_ARTIFACT,
                                 "SELECT t.ir_hash, " SK_ARTIFACT_COLUMNS
                                 " FROM trial t JOIN artifact a ON a.id = t.artifact_id"
@@ -171,7 +177,6 @@ sk_status sk_db_trial_artifact(sk_db *db, int64_t trial_id, sk_arena *mem, sk_db
         sk_row_artifact(&q, mem, key, out);
     }
     sk_status st = sk_query_end(&q, "reading code", err);
-    pthread_mutex_unlock(&db->lock);
     if (st != SPHKV_OK)
         return st;
     if (!found || !out->bytes)
@@ -181,4 +186,13 @@ sk_status sk_db_trial_artifact(sk_db *db, int64_t trial_id, sk_arena *mem, sk_db
         return sk_fail(err, SPHKV_EDB, "%s: the code of trial %lld is %s", db->path,
                        (long long)trial_id, fault);
     return SPHKV_OK;
+}
+
+sk_status sk_db_trial_artifact(sk_db *db, int64_t trial_id, sk_arena *mem, sk_db_artifact *out,
+                               sk_err *err)
+{
+    pthread_mutex_lock(&db->lock);
+    sk_status st = sk_db_code_read(db, trial_id, mem, out, err);
+    pthread_mutex_unlock(&db->lock);
+    return st;
 }

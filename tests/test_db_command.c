@@ -153,7 +153,9 @@ static void exit_codes(void **in)
     state *s = *in;
     EXPECT(s, "--help", 0, "examples:", "sphkv-db explain", "exit code");
     EXPECT(s, "", 2, "!say what to do");
-    EXPECT(s, "merge a.db b.db", 2, "!one word too many");
+    EXPECT(s, "ls a.db", 2, "!ls takes no");
+    EXPECT(s, "show a b", 2, "!one word too many");
+    EXPECT(s, "merge --help", 0, "usage: sphkv-db merge OUT IN...");
     EXPECT(s, "prune", 2, "!not prune");
     EXPECT(s, "ls --frobnicate", 2, "!--frobnicate");
     EXPECT(s, "show", 2, "!show needs an ID");

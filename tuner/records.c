@@ -11,40 +11,10 @@
 
 #include "spec.h"
 
-static int compare_u32(uint32_t a, uint32_t b) { return a < b ? -1 : a > b; }
-
-static int compare_shape(const sk_db_shape *a, const sk_db_shape *b)
-{
-    int c = compare_u32(a->batch, b->batch);
-    if (!c)
-        c = compare_u32(a->context, b->context);
-    if (!c)
-        c = compare_u32(a->kv_heads, b->kv_heads);
-    if (!c)
-        c = compare_u32(a->q_heads, b->q_heads);
-    if (!c)
-        c = compare_u32(a->q_len, b->q_len);
-    if (!c)
-        c = compare_u32(a->threads, b->threads);
-    return c;
-}
-
-static int compare_problem(const sk_db_trial *a, const sk_db_trial *b)
-{
-    int c = strcmp(a->key.kernel, b->key.kernel);
-    if (!c)
-        c = strcmp(a->key.spec, b->key.spec);
-    if (!c)
-        c = compare_shape(&a->key.shape, &b->key.shape);
-    if (!c)
-        c = strcmp(a->key.device->fingerprint, b->key.device->fingerprint);
-    return c;
-}
-
 static int trial_order(const void *pa, const void *pb)
 {
     const sk_db_trial *a = *(const sk_db_trial *const *)pa, *b = *(const sk_db_trial *const *)pb;
-    int c = compare_problem(a, b);
+    int c = sk_db_problem_order(a, b);
     return c ? c : a->id < b->id ? -1 : a->id > b->id;
 }
 
@@ -97,7 +67,7 @@ static sk_status read_contents(sk_db *db, sk_arena *mem, contents *out, sk_err *
 static const sk_db_winner *winner_of(const contents *from, const sk_db_trial *problem)
 {
     for (size_t i = 0; i < from->winner_count; i++)
-        if (compare_problem(&from->winner[i].trial, problem) == 0)
+        if (sk_db_problem_order(&from->winner[i].trial, problem) == 0)
             return &from->winner[i];
     return NULL;
 }
@@ -111,7 +81,7 @@ sk_status sk_records_add(sk_records *records, sk_db *db, const sk_db_device *hos
         return st;
     size_t problems = 1;
     for (size_t i = 1; i < all.trial_count; i++)
-        problems += compare_problem(all.trial[i - 1], all.trial[i]) != 0;
+        problems += sk_db_problem_order(all.trial[i - 1], all.trial[i]) != 0;
     sk_record *grown = sk_arena_alloc(mem, (records->count + problems) * sizeof *grown);
     const char *source = sk_arena_strdup(mem, sk_db_path(db));
     if (!grown || !source)
@@ -122,7 +92,7 @@ sk_status sk_records_add(sk_records *records, sk_db *db, const sk_db_device *hos
     for (size_t i = 0, end; i < all.trial_count; i = end) {
         const sk_db_trial *first = all.trial[i];
         for (end = i + 1; end < all.trial_count; end++)
-            if (compare_problem(first, all.trial[end]) != 0)
+            if (sk_db_problem_order(first, all.trial[end]) != 0)
                 break;
         grown[records->count++] = (sk_record){.winner = winner_of(&all, first),
                                               .trial = &all.trial[i],

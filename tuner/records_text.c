@@ -167,7 +167,7 @@ static void print_trial(const sk_db_trial *t, bool wins, bool color, sk_text *ou
         sk_record_clean(out, t->message);
         sk_text_printf(out, ")");
     }
-    if (strcmp(t->key.run_kind, "measure") != 0) {
+    if (strcmp(t->key.run_kind, SK_DB_MEASURE) != 0) {
         sk_text_printf(out, "  [");
         sk_record_clean(out, t->key.run_kind);
         sk_text_printf(out, "]");

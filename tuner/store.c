@@ -7,8 +7,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define RUN_KIND "measure"
-
 /* ---- opening -------------------------------------------------------------- */
 
 static void make_run_id(sk_store *s)
@@ -92,7 +90,7 @@ static sk_status make_key(const sk_store *s, const sk_job *job, uint32_t index, 
                              .schedule = schedule->s,
                              .ir_hash = c->ir_hash,
                              .accuracy = sk_accuracy_name(job->spec.accuracy),
-                             .run_kind = RUN_KIND,
+                             .run_kind = SK_DB_MEASURE,
                              .compiler = c->built == SPHKV_OK ? s->compiler : ""};
     return SPHKV_OK;
 }
@@ -184,7 +182,7 @@ sk_status sk_store_known(sk_store *s, sk_job *job, sk_arena *mem, uint32_t **ind
     for (size_t i = 0; i < n && st == SPHKV_OK; i++) {
         sk_schedule schedule;
         sk_schedule_begin(s->device->target.backend, &schedule);
-        if (strcmp(list[i].key.run_kind, RUN_KIND) != 0) continue;
+        if (strcmp(list[i].key.run_kind, SK_DB_MEASURE) != 0) continue;
         if (sk_schedule_parse(job->spec.kernel, list[i].key.schedule, &schedule, NULL) != SPHKV_OK)
             continue; /* of another generator */
         uint32_t at = sk_space_find(&job->space, &schedule);

@@ -1,7 +1,7 @@
 /* sphkv-db - looks into kernel databases: what was tuned, with which result,
  * and why a kernel was chosen; and builds ones for GPUs that are not here.
  *
- * All but build only read. Records are named by the beginning of their hash, which is the
+ * All but build and merge only read. Records are named by the beginning of their hash, which is the
  * same in every database, unlike row numbers. Results go to stdout, everything
  * else to stderr. */
 #include <stdio.h>
@@ -13,6 +13,7 @@
 #include "db_build.h"
 #include "device.h"
 #include "install_path.h"
+#include "merge.h"
 #include "records.h"
 
 #define PROGRAM "sphkv-db"
@@ -26,6 +27,8 @@ static const char help[] =
     "       sphkv-db build --arch LIST --model NAME --db FILE [...]\n"
     "                                                      kernels for GPUs that are not here;\n"
     "                                                      see sphkv-db build --help\n"
+    "       sphkv-db merge OUT IN...                       unites databases; see\n"
+    "                                                      sphkv-db merge --help\n"
     "\n"
     "ID is the beginning (4 digits or more) of an id that ls or show printed; SPEC is a\n"
     "part of a spec or of its tiers, and may name several records.\n"
@@ -92,12 +95,12 @@ static int read_options(int argc, char **argv, options *o)
     if (o->help)
         return 0;
     if (!verb)
-        return usage_error("say what to do: ls, show, explain or build", "");
+        return usage_error("say what to do: ls, show, explain, build or merge", "");
     size_t form = 0;
     while (form < SK_COUNT(verbs) && strcmp(verb, verbs[form]) != 0)
         form++;
     if (form == SK_COUNT(verbs))
-        return usage_error("there are ls, show, explain and build, not", verb);
+        return usage_error("there are ls, show, explain, build and merge, not", verb);
     o->form = (sk_records_form)form;
     if (o->form == SK_RECORDS_LS && o->what)
         return usage_error("ls takes no", o->what);
@@ -206,6 +209,8 @@ int main(int argc, char **argv)
     sk_command_begin();
     if (argc > 1 && strcmp(argv[1], "build") == 0)
         return sk_db_build(argc, argv);
+    if (argc > 1 && strcmp(argv[1], "merge") == 0)
+        return sk_merge_command(argc, argv);
     int code = read_options(argc, argv, &o);
     if (code)
         return code;

@@ -15,6 +15,7 @@
 #include "progress.h"
 #include "report.h"
 #include "results.h"
+#include "shard.h"
 #include "simulate.h"
 #include "wish.h"
 
@@ -50,6 +51,10 @@ static const char help_tail[] =
     "  --keep K=V,...       searches only schedules with these values, and the default\n"
     "  --report FILE        an HTML page: progress of the search, every candidate against the\n"
     "                       roofline, the effect of each tunable, ties, rejections\n"
+    "  --shard I/N          the I-th of N parts of the work, into a database of its own\n"
+    "                       (kernels.I-of-N.db); sphkv-db merge unites them. Without it: what\n"
+    "                       SLURM_ARRAY_TASK_ID says, or JOB_COMPLETION_INDEX with\n"
+    "                       JOB_COMPLETIONS. 1/1: everything\n"
     "  --fresh              does not count what earlier runs tried\n"
     "  --dry-run            prints the schedules that would be searched\n"
     "  --db FILE            the database (default $SPHKV_DB, or\n"
@@ -79,6 +84,8 @@ typedef struct tune {
     double seconds;
     bool fresh, dry_run, quiet, help;
     sk_simulation_params simulation; /* file NULL: none */
+    sk_shard shard;       /* count 0: not said */
+    char *shard_db;       /* its database; own memory */
     const char *choice;   /* of the devices */
     const char *keep;     /* as of sk_space_keep; NULL: all */
     const char *strategy; /* NULL: auto */
@@ -141,13 +148,13 @@ static sk_status take_own(tune *t, sk_args *a, bool *taken, sk_err *err)
     if (sk_args_is(a, "--seeds")) return sk_args_u32(a, 1, 10000, &t->simulation.runs, err);
     if (sk_args_is(a, "--layouts")) return sk_layouts_take(a, &t->options.layouts, err);
     if (sk_args_is(a, "--seed")) return sk_args_u32(a, 0, UINT32_MAX, &t->seed, err);
-    if (sk_args_is(a, "--tiers")) {
+    if (sk_args_is(a, "--tiers") || sk_args_is(a, "--shard")) {
+        const bool tiers = sk_args_is(a, "--tiers");
         sk_status st = sk_args_value(a, &text, err);
-        return st == SPHKV_OK ? sk_mixes_add(&t->mixes, text, err) : st;
+        if (st != SPHKV_OK) return st;
+        return tiers ? sk_mixes_add(&t->mixes, text, err) : sk_shard_parse(text, &t->shard, err);
     }
     if (sk_args_is(a, "--report")) return sk_args_value(a, &t->report, err);
-    if (sk_args_is(a, "--shard"))
-        return sk_fail(err, SPHKV_EINVAL, "--shard is not built yet");
     const struct {
         const char *name;
         bool *at;
@@ -168,6 +175,26 @@ static sk_status take_own(tune *t, sk_args *a, bool *taken, sk_err *err)
 static void set_default(sk_list *list, uint32_t value)
 {
     if (list->n == 0) *list = (sk_list){1, {value}};
+}
+
+/* A part of the work has a database of its own. */
+static sk_status take_shard(tune *t, sk_err *err)
+{
+    const char *from = "--shard";
+    char *place = NULL;
+    sk_status st = SPHKV_OK;
+    if (t->shard.count == 0) st = sk_shard_environment(&t->shard, &from, err);
+    if (st != SPHKV_OK || t->shard.count <= 1) return st;
+    if (!t->options.db) st = sk_db_default_path(&place, err);
+    if (st == SPHKV_OK)
+        st = sk_shard_path(&t->shard, place ? place : t->options.db, &t->shard_db, err);
+    sk_free(place);
+    if (st != SPHKV_OK) return st;
+    t->options.db = t->shard_db;
+    if (!t->quiet)
+        fprintf(stderr, "part %u of %u (%s), into %s\n", t->shard.index, t->shard.count, from,
+                t->shard_db);
+    return SPHKV_OK;
 }
 
 static sk_status read_options(tune *t, int argc, char **argv, sk_err *err)
@@ -196,7 +223,8 @@ static sk_status read_options(tune *t, int argc, char **argv, sk_err *err)
         if (t->options.threads.v[i] > SK_TEAM_MOST)
             return sk_fail(err, SPHKV_EINVAL, "--threads: at most %u", SK_TEAM_MOST);
     if (t->mixes.n == 0) st = sk_mixes_add(&t->mixes, "good:vi8,kf16:vf16", err);
-    return st == SPHKV_OK ? sk_options_finish(&t->options, err) : st;
+    if (st == SPHKV_OK) st = sk_options_finish(&t->options, err);
+    return st == SPHKV_OK ? take_shard(t, err) : st;
 }
 
 /* What is wished for on a device. On a GPU the kernels are, unless said, those that
@@ -464,6 +492,7 @@ static sk_status make_part(tune *t, uint32_t number, sk_err *err)
     part *p = &t->part[number];
     p->device = &t->devices.device[number];
     sk_status st = make_wish(t, p->device, &p->wish, err);
+    if (st == SPHKV_OK) st = sk_shard_keep(&t->shard, &p->wish, err);
     if (st != SPHKV_OK) return st;
     st = check_keep(t, p, err);
     if (st != SPHKV_OK) return st;
@@ -516,5 +545,6 @@ int main(int argc, char **argv)
     }
     sk_mixes_free(&t.mixes);
     sk_store_close(&t.store);
+    sk_free(t.shard_db);
     return code;
 }
