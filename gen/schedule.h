@@ -38,6 +38,8 @@ typedef enum sk_backend { SK_BACKEND_CPU, SK_BACKEND_CUDA, SK_BACKENDS } sk_back
     X(spread, SK_FOR(SPHKV_ATTN_DECODE), "10|20|30|40|50",                                        \
       "percent of a page's lines that are prefetched during the logits of coded keys; the rest "  \
       "during the value product")                                                                 \
+    X(pause, SK_FOR(SPHKV_ATTN_DECODE), "0|10|20",                                              \
+      "percent of a page's lines that are prefetched during the softmax, which reads none")       \
     X(etok, SK_FOR(SPHKV_KV_ENCODE) | SK_FOR(SPHKV_PAGE_RETIER) | SK_ON_GPU(SPHKV_KV_ENCODE),     \
       "1|2|4", "token vectors coded at once")                                                   \
     X(streams, SK_FOR(SPHKV_PAGE_GATHER), "1|2|4|8", "shares of a page copied side by side")      \

@@ -114,6 +114,8 @@ sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_targ
         return sk_fail(err, SPHKV_EINVAL, "ktok without dense or rebuilt keys");
     if (s->v[SK_T_spread] != 10 && (!coded || s->v[SK_T_prefetch] == 0))
         return sk_fail(err, SPHKV_EINVAL, "spread without coded keys or without prefetch");
+    if (s->v[SK_T_pause] != 0 && s->v[SK_T_prefetch] == 0)
+        return sk_fail(err, SPHKV_EINVAL, "pause without prefetch");
     if (!tables && s->v[SK_T_lut_build] != SK_LUT_FUSED)
         return sk_fail(err, SPHKV_EINVAL, "lut_build=separate without tables");
     if (sk_dec_turns(spec) > 1 && s->v[SK_T_lut_build] != SK_LUT_FUSED)
@@ -143,16 +145,18 @@ static bool bytes_pay(const sk_spec *spec, const sk_schedule *s, const sk_target
     for (uint32_t i = 0; i < spec->ntiers; i++) {
         const sk_probs form = sk_probs_of(spec, s, i);
         if (!sk_probs_run(spec, s, i, target)) return false;
-        pays |= form == SK_PROBS_U8 || (form == SK_PROBS_BF16 && target->features & SK_CPU_BF16);
+        pays |= form == SK_PROBS_U8 || form == SK_PROBS_U16;
+        pays |= form == SK_PROBS_BF16 && target->features & SK_CPU_BF16;
     }
     return pays;
 }
 
-/* Bytes where they may be and there are instructions for them; else 16 bits. They are
- * packed four vectors at once. */
+/* Bytes where they may be and there are instructions for them, two of them in class tight
+ * (Zen 4: high:vi4 0.96 of the time of i16, high:vi8 0.98); else 16 bits. They are packed
+ * four vectors at once. */
 static void default_probs(const sk_spec *spec, const sk_target *target, sk_schedule *out)
 {
-    static const int32_t bytes[] = {SK_PROB_U8, SK_PROB_U7};
+    static const int32_t bytes[] = {SK_PROB_U8, SK_PROB_U7, SK_PROB_U16};
     const uint32_t packed = 4 * (uint32_t)out->v[SK_T_w];
     sk_schedule with = *out;
     with.v[SK_T_vch] = 16;
@@ -166,10 +170,23 @@ static void default_probs(const sk_spec *spec, const sk_target *target, sk_sched
     if (!probs_fit(spec, out)) out->v[SK_T_prob] = SK_PROB_F32;
 }
 
+/* Whether keys are looked up in so few steps that they take less of the time than of the
+ * bytes. */
+static bool short_logits(const sk_spec *spec)
+{
+    for (sk_key_part k = {0}; sk_key_next(spec, &k);) {
+        const sk_segment *seg = sk_dec_seg(&k.spec, k.slot);
+        if (seg->kind != SK_KEY_CODED || seg->dims / seg->g > 8) return false;
+    }
+    return true;
+}
+
 /* Dot products are so short that several vectors of channels are wanted to hide how long
- * one takes, and few streams of values. Logits and values of integers then take about as
- * long as each other (Zen 4, cold, share of the bandwidth: high:vi8 with spread 20 0.81,
- * 30 0.92, 50 0.68; high:vf16 with 20 0.88, 30 0.84, and with vch 32 0.03 less). */
+ * one takes, and few streams of values; requests are then as even as can be one step at a
+ * time, and the softmax takes long enough to ask for some (Zen 4, cold, against two steps
+ * and no pause: good:vf16 0.91, high:vi8 0.93, ki8:vi8 0.92 of the time). Longer look-ups
+ * ask for more (high:vi8 with spread 20 0.95 of the time with 30, good:vi8 1.02; with vf16
+ * values 30 is worse for both). */
 static void default_dots(const sk_spec *spec, bool coded, sk_schedule *out)
 {
     bool dots = false, floats = false;
@@ -179,8 +196,12 @@ static void default_dots(const sk_spec *spec, bool coded, sk_schedule *out)
         floats |= form == SK_PROBS_BF16;
     }
     if (!dots) return;
-    if (out->v[SK_T_w] == 16 && spec->dv % 32 == 0) out->v[SK_T_vch] = floats && spec->dv % 64 == 0 ? 64 : 32;
     if (coded && !floats) out->v[SK_T_spread] = 30;
+    if (out->v[SK_T_w] != 16) return;
+    if (spec->dv % 32 == 0) out->v[SK_T_vch] = floats && spec->dv % 64 == 0 ? 64 : 32;
+    out->v[SK_T_vtok] = 1;
+    out->v[SK_T_pause] = 10;
+    if (short_logits(spec)) out->v[SK_T_spread] = 20;
 }
 
 /* Dots where the class and the CPU allow them, else 16-bit integers: a product and its sum in

@@ -286,18 +286,20 @@ void sk_part_logits_dense(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *la
 /* The same of keys that are numbers in scratch: `tokens` of them from t0 on, in the order
  * of a kf32 page that begins with t0. */
 void sk_part_logits_floats(sk_dec *c, uint32_t tier_slot, sk_val keys, sk_val t0, uint32_t tokens);
-void sk_part_softmax(sk_dec *c, uint32_t tier_slot, sk_val count);
+void sk_part_softmax(sk_dec *c, uint32_t tier_slot, sk_val count, sk_val next);
 /* The statistics of a page without tokens. */
 void sk_part_empty_page(sk_dec *c);
 /* LSE in natural-log units from a running pair in log2; no tokens: -inf. */
 sk_val sk_part_lse(sk_dec *c, sk_val m, sk_val l);
 void sk_part_values(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk_val next);
 /* Prefetch (part_prefetch.c): the logits ask for the first part of the page
- * `next` in equal shares, one a step of their innermost outer loop, the values
- * for the rest. */
+ * `next` in equal shares, one a step of their innermost outer loop, the softmax for
+ * some, the values for the rest. */
 /* Asks for slice `slice` of `slices` of share `k` (a value). */
 void sk_prefetch_share(sk_dec *c, uint32_t tier_slot, sk_val next, sk_val k, uint32_t slice,
                        uint32_t slices);
+/* The share of the softmax, in its loops 0 and 1 over tokens from t0 on. */
+void sk_prefetch_pause(sk_dec *c, uint32_t tier_slot, sk_val next, uint32_t loop, sk_val t0);
 /* Dimensions that the dense form, groups that the rows form handles together. */
 uint32_t sk_dense_unroll(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
 uint32_t sk_rows_unroll(uint32_t groups);

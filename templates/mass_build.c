@@ -42,7 +42,7 @@ static void sum_page(sk_dec *c, const sk_dec_at *at)
     one.ml_wanted = sk_ir_2k(c->b, SK_OP_NE, c->zero, 0);
     sk_ir_if(c->b, sk_ir_2(c->b, SK_OP_NE, seen, c->zero));
     sk_part_logits(&one, at->tier_slot, at->page, seen, at->lut, at->next);
-    sk_part_softmax(&one, at->tier_slot, seen);
+    sk_part_softmax(&one, at->tier_slot, seen, SK_NONE);
     sk_ir_end(c->b);
 }
 

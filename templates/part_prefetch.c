@@ -13,6 +13,7 @@
 
 #include "part_bytes.h"
 #include "part_pair16.h"
+#include "part_probs.h"
 #include "part_segments.h"
 #include "part_vk.h"
 
@@ -59,7 +60,8 @@ void sk_prefetch_share(sk_dec *c, uint32_t tier_slot, sk_val next, sk_val k, uin
         sk_ir_prefetch(c->b, next, at, i % streams * second + i / streams * 64);
 }
 
-uint32_t sk_prefetch_values_from(const sk_dec *c, uint32_t tier_slot)
+/* Byte of the page behind the share of the logits. */
+static uint32_t behind_keys(const sk_dec *c, uint32_t tier_slot)
 {
     sk_page_layout lay;
     sk_page_layout_get(c->spec, tier_slot, &lay);
@@ -67,4 +69,39 @@ uint32_t sk_prefetch_values_from(const sk_dec *c, uint32_t tier_slot)
         return 0; /* their logits ask for nothing */
     if (sk_dec_form(c->spec, c->sched, tier_slot) == SK_FORM_DENSE) return lay.value_off;
     return key_lines(c, tier_slot) * key_steps(c, tier_slot) * 64;
+}
+
+/* Tokens of a step of the two loops of the softmax, and the lines it asks for. */
+static uint32_t pause_tokens(const sk_dec *c, uint32_t tier_slot, uint32_t loop)
+{
+    return loop ? c->w * sk_probs_vectors(sk_probs_of(c->spec, c->sched, tier_slot)) : c->w;
+}
+
+static uint32_t pause_lines(const sk_dec *c, uint32_t tier_slot, uint32_t loop)
+{
+    sk_page_layout lay;
+    sk_page_layout_get(c->spec, tier_slot, &lay);
+    const uint32_t steps = c->p / pause_tokens(c, tier_slot, loop);
+    const uint32_t want = lay.units * (SPHKV_UNIT_BYTES / 64) * (uint32_t)c->sched->v[SK_T_pause] / 200;
+    return (want + steps - 1) / steps;
+}
+
+static uint32_t pause_bytes(const sk_dec *c, uint32_t tier_slot, uint32_t loop)
+{
+    return pause_lines(c, tier_slot, loop) * (c->p / pause_tokens(c, tier_slot, loop)) * 64;
+}
+
+void sk_prefetch_pause(sk_dec *c, uint32_t tier_slot, sk_val next, uint32_t loop, sk_val t0)
+{
+    if (next == SK_NONE) return;
+    const uint32_t lines = pause_lines(c, tier_slot, loop);
+    const uint32_t from = behind_keys(c, tier_slot) + (loop ? pause_bytes(c, tier_slot, 0) : 0);
+    /* a power of two of tokens, at most 64 */
+    const sk_val at = sk_mul(c, t0, lines * 64 / pause_tokens(c, tier_slot, loop));
+    for (uint32_t i = 0; i < lines; i++) sk_ir_prefetch(c->b, next, at, from + i * 64);
+}
+
+uint32_t sk_prefetch_values_from(const sk_dec *c, uint32_t tier_slot)
+{
+    return behind_keys(c, tier_slot) + pause_bytes(c, tier_slot, 0) + pause_bytes(c, tier_slot, 1);
 }

@@ -36,22 +36,6 @@ static sk_val load_logits(sk_dec *c, sk_val t0, uint32_t h, uint32_t u, sk_val c
  * overlap, and the loop's start is paid once. */
 #define HEAD_TILE 4
 
-/* Largest logits of the heads h0 .. h0+hn-1, as uniform values. */
-static void page_max(sk_dec *c, uint32_t h0, uint32_t hn, sk_val limit, sk_val count, bool full,
-                     sk_val *m)
-{
-    sk_builder *b = c->b;
-    sk_val top[HEAD_TILE];
-    for (uint32_t h = 0; h < hn; h++) top[h] = sk_ir_var(b, SK_LANE, sk_ir_f32(b, -INFINITY));
-    const sk_val t0 = sk_ir_for(b, c->zero, limit, c->w);
-    for (uint32_t h = 0; h < hn; h++) {
-        const sk_val x = load_logits(c, t0, h0 + h, 0, count, full);
-        sk_ir_set(b, top[h], sk_ir_2(b, SK_OP_FMAX, sk_ir_get(b, top[h]), x));
-    }
-    sk_ir_end(b);
-    for (uint32_t h = 0; h < hn; h++) m[h] = sk_ir_1(b, SK_OP_RED_FMAX, sk_ir_get(b, top[h]));
-}
-
 /* What the pages of a tier have in common. */
 typedef struct softmax {
     sk_probs form;
@@ -61,7 +45,25 @@ typedef struct softmax {
     sk_val count, limit; /* tokens; whole blocks of them */
     bool full;       /* a full page needs no masks */
     sk_exp8 exp8;    /* of u8 */
+    uint32_t tier_slot;
+    sk_val next;     /* page that is prefetched, or SK_NONE */
 } softmax;
+
+/* Largest logits of the heads h0 .. h0+hn-1, as uniform values. */
+static void page_max(sk_dec *c, const softmax *x, uint32_t h0, uint32_t hn, sk_val *m)
+{
+    sk_builder *b = c->b;
+    sk_val top[HEAD_TILE];
+    for (uint32_t h = 0; h < hn; h++) top[h] = sk_ir_var(b, SK_LANE, sk_ir_f32(b, -INFINITY));
+    const sk_val t0 = sk_ir_for(b, c->zero, x->limit, c->w);
+    if (h0 == 0) sk_prefetch_pause(c, x->tier_slot, x->next, 0, t0);
+    for (uint32_t h = 0; h < hn; h++) {
+        const sk_val v = load_logits(c, t0, h0 + h, 0, x->count, x->full);
+        sk_ir_set(b, top[h], sk_ir_2(b, SK_OP_FMAX, sk_ir_get(b, top[h]), v));
+    }
+    sk_ir_end(b);
+    for (uint32_t h = 0; h < hn; h++) m[h] = sk_ir_1(b, SK_OP_RED_FMAX, sk_ir_get(b, top[h]));
+}
 
 /* One vector of probabilities; masked lanes are 0. */
 static sk_val probability(sk_dec *c, const softmax *x, uint32_t h, sk_val t0, uint32_t u, sk_val base)
@@ -103,6 +105,7 @@ static void page_exp(sk_dec *c, const softmax *x, uint32_t h0, uint32_t hn, cons
         base[h] = x->up > 0 ? sk_ir_2(b, SK_OP_FSUB, m[h], sk_ir_f32(b, x->up)) : m[h];
     }
     const sk_val t0 = sk_ir_for(b, c->zero, x->limit, unroll * c->w);
+    if (h0 == 0) sk_prefetch_pause(c, x->tier_slot, x->next, 1, t0);
     for (uint32_t h = 0; h < hn; h++) {
         const sk_probs_packed packed = probabilities(c, x, h0 + h, t0, m[h], base[h]);
         sk_probs_sum(c, x->form, &packed, sum[h]);
@@ -180,7 +183,7 @@ static void softmax_heads(sk_dec *c, const softmax *x)
     for (uint32_t h0 = 0; h0 < c->h; h0 += HEAD_TILE) {
         const uint32_t hn = c->h - h0 < HEAD_TILE ? c->h - h0 : HEAD_TILE;
         sk_val m[HEAD_TILE], l[HEAD_TILE];
-        page_max(c, h0, hn, x->limit, x->count, x->full, m);
+        page_max(c, x, h0, hn, m);
         page_exp(c, x, h0, hn, m, l);
         for (uint32_t h = 0; h < hn; h++) {
             sk_ir_stu(b, c->stat, c->zero, c->stat_alpha + (h0 + h) * 4, m[h]);
@@ -189,12 +192,13 @@ static void softmax_heads(sk_dec *c, const softmax *x)
     }
 }
 
-void sk_part_softmax(sk_dec *c, uint32_t tier_slot, sk_val count)
+void sk_part_softmax(sk_dec *c, uint32_t tier_slot, sk_val count, sk_val next)
 {
     sk_builder *b = c->b;
     const sk_probs form = sk_probs_of(c->spec, c->sched, tier_slot);
     const uint32_t block = sk_dec_token_block(c->spec, c->sched, tier_slot);
-    softmax some = {.form = form, .one = sk_probs_one(form), .count = count};
+    softmax some = {.form = form, .one = sk_probs_one(form), .count = count,
+                    .tier_slot = tier_slot, .next = next};
     some.up = some.one ? log2f((float)some.one) : (float)sk_probs_scale(c->spec, tier_slot, form);
     some.unit = sk_probs_unit(c->spec, tier_slot, form);
     some.limit = sk_round_up(c, count, block);
