@@ -15,6 +15,7 @@
 #include "install_path.h"
 #include "merge.h"
 #include "records.h"
+#include "t4_write.h"
 
 #define PROGRAM "sphkv-db"
 
@@ -29,6 +30,8 @@ static const char help[] =
     "                                                      see sphkv-db build --help\n"
     "       sphkv-db merge OUT IN...                       unites databases; see\n"
     "                                                      sphkv-db merge --help\n"
+    "       sphkv-db export --t4 FILE ...                  what was tried, for tools of\n"
+    "                                                      others; see sphkv-db export --help\n"
     "\n"
     "ID is the beginning (4 digits or more) of an id that ls or show printed; SPEC is a\n"
     "part of a spec or of its tiers, and may name several records.\n"
@@ -95,12 +98,12 @@ static int read_options(int argc, char **argv, options *o)
     if (o->help)
         return 0;
     if (!verb)
-        return usage_error("say what to do: ls, show, explain, build or merge", "");
+        return usage_error("say what to do: ls, show, explain, build, merge or export", "");
     size_t form = 0;
     while (form < SK_COUNT(verbs) && strcmp(verb, verbs[form]) != 0)
         form++;
     if (form == SK_COUNT(verbs))
-        return usage_error("there are ls, show, explain, build and merge, not", verb);
+        return usage_error("there are ls, show, explain, build, merge and export, not", verb);
     o->form = (sk_records_form)form;
     if (o->form == SK_RECORDS_LS && o->what)
         return usage_error("ls takes no", o->what);
@@ -211,6 +214,8 @@ int main(int argc, char **argv)
         return sk_db_build(argc, argv);
     if (argc > 1 && strcmp(argv[1], "merge") == 0)
         return sk_merge_command(argc, argv);
+    if (argc > 1 && strcmp(argv[1], "export") == 0)
+        return sk_export_command(argc, argv);
     int code = read_options(argc, argv, &o);
     if (code)
         return code;
