@@ -74,16 +74,22 @@ static bool is_minima(const sk_compact *c, uint32_t i)
     return i > 0 && c->field[i - 1].as == SK_AS_SCALES && c->field[i - 1].scale == i;
 }
 
-/* Zeros between fields, and behind the last; on a CPU all over. */
+/* Whether all bytes of a field are stored, and none is added to. */
+static bool made_whole(const sk_compact *c, const sk_compact_field *f)
+{
+    if (c->enc.gpu) return true;
+    if (f->as == SK_AS_SCALES) return false;
+    field_way *way = way_of(c, f);
+    return way == sk_compact_values || way == sk_compact_bits || way == sk_compact_lanes;
+}
+
+/* Zeros wherever no field is made whole. */
 static void zero(sk_compact *c)
 {
     uint32_t end = 0;
-    if (!c->enc.gpu) {
-        sk_enc_zero(&c->enc, 0, c->lay.units * SPHKV_UNIT_BYTES);
-        return;
-    }
     for (uint32_t i = 0; i < c->n; i++) {
         const sk_compact_field *f = &c->field[i];
+        if (!made_whole(c, f)) continue;
         sk_enc_zero(&c->enc, end, f->off);
         end = f->off + (sk_compact_elements(c->dec.spec, f) * f->bits + 31) / 32 * 4;
     }

@@ -176,9 +176,10 @@ static sk_val codes_anew(sk_compact *c, const form *x, const factors *by, sk_val
     return all;
 }
 
-/* A part of the units from u0 on, of the 16 channels at byte `block`. */
+/* A part of the units from u0 on, of the 16 channels at byte `block`. shared: the run
+ * before has put tokens there. */
 static void put_units(sk_compact *c, const form *x, const factors *by, const sk_compact_run *run,
-                      sk_val block, sk_val u0, uint32_t part)
+                      sk_val block, sk_val u0, uint32_t part, sk_val shared)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
@@ -196,8 +197,28 @@ static void put_units(sk_compact *c, const form *x, const factors *by, const sk_
         all = all == SK_NONE ? y : sk_or(d, all, y);
     }
     const sk_val at = sk_add(d, block, sk_mul(d, u0, bytes));
-    const sk_val old = sk_ir_ldv(b, SK_LD_U32, c->enc.dst_page, at, off);
-    sk_ir_stv(b, c->enc.dst_page, at, off, sk_or(d, old, all));
+    const sk_val whole = sk_ir_var(b, SK_LANE, all);
+    sk_ir_if(b, shared);
+    sk_ir_set(b, whole, sk_or(d, all, sk_ir_ldv(b, SK_LD_U32, c->enc.dst_page, at, off)));
+    sk_ir_end(b);
+    sk_ir_stv(b, c->enc.dst_page, at, off, sk_ir_get(b, whole));
+}
+
+/* Zeros in units that have no token. */
+static void clear_rest(sk_compact *c, const form *x)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const uint32_t step = x->units * x->tokens, bytes = x->words * 4;
+    const sk_val first = sk_ir_2k(b, SK_OP_UDIV, sk_add(d, c->count, sk_k(d, step - 1)), step);
+    const sk_val c0 = sk_ir_for(b, d->zero, sk_k(d, d->cp), 16);
+    const sk_val turn = sk_ir_for(b, first, sk_k(d, d->tp / step), 1);
+    const sk_val block = sk_mul(d, c0, d->tp * x->f->bits / 8);
+    const sk_val at = sk_add(d, block, sk_mul(d, turn, x->units * bytes));
+    for (uint32_t part = 0; part < x->words / x->run; part++)
+        sk_ir_stv(b, c->enc.dst_page, at, x->f->off + part * x->run * 4, d->zero);
+    sk_ir_end(b);
+    sk_ir_end(b);
 }
 
 void sk_compact_values(sk_compact *c, const sk_compact_field *f)
@@ -213,15 +234,18 @@ void sk_compact_values(sk_compact *c, const sk_compact_field *f)
         put_factors(c, &x, &run);
     const sk_val first = sk_ir_2k(b, SK_OP_UDIV, run.begin, step);
     const sk_val end = sk_ir_2k(b, SK_OP_UDIV, sk_add(d, sk_add(d, run.begin, run.n), sk_k(d, step - 1)), step);
+    const sk_val inside = sk_ir_2(b, SK_OP_NE, sk_ir_2k(b, SK_OP_UREM, run.begin, step), d->zero);
     const sk_val c0 = sk_ir_for(b, d->zero, sk_k(d, d->cp), 16);
     const sk_val block = sk_mul(d, c0, d->tp * f->bits / 8);
     for (uint32_t part = 0; part < x.words / x.run; part++) {
         const factors by = factors_of(c, &x, c0, part, &run);
         const sk_val turn = sk_ir_for(b, first, end, 1);
         sk_compact_ask(c, f, d->cp / 16 * (x.words / x.run) * (d->tp / step));
-        put_units(c, &x, &by, &run, block, sk_mul(d, turn, x.units), part);
+        const sk_val shared = sk_ir_2(b, SK_OP_PAND, inside, sk_ir_2(b, SK_OP_EQ, turn, first));
+        put_units(c, &x, &by, &run, block, sk_mul(d, turn, x.units), part, shared);
         sk_ir_end(b);
     }
     sk_ir_end(b);
     sk_ir_end(b);
+    clear_rest(c, &x);
 }

@@ -204,6 +204,28 @@ sk_status sk_append_args(const sk_image *image, const void *args, sphkv_append_a
     return st;
 }
 
+static void ask_lines(const uint8_t *from, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i, 1, 2);
+}
+
+/* Asks for the lines that the first token of an item goes to: a key has as many as rows of
+ * 16 tokens fill, and each would be waited for. */
+static void ask(const sk_spec *spec, const sk_page_layout *lay, const uint8_t *arena,
+                const sphkv_append_item *it)
+{
+    const uint8_t *page = arena + (size_t)it->unit * SPHKV_UNIT_BYTES;
+    for (uint32_t s = 0; s < lay->nseg; s++) {
+        const uint32_t es = sk_ld_bytes(sk_rows_key_kind(spec->tier[0].seg[s].kind));
+        const size_t block = (size_t)lay->seg[s].dims * 16 * es;
+        ask_lines(page + lay->seg[s].key_off + it->slot / 16 * block, block);
+    }
+    if (!sk_append_values(spec)) return;
+    const size_t row = 16 * sk_ld_bytes(sk_rows_value_kind(spec->tier[0].value));
+    for (uint32_t c0 = 0; c0 < spec->dv; c0 += 16)
+        ask_lines(page + lay->value_off + (c0 / 16 * lay->tp + it->slot) * row, row);
+}
+
 static sk_status run(const sk_image *image, const void *args, uint32_t part, uint32_t parts,
                      sk_err *err)
 {
@@ -215,7 +237,11 @@ static sk_status run(const sk_image *image, const void *args, uint32_t part, uin
     if (st == SPHKV_OK) st = check_items(image, &a, &count, err);
     if (st == SPHKV_OK) st = sk_items_reach(image, &rows.k, count, err);
     if (st == SPHKV_OK && a.v) st = sk_items_reach(image, &rows.v, count, err);
+    sk_page_layout lay;
+    sk_page_layout_get(&image->spec, 0, &lay);
+    if (st == SPHKV_OK && part < a.items_count) ask(&image->spec, &lay, a.arena, &a.items[part]);
     for (uint32_t i = part; st == SPHKV_OK && i < a.items_count; i += parts) {
+        if (i + parts < a.items_count) ask(&image->spec, &lay, a.arena, &a.items[i + parts]);
         if (a.items[i].count == 0) continue;
         sk_call call = {0};
         sk_call_ptr(&call, &a.items[i], sizeof a.items[i]);
