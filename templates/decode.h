@@ -129,6 +129,7 @@ typedef struct sk_dec {
     sk_val scale;
     sk_val qs, qc, qt, qm, q16, lut, off, bytes, rad, s, probs, acc, stat; /* scratch addresses */
     sk_val book, where, keys, halves; /* the same, where keys are rebuilt; */
+    uint32_t keys_d;           /* dimensions of a token in `keys`; 0 = d */
     sk_val cosines;            /* where they are rotated; */
     sk_val rope, rope_dims, rope_last; /* parameters of that (part_rope.h) */
     sk_val vals;               /* and where they are values */

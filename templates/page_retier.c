@@ -2,13 +2,13 @@
  * token that is looked at less moves to a smaller tier, one that is looked at more
  * cannot get back what it lost, but moves all the same.
  *
- * Applies to a mix of exactly two tiers, destination then source; the source's key of one
- * segment; both before RoPE or both after it (p), so nothing is rotated; values of any
+ * Applies to a mix of exactly two tiers, destination then source, keys of either in one
+ * segment or several; both before RoPE or both after it (p), so nothing is rotated; values of any
  * format, from keys (vk) only where the destination's are, too. Positions are copied.
  *
  * A block is one item. It rebuilds the source page in scratch as a kf32:vf32 page, by the
- * code of attn_decode, and codes that by the code of kv_encode. Keys that are coded on both
- * sides stay in the space of codes: a mean and a permutation are the set's, so that neither
+ * code of attn_decode, and codes that by the code of kv_encode. Keys that are coded whole on
+ * both sides stay in the space of codes: a mean and a permutation are the set's, so that neither
  * is undone only to be done again, at the cost of bits where a mean is much larger than
  * what is left of a key without it. */
 #include <string.h>
@@ -16,6 +16,7 @@
 #include "kv_encode.h"
 #include "part_rebuild.h"
 #include "part_rope.h"
+#include "part_segments.h"
 #include "part_value.h"
 
 enum { TO, FROM }; /* tiers of the mix */
@@ -28,6 +29,13 @@ static uint32_t coded_segments(const sk_tier *tier)
     return n;
 }
 
+/* Whether keys are coded whole on both sides: they stay in the space of codes. */
+static bool stays_coded(const sk_spec *spec)
+{
+    const sk_tier *to = &spec->tier[TO], *from = &spec->tier[FROM];
+    return coded_segments(to) == to->nseg && coded_segments(from) == from->nseg;
+}
+
 static sk_status supported(const sk_spec *spec, sk_err *err)
 {
     sk_status st = sk_rows_supported(spec, "page_retier", err);
@@ -36,8 +44,6 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
     if (spec->ntiers != 2)
         return sk_fail(err, SPHKV_EUNSUPPORTED,
                        "page_retier: a mix of two tiers (destination, source), not %u", spec->ntiers);
-    if (from->nseg > 1)
-        return sk_fail(err, SPHKV_EUNSUPPORTED, "page_retier: a source of several segments");
     if (from->value == SK_VAL_KEY && to->value != SK_VAL_KEY)
         return sk_fail(err, SPHKV_EUNSUPPORTED, "page_retier: %s values from a source of vk",
                        sk_value_name(to->value));
@@ -45,10 +51,13 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
         return sk_fail(err, SPHKV_EUNSUPPORTED, "page_retier: keys %s RoPE from keys %s it (p)",
                        sk_tier_pre_rope(to) ? "before" : "after",
                        sk_tier_pre_rope(from) ? "before" : "after");
-    const uint32_t coded = coded_segments(to);
-    if (spec->book & SPHKV_BOOK_MEAN && coded_segments(from) > 0 && coded > 0 && coded < to->nseg)
+    const bool stay = stays_coded(spec);
+    if (spec->book & SPHKV_BOOK_MEAN && coded_segments(from) > 0 && coded_segments(to) > 0 && !stay)
         return sk_fail(err, SPHKV_EUNSUPPORTED,
-                       "page_retier: with a mean, coded keys to segments of which some are dense");
+                       "page_retier: with a mean, coded keys where some segments of either tier are dense");
+    if (spec->book & SPHKV_BOOK_PERMUTATION && from->nseg > 1 && coded_segments(from) > 0 && !stay)
+        return sk_fail(err, SPHKV_EUNSUPPORTED,
+                       "page_retier: a source of several segments that are permuted, to dense keys");
     st = sk_rope_supported(spec, "page_retier", err);
     return st == SPHKV_OK ? sk_variants_supported(spec, SPHKV_VARIANT_POSITIONS, err) : st;
 }
@@ -65,10 +74,19 @@ typedef struct retier {
     sk_val page, room;  /* the source, and what it becomes */
 } retier;
 
+static uint32_t book_bytes(const sk_dec *d, const sk_key_part *p)
+{
+    return sk_rebuild_book_bytes(&p->spec, d->sched, p->slot);
+}
+
 /* Of what keys are rebuilt from. */
 static void rebuild_scratch(sk_dec *d, const sk_page_layout *lay)
 {
-    const uint32_t book = sk_rebuild_book_bytes(d->spec, d->sched, FROM), spans = lay->seg[0].spans;
+    uint32_t book = 0, spans = 0;
+    for (sk_key_part p = {0}; sk_rebuilt_next(d->spec, FROM, &p);) {
+        book = book_bytes(d, &p) > book ? book_bytes(d, &p) : book;
+        spans = lay->seg[p.seg].spans > spans ? lay->seg[p.seg].spans : spans;
+    }
     if (book) d->book = sk_ir_name(d->b, sk_ir_shared(d->b, book), "book");
     if (spans) d->rad = sk_ir_name(d->b, sk_ir_shared(d->b, spans * 4), "rad");
     if (spans && d->spec->book & SPHKV_BOOK_PERMUTATION)
@@ -77,14 +95,12 @@ static void rebuild_scratch(sk_dec *d, const sk_page_layout *lay)
 
 static void init(retier *c, sk_builder *b, const sk_spec *spec, const sk_schedule *sched)
 {
-    const bool stay = coded_segments(&spec->tier[FROM]) > 0 &&
-                      coded_segments(&spec->tier[TO]) == spec->tier[TO].nseg;
     const bool keys_only = spec->tier[FROM].value == SK_VAL_KEY;
     c->from = c->to = *spec;
-    c->from.tier[FROM].seg[0].pre_rope = false;
+    for (uint32_t s = 0; s < spec->tier[FROM].nseg; s++) c->from.tier[FROM].seg[s].pre_rope = false;
     c->to.tier[FROM] = (sk_tier){.nseg = 1, .value = (uint8_t)(keys_only ? SK_VAL_KEY : SK_VAL_F32),
                                  .seg = {{.kind = SK_KEY_F32}}};
-    if (stay) c->from.book = c->to.book = 0;
+    if (stays_coded(spec)) c->from.book = c->to.book = 0;
     sk_page_layout_get(spec, FROM, &c->lay);
     sk_dec_init(&c->dec, b, &c->from, sched);
     sk_encode_init(&c->enc, &c->to, sched);
@@ -101,18 +117,22 @@ static void init(retier *c, sk_builder *b, const sk_spec *spec, const sk_schedul
 /* All slots of the page: what those behind count hold is left out when it is coded. */
 static void rebuild_keys(retier *c)
 {
-    sk_dec *d = &c->dec;
-    const sk_segment *seg = sk_dec_seg(d->spec, FROM);
-    const sk_seg_layout *lay = &c->lay.seg[0];
-    if (seg->kind == SK_KEY_CODED) {
-        if (sk_rebuild_book_bytes(d->spec, d->sched, FROM) > 0)
-            sk_rebuild_load_words(d, FROM, c->enc.book);
-        sk_rebuild_load_order(d, c->enc.book);
-        sk_unpack_radius_scales(d, seg, lay, c->page);
+    sk_dec *d = &c->dec, part;
+    for (sk_key_part p = {0}; sk_rebuilt_next(d->spec, FROM, &p);) {
+        const sk_segment *seg = sk_dec_seg(&p.spec, p.slot);
+        const sk_seg_layout *lay = &c->lay.seg[p.seg];
+        sk_rebuilt_open(d, &p, d->d, &part);
+        part.keys_d = d->d;
+        if (lay->dim0 > 0) part.keys = sk_ir_ptr_add(d->b, d->keys, sk_k(d, lay->dim0), 64);
+        if (seg->kind == SK_KEY_CODED) {
+            if (book_bytes(d, &p) > 0) sk_rebuild_load_words(&part, p.slot, c->enc.book);
+            sk_rebuild_load_order(&part, c->enc.book);
+            sk_unpack_radius_scales(&part, seg, lay, c->page);
+        }
+        const sk_val t = sk_ir_for(d->b, d->zero, sk_k(d, d->p), d->w);
+        sk_part_rebuild_vector(&part, p.slot, lay, c->page, c->enc.book, t, t, SK_NONE);
+        sk_ir_end(d->b);
     }
-    const sk_val t = sk_ir_for(d->b, d->zero, sk_k(d, d->p), d->w);
-    sk_part_rebuild_vector(d, FROM, lay, c->page, c->enc.book, t, t, SK_NONE);
-    sk_ir_end(d->b);
 }
 
 static void rebuild_values(retier *c)

@@ -46,7 +46,7 @@ void sk_part_rebuild_vector(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *
     const sk_val d0 = sk_ir_for(b, c->zero, sk_k(c, c->d), c->w);
     const sk_val turn = sk_mul(c, sk_shr(c, t, (uint32_t)__builtin_ctz(c->w)), c->d / c->w);
     const sk_val step = sk_add(c, turn, sk_shr(c, d0, (uint32_t)__builtin_ctz(c->w)));
-    const sk_val row = sk_add(c, sk_mul(c, sk_shr(c, at, 4), c->d), d0);
+    const sk_val row = sk_add(c, sk_mul(c, sk_shr(c, at, 4), c->keys_d ? c->keys_d : c->d), d0);
     const sk_val to = sk_add(c, sk_mul(c, row, 64), sk_mul(c, sk_and(c, at, 15), 4));
     const sk_val scale = coded ? SK_NONE : sk_dense_scales(c, &dense, d0, 0);
     for (uint32_t i = 0; i < c->w; i++) {

@@ -48,9 +48,19 @@ static bool beyond_tier(const sk_spec *s, uint32_t t)
     case SPHKV_ATTN_EXTEND: return mixed;
     case SPHKV_PAGE_DECODE: return mixed;
     case SPHKV_PAGE_MASS: return p || (mixed && vk); /* logits of attention, without variants */
-    case SPHKV_PAGE_RETIER: return t == 1 && tier->nseg > 1;
     default: return mixed && p;
     }
+}
+
+/* Coded keys that page_retier cannot leave in the space of codes. */
+static bool beyond_codes(const sk_spec *s)
+{
+    uint32_t coded[2] = {0, 0};
+    for (uint32_t t = 0; t < 2; t++)
+        for (uint32_t i = 0; i < s->tier[t].nseg; i++) coded[t] += s->tier[t].seg[i].kind == SK_KEY_CODED;
+    if (coded[1] == 0 || (coded[0] == s->tier[0].nseg && coded[1] == s->tier[1].nseg)) return false;
+    return (s->book & SPHKV_BOOK_MEAN && coded[0] > 0) ||
+           (s->book & SPHKV_BOOK_PERMUTATION && s->tier[1].nseg > 1);
 }
 
 static bool beyond_kernels(const sk_spec *s)
@@ -62,6 +72,7 @@ static bool beyond_kernels(const sk_spec *s)
     bool beyond = s->d % 16 || s->dv % 16 || s->page % 16 || beyond_models(s) ||
                   (s->kernel == SPHKV_PAGE_MASS && s->variants);
     for (uint32_t t = 0; t < s->ntiers; t++) beyond |= beyond_tier(s, t);
+    if (s->kernel == SPHKV_PAGE_RETIER) beyond |= beyond_codes(s);
     if (codes)
         beyond |= sk_tier_pre_rope(&s->tier[0]) != sk_tier_pre_rope(&s->tier[1]) ||
                   (s->tier[1].value == SK_VAL_KEY && s->tier[0].value != SK_VAL_KEY);

@@ -415,6 +415,11 @@ static const kernel_row mass[] = {
 #define R(d, p, l, tiers) "page_retier d" d " v32 h1 p" p " l" l " qf32 of32 if32 tight " tiers
 
 static const kernel_row retier[] = {
+    {R("96", "64", "1", "high:vi8,64@good+32@kf16:vi8"), "", 0},
+    {R("96", "32", "1", "64@g16b8r16s64+32@kf16p:vk,64@kf16+32@kf32p:vk"), "", 0},
+    {R("96", "48", "0", "32@lean+64@mid:vi4,64@fine+32@g8b4r8:vi8 mean permutation"), "w=4", 128},
+    {R("128", "64", "1", "64@ki8+64@kf8:vf8,64@lean+32@kf32+32@ki4:vf16 mean"), "w=16", 512},
+    {R("96", "32", "1", "96@kf16:vf16,32@ki8+64@high:vi8 mean"), "w=8", 256},
     {R("64", "64", "1", "low:vi4,good:vi8"), "", 0},
     {R("128", "128", "1", "high:vi8,fine:vi8"), "", 0},
     {R("64", "32", "0", "good:vi8,high:vi4"), "", 0},
