@@ -176,7 +176,7 @@ static bool short_logits(const sk_spec *spec)
 {
     for (sk_key_part k = {0}; sk_key_next(spec, &k);) {
         const sk_segment *seg = sk_dec_seg(&k.spec, k.slot);
-        if (seg->kind != SK_KEY_CODED || seg->dims / seg->g > 8) return false;
+        if (seg->kind != SK_KEY_CODED || k.spec.d / seg->g > 8) return false;
     }
     return true;
 }
