@@ -633,8 +633,8 @@ static void plan_args(void **state)
     plan_refuses(ctx, &s, &fine, SPHKV_EINVAL, "nonsense");
     s = r.params, s.kernel = 77;
     plan_refuses(ctx, &s, &fine, SPHKV_EINVAL, "77");
-    s = r.params, s.tiers = "32@g4b8r16s32p+32@kf16:vi8";
-    plan_refuses(ctx, &s, &fine, SPHKV_EUNSUPPORTED, "");
+    s = r.params, s.page_tokens = 24; /* not of 16 */
+    plan_refuses(ctx, &s, &fine, SPHKV_EUNSUPPORTED, "16");
     sphkv_error err = {0};
     assert_int_equal(sphkv_supported(NULL, &s, &err), SPHKV_EUNSUPPORTED);
     assert_true(strlen(err.message) > 10);
