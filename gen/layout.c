@@ -53,17 +53,18 @@ static void place_segment(const sk_spec *spec, const sk_segment *seg, uint32_t t
                           sk_seg_layout *out, uint32_t *at)
 {
     uint32_t p = spec->page;
-    out->groups = out->spans = out->span_dims = 0;
+    out->groups = out->codes = out->spans = out->span_dims = 0;
     out->rscale_off = out->radius_off = out->code_off = SK_NO_FIELD;
     out->kscale_off = out->key_off = SK_NO_FIELD;
     if (seg->kind == SK_KEY_CODED) {
         out->groups = out->dims / seg->g;
+        out->codes = out->groups * sk_segment_codes(seg);
         out->span_dims = seg->span == SK_SPAN_ALL ? out->dims : seg->span;
         out->spans = out->dims / out->span_dims;
         if (seg->rb < 16)
             out->rscale_off = take(at, out->spans * 2);
         out->radius_off = take(at, out->spans * p * seg->rb / 8);
-        out->code_off = take(at, out->groups * p * seg->b / 8);
+        out->code_off = take(at, out->codes * p * seg->b / 8);
         return;
     }
     if (seg->kind == SK_KEY_I8 || seg->kind == SK_KEY_I4)
@@ -115,12 +116,12 @@ bool sk_layout_codes_blocked(const sk_spec *spec, const sk_segment *seg)
     return spec->layout == 1 && seg->kind == SK_KEY_CODED && seg->b == 4 && spec->page % 64 == 0;
 }
 
-uint32_t sk_layout_code_bit(const sk_spec *spec, const sk_segment *seg, uint32_t group,
+uint32_t sk_layout_code_bit(const sk_spec *spec, const sk_segment *seg, uint32_t row,
                             uint32_t token)
 {
     if (!sk_layout_codes_blocked(spec, seg))
-        return (group * spec->page + token) * seg->b;
-    uint32_t block = group * (spec->page / 64) + token / 64, u = token % 64;
+        return (row * spec->page + token) * seg->b;
+    uint32_t block = row * (spec->page / 64) + token / 64, u = token % 64;
     uint32_t i = u % 8, q = u % 32 / 8;
     uint32_t byte = block * 32 + 16 * (i / 4) + 8 * (q / 2) + 2 * (i % 4) + q % 2;
     return byte * 8 + 4 * (u / 32);

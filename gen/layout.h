@@ -18,11 +18,15 @@
  *   value (token t, channel c)  element ((c/16)*Tp + t)*16 + c%16    row 0, and
  *                               every row for formats but vi8; vf8 never has
  *                               the NaN codes 0x7f, 0xff (read as +-480)
- * Row 0, plain:  code (group j, token t) at bit (j*P + t)*b, least significant
+ * A group of x codes (g16b8x2...) has x rows of codes, one behind the other: row
+ * j*x + i is code i of group j, so that everywhere they are what x times as many groups
+ * of one code would be. The group is radius * the sum of the x codewords. Codewords are
+ * unit vectors only where a span is one group of one code: a sum of them is none.
+ * Row 0, plain:  code (row r, token t) at bit (r*P + t)*b, least significant
  *                bit first, little-endian.
  * Row 1, lut:    as row 0, except
  *   4-bit codes, when P is a multiple of 64: nibbles in blocks of 64 tokens =
- *     32 bytes per group; token u of a block: nibble u/32 (0 = low) of byte
+ *     32 bytes per row; token u of a block: nibble u/32 (0 = low) of byte
  *     16*(i/4) + 8*(q/2) + 2*(i%4) + q%2, where T = u%32, i = T%8, q = T/8.
  *     (A byte table look-up of 32 codes followed by interleaving its low- and
  *     high-byte results inside 16-byte groups then yields 16-bit pairs whose
@@ -38,6 +42,7 @@
 typedef struct sk_seg_layout {
     uint32_t dim0, dims;   /* dimensions of the head covered */
     uint32_t groups;       /* coded: dims / g */
+    uint32_t codes;        /* coded: rows of codes: groups times codes of a group */
     uint32_t spans;        /* coded: dims / span_dims */
     uint32_t span_dims;    /* coded: span in dimensions, resolved */
     uint32_t rscale_off;   /* f16 per span, or SK_NO_FIELD (rb = 16, dense) */
@@ -62,8 +67,8 @@ typedef struct sk_page_layout {
 /* sphkv_page_layout of the design. spec must have passed sk_spec_check. */
 void sk_page_layout_get(const sk_spec *spec, uint32_t tier_slot, sk_page_layout *out);
 
-/* Bit offset of a code inside the code field. */
-uint32_t sk_layout_code_bit(const sk_spec *spec, const sk_segment *seg, uint32_t group,
+/* Bit offset of a code inside the code field; row j*x + i is code i of group j. */
+uint32_t sk_layout_code_bit(const sk_spec *spec, const sk_segment *seg, uint32_t row,
                             uint32_t token);
 /* Whether 4-bit codes of this segment stand in row 1's blocks of 64. */
 bool sk_layout_codes_blocked(const sk_spec *spec, const sk_segment *seg);
@@ -79,9 +84,15 @@ uint32_t sk_layout_value_index(const sk_spec *spec, uint32_t value_kind,
 uint32_t sk_bits_get(const uint8_t *base, uint32_t bit, uint32_t bits);
 void sk_bits_put(uint8_t *base, uint32_t bit, uint32_t bits, uint32_t value);
 
+/* Whether the codewords of a segment are unit vectors, else they are free. */
+static inline bool sk_layout_unit(const sk_segment *seg, const sk_seg_layout *at)
+{
+    return at->span_dims == seg->g && seg->more == 0;
+}
+
 /* Packed codebook set, what kernels read, of one KV head: f16 tables per tier and
- * coded segment, [group][dim in group][code]: codewords transposed, so that lanes
- * are codes. Behind them, where the spec's book flags say so, the permutation (u32
+ * coded segment, [group][code of the group][dim in group][code]: codewords transposed,
+ * so that lanes are codes. Behind them, where the spec's book flags say so, the permutation (u32
  * [D]: coded dimension i is dimension perm[i] of the model's key), then the mean (f32
  * [D], in the model's order). Offsets in bytes, multiples of 64. */
 uint32_t sk_codebook_tier_off(const sk_spec *spec, uint32_t tier_slot, uint32_t seg);

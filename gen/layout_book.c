@@ -11,7 +11,7 @@ static uint32_t segment_codebook_bytes(const sk_spec *spec, const sk_segment *se
     uint32_t dims = seg->dims ? seg->dims : spec->d;
     if (seg->kind != SK_KEY_CODED)
         return 0;
-    return field_bytes(dims * (1u << seg->b) * 2);
+    return field_bytes(dims * sk_segment_codes(seg) * (1u << seg->b) * 2);
 }
 
 uint32_t sk_codebook_tier_off(const sk_spec *spec, uint32_t tier_slot, uint32_t seg)

@@ -66,21 +66,35 @@ void sk_coded_key_ref(const sk_spec *spec, const uint8_t *head_codebook, const d
     }
 }
 
+/* The sum of the codewords of one group of one token. book: [group][code of the
+ * group][dim][code]. */
+static void group_word(const sk_spec *spec, const sk_segment *seg, const sk_seg_layout *at,
+                       const uint8_t *page, const uint8_t *book, uint32_t group, uint32_t token,
+                       double *c)
+{
+    memset(c, 0, seg->g * sizeof *c);
+    for (uint32_t x = 0; x < sk_segment_codes(seg); x++) {
+        uint32_t row = group * sk_segment_codes(seg) + x;
+        uint32_t bit = sk_layout_code_bit(spec, seg, row, token);
+        uint32_t code = sk_bits_get(page + at->code_off, bit, seg->b);
+        for (uint32_t i = 0; i < seg->g; i++)
+            c[i] += get_f16(book, ((row * seg->g + i) << seg->b) + code);
+    }
+}
+
 /* The dimensions of coded segment s of one token into their places in the key. */
 static void decode_coded(const sk_spec *spec, uint32_t tier_slot, uint32_t s,
                          const sk_seg_layout *at, const uint8_t *page, const uint8_t *books,
                          uint32_t token, double *k)
 {
     const sk_segment *seg = &spec->tier[tier_slot].seg[s];
-    const uint8_t *book = books + sk_codebook_tier_off(spec, tier_slot, s); /* [group][dim][code] */
-    uint32_t codes = 1u << seg->b;
+    const uint8_t *book = books + sk_codebook_tier_off(spec, tier_slot, s);
     for (uint32_t j = 0; j < at->groups; j++) {
-        double r = get_radius(seg, at, page, spec->page, j * seg->g / at->span_dims, token);
-        uint32_t bit = sk_layout_code_bit(spec, seg, j, token);
-        uint32_t code = sk_bits_get(page + at->code_off, bit, seg->b);
-        for (uint32_t i = j * seg->g; i < (j + 1) * seg->g; i++) {
-            coded_dim dim = coded_dim_get(spec, books, at->dim0 + i);
-            k[dim.from] = r * get_f16(book, i * codes + code) + dim.mean;
+        double r = get_radius(seg, at, page, spec->page, j * seg->g / at->span_dims, token), c[32];
+        group_word(spec, seg, at, page, book, j, token, c);
+        for (uint32_t i = 0; i < seg->g; i++) {
+            coded_dim dim = coded_dim_get(spec, books, at->dim0 + j * seg->g + i);
+            k[dim.from] = r * c[i] + dim.mean;
         }
     }
 }

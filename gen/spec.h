@@ -31,10 +31,14 @@ typedef struct sk_segment {
     uint8_t g;      /* group: dimensions per angle code, 1..32 (coded) */
     uint8_t b;      /* bits per angle code, 2..8 (coded) */
     uint8_t rb;     /* bits per radius, 4, 8 or 16 (coded) */
+    uint8_t more;   /* angle codes per group beyond the first, 0..3 (coded): x2 is 1 */
     uint16_t span;  /* dimensions per radius; g = the paper's form; SK_SPAN_ALL = segment */
     bool pre_rope;  /* trailing p: coded before RoPE */
 } sk_segment;
 #define SK_SPAN_ALL 0xffffu
+#define SK_MAX_CODES 4u /* additive codes of a group */
+/* Angle codes of a group: it is the sum of as many codewords, one of a codebook each. */
+static inline uint32_t sk_segment_codes(const sk_segment *seg) { return 1u + seg->more; }
 
 typedef struct sk_tier {
     uint8_t nseg;

@@ -3,14 +3,14 @@
  *   mix     = tier { "," tier }
  *   tier    = key ":" value
  *   key     = format | dims "@" format { "+" dims "@" format }
- *   format  = name | "g" n "b" n "r" n [ "s" n | "sD" ] [ "p" ] | dense [ "p" ]
+ *   format  = name | "g" n "b" n [ "x" n ] "r" n [ "s" n | "sD" ] [ "p" ] | dense [ "p" ]
  *   dense   = kf32 kf16 kbf16 ki8 ki4
  *   value   = vf32 vf16 vbf16 vf8 vi8 vi4 vk
  *
  * One tier has one canonical spelling, because the text is a key of the
  * database and of codebook files: a first-class name where there is one, no
  * span where it equals the group, sD where it covers the head (in a segment:
- * its number of dimensions). A dense key takes a p too: the dense tail of a
+ * its number of dimensions), no x1. A dense key takes a p too: the dense tail of a
  * tier that is coded before RoPE holds keys before RoPE. Numbers have no
  * leading zeros. A regular-expression or table-driven parser was not worth its
  * messages: every refusal here names the part that is wrong. */
@@ -122,7 +122,8 @@ bool sk_segment_equal(const sk_segment *a, const sk_segment *b)
         return false;
     if (a->kind != SK_KEY_CODED)
         return true;
-    return a->g == b->g && a->b == b->b && a->rb == b->rb && a->span == b->span;
+    return a->g == b->g && a->b == b->b && a->more == b->more && a->rb == b->rb &&
+           a->span == b->span;
 }
 
 bool sk_tier_equal(const sk_tier *a, const sk_tier *b)
@@ -147,6 +148,9 @@ sk_status sk_segment_check(const sk_segment *seg, uint32_t dims, sk_err *err)
         return sk_fail(err, SPHKV_EINVAL, "g%u: a group has 1 to 32 dimensions", seg->g);
     if (seg->b < 2 || seg->b > 8)
         return sk_fail(err, SPHKV_EINVAL, "b%u: an angle code has 2 to 8 bits", seg->b);
+    if (sk_segment_codes(seg) > SK_MAX_CODES)
+        return sk_fail(err, SPHKV_EINVAL, "x%u: a group has 1 to %u angle codes",
+                       sk_segment_codes(seg), SK_MAX_CODES);
     if (seg->rb != 4 && seg->rb != 8 && seg->rb != 16)
         return sk_fail(err, SPHKV_EINVAL, "r%u: a radius has 4, 8 or 16 bits", seg->rb);
     if (seg->g == 1 && seg->span == 1)
@@ -184,16 +188,23 @@ static int shown(span t) { return t.n > 60 ? 60 : (int)t.n; }
 static sk_status parse_coded(span text, sk_segment *out, sk_err *err)
 {
     span t = text;
-    uint32_t g, b, r, s;
-    if (!span_letter(&t, 'g') || !span_number(&t, &g) || !span_letter(&t, 'b') ||
-        !span_number(&t, &b) || !span_letter(&t, 'r') || !span_number(&t, &r))
+    uint32_t g, b, r, s, x = 1;
+    bool fits = span_letter(&t, 'g') && span_number(&t, &g) && span_letter(&t, 'b') &&
+                span_number(&t, &b);
+    if (fits && span_letter(&t, 'x'))
+        fits = span_number(&t, &x) && x > 1;
+    if (!fits || !span_letter(&t, 'r') || !span_number(&t, &r))
         return sk_fail(err, SPHKV_EINVAL,
-                       "'%.*s': a coded key is written g<dims>b<bits>r<bits>[s<dims>|sD][p]",
+                       "'%.*s': a coded key is written "
+                       "g<dims>b<bits>[x2|x3|x4]r<bits>[s<dims>|sD][p]",
                        shown(text), text.s);
     if (g > 32)
         return sk_fail(err, SPHKV_EINVAL, "g%u: a group has 1 to 32 dimensions", g);
     if (b > 8)
         return sk_fail(err, SPHKV_EINVAL, "b%u: an angle code has 2 to 8 bits", b);
+    if (x > SK_MAX_CODES)
+        return sk_fail(err, SPHKV_EINVAL, "x%u: a group has 1 to %u angle codes", x,
+                       SK_MAX_CODES);
     if (r > 16)
         return sk_fail(err, SPHKV_EINVAL, "r%u: a radius has 4, 8 or 16 bits", r);
     s = g;
@@ -207,6 +218,7 @@ static sk_status parse_coded(span text, sk_segment *out, sk_err *err)
     out->kind = SK_KEY_CODED;
     out->g = (uint8_t)g;
     out->b = (uint8_t)b;
+    out->more = (uint8_t)(x - 1);
     out->rb = (uint8_t)r;
     out->span = (uint16_t)s;
     out->pre_rope = span_letter(&t, 'p');
@@ -234,7 +246,8 @@ static sk_status parse_format(span t, sk_segment *out, sk_err *err)
         return parse_coded(t, out, err);
     return sk_fail(err, SPHKV_EINVAL,
                    "key format '%.*s' is unknown; names: high mid low lean good fine turbo sharp "
-                   "thin kf32 kf16 kbf16 ki8 ki4, or g<dims>b<bits>r<bits>[s<dims>|sD][p]",
+                   "thin kf32 kf16 kbf16 ki8 ki4, or "
+                   "g<dims>b<bits>[x2|x3|x4]r<bits>[s<dims>|sD][p]",
                    shown(t), t.s);
 }
 
@@ -360,7 +373,10 @@ static void print_segment(const sk_segment *seg, sk_text *out)
                 sk_text_printf(out, "%sp", formats[i].name);
         return;
     }
-    sk_text_printf(out, "g%ub%ur%u", seg->g, seg->b, seg->rb);
+    sk_text_printf(out, "g%ub%u", seg->g, seg->b);
+    if (seg->more)
+        sk_text_printf(out, "x%u", sk_segment_codes(seg));
+    sk_text_printf(out, "r%u", seg->rb);
     if (seg->span == SK_SPAN_ALL && seg->dims)
         sk_text_printf(out, "s%u", seg->dims);
     else if (seg->span == SK_SPAN_ALL)

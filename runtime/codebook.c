@@ -204,47 +204,50 @@ bool sk_codebook_part_get(const sphkv_codebook *cb, uint32_t i, sk_codebook_part
                                        .format = seg,
                                        .dim0 = dim0 - dims,
                                        .groups = dims / seg->g,
+                                       .times = sk_segment_codes(seg),
+                                       .rows = dims / seg->g * sk_segment_codes(seg),
                                        .g = seg->g,
                                        .codes = 1u << seg->b,
                                        .span_dims = seg->span == SK_SPAN_ALL ? dims : seg->span,
                                        .off = sk_codebook_tier_off(spec, t, s),
                                        .key = cb->key[t]};
+            part->unit = part->span_dims == part->g && part->times == 1;
             return true;
         }
     }
     return false;
 }
 
-/* The table of one group in packed: [dim][code]. */
-static uint8_t *group_table(const sphkv_codebook *cb, const sk_codebook_part *part,
-                            uint32_t kv_head, uint32_t group)
+/* The table of one row in packed: [dim][code]. */
+static uint8_t *row_table(const sphkv_codebook *cb, const sk_codebook_part *part,
+                          uint32_t kv_head, uint32_t row)
 {
     size_t words = (size_t)part->g * part->codes * 2;
-    return cb->packed + (size_t)cb->head_bytes * kv_head + part->off + words * group;
+    return cb->packed + (size_t)cb->head_bytes * kv_head + part->off + words * row;
 }
 
 void sk_codebook_words_get(const sphkv_codebook *cb, const sk_codebook_part *part, uint32_t kv_head,
-                           uint32_t group, uint16_t *words)
+                           uint32_t row, uint16_t *words)
 {
-    const uint8_t *table = group_table(cb, part, kv_head, group);
+    const uint8_t *table = row_table(cb, part, kv_head, row);
     for (uint32_t c = 0; c < part->codes; c++)
         for (uint32_t i = 0; i < part->g; i++)
             memcpy(&words[c * part->g + i], table + ((size_t)i * part->codes + c) * 2, 2);
 }
 
 void sk_codebook_words_put(sphkv_codebook *cb, const sk_codebook_part *part, uint32_t kv_head,
-                           uint32_t group, const uint16_t *words)
+                           uint32_t row, const uint16_t *words)
 {
-    uint8_t *table = group_table(cb, part, kv_head, group);
+    uint8_t *table = row_table(cb, part, kv_head, row);
     for (uint32_t c = 0; c < part->codes; c++)
         for (uint32_t i = 0; i < part->g; i++)
             memcpy(table + ((size_t)i * part->codes + c) * 2, &words[c * part->g + i], 2);
 }
 
 void sk_codebook_words_round(sphkv_codebook *cb, const sk_codebook_part *part, uint32_t kv_head,
-                             uint32_t group, const float *words)
+                             uint32_t row, const float *words)
 {
-    uint8_t *table = group_table(cb, part, kv_head, group);
+    uint8_t *table = row_table(cb, part, kv_head, row);
     for (uint32_t c = 0; c < part->codes; c++)
         for (uint32_t i = 0; i < part->g; i++) {
             uint16_t h = sk_f32_to_f16(words[c * part->g + i]);

@@ -6,10 +6,12 @@
  * same coded keys in the same order (sk_codebook_fits).
  *
  * `packed` is what kernels read: per KV head, at a stride of head_bytes, the
- * tables at the offsets of layout.h, f16, [group][dim in group][code], and the
+ * tables at the offsets of layout.h, f16, [row][dim in group][code], and the
  * permutation and the mean where the spec has them.
  *
- * In a file the codebooks stand under the text of their key, [kv_heads][groups]
+ * A group of several codes has as many rows, one codebook each; else a row is a group.
+ *
+ * In a file the codebooks stand under the text of their key, [kv_heads][rows]
  * [codes][dims], so a file serves every mix whose coded keys it holds. The same
  * holds for seeds: what is made for a key does not depend on its mix. */
 #ifndef SK_CODEBOOK_H
@@ -17,7 +19,7 @@
 
 #include "layout.h"
 
-#define SK_CODEBOOK_KEY 96 /* the longest key, four segments, has 80 */
+#define SK_CODEBOOK_KEY 96 /* the longest key, four segments, has 88 */
 
 struct sphkv_codebook {
     uint32_t kv_heads;
@@ -72,8 +74,11 @@ typedef struct sk_codebook_part {
     const sk_segment *format;
     uint32_t dim0;   /* first dimension of the head */
     uint32_t groups; /* dims / g */
+    uint32_t times;  /* codes of a group */
+    uint32_t rows;   /* groups * times: codebooks */
     uint32_t g, codes;
-    uint32_t span_dims; /* == g: codewords are unit vectors */
+    uint32_t span_dims;
+    bool unit;          /* codewords are unit vectors */
     uint32_t off;       /* of its table in a head */
     const char *key;    /* the text of the tier's key, the set's */
 } sk_codebook_part;
@@ -81,25 +86,27 @@ typedef struct sk_codebook_part {
 /* The i-th coded segment, over all tiers; false when there are no more. */
 bool sk_codebook_part_get(const sphkv_codebook *cb, uint32_t i, sk_codebook_part *part);
 
-/* All codewords of one group, [codes][g] f16 bits, out of and into packed. */
+/* All codewords of one row, [codes][g] f16 bits, out of and into packed. */
 void sk_codebook_words_get(const sphkv_codebook *cb, const sk_codebook_part *part, uint32_t kv_head,
-                           uint32_t group, uint16_t *words);
+                           uint32_t row, uint16_t *words);
 void sk_codebook_words_put(sphkv_codebook *cb, const sk_codebook_part *part, uint32_t kv_head,
-                           uint32_t group, const uint16_t *words);
+                           uint32_t row, const uint16_t *words);
 /* The same from f32, rounded. */
 void sk_codebook_words_round(sphkv_codebook *cb, const sk_codebook_part *part, uint32_t kv_head,
-                             uint32_t group, const float *words);
+                             uint32_t row, const float *words);
 
 /* The seed of one codebook: from the caller's, the key's text and the place. */
 uint64_t sk_codebook_seed(uint64_t seed, const sk_codebook_part *part, uint32_t kv_head,
                           uint32_t group);
 
-/* Data-free codewords [codes][g] that suit every group of a part; what one
+/* Data-free codewords [times][codes][g] that suit every group of a part; what one
  * group gets is a variation of them: turned, mirrored, in another order, so
- * that no two groups or heads share a table. */
+ * that no two groups or heads share a table. The codebooks of a group take the same
+ * seed: what is left of a turned key is turned, too. */
 sk_status sk_codebook_base(const sk_codebook_part *part, uint64_t seed, float *base);
 void sk_codebook_vary(const sk_codebook_part *part, const float *base, uint64_t seed, float *words);
 
 #define SK_CODEBOOK_WORDS_MAX (256u * 32u) /* codes * g, at most */
+#define SK_CODEBOOK_BASE_MAX (SK_CODEBOOK_WORDS_MAX * SK_MAX_CODES)
 
 #endif

@@ -44,10 +44,18 @@ static void sample_group(const sk_codebook_part *part, sk_rng *rng, float *x)
         x[i] = (float)(v[i] * scale);
 }
 
+/* The codebook behind the one at `words`: of what that leaves of the points. */
+static sk_status next_base(const sk_kmeans *job, float *points, size_t n, float *words)
+{
+    size_t table = (size_t)job->codes * job->g;
+    sk_status st = sk_kmeans_rest(job, words, points, n);
+    memcpy(words + table, points, table * sizeof *words); /* n is at least as many */
+    return st == SPHKV_OK ? sk_kmeans_run(job, points, n, words + table) : st;
+}
+
 sk_status sk_codebook_base(const sk_codebook_part *part, uint64_t seed, float *base)
 {
-    bool unit = part->span_dims == part->g;
-    if (unit && part->g == 2) {
+    if (part->unit && part->g == 2) {
         for (uint32_t c = 0; c < part->codes; c++) {
             base[c * 2] = (float)cos(2 * PI * c / part->codes);
             base[c * 2 + 1] = (float)sin(2 * PI * c / part->codes);
@@ -64,8 +72,10 @@ sk_status sk_codebook_base(const sk_codebook_part *part, uint64_t seed, float *b
         sample_group(part, &rng, points + (size_t)i * part->g);
     for (uint32_t c = 0; c < part->codes; c++)
         sample_group(part, &rng, base + (size_t)c * part->g);
-    sk_kmeans job = {part->g, part->codes, unit, round_count(part), seed};
+    sk_kmeans job = {part->g, part->codes, part->unit, round_count(part), seed};
     sk_status st = sk_kmeans_run(&job, points, n, base);
+    for (uint32_t i = 1; st == SPHKV_OK && i < part->times; i++)
+        st = next_base(&job, points, n, base + (size_t)(i - 1) * part->codes * part->g);
     sk_free(points);
     return st;
 }
@@ -103,9 +113,11 @@ static sk_status fill_part(sphkv_codebook *cb, const sk_codebook_part *part, uin
     if (st != SPHKV_OK)
         return st;
     for (uint32_t h = 0; h < cb->kv_heads; h++)
-        for (uint32_t j = 0; j < part->groups; j++) {
-            sk_codebook_vary(part, base, sk_codebook_seed(seed, part, h, j), words);
-            sk_codebook_words_round(cb, part, h, j, words);
+        for (uint32_t row = 0; row < part->rows; row++) {
+            uint32_t j = row / part->times, i = row % part->times;
+            sk_codebook_vary(part, base + (size_t)i * part->codes * part->g,
+                             sk_codebook_seed(seed, part, h, j), words);
+            sk_codebook_words_round(cb, part, h, row, words);
         }
     return SPHKV_OK;
 }
@@ -125,13 +137,13 @@ sphkv_status sphkv_codebook_default(const sphkv_spec_params *params, uint32_t kv
     if (st != SPHKV_OK)
         return st;
     st = sk_codebook_frame_make(cb, err);
-    float *scratch = sk_malloc(2 * SK_CODEBOOK_WORDS_MAX * sizeof *scratch);
+    float *scratch = sk_malloc((SK_CODEBOOK_BASE_MAX + SK_CODEBOOK_WORDS_MAX) * sizeof *scratch);
     if (!scratch)
         st = SPHKV_ENOMEM;
     if (st == SPHKV_OK)
         sk_codebook_frame_pack(cb);
     for (uint32_t i = 0; st == SPHKV_OK && sk_codebook_part_get(cb, i, &part); i++)
-        st = fill_part(cb, &part, seed, scratch, scratch + SK_CODEBOOK_WORDS_MAX);
+        st = fill_part(cb, &part, seed, scratch, scratch + SK_CODEBOOK_BASE_MAX);
     sk_free(scratch);
     if (st == SPHKV_OK)
         *out = cb;

@@ -250,3 +250,24 @@ sk_status sk_kmeans_run(const sk_kmeans *job, const float *points, size_t n, flo
     sk_arena_free(&arena);
     return SPHKV_OK;
 }
+
+sk_status sk_kmeans_rest(const sk_kmeans *job, const float *words, float *points, size_t n)
+{
+    sk_arena arena = {0};
+    workshop w = {.job = job, .points = points, .n = n, .words = (float *)(uintptr_t)words};
+    if (n == 0)
+        return SPHKV_OK;
+    if (!open_workshop(&w, &arena)) {
+        sk_arena_free(&arena);
+        return SPHKV_ENOMEM;
+    }
+    fill_table(&w);
+    for (size_t i = 0; i < n; i++) {
+        float *x = points + i * job->g, score;
+        const float *word = words + (size_t)best_code(&w, x, &score) * job->g;
+        for (uint32_t k = 0; k < job->g; k++)
+            x[k] -= word[k];
+    }
+    sk_arena_free(&arena);
+    return SPHKV_OK;
+}

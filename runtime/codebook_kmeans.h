@@ -16,5 +16,7 @@ typedef struct sk_kmeans {
  * fewer distinct points than codes. The same bits for the same input on every
  * machine, whatever its vectors. */
 sk_status sk_kmeans_run(const sk_kmeans *job, const float *points, size_t n, float *words);
+/* Takes the nearest codeword off every point: what is left for a further code. */
+sk_status sk_kmeans_rest(const sk_kmeans *job, const float *words, float *points, size_t n);
 
 #endif

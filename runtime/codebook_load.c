@@ -152,9 +152,9 @@ static sk_status check_codebook(const sk_tensor *t, const sphkv_codebook *cb, sk
     if (strcmp(part.key, key) != 0)
         return sk_fail(err, SPHKV_EINVAL, "tensor '%.100s': its key is spelt %s", t->name,
                        part.key);
-    uint64_t dims[4] = {cb->kv_heads, part.groups, part.codes, part.g};
+    uint64_t dims[4] = {cb->kv_heads, part.rows, part.codes, part.g};
     st = check_form(t, SK_TENSOR_F16, 4, dims, err);
-    return st == SPHKV_OK ? check_words(t, part.g, part.span_dims == part.g, err) : st;
+    return st == SPHKV_OK ? check_words(t, part.g, part.unit, err) : st;
 }
 
 /* ---- loading: what goes with the codewords -------------------------------------- */
@@ -243,8 +243,8 @@ static sk_status load_part(const sk_safetensors *f, sphkv_codebook *cb,
     size_t table = (size_t)part->codes * part->g * 2;
     uint16_t words[SK_CODEBOOK_WORDS_MAX];
     for (uint32_t h = 0; h < cb->kv_heads; h++)
-        for (uint32_t j = 0; j < part->groups; j++) {
-            memcpy(words, t->data + table * (h * part->groups + j), table);
+        for (uint32_t j = 0; j < part->rows; j++) {
+            memcpy(words, t->data + table * (h * part->rows + j), table);
             sk_codebook_words_put(cb, part, h, j, words);
         }
     return SPHKV_OK;

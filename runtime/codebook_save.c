@@ -1,6 +1,7 @@
 /* codebook_save.c - codebook sets as .safetensors files, format version 1.
  *
- *   tier.<key>.seg<i>.codebook  F16 [kv_heads, groups, codes, g], one for every
+ *   tier.<key>.seg<i>.codebook  F16 [kv_heads, rows, codes, g], rows = groups times
+ *                               codes of a group (those of a group side by side), one for every
  *                               coded segment; <key> is the text of the tier's
  *                               key, so tiers that share a key share a table
  *   mean         F32 [kv_heads, d]   optional
@@ -48,15 +49,15 @@ static void write_part(writing *w, const sphkv_codebook *cb, const sk_codebook_p
             return;
     size_t table = (size_t)part->codes * part->g;
     char *name = sk_arena_strdup(&w->arena, text);
-    uint16_t *words = sk_arena_alloc(&w->arena, table * part->groups * cb->kv_heads * 2);
+    uint16_t *words = sk_arena_alloc(&w->arena, table * part->rows * cb->kv_heads * 2);
     if (!name || !*name || !words) {
         w->failed = true;
         return;
     }
     for (uint32_t h = 0; h < cb->kv_heads; h++)
-        for (uint32_t j = 0; j < part->groups; j++)
-            sk_codebook_words_get(cb, part, h, j, words + table * (h * part->groups + j));
-    uint64_t dims[4] = {cb->kv_heads, part->groups, part->codes, part->g};
+        for (uint32_t j = 0; j < part->rows; j++)
+            sk_codebook_words_get(cb, part, h, j, words + table * (h * part->rows + j));
+    uint64_t dims[4] = {cb->kv_heads, part->rows, part->codes, part->g};
     write_tensor(w, name, SK_TENSOR_F16, words, 4, dims);
 }
 

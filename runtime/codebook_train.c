@@ -2,7 +2,8 @@
  *
  * What is clustered is what will be coded: k_j / ||span||, of keys without their
  * mean and with their dimensions permuted where the spec says so. Codewords are unit
- * vectors where span = group. Keys are taken as the tiers code them, so a mix
+ * vectors where span = group. Of several codes per group each codebook is made of what
+ * the ones before it leave of the keys. Keys are taken as the tiers code them, so a mix
  * that codes some tiers before RoPE and some after has no one kind of keys and
  * is refused. More than TRAIN_ROWS rows are thinned out evenly: beyond that the
  * codewords hardly move and the time only grows. */
@@ -115,19 +116,22 @@ static size_t gather(trainer *t, uint32_t head, uint32_t dim, uint32_t g)
 
 static sk_status train_part(trainer *t, const sk_codebook_part *part, uint32_t head)
 {
-    bool unit = part->span_dims == part->g;
     for (uint32_t j = 0; j < part->groups; j++) {
         uint32_t dim = j * part->g;
         uint64_t seed = sk_codebook_seed(t->seed, part, head, j);
         if (dim % part->span_dims == 0)
             measure_spans(t, head, part->dim0 + dim, part->span_dims);
         size_t n = gather(t, head, part->dim0 + dim, part->g);
-        sk_kmeans job = {part->g, part->codes, unit, TRAIN_ROUNDS, seed};
-        sk_codebook_vary(part, t->base, seed, t->words);
-        sk_status st = sk_kmeans_run(&job, t->points, n, t->words);
-        if (st != SPHKV_OK)
-            return st;
-        sk_codebook_words_round(t->cb, part, head, j, t->words);
+        sk_kmeans job = {part->g, part->codes, part->unit, TRAIN_ROUNDS, seed};
+        for (uint32_t i = 0; i < part->times; i++) {
+            sk_status st = i > 0 ? sk_kmeans_rest(&job, t->words, t->points, n) : SPHKV_OK;
+            sk_codebook_vary(part, t->base + (size_t)i * part->codes * part->g, seed, t->words);
+            if (st == SPHKV_OK)
+                st = sk_kmeans_run(&job, t->points, n, t->words);
+            if (st != SPHKV_OK)
+                return st;
+            sk_codebook_words_round(t->cb, part, head, j * part->times + i, t->words);
+        }
     }
     return SPHKV_OK;
 }
@@ -139,7 +143,7 @@ static sk_status train_all(trainer *t)
     sk_status st = SPHKV_OK;
     t->inverse = sk_arena_alloc(&arena, t->used * sizeof *t->inverse);
     t->points = sk_arena_alloc(&arena, t->used * 32 * sizeof *t->points);
-    t->base = sk_arena_alloc(&arena, SK_CODEBOOK_WORDS_MAX * sizeof *t->base);
+    t->base = sk_arena_alloc(&arena, SK_CODEBOOK_BASE_MAX * sizeof *t->base);
     t->words = sk_arena_alloc(&arena, SK_CODEBOOK_WORDS_MAX * sizeof *t->words);
     if (!t->inverse || !t->points || !t->base || !t->words)
         st = SPHKV_ENOMEM;

@@ -16,7 +16,7 @@ static bool any_of_form(const sk_spec *spec, const sk_schedule *s, int32_t lut, 
 {
     sk_schedule with = *s;
     with.v[SK_T_lut] = lut;
-    for (sk_key_part k = {0}; sk_key_next(spec, &k);)
+    for (sk_key_part k = {0}; sk_key_next(spec, s, &k);)
         if (sk_dec_form(&k.spec, &with, k.slot) == form) return true;
     return false;
 }
@@ -35,7 +35,7 @@ static int32_t default_lut(const sk_spec *spec, const sk_target *target, const s
     for (int32_t lut = SK_LUT_BYTE; lut <= SK_LUT_WORD; lut++)
         if (has_byte_ops(target) && any_of_form(spec, s, lut, SK_FORM_BYTE)) return lut;
     if (any_of_form(spec, s, SK_LUT_PAIR16, SK_FORM_PAIR16)) return SK_LUT_PAIR16;
-    for (sk_key_part k = {0}; sk_key_next(spec, &k);) {
+    for (sk_key_part k = {0}; sk_key_next(spec, &perm, &k);) {
         if (sk_dec_form(&k.spec, &perm, k.slot) != SK_FORM_PERM) continue;
         any_perm |= w == 16 || 1u << sk_dec_seg(&k.spec, k.slot)->b <= 2 * w;
     }
@@ -44,7 +44,7 @@ static int32_t default_lut(const sk_spec *spec, const sk_target *target, const s
 
 bool sk_dec_uses_query16(const sk_spec *spec, const sk_schedule *sched)
 {
-    for (sk_key_part k = {0}; sk_key_next(spec, &k);)
+    for (sk_key_part k = {0}; sk_key_next(spec, sched, &k);)
         if (sk_dec_query16(&k.spec, sched, k.slot)) return true;
     return false;
 }
@@ -81,7 +81,7 @@ sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_targ
     if (spec->dv % vch != 0)
         return sk_fail(err, SPHKV_EINVAL, "vch=%u does not divide %u channels", vch, spec->dv);
     if (vch / w > 8) return sk_fail(err, SPHKV_EINVAL, "vch=%u is over 8 vectors of w=%u", vch, w);
-    for (sk_key_part k = {0}; sk_key_next(spec, &k);) {
+    for (sk_key_part k = {0}; sk_key_next(spec, s, &k);) {
         const sk_segment *seg = sk_dec_seg(&k.spec, k.slot);
         const sk_lut_form form = sk_dec_form(&k.spec, s, k.slot);
         form_used |= form != SK_FORM_DENSE && form != SK_FORM_ROWS && !seg->pre_rope;
@@ -121,7 +121,7 @@ sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_targ
     if (sk_dec_turns(spec) > 1 && s->v[SK_T_lut_build] != SK_LUT_FUSED)
         return sk_fail(err, SPHKV_EINVAL, "lut_build=separate: over %u query heads per KV head",
                        SK_HEAD_TILE);
-    if (sk_key_any_parted(spec) && s->v[SK_T_lut_build] != SK_LUT_FUSED)
+    if (sk_key_any_parted(spec, s) && s->v[SK_T_lut_build] != SK_LUT_FUSED)
         return sk_fail(err, SPHKV_EINVAL, "lut_build=separate: keys of several segments");
     if (spec->variants & SPHKV_VARIANT_QUERIES && s->v[SK_T_lut_build] != SK_LUT_FUSED)
         return sk_fail(err, SPHKV_EINVAL, "lut_build=separate: several query tokens");
@@ -172,9 +172,9 @@ static void default_probs(const sk_spec *spec, const sk_target *target, sk_sched
 
 /* Whether keys are looked up in so few steps that they take less of the time than of the
  * bytes. */
-static bool short_logits(const sk_spec *spec)
+static bool short_logits(const sk_spec *spec, const sk_schedule *s)
 {
-    for (sk_key_part k = {0}; sk_key_next(spec, &k);) {
+    for (sk_key_part k = {0}; sk_key_next(spec, s, &k);) {
         const sk_segment *seg = sk_dec_seg(&k.spec, k.slot);
         if (seg->kind != SK_KEY_CODED || k.spec.d / seg->g > 8) return false;
     }
@@ -201,7 +201,7 @@ static void default_dots(const sk_spec *spec, bool coded, sk_schedule *out)
     if (spec->dv % 32 == 0) out->v[SK_T_vch] = floats && spec->dv % 64 == 0 ? 64 : 32;
     out->v[SK_T_vtok] = 1;
     out->v[SK_T_pause] = 10;
-    if (short_logits(spec)) out->v[SK_T_spread] = 20;
+    if (short_logits(spec, out)) out->v[SK_T_spread] = 20;
 }
 
 /* Dots where the class and the CPU allow them, else 16-bit integers: a product and its sum in
@@ -222,7 +222,7 @@ static bool default_of_width(const sk_spec *spec, const sk_target *target, uint3
 {
     bool dense = false, dense_only = true;
     memset(out, 0, sizeof *out);
-    for (sk_key_part k = {0}; sk_key_next(spec, &k);) {
+    for (sk_key_part k = {0}; sk_key_next(spec, out, &k);) {
         const sk_segment *seg = sk_dec_seg(&k.spec, k.slot);
         dense |= seg->kind != SK_KEY_CODED || seg->pre_rope;
         dense_only &= seg->kind != SK_KEY_CODED;

@@ -124,14 +124,14 @@ sk_val sk_dec_turn_row_by(sk_dec *c, sk_val row, sk_val bytes)
 static bool uses_rows(const sk_spec *spec, const sk_schedule *sched)
 {
     for (uint32_t i = 0; i < spec->ntiers; i++)
-        if (!sk_key_parted(spec, i) && sk_dec_form(spec, sched, i) == SK_FORM_ROWS) return true;
+        if (!sk_key_parted(spec, sched, i) && sk_dec_form(spec, sched, i) == SK_FORM_ROWS) return true;
     return false;
 }
 
 static bool uses_query16(const sk_spec *spec, const sk_schedule *sched)
 {
     for (uint32_t i = 0; i < spec->ntiers; i++)
-        if (!sk_key_parted(spec, i) && sk_dec_query16(spec, sched, i)) return true;
+        if (!sk_key_parted(spec, sched, i) && sk_dec_query16(spec, sched, i)) return true;
     return false;
 }
 
@@ -150,7 +150,7 @@ static uint32_t most_spans(const sk_spec *spec)
 static uint32_t most_page_bytes(const sk_spec *spec, const sk_schedule *sched)
 {
     uint32_t most = 0;
-    for (sk_key_part k = {0}; sk_key_next(spec, &k);) {
+    for (sk_key_part k = {0}; sk_key_next(spec, sched, &k);) {
         if (sk_dec_form(&k.spec, sched, k.slot) != SK_FORM_BYTE) continue;
         const uint32_t bytes = sk_bytes_page(&k.spec, sched, k.slot);
         if (bytes > most) most = bytes;
@@ -205,14 +205,14 @@ static void rebuild_areas(sk_dec *c, sk_dec_place *place, void *user)
 {
     uint32_t book = 0, bytes = 0;
     bool any = false, coded = false, two = false;
-    for (sk_key_part k = {0}; sk_key_next(c->spec, &k);) {
+    for (sk_key_part k = {0}; sk_key_next(c->spec, c->sched, &k);) {
         if (k.seg == 0) bytes = 0;
         if (!sk_part_rebuilds(&k.spec, c->sched, k.slot)) continue;
         bytes += sk_part_rebuild_bytes(&k.spec, c->sched, k.slot);
         if (bytes > book) book = bytes;
         two |= sk_rebuild_by_halves(&k.spec, c->sched, k.slot);
         any |= sk_dec_form(&k.spec, c->sched, k.slot) == SK_FORM_REBUILD;
-        coded |= !sk_key_parted(c->spec, k.tier) && sk_dec_seg(&k.spec, k.slot)->kind == SK_KEY_CODED;
+        coded |= !sk_key_parted(c->spec, c->sched, k.tier) && sk_dec_seg(&k.spec, k.slot)->kind == SK_KEY_CODED;
     }
     if (book > 0)
         c->book = place(c, &(sk_dec_area){.name = "book", .bytes = book, .table = true}, user);
@@ -391,7 +391,7 @@ static void decode_page(sk_dec *c, uint32_t k, const sk_dec_pages *t, sk_val i, 
 /* What the keys of tier k need before its first page: tables, of every query token. */
 static void begin_tier(sk_dec *c, uint32_t k, sk_val lut)
 {
-    for (sk_key_part p = {0}; sk_key_next_of(c->spec, k, &p);) {
+    for (sk_key_part p = {0}; sk_key_next_of(c->spec, c->sched, k, &p);) {
         sk_dec part, one = *c;
         uint32_t off;
         const sk_lut_form form = sk_dec_form(&p.spec, c->sched, p.slot);

@@ -27,7 +27,7 @@ sk_status sk_raw_valid(const sk_spec *spec, sk_err *err)
 {
     const sk_tier *tier = &spec->tier[0];
     const sk_segment *seg = &tier->seg[0];
-    const bool good = tier->nseg == 1 && seg->kind == SK_KEY_CODED && seg->g == 2 && seg->b == 4 &&
+    const bool good = tier->nseg == 1 && seg->kind == SK_KEY_CODED && seg->g == 2 && seg->b == 4 && !seg->more &&
                       seg->rb == 16 && seg->span == SK_SPAN_ALL && !seg->pre_rope;
     if (spec->ntiers != 1 || !good || tier->value != SK_VAL_I8 || spec->d != RAW_DIMS ||
         spec->dv != RAW_DIMS || spec->page != 128 || spec->layout != 1 || spec->book != 0 || spec->variants != 0 ||

@@ -213,16 +213,18 @@ static double mean_of(const sk_spec *spec, const sk_tier *tier, const uint8_t *b
     return sk_case_get(book + sk_codebook_mean_off(spec), SPHKV_F32, d);
 }
 
-double sk_case_key_hair(const sk_spec *spec, uint32_t tier_slot, const uint8_t *book, uint32_t d,
-                        double key, double turn)
+double sk_case_key_hair(const sk_spec *spec, uint32_t tier_slot, const uint8_t *book,
+                        const double *key, uint32_t dims, uint32_t d, double turn)
 {
     const sk_tier *tier = &spec->tier[tier_slot];
     const sk_segment *seg = segment_of(tier, d);
     const bool scaled = seg->kind == SK_KEY_CODED && seg->rb < 16;
-    const double mean = mean_of(spec, tier, book, d);
-    double hair = mean != 0 ? fabs(key) * 0x1p-23 : 0;
+    const double mean = mean_of(spec, tier, book, d), x = fabs(key[d]);
+    double hair = mean != 0 ? x * 0x1p-23 : 0;
     hair = fmax(hair, turn);
-    return scaled ? hair + (fabs(key) + fabs(mean)) * 0x1p-22 : hair; /* four roundings */
+    if (scaled) hair += (x + fabs(mean)) * 0x1p-22; /* four roundings */
+    /* several codes: what adds up may be longer than the sum, but hardly than the key */
+    return seg->more ? hair + sk_case_norm(key, dims) * 0x1p-21 : hair;
 }
 
 double sk_case_value_hair(const sk_spec *spec, uint32_t tier_slot, double value)
@@ -262,16 +264,16 @@ static void judge_item(decode_judge *j, const sphkv_decode_args *a, const sphkv_
     for (uint32_t t = 0; t < it->count; t++) {
         const size_t row = it->row + t;
         for (uint32_t d = 0; a->k && d < spec->d; d++) {
-            const double want = k[(size_t)t * spec->d + d];
-            const double turn = rope_hair(j, &a->rope, k + (size_t)t * spec->d, book, tier, d);
-            const double hair = sk_case_key_hair(spec, it->tier_slot, book, d, want, turn);
+            const double *key = k + (size_t)t * spec->d, want = key[d];
+            const double turn = rope_hair(j, &a->rope, key, book, tier, d);
+            const double hair = sk_case_key_hair(spec, it->tier_slot, book, key, spec->d, d, turn);
             judge_element(j, a->k, row * a->k_stride_row + it->kv_head * a->k_stride_head + d, want,
                           hair);
         }
         for (uint32_t d = 0; a->v && d < spec->dv; d++) {
-            const double want = v[(size_t)t * spec->dv + d];
+            const double *from = v + (size_t)t * spec->dv, want = from[d];
             const bool key = tier->value == SK_VAL_KEY;
-            const double hair = key ? sk_case_key_hair(spec, it->tier_slot, book, d, want, 0)
+            const double hair = key ? sk_case_key_hair(spec, it->tier_slot, book, from, spec->dv, d, 0)
                                     : sk_case_value_hair(spec, it->tier_slot, want);
             judge_element(j, a->v, row * a->v_stride_row + it->kv_head * a->v_stride_head + d, want,
                           hair);

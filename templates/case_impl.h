@@ -189,9 +189,10 @@ sk_status sk_case_judge_compact(const sk_case *c, uint32_t copy, double *error, 
 
 /* What the f32 arithmetic of a number that a page of a tier holds may be off, before it is
  * rounded to what it is stored in: dimension d of a key, a value, in double. 0 for what an
- * f32 holds exactly. turn: what a rotation adds. book: of the head. */
-double sk_case_key_hair(const sk_spec *spec, uint32_t tier_slot, const uint8_t *book, uint32_t d,
-                        double key, double turn);
+ * f32 holds exactly. turn: what a rotation adds. book: of the head. key: its first `dims`
+ * dimensions. */
+double sk_case_key_hair(const sk_spec *spec, uint32_t tier_slot, const uint8_t *book,
+                        const double *key, uint32_t dims, uint32_t d, double turn);
 double sk_case_value_hair(const sk_spec *spec, uint32_t tier_slot, double value);
 /* Whether `got` lies between the roundings of a hair less and a hair more. */
 bool sk_case_near(double got, double want, double hair, uint32_t dtype);

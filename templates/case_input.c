@@ -150,9 +150,9 @@ static void fill_tables(const sk_spec *spec, sk_rng *rng, uint8_t *book)
             if (seg->kind != SK_KEY_CODED) continue;
             uint8_t *to = book + sk_codebook_tier_off(spec, tier, s);
             uint32_t codes = 1u << seg->b;
-            bool unit = at.seg[s].span_dims == seg->g;
-            for (uint32_t j = 0; j < at.seg[s].groups * codes; j++) {
-                uint32_t group = j / codes, code = j % codes;
+            bool unit = sk_layout_unit(seg, &at.seg[s]);
+            for (uint32_t j = 0; j < at.seg[s].codes * codes; j++) {
+                uint32_t group = j / codes, code = j % codes; /* of x codes: x times as many */
                 size_t row = (size_t)group * seg->g * codes;
                 fill_normal(rng, seg->g, word);
                 double scale =

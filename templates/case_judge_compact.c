@@ -26,7 +26,7 @@ static void see_coded(const walk *w, const sk_segment *seg, const sk_seg_layout 
                                  .dst = (k * p + w->dst) * seg->rb, .src = (k * p + w->src) * seg->rb,
                                  .scale = seg->rb < 16 ? at->rscale_off + 2 * k : SK_NO_FIELD,
                                  .min = SK_NO_FIELD});
-    for (uint32_t j = 0; j < at->groups; j++)
+    for (uint32_t j = 0; j < at->codes; j++)
         see(w, (sk_case_element){.off = at->code_off, .bits = seg->b, .scale = SK_NO_FIELD,
                                  .min = SK_NO_FIELD,
                                  .dst = sk_layout_code_bit(w->spec, seg, j, w->dst),

@@ -46,67 +46,81 @@ static sk_status judge_fail(const encode_judge *j, const char *what, uint32_t to
                    sk_kernel_name(j->spec->kernel), what, j->item, token, got, want);
 }
 
-/* Squared distance of k / r to a codeword, and the codeword's sums. */
-static double distance(const uint8_t *book, const sk_segment *seg, uint32_t group, uint32_t code,
-                       const double *k, double r, double *kc, double *cc)
+/* Squared distance of x to a codeword, and their inner product. */
+static double distance(const uint8_t *book, const sk_segment *seg, uint32_t row, uint32_t code,
+                       const double *x, double *product)
 {
-    double sum = 0, product = 0, norm2 = 0;
+    double sum = 0;
     for (uint32_t i = 0; i < seg->g; i++) {
-        double c = page_f16(book, (group * seg->g + i) * (1u << seg->b) + code), x = k[i] / r;
-        sum += (x - c) * (x - c);
-        product += k[i] * c;
-        norm2 += c * c;
+        double c = page_f16(book, ((row * seg->g + i) << seg->b) + code);
+        sum += (x[i] - c) * (x[i] - c);
+        *product += x[i] * c;
     }
-    if (kc) *kc += product;
-    if (cc) *cc += norm2;
     return sum;
 }
 
-/* Whether two codewords of a group are the same: then the lower index is the
+/* Whether two codewords of a row are the same: then the lower index is the
  * code. Other ties are not decided the same way by every rounding. */
-static bool same_word(const uint8_t *book, const sk_segment *seg, uint32_t group, uint32_t a,
+static bool same_word(const uint8_t *book, const sk_segment *seg, uint32_t row, uint32_t a,
                       uint32_t b)
 {
-    const uint8_t *at = book + (size_t)group * seg->g * 2 * (1u << seg->b);
+    const uint8_t *at = book + (size_t)row * seg->g * 2 * (1u << seg->b);
     for (uint32_t i = 0; i < seg->g; i++, at += 2 * (1u << seg->b))
         if (memcmp(at + 2 * a, at + 2 * b, 2) != 0) return false;
     return true;
 }
 
-/* The code of one group of one token against all others. The excess is
- * relative to the best distance, or, where that is nearly none, to a hundredth
- * of a group's share of the span. A unit codeword is chosen by its inner
- * product: distance 2 - 2 <k, c> / r. */
-static sk_status judge_code(encode_judge *j, uint32_t s, uint32_t group, uint32_t token, double r,
-                            double *kc, double *cc)
+/* One code of one group of one token against all others; x: what it is for, over the
+ * radius of the span. The excess is relative to the best distance, or, where that is
+ * nearly none, to a hundredth of a group's share of the span. A unit codeword is chosen
+ * by its inner product: distance 2 - 2 <k, c> / r. */
+static uint32_t judge_code(encode_judge *j, uint32_t s, uint32_t row, uint32_t token, const double *x,
+                           bool none)
+{
+    const sk_segment *seg = &j->spec->tier[0].seg[s];
+    const sk_seg_layout *at = &j->at->seg[s];
+    const uint8_t *book = j->book + sk_codebook_tier_off(j->spec, 0, s);
+    uint32_t bit = sk_layout_code_bit(j->spec, seg, row, token);
+    uint32_t code = sk_bits_get(j->page + at->code_off, bit, seg->b);
+    double got = 0, best = (double)INFINITY;
+    sk_bits_put(j->rest + at->code_off, bit, seg->b, 0);
+    if (none) {
+        j->worst = fmax(j->worst, code != 0); /* a zero key is code 0 */
+        return code;
+    }
+    for (uint32_t i = 0; i < 1u << seg->b; i++) {
+        double product = 0, d = distance(book, seg, row, i, x, &product);
+        if (sk_layout_unit(seg, at)) d = 2 - 2 * product;
+        best = fmin(best, d);
+        if (i < code && same_word(book, seg, row, i, code)) j->worst = fmax(j->worst, 1);
+        if (i == code) got = d;
+    }
+    j->worst = fmax(j->worst, (got - best) / (best + 0.01 * seg->g / at->span_dims));
+    return code;
+}
+
+/* All codes of a group: each is for what the ones before it leave. Adds <k, c> and
+ * <c, c> of their codewords' sum. */
+static void judge_group(encode_judge *j, uint32_t s, uint32_t group, uint32_t token, double r,
+                        double *kc, double *cc)
 {
     const sk_segment *seg = &j->spec->tier[0].seg[s];
     const sk_seg_layout *at = &j->at->seg[s];
     const uint8_t *book = j->book + sk_codebook_tier_off(j->spec, 0, s);
     const double *k = j->k + (size_t)token * j->spec->d + at->dim0 + (size_t)group * seg->g;
-    uint32_t bit = sk_layout_code_bit(j->spec, seg, group, token);
-    uint32_t code = sk_bits_get(j->page + at->code_off, bit, seg->b);
-    bool unit = at->span_dims == seg->g;
-    double got = 0, best = (double)INFINITY;
-    sk_bits_put(j->rest + at->code_off, bit, seg->b, 0);
-    if (r == 0) {
-        j->worst = fmax(j->worst, code != 0); /* a zero key is code 0 */
-        return SPHKV_OK;
+    double sum[32] = {0}, left[32]; /* the largest group */
+    for (uint32_t n = 0; n < sk_segment_codes(seg); n++) {
+        uint32_t row = group * sk_segment_codes(seg) + n;
+        for (uint32_t i = 0; i < seg->g; i++)
+            left[i] = r > 0 ? k[i] / r - sum[i] : 0;
+        uint32_t code = judge_code(j, s, row, token, left, r == 0);
+        for (uint32_t i = 0; i < seg->g; i++)
+            sum[i] += page_f16(book, ((row * seg->g + i) << seg->b) + code);
     }
-    for (uint32_t i = 0; i < 1u << seg->b; i++) {
-        double product = 0, norm2 = 0;
-        double d = distance(book, seg, group, i, k, r, &product, &norm2);
-        if (unit) d = 2 - 2 * product / r;
-        best = fmin(best, d);
-        if (i < code && same_word(book, seg, group, i, code)) j->worst = fmax(j->worst, 1);
-        if (i != code) continue;
-        got = d;
-        *kc += product;
-        *cc += norm2;
+    for (uint32_t i = 0; i < seg->g; i++) {
+        *kc += k[i] * sum[i];
+        *cc += sum[i] * sum[i];
     }
-    double excess = (got - best) / (best + 0.01 * seg->g / at->span_dims);
-    j->worst = fmax(j->worst, excess);
-    return SPHKV_OK;
 }
 
 /* Radius codes of a span against the least-squares radii in j->best. */
@@ -151,10 +165,8 @@ static sk_status judge_coded(encode_judge *j, uint32_t s, sk_err *err)
             double sum = 0, kc = 0, cc = 0;
             for (uint32_t i = 0; i < at->span_dims; i++)
                 sum += k[i] * k[i];
-            for (uint32_t g = p * per_span; g < (p + 1) * per_span; g++) {
-                sk_status st = judge_code(j, s, g, t, sqrt(sum), &kc, &cc);
-                if (st != SPHKV_OK) return st;
-            }
+            for (uint32_t g = p * per_span; g < (p + 1) * per_span; g++)
+                judge_group(j, s, g, t, sqrt(sum), &kc, &cc);
             j->best[t] = sum > 0 && cc > 0 ? fmax(0, kc / cc) : 0;
         }
         sk_status st = judge_radii(j, s, p, err);
@@ -340,9 +352,9 @@ static void forget_rounded(encode_judge *j)
         const uint32_t dtype = key_dtype[tier->seg[s].kind], size = sk_case_dtype_bytes(dtype);
         for (uint32_t i = 0; i < j->count * at->dims; i++) {
             const uint32_t t = i / at->dims, d = i % at->dims;
-            const double x = j->k[(size_t)t * spec->d + at->dim0 + d];
-            forget_near(j, at->key_off + sk_layout_key_index(at, d, t) * size, dtype, x,
-                        sk_case_key_hair(spec, 1, j->book, at->dim0 + d, x, 0));
+            const double *key = j->k + (size_t)t * spec->d;
+            forget_near(j, at->key_off + sk_layout_key_index(at, d, t) * size, dtype, key[at->dim0 + d],
+                        sk_case_key_hair(spec, 1, j->book, key, spec->d, at->dim0 + d, 0));
         }
     }
     if (tier->value >= SK_VAL_F8 || spec->tier[1].value < SK_VAL_F8) return;

@@ -26,7 +26,7 @@ static void put_coded(const sk_spec *spec, const sk_segment *seg, const sk_seg_l
     }
     put(l, radii);
     put(l, (sk_compact_field){.as = blocked ? SK_AS_BLOCKS : SK_AS_ROWS, .off = lay->code_off,
-                              .bits = seg->b, .n = lay->groups});
+                              .bits = seg->b, .n = lay->codes});
 }
 
 static void put_dense(const sk_segment *seg, const sk_seg_layout *lay, list *l)

@@ -18,7 +18,7 @@ static uint32_t book_bytes(const sk_key_part *p, const sk_schedule *sched)
 {
     const sk_segment *seg = sk_dec_seg(&p->spec, p->slot);
     if (seg->kind != SK_KEY_CODED || sk_unrow_in_registers(&p->spec, sched, p->slot)) return 0;
-    return p->spec.d * 4 << seg->b;
+    return (p->spec.d * sk_segment_codes(seg) * 4) << seg->b;
 }
 
 void sk_unrow_scratch(sk_unrow *c)
@@ -200,6 +200,6 @@ void sk_unrow_keys(sk_unrow *c, uint32_t tier_slot, const sk_page_layout *lay, s
         if (one.dec.vdim0 > 0)
             one.rows = sk_ir_ptr_add(d->b, c->rows, sk_k(d, one.dec.vdim0), c->es);
         part_keys(&one, p.slot, &lay->seg[p.seg], page, set, count,
-                  sk_key_parted(d->spec, tier_slot) ? SK_NONE : next);
+                  sk_key_parted(d->spec, NULL, tier_slot) ? SK_NONE : next);
     }
 }

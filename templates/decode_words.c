@@ -3,7 +3,7 @@
  * Nothing is transposed but the codebook, once a KV head: [group][code][g] in f32;
  * for 16-bit outputs the even dimensions of 2W (or of a codeword, where it is
  * shorter) stand before the odd ones, so that packing two vectors gives words in
- * order. Applies to groups of a power of two dimensions, with sets that hold
+ * order. Applies to groups of a power of two dimensions and one code, with sets that hold
  * neither mean nor permutation. */
 #include "decode_rows.h"
 
@@ -12,7 +12,7 @@ bool sk_unrow_by_words(const sk_spec *spec, const sk_schedule *sched, uint32_t t
     const sk_segment *seg = sk_dec_seg(spec, tier_slot);
     if (seg->kind != SK_KEY_CODED || seg->pre_rope || seg->g < 2 || (seg->g & (seg->g - 1)) != 0) return false;
     const uint32_t w = (uint32_t)sched->v[SK_T_w], codes = 1u << seg->b;
-    if (spec->book != 0 || codes < w) return false;
+    if (spec->book != 0 || seg->more || codes < w) return false;
     return sched->v[SK_T_lut] == SK_LUT_ROWS || codes > 2 * w;
 }
 

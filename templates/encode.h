@@ -15,12 +15,12 @@
  *
  * Scratch of one block; the segments of a key follow each other in it, D is the
  * dimensions of the largest:
- *   cb    [D][2^b]       f32 codewords, as in the packed set
- *   hn    [groups][2^b]  -1/2 of their squared norms
+ *   cb    [D * x][2^b]   f32 codewords, as in the packed set; x: codes of a group
+ *   hn    [rows][2^b]    -1/2 of their squared norms; rows: groups * x
  *   key   [span][T]      CPU: keys of the chunk and span at work, f32, where vectors are
  *                        free: they are met again when the radius is known
  *   rad   [spans][P]     radii, f32, then their stored form as u32
- *   code  [groups][P]    codes, u32
+ *   code  [rows][P]      codes, u32
  *   rs    [spans]        r_scale as stored, f32
  *   ks    [D/32][P]      ki8, ki4: scales as stored, f16 bits in u32
  *   vs    [Cp]           value scales as stored, f16 bits in u32
@@ -116,16 +116,16 @@ void sk_enc_zero(sk_enc *c, uint32_t from, uint32_t to);
 /* A span of T tokens under coding. */
 typedef struct sk_enc_span {
     sk_val t0;
-    bool free_vectors;      /* it holds several groups */
+    bool free_vectors;      /* it holds several groups, or groups several codes */
     bool kept;              /* its keys are in scratch: free vectors, long groups on a CPU */
     sk_val r[4], inv[4];    /* norms; inv: where vectors are free */
     sk_val num[4], den[4];  /* variables: sums of <k, c> and <c, c> */
-    sk_val held[128];       /* keys of the group at work, [dim][u] */
+    sk_val held[128];       /* keys of the group at work, [dim][u], or what is left of them */
 } sk_enc_span;
-/* What was found for a group, a vector of tokens each: the code, <k, c> (of free vectors
- * over the radius) and <c, c>. */
+/* What was found for a group, a vector of tokens each: its codes, <k, c> (of free vectors
+ * over the radius) and <c, c>, c being their codewords' sum. */
 typedef struct sk_enc_found {
-    sk_val index[4], dot[4], norm[4];
+    sk_val index[SK_MAX_CODES][4], dot[4], norm[4];
 } sk_enc_found;
 /* Keys of the group, number in_span of its span, [dim][u], over their radius where
  * vectors are free. */
@@ -134,7 +134,13 @@ void sk_encode_search(sk_enc *c, const sk_enc_span *span, sk_val group, sk_enc_f
 /* Whether groups are so long that they stay in scratch: a span of one group alone. */
 static inline bool sk_encode_long(const sk_enc *c)
 {
-    return !c->gpu && c->seg->g > SK_ENCODE_HELD && c->to->span_dims == c->seg->g;
+    return !c->gpu && c->seg->more == 0 && c->seg->g > SK_ENCODE_HELD && c->to->span_dims == c->seg->g;
+}
+/* The row of codes, and of codebooks, of code i of a group. */
+static inline sk_val sk_encode_row(sk_enc *c, sk_val group, uint32_t i)
+{
+    const uint32_t codes = sk_segment_codes(c->seg);
+    return codes == 1 ? group : sk_opk(c, SK_OP_ADD, sk_times(c, group, codes), i);
 }
 /* Dimension d of vector u of the tokens from t0 on, as it is coded: permuted, with the mean
  * off; zero beyond count. */

@@ -1,7 +1,10 @@
 /* encode_keys.c - the coding of keys (design, section 3): lanes are tokens.
  * Where span = group the code is the one with the largest inner product, else
- * the nearest to k / r, ties to the lowest index (encode_search.c). The radius is the least-squares one for the chosen codewords,
- * <k, c> / <c, c> over the span, never negative. */
+ * the nearest to k / r, ties to the lowest index (encode_search.c). Of several codes
+ * that add up, whatever the span, the first is the nearest to k / r, each further one to
+ * what the ones before it leave of that. The radius is the least-squares one for the
+ * chosen codewords, <k, c> / <c, c> over the span, c the sum where codes add up; never
+ * negative. */
 #include <math.h>
 
 #include "encode.h"
@@ -13,11 +16,11 @@ static sk_val minus_half(sk_enc *c, sk_val x)
     return sk_op2(c, SK_OP_FMUL, x, sk_ir_f32(c->b, -0.5f));
 }
 
-/* -<c, c> / 2 of W codewords at once, over groups. */
-static void norms_in_turns(sk_enc *c, uint32_t groups)
+/* -<c, c> / 2 of W codewords at once, over rows of codes. */
+static void norms_in_turns(sk_enc *c, uint32_t rows)
 {
     sk_builder *b = c->b;
-    const uint32_t es = c->direct ? 2 : 4, n = groups * c->codes;
+    const uint32_t es = c->direct ? 2 : 4, n = rows * c->codes;
     const sk_val i0 = sk_op2(c, SK_OP_ADD, sk_enc_turns(c, n, c->w), c->lane);
     const sk_val inside = sk_opk(c, SK_OP_ULT, i0, n), code = sk_opk(c, SK_OP_AND, i0, c->codes - 1);
     const sk_val from = sk_times(c, sk_opk(c, SK_OP_SHR, i0, c->seg->b), c->seg->g * c->codes);
@@ -33,21 +36,21 @@ static void norms_in_turns(sk_enc *c, uint32_t groups)
     sk_enc_sync(c);
 }
 
-static void load_codebook(sk_enc *c, uint32_t groups)
+static void load_codebook(sk_enc *c, uint32_t rows)
 {
     sk_builder *b = c->b;
     if (!c->direct) {
-        const sk_val e = sk_enc_turns(c, c->to->dims * c->codes, c->w);
+        const sk_val e = sk_enc_turns(c, rows * c->seg->g * c->codes, c->w);
         const sk_val x = sk_ir_ldv(b, SK_LD_F16, c->words, sk_times(c, e, 2), 0);
         sk_ir_stv(b, c->cb, sk_times(c, e, 4), 0, x);
         sk_ir_end(b);
         sk_enc_sync(c);
     }
     if (c->gpu || c->codes < c->w) {
-        norms_in_turns(c, groups);
+        norms_in_turns(c, rows);
         return;
     }
-    const sk_val j = sk_ir_for(b, c->zero, sk_u32(c, groups), 1);
+    const sk_val j = sk_ir_for(b, c->zero, sk_u32(c, rows), 1);
     const sk_val from = sk_times(c, j, c->seg->g * c->codes * 4);
     const sk_val c0 = sk_ir_for(b, c->zero, sk_u32(c, c->codes), c->w);
     const sk_val at = sk_times(c, c0, 4);
@@ -164,10 +167,17 @@ static void code_group(sk_enc *c, sk_enc_span *s, sk_val j)
     if (!c->gpu) ask_ahead(c, s->t0, j);
     sk_encode_search(c, s, j, &found);
     const sk_val zero = sk_ir_f32(b, 0.0f);
-    const sk_val row = sk_times(c, sk_op2(c, SK_OP_ADD, sk_times(c, j, c->spec->page), s->t0), 4);
+    const uint32_t codes = sk_segment_codes(c->seg);
+    sk_val row[SK_MAX_CODES];
+    for (uint32_t i = 0; i < codes; i++) {
+        row[i] = sk_times(c, sk_encode_row(c, j, i), c->spec->page);
+        row[i] = sk_times(c, sk_op2(c, SK_OP_ADD, row[i], s->t0), 4);
+    }
     for (uint32_t u = 0; u < c->t / c->w; u++) {
         const sk_val some = sk_op2(c, SK_OP_FLT, zero, s->r[u]);
-        sk_enc_put_tokens(c, c->code, row, s->t0, u, sk_pick(c, some, found.index[u], c->zero));
+        for (uint32_t i = 0; i < codes; i++)
+            sk_enc_put_tokens(c, c->code, row[i], s->t0, u,
+                              sk_pick(c, some, found.index[i][u], c->zero));
         sk_ir_set(b, s->num[u], sk_op2(c, SK_OP_FADD, sk_ir_get(b, s->num[u]), found.dot[u]));
         sk_ir_set(b, s->den[u], sk_op2(c, SK_OP_FADD, sk_ir_get(b, s->den[u]), found.norm[u]));
     }
@@ -201,9 +211,11 @@ static void code_unit(sk_enc *c, const sk_seg_layout *lay, sk_enc_span *s, sk_va
 static void code_span(sk_enc *c, const sk_seg_layout *lay, sk_val t0, sk_val span)
 {
     sk_builder *b = c->b;
-    const uint32_t nu = c->t / c->w, per_span = lay->span_dims / c->seg->g;
+    const uint32_t nu = c->t / c->w;
     const sk_val zero = sk_ir_f32(b, 0.0f);
-    sk_enc_span s = {.t0 = t0, .free_vectors = per_span > 1, .kept = !c->gpu && (per_span > 1 || sk_encode_long(c))};
+    const bool free_vectors = !sk_layout_unit(c->seg, lay);
+    sk_enc_span s = {.t0 = t0, .free_vectors = free_vectors,
+                     .kept = !c->gpu && (free_vectors || sk_encode_long(c))};
     for (uint32_t u = 0; u < nu; u++) {
         s.num[u] = sk_ir_var(b, SK_LANE, zero);
         s.den[u] = sk_ir_var(b, SK_LANE, zero);
@@ -281,7 +293,7 @@ void sk_encode_coded_keys(sk_enc *c)
     const sk_seg_layout *lay = c->to;
     const uint32_t page = c->spec->page;
     sk_val t0, span;
-    load_codebook(c, lay->groups);
+    load_codebook(c, lay->codes);
     sk_enc_nest(c, page, c->t, lay->spans, 1, &t0, &span);
     code_span(c, lay, t0, span);
     sk_enc_nest_end(c);
@@ -294,7 +306,7 @@ void sk_encode_coded_keys(sk_enc *c)
     if (c->seg->rb != 16) sk_encode_pack(c, c->rs, lay->spans, 16, lay->rscale_off);
     sk_encode_pack(c, c->rad, lay->spans * page, c->seg->rb, lay->radius_off);
     if (sk_layout_codes_blocked(c->spec, c->seg))
-        sk_encode_pack_blocked(c, lay->groups * page, lay->code_off);
+        sk_encode_pack_blocked(c, lay->codes * page, lay->code_off);
     else
-        sk_encode_pack(c, c->code, lay->groups * page, c->seg->b, lay->code_off);
+        sk_encode_pack(c, c->code, lay->codes * page, c->seg->b, lay->code_off);
 }

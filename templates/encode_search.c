@@ -95,7 +95,7 @@ void sk_encode_hold(sk_enc *c, sk_enc_span *s, sk_val j, sk_val in_span)
 
 static uint32_t element_bytes(const sk_enc *c) { return c->direct ? 2 : 4; }
 
-/* Byte of codeword `code` of group j. */
+/* Byte of codeword `code` of row j. */
 static sk_val words_at(sk_enc *c, sk_val j, sk_val code)
 {
     const uint32_t es = element_bytes(c);
@@ -136,7 +136,7 @@ static sk_val half_norm(sk_enc *c, sk_val j, sk_val code, uint32_t k)
     return sk_ir_ldu(c->b, SK_LD_F32, c->hn, at, k * 4);
 }
 
-/* Element i of the codewords `index` of group j, a lane each. */
+/* Element i of the codewords `index` of row j, a lane each. */
 static sk_val chosen(sk_enc *c, sk_val j, uint32_t i, sk_val index)
 {
     const uint32_t es = element_bytes(c);
@@ -225,8 +225,8 @@ static void search_scores(sk_enc *c, const sk_enc_span *s, sk_val j, sk_enc_foun
     try_codes(c, s, j, code, row, &top);
     sk_ir_end(b);
     for (uint32_t u = 0; u < nu; u++) {
-        to->index[u] = sk_ir_get(b, top.index[u]);
-        const sk_val hn = look_up(c, SK_LD_F32, c->hn, sk_times(c, j, c->codes * 4), 0, to->index[u]);
+        to->index[0][u] = sk_ir_get(b, top.index[u]);
+        const sk_val hn = look_up(c, SK_LD_F32, c->hn, sk_times(c, j, c->codes * 4), 0, to->index[0][u]);
         const sk_val score = sk_ir_get(b, top.score[u]);
         to->norm[u] = sk_op2(c, SK_OP_FMUL, hn, sk_ir_f32(b, -2.0f));
         to->dot[u] = s->free_vectors ? sk_op2(c, SK_OP_FSUB, score, hn) : score;
@@ -268,7 +268,7 @@ static void fit_chosen(sk_enc *c, const sk_enc_span *s, sk_val j, sk_enc_found *
     for (uint32_t u = 0; u < nu; u++) {
         to->dot[u] = to->norm[u] = sk_ir_f32(c->b, 0.0f);
         for (uint32_t i = 0; i < c->seg->g; i++) {
-            const sk_val cw = chosen(c, j, i, to->index[u]);
+            const sk_val cw = chosen(c, j, i, to->index[0][u]);
             to->dot[u] = sk_ir_3(c->b, SK_OP_FMA, s->held[i * nu + u], cw, to->dot[u]);
             to->norm[u] = sk_ir_3(c->b, SK_OP_FMA, cw, cw, to->norm[u]);
         }
@@ -300,16 +300,54 @@ static void search_distances(sk_enc *c, const sk_enc_span *s, sk_val j, sk_enc_f
     }
     sk_ir_end(b);
     for (uint32_t u = 0; u < nu; u++)
-        to->index[u] = sk_opk(c, SK_OP_AND, sk_ir_get(b, nearest[u]), c->codes - 1);
+        to->index[0][u] = sk_opk(c, SK_OP_AND, sk_ir_get(b, nearest[u]), c->codes - 1);
     fit_chosen(c, s, j, to);
 }
 
 /* ---- either ------------------------------------------------------------------ */
 
-void sk_encode_search(sk_enc *c, const sk_enc_span *s, sk_val j, sk_enc_found *to)
+static void search(sk_enc *c, const sk_enc_span *s, sk_val row, sk_enc_found *to)
 {
     if (by_distance(c, s))
-        search_distances(c, s, j, to);
+        search_distances(c, s, row, to);
     else
-        search_scores(c, s, j, to);
+        search_scores(c, s, row, to);
+}
+
+/* Codes that add up: each is the nearest to what the ones before it leave of the key. */
+static void search_sum(sk_enc *c, const sk_enc_span *s, sk_val j, sk_enc_found *to)
+{
+    sk_builder *b = c->b;
+    sk_enc_span left = *s;
+    const uint32_t nu = c->t / c->w, n = c->seg->g * nu;
+    const sk_val zero = sk_ir_f32(b, 0.0f);
+    const sk_val *key = s->held;
+    sk_val sum[128];
+    for (uint32_t x = 0; x < sk_segment_codes(c->seg); x++) {
+        sk_enc_found one;
+        const sk_val row = sk_encode_row(c, j, x);
+        for (uint32_t i = 0; i < n && x > 0; i++)
+            left.held[i] = sk_op2(c, SK_OP_FSUB, key[i], sum[i]);
+        search(c, &left, row, &one);
+        for (uint32_t u = 0; u < nu; u++) to->index[x][u] = one.index[0][u];
+        for (uint32_t i = 0; i < n; i++) {
+            const sk_val cw = chosen(c, row, i / nu, one.index[0][i % nu]);
+            sum[i] = x == 0 ? cw : sk_op2(c, SK_OP_FADD, sum[i], cw);
+        }
+    }
+    for (uint32_t u = 0; u < nu; u++) {
+        to->dot[u] = to->norm[u] = zero;
+        for (uint32_t i = u; i < n; i += nu) {
+            to->dot[u] = sk_ir_3(b, SK_OP_FMA, key[i], sum[i], to->dot[u]);
+            to->norm[u] = sk_ir_3(b, SK_OP_FMA, sum[i], sum[i], to->norm[u]);
+        }
+    }
+}
+
+void sk_encode_search(sk_enc *c, const sk_enc_span *s, sk_val j, sk_enc_found *to)
+{
+    if (c->seg->more)
+        search_sum(c, s, j, to);
+    else
+        search(c, s, j, to);
 }

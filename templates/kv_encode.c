@@ -158,11 +158,11 @@ static void scratch_words(const sk_enc *c, uint32_t words[ARRAYS_MOST])
         if (kind == SK_KEY_I8 || kind == SK_KEY_I4)
             at_least(&words[A_ks], (lay->dims + 31) / 32 * page);
         if (kind != SK_KEY_CODED) continue;
-        if (!c->direct) at_least(&words[A_cb], lay->dims * codes);
-        at_least(&words[A_hn], lay->groups * codes);
+        if (!c->direct) at_least(&words[A_cb], lay->codes * tier->seg[s].g * codes);
+        at_least(&words[A_hn], lay->codes * codes);
         if (!c->gpu) at_least(&words[A_key], lay->span_dims * c->t);
         at_least(&words[A_rad], lay->spans * page);
-        at_least(&words[A_code], lay->groups * page);
+        at_least(&words[A_code], lay->codes * page);
         at_least(&words[A_rs], lay->spans);
     }
     if (c->gpu && f8) words[A_red] = 64;

@@ -24,10 +24,10 @@ sk_lanes sk_lanes_begin(sk_dec *d, uint32_t tier_slot, const sk_page_layout *lay
  * inside: the lanes that want one, SK_NONE: all. */
 sk_val sk_lanes_numbers(sk_dec *d, sk_val page, uint32_t field, sk_val bit, uint32_t bits,
                         sk_val inside);
-/* Codes of group j, radii of span p, uniform values. */
+/* Codes of row j, radii of span p, uniform values. */
 sk_val sk_lanes_codes(const sk_lanes *c, sk_val j);
 sk_val sk_lanes_radii(const sk_lanes *c, sk_val p);
-/* Dimension `dim` (uniform) + `plus` of codewords, before the radius; of keys not
+/* Row `dim` (uniform) + `plus` of codewords, before the radius; dimensions of keys not
  * coded, with the scales of the 32 dimensions that dim is one of, SK_NONE where there
  * are none. */
 sk_val sk_lanes_codewords(const sk_lanes *c, sk_val dim, uint32_t plus, sk_val code);

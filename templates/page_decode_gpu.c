@@ -69,7 +69,8 @@ static void invert_permutation(unrow *c)
 
 /* Coded keys: what the groups of a piece share. */
 typedef struct group_at {
-    sk_val code, radius;
+    sk_val code[SK_MAX_CODES], radius;
+    sk_val apart; /* of several codes, as in part_rebuild.h */
 } group_at;
 
 /* Dimension d0 + i as a value and what to add; the last one instead of what is behind. */
@@ -98,7 +99,10 @@ static void take_group(unrow *c, const sk_lanes *k, dim_at coded, group_at *at)
     const uint32_t g = k->seg->g;
     const sk_seg_layout *lay = &k->lay->seg[0];
     const sk_val j = sk_ir_2k(d->b, SK_OP_UDIV, sk_add(d, coded.dim, sk_k(d, coded.plus)), g);
-    at->code = sk_lanes_codes(k, j);
+    const uint32_t codes = sk_segment_codes(k->seg);
+    for (uint32_t i = 0; i < codes; i++)
+        at->code[i] = sk_lanes_codes(k, codes > 1 ? sk_add(d, sk_mul(d, j, codes), sk_k(d, i)) : j);
+    if (codes > 1) at->apart = sk_mul(d, j, g * (codes - 1));
     if (lay->spans > 1)
         at->radius = sk_lanes_radii(k, sk_ir_2k(d->b, SK_OP_UDIV, j, lay->span_dims / g));
 }
@@ -107,7 +111,11 @@ static void take_group(unrow *c, const sk_lanes *k, dim_at coded, group_at *at)
 static sk_val coded_value(unrow *c, const sk_lanes *k, dim_at model, dim_at coded, const group_at *at)
 {
     sk_dec *d = &c->dec;
-    const sk_val x = sk_lanes_codewords(k, coded.dim, coded.plus, at->code);
+    const sk_val first = k->seg->more ? sk_add(d, coded.dim, at->apart) : coded.dim;
+    sk_val x = sk_lanes_codewords(k, first, coded.plus, at->code[0]);
+    for (uint32_t i = 1; i < sk_segment_codes(k->seg); i++)
+        x = sk_ir_2(d->b, SK_OP_FADD, x,
+                    sk_lanes_codewords(k, first, coded.plus + i * k->seg->g, at->code[i]));
     if (!(d->spec->book & SPHKV_BOOK_MEAN)) return sk_ir_2(d->b, SK_OP_FMUL, x, at->radius);
     const uint32_t off = sk_dec_mean_off(d) + model.plus * 4;
     const sk_val mean = sk_ir_ldu(d->b, SK_LD_F32, k->set, sk_mul(d, model.dim, 4), off);
@@ -153,7 +161,7 @@ static sk_val plain_dim(unrow *c, const sk_lanes *k, sk_val d0, uint32_t i, grou
 
 static sk_val coded_alone(unrow *c, const sk_lanes *k, dim_at model, sk_val radius)
 {
-    group_at at = {SK_NONE, radius};
+    group_at at = {.radius = radius};
     const dim_at coded = coded_of(c, model);
     take_group(c, k, coded, &at);
     return coded_value(c, k, model, coded, &at);
@@ -194,7 +202,7 @@ static void part_keys(unrow *c, uint32_t tier_slot, const sk_page_layout *lay, s
     sk_ir_if(b, sk_ir_2(b, SK_OP_ULT, t0, c->count));
     const sk_val token = sk_ir_2k(b, SK_OP_UMIN, sk_add(d, t0, d->lane), d->p - 1);
     const sk_lanes k = sk_lanes_begin(d, tier_slot, lay, page, c->set, token);
-    group_at at = {SK_NONE, SK_NONE};
+    group_at at = {.radius = SK_NONE};
     if (coded && lay->seg[0].spans == 1) at.radius = sk_lanes_radii(&k, d->zero);
     const sk_val scale = coded ? SK_NONE : sk_lanes_scales(&k, d0); /* a piece is of one block */
     sk_val x[2 * WORDS];

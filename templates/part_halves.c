@@ -20,7 +20,7 @@ bool sk_rebuild_by_halves(const sk_spec *spec, const sk_schedule *sched, uint32_
         return false;
     if (seg->pre_rope && sk_dec_vk(spec, tier_slot)) return false; /* values are not rotated */
     const bool one = seg->span == SK_SPAN_ALL || seg->span == (seg->dims ? seg->dims : spec->d);
-    return one && seg->b >= 6 && sched->v[SK_T_w] == 16 && sched->v[SK_T_ktok] >= 2;
+    return one && seg->more == 0 && seg->b >= 6 && sched->v[SK_T_w] == 16 && sched->v[SK_T_ktok] >= 2;
 }
 
 static bool rounded(const sk_spec *spec) { return spec->accuracy == SPHKV_FAST; }
@@ -51,7 +51,7 @@ typedef struct halves {
 static void take_group(sk_dec *c, halves *v, sk_val j)
 {
     for (uint32_t n = 0; n < 2; n++) sk_rebuild_group(c, &v->k[n], j);
-    v->code = sk_or(c, v->k[0].code, sk_shl(c, v->k[1].code, 16));
+    v->code = sk_or(c, v->k[0].code[0], sk_shl(c, v->k[1].code[0], 16));
     v->bit6 = sk_mul(c, sk_and(c, v->code, 0x00400040u), 0x0202);
     v->bit7 = sk_mul(c, sk_and(c, v->code, 0x00800080u), 0x0101);
 }

@@ -34,7 +34,7 @@ uint32_t sk_dec_token_block(const sk_spec *spec, const sk_schedule *sched, uint3
 {
     const uint32_t w = (uint32_t)sched->v[SK_T_w], vtok = (uint32_t)sched->v[SK_T_vtok];
     uint32_t block = 0;
-    for (sk_key_part p = {0}; sk_key_next_of(spec, tier_slot, &p);) {
+    for (sk_key_part p = {0}; sk_key_next_of(spec, sched, tier_slot, &p);) {
         const uint32_t one = form_block(&p.spec, sched, p.slot);
         block = one > block ? one : block;
     }
@@ -312,14 +312,15 @@ void sk_part_logits(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk
     sk_page_layout lay;
     sk_page_layout_get(c->spec, tier_slot, &lay);
     const sk_val limit = sk_round_up(c, count, sk_dec_token_block(c->spec, c->sched, tier_slot));
-    for (sk_key_part p = {0}; sk_key_next_of(c->spec, tier_slot, &p);) {
+    for (sk_key_part p = {0}; sk_key_next_of(c->spec, c->sched, tier_slot, &p);) {
         sk_dec part;
         uint32_t off;
         sk_part_open(c, &p, &part, &off);
         const sk_val tables = off > 0 ? sk_ir_ptr_add(c->b, lut, sk_k(c, off), 1) : lut;
-        const bool asks = !sk_key_parted(c->spec, tier_slot) && !sk_dec_vk(c->spec, tier_slot);
-        key_logits(&part, p.slot, &lay.seg[p.seg], page, limit, tables, asks ? next : SK_NONE);
+        const bool asks = c->spec->tier[tier_slot].nseg == 1 && !sk_dec_vk(c->spec, tier_slot);
+        const sk_seg_layout fields = sk_key_fields(&p, &lay);
+        key_logits(&part, p.slot, &fields, page, limit, tables, asks ? next : SK_NONE);
         if (sk_dec_vk(c->spec, tier_slot) && sk_dec_form(&p.spec, c->sched, p.slot) != SK_FORM_REBUILD)
-            sk_part_vk(&part, p.slot, &lay.seg[p.seg], page, limit);
+            sk_part_vk(&part, p.slot, &fields, page, limit);
     }
 }

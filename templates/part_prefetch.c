@@ -64,11 +64,16 @@ void sk_prefetch_share(sk_dec *c, uint32_t tier_slot, sk_val next, sk_val k, uin
 static uint32_t behind_keys(const sk_dec *c, uint32_t tier_slot)
 {
     sk_page_layout lay;
+    sk_key_part p = {0};
+    sk_dec part;
+    uint32_t off;
     sk_page_layout_get(c->spec, tier_slot, &lay);
-    if (sk_key_parted(c->spec, tier_slot) || sk_dec_vk(c->spec, tier_slot))
+    if (c->spec->tier[tier_slot].nseg > 1 || sk_dec_vk(c->spec, tier_slot))
         return 0; /* their logits ask for nothing */
     if (sk_dec_form(c->spec, c->sched, tier_slot) == SK_FORM_DENSE) return lay.value_off;
-    return key_lines(c, tier_slot) * key_steps(c, tier_slot) * 64;
+    (void)sk_key_next_of(c->spec, c->sched, tier_slot, &p);
+    sk_part_open(c, &p, &part, &off);
+    return key_lines(&part, p.slot) * key_steps(&part, p.slot) * 64;
 }
 
 /* Tokens of a step of the two loops of the softmax, and the lines it asks for. */

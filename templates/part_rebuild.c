@@ -16,7 +16,7 @@ uint32_t sk_rebuild_book_bytes(const sk_spec *spec, const sk_schedule *sched, ui
 {
     const sk_segment *seg = sk_dec_seg(spec, tier_slot);
     if (seg->kind != SK_KEY_CODED || sk_rebuild_in_registers(spec, sched, tier_slot)) return 0;
-    return spec->d * 4 << seg->b;
+    return (spec->d * sk_segment_codes(seg) * 4) << seg->b;
 }
 
 /* ---- codebooks ------------------------------------------------------------ */
@@ -24,8 +24,9 @@ uint32_t sk_rebuild_book_bytes(const sk_spec *spec, const sk_schedule *sched, ui
 void sk_rebuild_load_words(sk_dec *d, uint32_t tier_slot, sk_val set)
 {
     sk_builder *b = d->b;
+    const sk_segment *seg = sk_dec_seg(d->spec, tier_slot);
     const uint32_t off = sk_dec_words_off(d, tier_slot);
-    const sk_val i = sk_ir_for(b, d->zero, sk_k(d, d->d << sk_dec_seg(d->spec, tier_slot)->b), d->w);
+    const sk_val i = sk_ir_for(b, d->zero, sk_k(d, (d->d * sk_segment_codes(seg)) << seg->b), d->w);
     sk_ir_stv(b, d->book, sk_mul(d, i, 4), 0, sk_ir_ldv(b, SK_LD_F16, set, sk_mul(d, i, 2), off));
     sk_ir_end(b);
 }
@@ -68,28 +69,45 @@ void sk_rebuild_group(sk_dec *d, sk_rebuild_at *k, sk_val j)
 {
     const sk_val span =
         sk_ir_2(d->b, SK_OP_UDIV, j, sk_k(d, k->lay->span_dims / k->seg->g));
-    k->code = sk_unpack_codes(d, &k->un, k->seg, k->field, j);
+    const uint32_t codes = sk_segment_codes(k->seg);
+    const sk_val row = codes > 1 ? sk_mul(d, j, codes) : j;
+    for (uint32_t i = 0; i < codes; i++)
+        k->code[i] = sk_unpack_codes(d, &k->un, k->seg, k->field, i > 0 ? sk_add(d, row, sk_k(d, i)) : row);
+    if (codes > 1) k->apart = sk_mul(d, j, k->seg->g * (codes - 1));
     if (k->lay->spans > 1)
         k->radius = sk_unpack_radii(d, k->seg, k->lay, k->page, span, k->t0);
 }
 
-/* The elements of dimension `dim` (a value) in the codewords of W tokens. */
-static sk_val look_up(sk_dec *d, const sk_rebuild_at *k, sk_val dim)
+/* The elements of row `dim` (a value) of codewords in the ones that W tokens have. */
+static sk_val look_up_row(sk_dec *d, const sk_rebuild_at *k, sk_val dim, sk_val code)
 {
     sk_builder *b = d->b;
     const uint32_t codes = 1u << k->seg->b;
     if (!sk_rebuild_in_registers(d->spec, d->sched, k->tier_slot)) {
         const sk_val row = sk_ir_ptr_add(b, d->book, dim, codes * 4);
-        return sk_ir_ldg(b, SK_LD_F32, row, sk_mul(d, k->code, 4), 0, SK_NONE);
+        return sk_ir_ldg(b, SK_LD_F32, row, sk_mul(d, code, 4), 0, SK_NONE);
     }
     const uint32_t off = sk_dec_words_off(d, k->tier_slot);
     const sk_val row = sk_ir_ptr_add(b, k->set, dim, codes * 2);
     const sk_val low = sk_ir_ldv(b, SK_LD_F16, row, d->zero, off);
-    const sk_val x = sk_shuf(d, low, k->code);
+    const sk_val x = sk_shuf(d, low, code);
     if (codes == d->w) return x;
     const sk_val high = sk_ir_ldv(b, SK_LD_F16, row, d->zero, off + d->w * 2);
-    const sk_val in_low = sk_ir_2(b, SK_OP_ULT, k->code, sk_k(d, d->w));
-    return sk_sel(d, in_low, x, sk_shuf(d, high, k->code));
+    const sk_val in_low = sk_ir_2(b, SK_OP_ULT, code, sk_k(d, d->w));
+    return sk_sel(d, in_low, x, sk_shuf(d, high, code));
+}
+
+/* Of dimension `dim`: the sum over the group's codes, in their order. */
+static sk_val look_up(sk_dec *d, const sk_rebuild_at *k, sk_val dim)
+{
+    if (k->seg->more == 0) return look_up_row(d, k, dim, k->code[0]);
+    const sk_val first = sk_add(d, dim, k->apart);
+    sk_val sum = look_up_row(d, k, first, k->code[0]);
+    for (uint32_t i = 1; i < sk_segment_codes(k->seg); i++) {
+        const sk_val row = sk_add(d, first, sk_k(d, i * k->seg->g));
+        sum = sk_ir_2(d->b, SK_OP_FADD, sum, look_up_row(d, k, row, k->code[i]));
+    }
+    return sum;
 }
 
 sk_val sk_rebuild_dim(sk_dec *d, sk_rebuild_at *k, sk_val d0, uint32_t i, uint32_t step)

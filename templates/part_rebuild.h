@@ -1,5 +1,6 @@
 /* part_rebuild.h - coded keys rebuilt as numbers, lanes = tokens: a vector is one
- * dimension, in the order of the model's key, of W tokens. What page_decode writes as
+ * dimension, in the order of the model's key, of W tokens; of several codes per group the
+ * codewords' sum. What page_decode writes as
  * rows, and what attention multiplies where it looks nothing up (lut=rebuild).
  *
  * Scratch (sk_dec): `book` the codewords of the tier at work in f32, as the packed set
@@ -18,7 +19,8 @@ typedef struct sk_rebuild_at {
     const sk_seg_layout *lay;
     sk_val page, field, set, t0;
     sk_unpack un;
-    sk_val code, radius; /* lanes = tokens: of the group at work */
+    sk_val code[SK_MAX_CODES], radius; /* lanes = tokens: of the group at work */
+    sk_val apart; /* of several codes: rows of codewords between a dimension and its first */
 } sk_rebuild_at;
 
 /* Whether a tier's codewords are looked up in registers. */
@@ -35,7 +37,7 @@ sk_rebuild_at sk_rebuild_begin(sk_dec *d, uint32_t tier_slot, const sk_seg_layou
                                sk_val set, sk_val t0);
 /* Whether the groups of a step can be told apart while building. */
 bool sk_rebuild_groups_fit(const sk_dec *d, const sk_segment *seg, uint32_t step);
-/* Code and radius of group j, a value. */
+/* Codes and radius of group j, a value. */
 void sk_rebuild_group(sk_dec *d, sk_rebuild_at *k, sk_val j);
 /* Dimension d0 + i of the model's key, i = 0 .. step - 1 in this order; d0 a multiple
  * of step. */

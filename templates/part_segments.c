@@ -4,12 +4,24 @@
 #include "part_rebuild.h"
 #include "part_vk.h"
 
-bool sk_key_parted(const sk_spec *spec, uint32_t tier_slot) { return spec->tier[tier_slot].nseg > 1; }
+/* Groups of a segment's part for each of its own. */
+static uint32_t times_of(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot, uint32_t seg)
+{
+    const sk_segment *s = &spec->tier[tier_slot].seg[seg];
+    const bool rebuilt = !sched || s->pre_rope || sched->v[SK_T_lut] == SK_LUT_REBUILD ||
+                         sk_dec_vk(spec, tier_slot);
+    return s->kind == SK_KEY_CODED && !rebuilt ? sk_segment_codes(s) : 1;
+}
 
-bool sk_key_any_parted(const sk_spec *spec)
+bool sk_key_parted(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
+{
+    return spec->tier[tier_slot].nseg > 1 || times_of(spec, sched, tier_slot, 0) > 1;
+}
+
+bool sk_key_any_parted(const sk_spec *spec, const sk_schedule *sched)
 {
     for (uint32_t i = 0; i < spec->ntiers; i++)
-        if (sk_key_parted(spec, i)) return true;
+        if (sk_key_parted(spec, sched, i)) return true;
     return false;
 }
 
@@ -30,35 +42,57 @@ static void cut_spec(const sk_spec *spec, uint32_t tier_slot, uint32_t seg, sk_s
     out->tier[0].seg[0].dims = 0;
 }
 
-bool sk_key_next_of(const sk_spec *spec, uint32_t tier_slot, sk_key_part *at)
+/* One code a group, and `times` groups. */
+static void spread_codes(sk_spec *spec, uint32_t times)
 {
-    const bool parted = sk_key_parted(spec, tier_slot);
+    sk_segment *seg = &spec->tier[0].seg[0];
+    if (times == 1) return;
+    spec->d *= times;
+    seg->more = 0;
+    if (seg->span != SK_SPAN_ALL) seg->span = (uint16_t)(seg->span * times);
+}
+
+bool sk_key_next_of(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot,
+                    sk_key_part *at)
+{
+    const bool parted = sk_key_parted(spec, sched, tier_slot);
     if (at->next_seg >= (parted ? spec->tier[tier_slot].nseg : 1u)) return false;
     at->tier = tier_slot;
     at->seg = at->next_seg++;
+    at->cut = parted;
     at->slot = parted ? 0 : tier_slot;
-    if (parted)
-        cut_spec(spec, tier_slot, at->seg, &at->spec);
-    else
-        at->spec = *spec;
+    at->times = times_of(spec, sched, tier_slot, at->seg);
+    at->spec = *spec;
+    if (!parted) return true;
+    cut_spec(spec, tier_slot, at->seg, &at->spec);
+    spread_codes(&at->spec, at->times);
     return true;
 }
 
 bool sk_rebuilt_next(const sk_spec *spec, uint32_t tier_slot, sk_key_part *at)
 {
-    if (!sk_key_next_of(spec, tier_slot, at)) return false;
-    if (sk_key_parted(spec, tier_slot) && sk_dec_seg(&at->spec, at->slot)->kind == SK_KEY_CODED)
+    if (!sk_key_next_of(spec, NULL, tier_slot, at)) return false;
+    if (at->cut && sk_dec_seg(&at->spec, at->slot)->kind == SK_KEY_CODED)
         at->spec.book = spec->book & SPHKV_BOOK_MEAN;
     return true;
 }
 
-bool sk_key_next(const sk_spec *spec, sk_key_part *at)
+bool sk_key_next(const sk_spec *spec, const sk_schedule *sched, sk_key_part *at)
 {
     for (; at->next_tier < spec->ntiers; at->next_tier++) {
-        if (sk_key_next_of(spec, at->next_tier, at)) return true;
+        if (sk_key_next_of(spec, sched, at->next_tier, at)) return true;
         at->next_seg = 0;
     }
     return false;
+}
+
+sk_seg_layout sk_key_fields(const sk_key_part *at, const sk_page_layout *lay)
+{
+    sk_seg_layout fields = lay->seg[at->seg];
+    fields.dims *= at->times;
+    fields.groups *= at->times;
+    fields.span_dims *= at->times;
+    return fields;
 }
 
 /* ---- the decode of a part ---------------------------------------------------- */
@@ -81,15 +115,14 @@ static bool own_mean(const sk_spec *spec, uint32_t tier_slot)
     const sk_tier *tier = &spec->tier[tier_slot];
     uint32_t coded = 0;
     for (uint32_t s = 0; s < tier->nseg; s++) coded += mean_apart(&tier->seg[s]);
-    return spec->book & SPHKV_BOOK_MEAN && sk_key_parted(spec, tier_slot) && coded > 0 &&
-           coded < tier->nseg;
+    return spec->book & SPHKV_BOOK_MEAN && coded > 0 && coded < tier->nseg;
 }
 
 void sk_rebuilt_open(const sk_dec *c, const sk_key_part *part, uint32_t dims, sk_dec *out)
 {
     *out = *c;
     out->vdim0 = 0;
-    if (sk_key_parted(c->spec, part->tier)) {
+    if (part->cut) {
         out->spec = &part->spec;
         out->whole = c->spec;
         out->tier = part->tier;
@@ -106,8 +139,8 @@ void sk_part_open(const sk_dec *c, const sk_key_part *part, sk_dec *out, uint32_
     uint32_t book_off = 0;
     sk_rebuilt_open(c, part, c->dv, out);
     *lut_off = 0;
-    if (!sk_key_parted(c->spec, part->tier)) return;
-    for (sk_key_part p = {0}; sk_key_next_of(c->spec, part->tier, &p) && p.seg < part->seg;) {
+    if (!part->cut) return;
+    for (sk_key_part p = {0}; sk_key_next_of(c->spec, c->sched, part->tier, &p) && p.seg < part->seg;) {
         *lut_off += sk_dec_lut_bytes(&p.spec, c->sched, p.slot);
         if (sk_part_rebuilds(&p.spec, c->sched, p.slot))
             book_off += sk_part_rebuild_bytes(&p.spec, c->sched, p.slot);
@@ -132,8 +165,8 @@ static sk_val place_area(sk_dec *c, const char *name, uint32_t bytes, sk_dec_pla
 
 void sk_part_shift(sk_dec *c, sk_val i, uint32_t bytes)
 {
-    for (sk_key_part p = {0}; sk_key_next(c->spec, &p);) {
-        if (!sk_key_parted(c->spec, p.tier)) continue;
+    for (sk_key_part p = {0}; sk_key_next(c->spec, c->sched, &p);) {
+        if (!p.cut) continue;
         sk_dec_part *at = &c->part[p.tier][p.seg];
         sk_val *area[] = {&at->qs, &at->qt, &at->q16, &c->part_qm[p.tier]};
         const uint32_t n = p.seg == 0 && own_mean(c->spec, p.tier) ? 4 : 3;
@@ -144,8 +177,8 @@ void sk_part_shift(sk_dec *c, sk_val i, uint32_t bytes)
 
 void sk_part_areas(sk_dec *c, sk_dec_place *place, void *user)
 {
-    for (sk_key_part p = {0}; sk_key_next(c->spec, &p);) {
-        if (!sk_key_parted(c->spec, p.tier)) continue;
+    for (sk_key_part p = {0}; sk_key_next(c->spec, c->sched, &p);) {
+        if (!p.cut) continue;
         sk_dec_part *at = &c->part[p.tier][p.seg];
         sk_dec part;
         *at = (sk_dec_part){SK_NONE, SK_NONE, SK_NONE};
@@ -163,8 +196,22 @@ void sk_part_areas(sk_dec *c, sk_dec_place *place, void *user)
     }
 }
 
+/* W of a part's queries from dimension d0 (byte `off`) on, of one head: those of a group
+ * follow each other as often as the group has codes. */
+static sk_val part_query(sk_dec *part, const sk_key_part *p, sk_val from, sk_val d0, sk_val off,
+                         uint32_t first)
+{
+    sk_builder *b = part->b;
+    if (p->times == 1) return sk_ir_ldv(b, SK_LD_F32, from, off, first * 4);
+    const uint32_t g = sk_dec_seg(&p->spec, p->slot)->g;
+    const sk_val dim = sk_add(part, d0, part->lane);
+    const sk_val group = sk_mul(part, sk_ir_2k(b, SK_OP_UDIV, dim, g * p->times), g);
+    const sk_val at = sk_add(part, group, sk_ir_2k(b, SK_OP_UREM, dim, g));
+    return sk_ir_ldg(b, SK_LD_F32, from, sk_mul(part, at, 4), first * 4, SK_NONE);
+}
+
 /* Dimensions dim0 on of all heads from `from`, and transposed where qt is wanted. */
-static void cut_queries(sk_dec *part, sk_val from, uint32_t d, uint32_t dim0)
+static void cut_queries(sk_dec *part, const sk_key_part *p, sk_val from, uint32_t d, uint32_t dim0)
 {
     sk_builder *b = part->b;
     const sk_val d0 = sk_ir_for(b, part->zero, sk_k(part, part->d), part->w), off = sk_mul(part, d0, 4);
@@ -172,7 +219,7 @@ static void cut_queries(sk_dec *part, sk_val from, uint32_t d, uint32_t dim0)
     for (uint32_t h = 0; h < (part->qt != SK_NONE ? part->hr : part->h); h++) {
         sk_val x = sk_ir_f32(b, 0.0f);
         if (h < part->h) {
-            x = sk_ir_ldv(b, SK_LD_F32, from, off, (h * d + dim0) * 4);
+            x = part_query(part, p, from, d0, off, h * d + dim0);
             sk_ir_stv(b, part->qs, off, h * part->d * 4, x);
         }
         if (part->qt != SK_NONE) sk_ir_stg(b, part->qt, at, h * 4, x, SK_NONE);
@@ -182,15 +229,15 @@ static void cut_queries(sk_dec *part, sk_val from, uint32_t d, uint32_t dim0)
 
 void sk_part_queries(sk_dec *c)
 {
-    for (sk_key_part p = {0}; sk_key_next(c->spec, &p);) {
-        if (!sk_key_parted(c->spec, p.tier)) continue;
+    for (sk_key_part p = {0}; sk_key_next(c->spec, c->sched, &p);) {
+        if (!p.cut) continue;
         sk_dec part;
         uint32_t lut_off;
         sk_page_layout lay;
         sk_part_open(c, &p, &part, &lut_off);
         sk_page_layout_get(c->spec, p.tier, &lay);
         const bool coded = sk_dec_seg(&p.spec, p.slot)->kind == SK_KEY_CODED;
-        cut_queries(&part, coded ? c->qc : c->qs, c->d, lay.seg[p.seg].dim0);
+        cut_queries(&part, &p, coded ? c->qc : c->qs, c->d, lay.seg[p.seg].dim0);
         if (part.q16 != SK_NONE) sk_part_query16(&part);
         if (p.seg == 0 && own_mean(c->spec, p.tier)) sk_part_mean_coded(c, p.tier, c->part_qm[p.tier]);
     }

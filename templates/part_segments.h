@@ -3,6 +3,12 @@
  * logits of further segments are added to those of the first. A key of one segment is
  * the spec as it is: nothing changes for it.
  *
+ * A key of several codes per group is looked up as a part, too: one with as many groups
+ * as there are codes, of one code each, whose queries are those of its group once more.
+ * That is what its codes, codewords and radii lie like (layout.h), so no form of look-up
+ * knows of it. Where keys are rebuilt, codewords are added up instead and the key stays
+ * as it is (part_rebuild.h).
+ *
  * A part has neither mean nor permutation: its queries are those of coded tiers
  * already, and <q, mean>, over the dimensions of the tier that are coded, enters with
  * the first part that is. A part that is kept before RoPE (p) is rebuilt with its mean,
@@ -16,16 +22,21 @@
 typedef struct sk_key_part {
     sk_spec spec;       /* whose tier `slot` it is */
     uint32_t slot;
+    bool cut;           /* a part: the spec is its own */
+    uint32_t times;     /* groups that it has for each of the key's */
     uint32_t tier, seg; /* of the kernel's spec */
     uint32_t next_tier, next_seg;
 } sk_key_part;
 
-/* Whether a tier's key is taken in parts. */
-bool sk_key_parted(const sk_spec *spec, uint32_t tier_slot);
-bool sk_key_any_parted(const sk_spec *spec);
+/* Whether a tier's key is taken in parts. sched: of attention; NULL: keys are rebuilt. */
+bool sk_key_parted(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
+bool sk_key_any_parted(const sk_spec *spec, const sk_schedule *sched);
 /* The next part of a tier, of all tiers; false behind the last. */
-bool sk_key_next_of(const sk_spec *spec, uint32_t tier_slot, sk_key_part *at);
-bool sk_key_next(const sk_spec *spec, sk_key_part *at);
+bool sk_key_next_of(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot,
+                    sk_key_part *at);
+bool sk_key_next(const sk_spec *spec, const sk_schedule *sched, sk_key_part *at);
+/* Its fields in a page of the kernel's spec. */
+sk_seg_layout sk_key_fields(const sk_key_part *at, const sk_page_layout *lay);
 
 /* The same of keys that become the model's numbers, mean included: of a tier; and its
  * decode, without queries: out->vdims of its dimensions, from out->vdim0 of the key on, are

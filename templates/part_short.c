@@ -48,7 +48,7 @@ bool sk_dec_query16(const sk_spec *spec, const sk_schedule *sched, uint32_t tier
 
 bool sk_dec_uses_query(const sk_spec *spec, const sk_schedule *sched, sk_query_form form)
 {
-    for (sk_key_part k = {0}; sk_key_next(spec, &k);)
+    for (sk_key_part k = {0}; sk_key_next(spec, sched, &k);)
         if (sk_dec_query_form(&k.spec, sched, k.slot) == form) return true;
     return false;
 }
@@ -64,7 +64,7 @@ static uint32_t blocks_of(const sk_dec *c) { return c->d / sk_short_dims(c->spec
 static bool form_here(const sk_dec *c, sk_query_form form)
 {
     for (uint32_t i = 0; i < c->spec->ntiers; i++)
-        if (!sk_key_parted(c->spec, i) && sk_dec_query_form(c->spec, c->sched, i) == form) return true;
+        if (!sk_key_parted(c->spec, c->sched, i) && sk_dec_query_form(c->spec, c->sched, i) == form) return true;
     return false;
 }
 

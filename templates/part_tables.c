@@ -38,7 +38,7 @@ sk_lut_form sk_dec_form(const sk_spec *spec, const sk_schedule *sched, uint32_t 
     const uint32_t w = (uint32_t)sched->v[SK_T_w];
     if (seg->pre_rope) return SK_FORM_REBUILD; /* tables would be of one position */
     if (seg->kind != SK_KEY_CODED) return SK_FORM_DENSE;
-    if (sched->v[SK_T_lut] == SK_LUT_REBUILD) return SK_FORM_REBUILD;
+    if (sched->v[SK_T_lut] == SK_LUT_REBUILD || seg->more) return SK_FORM_REBUILD;
     sk_bytes bytes;
     if (sk_bytes_get(spec, sched, tier_slot, &bytes)) return SK_FORM_BYTE;
     if (sched->v[SK_T_lut] == SK_LUT_PERM && 1u << seg->b >= w && 1u << seg->b <= 4 * w)
@@ -71,7 +71,7 @@ static uint32_t key_lut_bytes(const sk_spec *spec, const sk_schedule *sched, uin
 uint32_t sk_dec_lut_bytes(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
 {
     uint32_t bytes = 0;
-    for (sk_key_part p = {0}; sk_key_next_of(spec, tier_slot, &p);)
+    for (sk_key_part p = {0}; sk_key_next_of(spec, sched, tier_slot, &p);)
         bytes += key_lut_bytes(&p.spec, sched, p.slot);
     return bytes;
 }

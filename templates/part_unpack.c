@@ -9,7 +9,7 @@ uint32_t sk_unpack_end(const sk_dec *c, uint32_t tier_slot)
     const sk_segment *seg = sk_dec_seg(c->spec, tier_slot);
     const bool positions = c->spec->variants & SPHKV_VARIANT_POSITIONS || seg->pre_rope;
     if (positions || c->spec->tier[tier_slot].value != SK_VAL_KEY) return 0;
-    return (c->d / seg->g * c->p * seg->b / 8 + 15) / 16 * 16;
+    return (c->d / seg->g * sk_segment_codes(seg) * c->p * seg->b / 8 + 15) / 16 * 16;
 }
 
 sk_unpack sk_unpack_begin(sk_dec *c, uint32_t tier_slot, sk_val t0)

@@ -14,7 +14,7 @@
 #define MAX_GROUP 32
 #define MAX_PAGE 256
 
-/* Codewords of one group, as kernels store them: [dim][code]. */
+/* Codewords of one code of one group, as kernels store them: [dim][code]. */
 typedef struct codewords {
     uint32_t g, codes;
     double c[MAX_GROUP * MAX_CODES];
@@ -84,7 +84,7 @@ static uint8_t f8_bits(double x)
 
 /* ---- coded keys ----------------------------------------------------------- */
 
-static void read_codewords(const sk_segment *seg, const uint8_t *book, uint32_t group,
+static void read_codewords(const sk_segment *seg, const uint8_t *book, uint32_t row,
                            codewords *out)
 {
     out->g = seg->g;
@@ -92,15 +92,15 @@ static void read_codewords(const sk_segment *seg, const uint8_t *book, uint32_t 
     memset(out->norm2, 0, sizeof out->norm2);
     for (uint32_t i = 0; i < out->g; i++)
         for (uint32_t c = 0; c < out->codes; c++) {
-            double x = get_f16(book, (group * out->g + i) * out->codes + c);
+            double x = get_f16(book, (row * out->g + i) * out->codes + c);
             out->c[i * out->codes + c] = x;
             out->norm2[c] += x * x;
         }
 }
 
-/* The code of one group: the largest inner product where the span is the
- * group, else the nearest to k / r; the lowest index of equals. */
-static uint32_t choose_code(const codewords *w, const double *k, double r, bool unit, double *kc)
+/* The code of one group: the largest inner product where codewords are unit vectors,
+ * else the nearest to k / r; the lowest index of equals. */
+static uint32_t choose_code(const codewords *w, const double *k, double r, bool unit)
 {
     double product[MAX_CODES] = {0}, best = 0;
     uint32_t chosen = 0;
@@ -115,9 +115,7 @@ static uint32_t choose_code(const codewords *w, const double *k, double r, bool 
             chosen = c;
         }
     }
-    if (r == 0) chosen = 0;
-    *kc = product[chosen];
-    return chosen;
+    return r == 0 ? 0 : chosen;
 }
 
 static void store_radii(const sk_spec *spec, const sk_segment *seg, const sk_seg_layout *at,
@@ -142,6 +140,36 @@ static void store_radii(const sk_spec *spec, const sk_segment *seg, const sk_seg
     }
 }
 
+/* One group of all tokens: x[token][dim] are its keys, which each code takes its
+ * codeword, times the radius, off: the next is for what is left. */
+static void encode_group(const sk_spec *spec, const sk_segment *seg, const sk_seg_layout *at,
+                         uint32_t group, double (*x)[MAX_GROUP], uint32_t count, const uint8_t *book,
+                         span_sums *s, uint8_t *page)
+{
+    static const double none[MAX_GROUP] = {0};
+    codewords w;
+    double sum[MAX_PAGE][MAX_GROUP];
+    for (uint32_t i = 0; i < sk_segment_codes(seg); i++) {
+        uint32_t row = group * sk_segment_codes(seg) + i;
+        read_codewords(seg, book, row, &w);
+        for (uint32_t t = 0; t < count; t++) {
+            double left[MAX_GROUP];
+            const double *taken = i > 0 ? sum[t] : none;
+            for (uint32_t d = 0; d < seg->g; d++)
+                left[d] = x[t][d] - s->r[t] * taken[d];
+            uint32_t code = choose_code(&w, left, s->r[t], sk_layout_unit(seg, at));
+            for (uint32_t d = 0; d < seg->g; d++)
+                sum[t][d] = taken[d] + w.c[d * w.codes + code];
+            sk_bits_put(page + at->code_off, sk_layout_code_bit(spec, seg, row, t), seg->b, code);
+        }
+    }
+    for (uint32_t t = 0; t < count; t++)
+        for (uint32_t d = 0; d < seg->g; d++) {
+            s->kc[t] += x[t][d] * sum[t][d];
+            s->cc[t] += sum[t][d] * sum[t][d];
+        }
+}
+
 /* k: rows of the model's keys; books: the head's set, of which book is the table
  * of this segment. */
 static void encode_span(const sk_spec *spec, const sk_segment *seg, const sk_seg_layout *at,
@@ -149,8 +177,7 @@ static void encode_span(const sk_spec *spec, const sk_segment *seg, const sk_seg
                         const uint8_t *book, uint8_t *page)
 {
     span_sums s = {.kc = {0}};
-    codewords w;
-    double x[1024]; /* the largest head, sk_spec_check */
+    double x[1024], group[MAX_PAGE][MAX_GROUP]; /* the largest head, sk_spec_check */
     uint32_t dim = at->dim0 + span * at->span_dims, per_span = at->span_dims / seg->g;
     for (uint32_t t = 0; t < count; t++) {
         double sum = 0;
@@ -160,16 +187,10 @@ static void encode_span(const sk_spec *spec, const sk_segment *seg, const sk_seg
         s.r[t] = sqrt(sum);
     }
     for (uint32_t j = span * per_span; j < (span + 1) * per_span; j++) {
-        read_codewords(seg, book, j, &w);
-        for (uint32_t t = 0; t < count; t++) {
-            double kc;
+        for (uint32_t t = 0; t < count; t++)
             sk_coded_key_ref(spec, books, k + (size_t)t * spec->d, at->dim0 + j * seg->g, seg->g,
-                             x);
-            uint32_t code = choose_code(&w, x, s.r[t], per_span == 1, &kc);
-            s.kc[t] += kc;
-            s.cc[t] += w.norm2[code];
-            sk_bits_put(page + at->code_off, sk_layout_code_bit(spec, seg, j, t), seg->b, code);
-        }
+                             group[t]);
+        encode_group(spec, seg, at, j, group, count, book, &s, page);
     }
     store_radii(spec, seg, at, span, &s, count, page);
 }

@@ -316,6 +316,8 @@ static sk_status tier_supported(const sk_spec *spec, uint32_t k, const sk_target
     if (target->sm < 80 && (seg->kind == SK_KEY_BF16 || value == SK_VAL_BF16))
         return sk_fail(err, SPHKV_EINVAL, "tiles: tier %u: bfloat16 products need sm_80", k);
     if (seg->kind != SK_KEY_CODED) return SPHKV_OK;
+    if (seg->more)
+        return sk_fail(err, SPHKV_EINVAL, "tiles: tier %u: %u codes per group", k, sk_segment_codes(seg));
     if ((seg->g & (seg->g - 1)) != 0 || seg->g > 32)
         return sk_fail(err, SPHKV_EINVAL, "tiles: tier %u: groups of %u dimensions", k, seg->g);
     if (span % 16 != 0 || spec->d % span != 0)

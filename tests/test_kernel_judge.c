@@ -200,7 +200,7 @@ static void bend_page(const sk_spec *spec, uint32_t count, uint8_t *page)
     sk_page_layout at;
     sk_page_layout_get(spec, 0, &at);
     uint8_t *codes = page + at.seg[0].code_off, *radii = page + at.seg[0].radius_off;
-    uint32_t bit = sk_layout_code_bit(spec, seg, 2, count - 1);
+    uint32_t bit = sk_layout_code_bit(spec, seg, seg->more ? 3 : 2, count - 1);
     if (chosen == CODE_WRONG) sk_bits_put(codes, bit, seg->b, sk_bits_get(codes, bit, seg->b) ^ 5);
     if (chosen == RADIUS_OFF)
         sk_bits_put(radii, 0, seg->rb, sk_bits_get(radii, 0, seg->rb) ^ (seg->rb == 16 ? 4 : 2));
@@ -406,6 +406,14 @@ static void test_encode_group_spans(void **state)
                   RADIUS_OFF, UNCODED);
 }
 
+/* Every second row of codes is for what the first code of a group leaves. */
+static void test_encode_codes(void **state)
+{
+    (void)state;
+    check_defects("kv_encode d64 v64 h1 p64 l1 qf32 of32 if32 tight g4b4x2r16sD:vi8,kf16:vf16", TIE_HIGH,
+                  UNCODED);
+}
+
 static void test_encode_int_keys(void **state)
 {
     (void)state;
@@ -452,7 +460,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_attn),     cmocka_unit_test(test_attn_group_spans),
         cmocka_unit_test(test_encode),   cmocka_unit_test(test_encode_group_spans),
-        cmocka_unit_test(test_encode_int_keys),
+        cmocka_unit_test(test_encode_codes), cmocka_unit_test(test_encode_int_keys),
         cmocka_unit_test(test_encode_small_values),
         cmocka_unit_test(test_append),   cmocka_unit_test(test_append_half_rows),
     };

@@ -86,6 +86,9 @@ static void test_spellings(void **state)
     assert_tier_text("96@g4b8r16sD+32@kf16:vi8", "96@g4b8r16s96+32@kf16:vi8");
     assert_tier_text("64@g2b4r16s64+64@ki4:vk", "64@good+64@ki4:vk");
     assert_tier_text("64@sharp+64@g32b2r4s64p:vi8", "64@sharp+64@g32b2r4s64p:vi8");
+    assert_tier_text("g16b8x2r16sD:vi8", "g16b8x2r16sD:vi8");
+    assert_tier_text("g16b6x4r8s16:vf16", "g16b6x4r8:vf16");
+    assert_tier_text("64@g4b4x3r16sDp+64@good:vi8", "64@g4b4x3r16s64p+64@good:vi8");
     assert_tier_text("32@g32b8r16sD+32@kf32:vi8", "32@g32b8r16+32@kf32:vi8");
     assert_tier_text("8@kf32+8@kf16+8@ki8+8@kbf16p:vk", "8@kf32+8@kf16+8@ki8+8@kbf16p:vk");
 }
@@ -116,12 +119,19 @@ static void test_refusals(void **state)
     assert_refused("goodp:vi8", "key format 'goodp'");
     assert_refused(" good:vi8", "key format ' good'");
     assert_refused("g0b4r16sD:vi8", "g0");
+    assert_refused("g2b4x0r16sD:vi8", "[x2|x3|x4]");
+    assert_refused("g2b4x1r16sD:vi8", "[x2|x3|x4]");
+    assert_refused("g2b4xr16sD:vi8", "[x2|x3|x4]");
+    assert_refused("g2b4r16x2sD:vi8", "left over");
+    assert_refused("g2b4x5r16sD:vi8", "x5: a group has 1 to 4 angle codes");
+    assert_refused("g2b4x258r16sD:vi8", "x258");
+    assert_refused("g1b4x2r16:vi8", "single dimensions need a longer span");
     assert_refused("g33b4r16sD:vi8", "g33");
     assert_refused("g2b1r16sD:vi8", "b1");
     assert_refused("g2b9r16sD:vi8", "b9");
     assert_refused("g2b4r5sD:vi8", "r5");
     assert_refused("g2b4r32sD:vi8", "r32");
-    assert_refused("g2b4:vi8", "is written g<dims>b<bits>r<bits>");
+    assert_refused("g2b4:vi8", "is written g<dims>b<bits>[x2|x3|x4]r<bits>");
     assert_refused("g02b4r8:vi8", "is written");
     assert_refused("g2b4r8s3:vi8", "s3");
     assert_refused("g2b4r8s0:vi8", "s0");

@@ -43,6 +43,7 @@ static void claim_coded(bitmap *map, const sk_spec *spec, const sk_segment *seg,
 {
     uint32_t p = spec->page;
     assert_int_equal(at->groups * seg->g, at->dims);
+    assert_int_equal(at->codes, at->groups * sk_segment_codes(seg));
     assert_int_equal(at->spans * at->span_dims, at->dims);
     assert_int_equal(at->span_dims % seg->g, 0);
     assert_place(at->radius_off, page);
@@ -56,10 +57,10 @@ static void claim_coded(bitmap *map, const sk_spec *spec, const sk_segment *seg,
         for (uint32_t t = 0; t < p; t++)
             claim(map, at->radius_off * 8 + (s * p + t) * seg->rb, seg->rb);
     }
-    for (uint32_t j = 0; j < at->groups; j++)
+    for (uint32_t j = 0; j < at->codes; j++)
         for (uint32_t t = 0; t < p; t++)
             claim(map, at->code_off * 8 + sk_layout_code_bit(spec, seg, j, t), seg->b);
-    assert_full(map, at->code_off, (size_t)at->groups * p * seg->b);
+    assert_full(map, at->code_off, (size_t)at->codes * p * seg->b);
 }
 
 static void claim_dense(bitmap *map, const sk_spec *spec, const sk_segment *seg,
@@ -243,7 +244,7 @@ static void test_codebook_places(void **state)
                 if (seg->kind != SK_KEY_CODED)
                     continue;
                 uint32_t dims = seg->dims ? seg->dims : spec.d;
-                end = off + dims * (2u << seg->b);
+                end = off + dims * sk_segment_codes(seg) * (2u << seg->b);
             }
         uint32_t field[] = {sk_codebook_permutation_off(&spec), sk_codebook_mean_off(&spec)};
         uint32_t flag[] = {SPHKV_BOOK_PERMUTATION, SPHKV_BOOK_MEAN};

@@ -308,6 +308,13 @@ SPHKV_API sphkv_status sphkv_supported(const sphkv_context *ctx, const sphkv_spe
  * or loaded for a key is the same in all of them). */
 typedef struct sphkv_codebook sphkv_codebook;
 
+/* A key with several codes per group (g16b8x2r16sD: two; up to x4) has as many codebooks
+ * for each group, and a group is its radius times the sum of their codewords. kv_encode
+ * takes the codes one after the other: the nearest codeword to k / r, r the norm of the
+ * span, then the nearest to what is left, and so on, ties to the lowest index; the radius
+ * is the least-squares one for the sums, <k, c> / <c, c> over the span, never negative.
+ * Codewords are unit vectors where a span is one group of one code, and free elsewhere. */
+
 /* Seeded data-free codebooks for the coded tiers of the mix: everything runs
  * with no training. Owned by the caller, freed with sphkv_codebook_free. With the
  * flags of the spec: a mean of zeros; the permutation that puts pairs of RoPE side by
@@ -317,7 +324,8 @@ SPHKV_API sphkv_status sphkv_codebook_default(const sphkv_spec_params *spec, uin
                                               sphkv_error *err);
 /* k-means on keys [rows][kv_heads][head_dim] f32, as the tiers code them (after RoPE;
  * before it for p tiers: a mix that has both is refused, SPHKV_EINVAL), per KV head,
- * tier and group. Deterministic for a seed. Keys that are not finite are
+ * tier and group; of several codes per group each codebook on what the ones before it
+ * leave. Deterministic for a seed. Keys that are not finite are
  * refused; of more than 16384 rows, as many are taken evenly. With the flags of the
  * spec: the mean is that of all rows, per KV head, the permutation as in
  * sphkv_codebook_default, and what is clustered is what will be coded. */

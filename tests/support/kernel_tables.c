@@ -99,6 +99,56 @@ static const kernel_row bytes[] = {
 #undef S
 #undef W
 
+/* ---- codes --------------------------------------------------------------------------- */
+
+#define A(d, v, h, p, l) "attn_decode d" d " v" v " h" h " p" p " l" l " "
+#define T "qf32 of32 if32 tight "
+#define F "qf32 of32 if32 fast "
+#define E(d, p) "kv_encode d" d " v32 h1 p" p " l1 " T
+#define D(d, p) "page_decode d" d " v32 h1 p" p " l1 "
+
+static const kernel_row codes[] = {
+    {A("64", "32", "4", "64", "1") T "g2b4x2r16sD:vi8,kf16:vf16", "", 0},
+    {A("64", "32", "3", "64", "0") T "g16b6x2r8:vi8", "", 0},
+    {A("64", "32", "5", "32", "1") T "g8b4x3r16sD:vi8,g16b5x2r4s32:vi4", "lut=rows", 0},
+    {A("64", "32", "2", "64", "1") T "g16b4x4r8:vi8,good:vi8", "w=8,lut=perm", 256},
+    {A("64", "32", "4", "64", "1") T "g4b4x2r16sD:vi8", "w=8,lut=pair16", 256},
+    {A("64", "32", "4", "64", "1") F "g4b4x2r16sD:vi8,g16b6x2r16sD:vi8", "lut=byte", 512},
+    {A("64", "32", "4", "64", "1") T "g4b4x2r16sD:vi8,g8b8x2r16sD:vi8", "lut=word", 512},
+    {A("64", "32", "20", "64", "1") T "g8b6x2r16sD:vi8,kf16:vf16", "lut=rebuild", 0},
+    {A("64", "32", "2", "64", "1") F "g8b8x2r16sD:vi8", "lut=rebuild,w=16,ktok=2", 512},
+    {A("64", "32", "2", "16", "0") T "g2b3x2r8s16:vf16", "w=4", 128},
+    {A("64", "32", "3", "64", "1") T "g2b4x2r16sD:vi8,g16b8x2r8:vi8,kf16:vf16 mean permutation", "", 0},
+    {A("64", "32", "2", "64", "1") T "g4b5x2r16sD:vi8 mean permutation", "lut=rebuild", 0},
+    {A("96", "32", "2", "64", "1") T "64@g4b4x3r16s64+32@kf16:vi8,32@g8b6x2r8+64@high:vi8 mean", "", 0},
+    {A("64", "32", "2", "64", "1") T "g16b8x2r16sDp:vi8,kf16p:vf16", "", 0},
+    {A("64", "32", "1", "32", "1") T "g4b4x2r16sDp:vi8,g2b4x2r16sD:vi8 mean permutation queries", "", 0},
+    {A("64", "64", "4", "64", "1") T "g4b6x2r16sD:vk,kf16:vk", "", 0},
+    {A("64", "32", "2", "64", "1") "qf32 of32 if32 exact g2b4x2r16sD:vf32 softcap window queries", "", 0},
+    {E("64", "64") "g2b4x2r16sD:vi8,kf16:vf16", "", 0},
+    {E("64", "64") "g1b4x2r16sD:vi8,kf16:vf16", "w=16,etok=2", 512},
+    {E("64", "64") "g16b6x2r8:vi8,kf16:vf16", "w=8,etok=2", 256},
+    {E("64", "32") "g32b3x4r4:vi8,kf32:vf32 mean permutation", "w=4,etok=1", 0},
+    {E("64", "32") "g16b8x2r16sDp:vi8,kf16p:vf16 mean", "", 0},
+    {E("96", "32") "64@g4b4x3r16s64+32@kf16:vi8,kf16:vf16", "", 0},
+    {D("64", "64") "qf32 of32 if32 tight g2b4x2r16sD:vi8,g16b6x2r8:vi8", "", 0},
+    {D("64", "64") "qf32 of16 if32 tight g8b8x3r16sD:vi8,g4b4x2r8s16:vi8 mean permutation", "", 0},
+    {D("64", "32") "qf32 of32 if32 tight g16b8x2r16sDp:vi8,kf16p:vf16 mean", "w=8", 256},
+    {D("96", "32") "qf32 obf16 if32 tight 64@g4b4x3r16s64+32@kf16:vk", "", 0},
+    {"attn_extend d64 v32 h2 p32 l1 " T "g16b8x2r16sDp:vi8,g2b4x2r16sD:vi8 mean permutation", "", 0},
+    {"page_mass d64 v32 h2 p64 l1 " T "g4b4x2r16sD:vi8,g16b6x2r8:vi8,kf16:vf16", "", 0},
+    {"page_retier d64 v32 h1 p64 l1 " T "g16b6x2r8:vi8,g2b4x2r16sD:vf16 mean permutation", "", 0},
+    {"page_retier d64 v32 h1 p32 l1 " T "kf32:vf32,g8b8x3r16sD:vi8 mean", "", 0},
+    {"token_compact d64 v32 h1 p64 l1 " T "g2b4x2r16sD:vi8,g16b6x3r8:vi4", "", 0},
+    {"page_gather d64 v32 h1 p64 l1 " T "g2b4x2r16sD:vi8,g16b6x3r8:vi4", "", 0},
+};
+
+#undef A
+#undef D
+#undef E
+#undef F
+#undef T
+
 /* ---- compact ------------------------------------------------------------------------- */
 
 #define C(d, dv, p, l, tiers) \
@@ -889,7 +939,7 @@ static const kernel_row variants[] = {
 
 const kernel_table kernel_tables[] = {
 #define T(name) {#name, name, SK_COUNT(name)}
-    T(books), T(bytes), T(compact), T(decode), T(dense), T(extend), T(formats), T(gather), T(keys), T(mass), T(merge), T(mixes), T(retier), T(rope), T(rows), T(schedule), T(segments), T(sinks), T(spans), T(values), T(variants), T(vk), T(wide),
+    T(books), T(bytes), T(codes), T(compact), T(decode), T(dense), T(extend), T(formats), T(gather), T(keys), T(mass), T(merge), T(mixes), T(retier), T(rope), T(rows), T(schedule), T(segments), T(sinks), T(spans), T(values), T(variants), T(vk), T(wide),
 #undef T
 };
 const uint32_t kernel_ntables = SK_COUNT(kernel_tables);

@@ -16,6 +16,7 @@ static sk_segment random_segment(sk_rng *rng, uint32_t dims, uint32_t kind)
         seg.g = (uint8_t)(1 + sk_rng_below(rng, 32));
     while (dims % seg.g || (seg.g == 1 && dims == 1));
     seg.b = (uint8_t)(2 + sk_rng_below(rng, 7));
+    seg.more = (uint8_t)(sk_rng_below(rng, 4) ? 0 : sk_rng_below(rng, SK_MAX_CODES));
     seg.rb = radius_bits[sk_rng_below(rng, 3)];
     uint32_t groups = dims / seg.g, per_span;
     do
@@ -91,7 +92,7 @@ sk_spec sk_random_spec(sk_rng *rng, bool small)
 
 /* What goes round. The m-th spec of a kernel has it in its first tier. */
 typedef struct theme {
-    uint32_t kernel, m, value, b, rb, book;
+    uint32_t kernel, m, value, b, rb, book, variant;
     sk_key_kind key;
 } theme;
 
@@ -113,6 +114,7 @@ static theme theme_of(uint32_t n)
     t.b = 2 + coded % 7;
     t.rb = radius_bits[coded % 3];
     t.book = coded % 4;
+    t.variant = t.m % 2 ? 0 : 1u << t.m / 2 % SK_VARIANTS;
     return t;
 }
 
@@ -195,6 +197,7 @@ static void draw_themed(sk_rng *rng, const theme *t, const sk_spec *spec, sk_tie
     tier->seg[0].pre_rope = before;
     tier->seg[0].b = (uint8_t)t->b;
     if (sk_rng_below(rng, 2)) tier->seg[0].rb = (uint8_t)t->rb;
+    if (sk_rng_below(rng, 4) == 0) tier->seg[0].more = (uint8_t)sk_rng_below(rng, SK_MAX_CODES);
 }
 
 /* The last dimensions are rotated, in most tiers by us (p), as latent attention has them. */
@@ -257,6 +260,14 @@ static bool canonical(sk_spec *spec)
 #define MOST_WORK 6000u /* multiply-adds */
 static const uint32_t most_heads[] = {4, 4, 4, 4, 16, 16, 16, SPHKV_MAX_HEADS_PER_KV};
 
+/* With the variant of the theme, where the kernel has it. */
+static void add_variant(const theme *t, sk_spec *s)
+{
+    sk_spec with = *s;
+    with.variants |= t->variant;
+    if (canonical(&with) && sk_kernel_get(with.kernel)->supported(&with, NULL) == SPHKV_OK) *s = with;
+}
+
 static sk_spec draw_kernel_spec(sk_rng *rng, const theme *t, bool themed, uint32_t dims)
 {
     for (;;) {
@@ -275,7 +286,9 @@ static sk_spec draw_kernel_spec(sk_rng *rng, const theme *t, bool themed, uint32
         draw_mix(rng, themed ? t : NULL, &s);
         s.book = themed && t->key == SK_KEY_CODED ? t->book : sk_random_book(rng, &s);
         s.variants = sk_random_variants(rng);
-        if (sk_spec_check(&s, NULL) == SPHKV_OK && canonical(&s)) return s;
+        if (sk_spec_check(&s, NULL) != SPHKV_OK || !canonical(&s)) continue;
+        if (themed) add_variant(t, &s);
+        return s;
     }
 }
 
