@@ -13,6 +13,8 @@
 
 enum { ASK_PROBE, ASK_COMPILE };
 
+#define PROBES 8 /* loading a compiler takes a while, in which memory may run out elsewhere */
+
 /* What one worker needs; its own copy after the fork. One of the compilers is opened. */
 typedef struct sk_seat {
     const sk_job *job;
@@ -159,6 +161,8 @@ sk_status sk_forge_make(const sk_job *job, const sk_limits *limits, uint32_t sea
     out->job = job;
     out->limits = *limits;
     out->seats = seats;
+    const uint32_t threads = job->shape.threads ? job->shape.threads : 1;
+    out->ahead = seats > threads ? seats - threads : 0;
     out->seat = sk_calloc(seats, sizeof *out->seat);
     out->slot = sk_shared_alloc(seats * sizeof *out->slot);
     sk_status st = out->seat && out->slot ? SPHKV_OK
@@ -186,7 +190,10 @@ sk_status sk_forge_probe(sk_forge *f, sk_tick_fn tick, void *user, char compiler
     const uint32_t request[SK_REQUEST_WORDS] = {ASK_PROBE};
     sk_report report;
     char said[400];
-    sk_worker_ask(&f->worker[0], request, tick, user, &report);
+    for (int attempt = 0; attempt < PROBES; attempt++) { /* others may kill it */
+        sk_worker_ask(&f->worker[0], request, tick, user, &report);
+        if (report.fate != SK_FATE_SIGNAL) break;
+    }
     *stopped = report.fate == SK_FATE_STOPPED;
     if (*stopped) return sk_fail(err, SPHKV_EDEVICE, "interrupted");
     if (report.fate != SK_FATE_DONE) {
@@ -198,6 +205,23 @@ sk_status sk_forge_probe(sk_forge *f, sk_tick_fn tick, void *user, char compiler
         return sk_fail(err, f->slot[0].status, "%s", f->slot[0].message);
     snprintf(compiler, 96, "%.95s", f->slot[0].entries);
     return SPHKV_OK;
+}
+
+static void fill_request(const sk_order *order, uint32_t request[SK_REQUEST_WORDS])
+{
+    request[0] = ASK_COMPILE;
+    request[1] = order->index;
+    request[2] = order->ordinal;
+}
+
+void sk_forge_ahead(sk_forge *f, const sk_order *order, uint32_t n)
+{
+    for (uint32_t i = 0; i < n && i < f->ahead; i++) {
+        uint32_t request[SK_REQUEST_WORDS] = {0};
+        fill_request(&order[i], request);
+        f->begun[i] = order[i].index;
+        sk_worker_begin(&f->worker[i], request);
+    }
 }
 
 /* One round: each seat compiles at most one. again[i]: a worker that had served
@@ -213,10 +237,9 @@ static sk_status run_round(sk_forge *f, const sk_order *order, uint32_t n, bool 
     double t0 = sk_progress_now();
     for (uint32_t i = 0; i < n; i++) {
         worker[i] = &f->worker[i];
+        if (worker[i]->begun && f->begun[i] != order[i].index) sk_worker_kill(worker[i]);
         served[i] = worker[i]->pid != 0 && worker[i]->served > 0;
-        request[i][0] = ASK_COMPILE;
-        request[i][1] = order[i].index;
-        request[i][2] = order[i].ordinal;
+        fill_request(&order[i], request[i]);
     }
     sk_worker_ask_all(worker, request, n, tick, user, report);
     for (uint32_t i = 0; i < n && st == SPHKV_OK; i++) {

@@ -1,8 +1,8 @@
 /* forge.h - compiles candidates, several at once, each in a worker of its own.
  *
  * Why apart from measuring: a compile takes longer than all the measuring of a
- * candidate, runs on every CPU without harm as long as nothing is being timed,
- * and may abort. The worker that measures then needs no compiler at all. Code is
+ * candidate, runs on every CPU without harm as long as nothing is being timed
+ * (while something is, on the CPUs that are left), and may abort. The worker that measures then needs no compiler at all. Code is
  * kept by the parent as plain bytes, so a finalist is not compiled again. */
 #ifndef SK_FORGE_H
 #define SK_FORGE_H
@@ -32,6 +32,8 @@ typedef struct sk_forge {
     const sk_job *job;
     sk_limits limits;
     uint32_t seats;               /* workers that may run at once */
+    uint32_t ahead;               /* those that may while a candidate is measured */
+    uint32_t begun[SK_FORGE_MOST]; /* what a worker was asked for ahead, where it was */
     struct sk_seat *seat;         /* [seats] */
     sk_worker worker[SK_FORGE_MOST];
     sk_code_slot *slot;           /* [seats], shared: where they answer */
@@ -53,6 +55,9 @@ typedef struct sk_order {
     uint32_t ordinal; /* number of its trial; 0 = none (for the fault hooks) */
     sk_made *made;    /* where the result goes */
 } sk_order;
+/* Begins with the first of what sk_forge_run will be called for next, on the CPUs that the
+ * measuring leaves idle. What it is not called for then is lost. */
+void sk_forge_ahead(sk_forge *forge, const sk_order *order, uint32_t n);
 /* Compiles all; *stopped when tick said stop (then some have no result). */
 sk_status sk_forge_run(sk_forge *forge, const sk_order *order, uint32_t n, sk_tick_fn tick,
                        void *user, bool *stopped, sk_err *err);

@@ -70,6 +70,7 @@ static sk_status recall(sk_search *s, sk_err *err)
         if (st == SPHKV_ENOTFOUND) {
             st = SPHKV_OK;
             if (i == 0) break; /* no default, nothing to compare with: start anew */
+            st = sk_walk_first(&s->walk, &index[i], 1, err); /* it is to be tried again */
             continue;
         }
         sk_walk_tell(&s->walk, index[i], walk_cost(t));
@@ -135,7 +136,7 @@ static bool enough(const sk_search *s, uint32_t ahead)
 {
     double left = s->p->seconds - (sk_progress_now() - s->started);
     if (s->stopped || (s->p->trials && s->count + ahead >= s->p->trials)) return true;
-    return s->p->seconds > 0 && s->count > 0 && left < final_seconds(s);
+    return s->p->seconds > 0 && s->count > 0 && s->count >= s->p->trials_least && left < final_seconds(s);
 }
 
 /* A wrong default: nothing can be compared. */
@@ -153,20 +154,48 @@ static bool default_failed(sk_search *s)
 typedef struct batch {
     uint32_t n, index[SK_FORGE_MOST];
     sk_made made[SK_FORGE_MOST];
-    bool end; /* the space is exhausted */
+    uint32_t orders;
+    sk_order order[SK_FORGE_MOST]; /* those with IR, to be compiled into made[] */
 } batch;
 
-/* Up to `most` candidates that nobody has tried; those found are counted at
- * once. The default goes alone: without it nothing else is worth compiling. */
-static sk_status collect(sk_search *s, uint32_t most, batch *b, sk_err *err)
+/* What compiling them takes. ordinal: the number of the first one's trial. */
+static void order_batch(const sk_search *s, batch *b, uint32_t ordinal)
 {
+    for (uint32_t i = 0; i < b->n; i++) {
+        const sk_candidate *c = &s->job->space.candidate[b->index[i]];
+        bool refused = c->built == SPHKV_EUNSUPPORTED || c->built == SPHKV_EINVAL;
+        if (c->built == SPHKV_OK) {
+            b->order[b->orders++] = (sk_order){b->index[i], ordinal + i, &b->made[i]};
+            continue;
+        }
+        b->made[i].outcome = refused ? SK_OUTCOME_INVALID : SK_OUTCOME_COMPILE_ERROR;
+        snprintf(b->made[i].message, sizeof b->made[i].message, "%.399s",
+                 c->reason ? c->reason : "no IR");
+    }
+}
+
+static void drop_batch(sk_search *s, batch *b)
+{
+    for (uint32_t i = 0; i < b->n; i++) {
+        sk_store_unlock(s->store, s->job, b->index[i]);
+        sk_made_free(&b->made[i]);
+    }
     memset(b, 0, sizeof *b);
-    while (b->n < most && !enough(s, b->n)) {
+}
+
+/* Candidates that nobody has tried, as many as are compiled together; those found are
+ * counted at once. pending: others that are on their way. The default goes alone: without
+ * it nothing else is worth compiling. None: the search is at its end. */
+static sk_status collect(sk_search *s, uint32_t pending, batch *b, sk_err *err)
+{
+    const uint32_t most = !s->prepared ? 1 : s->forge.ahead ? s->forge.ahead : s->forge.seats;
+    memset(b, 0, sizeof *b);
+    while (b->n < most && !enough(s, pending + b->n)) {
         uint32_t index;
         bool more;
         sk_status st = sk_walk_next(&s->walk, &index, &more, err);
-        b->end = st == SPHKV_OK && !more;
-        if (st != SPHKV_OK || !more) return st;
+        if (st != SPHKV_OK) return st;
+        if (!more) break;
         if (!sk_store_lock(s->store, s->job, index) && index != 0) {
             s->out->busy++;
             continue;
@@ -182,25 +211,8 @@ static sk_status collect(sk_search *s, uint32_t most, batch *b, sk_err *err)
         b->index[b->n++] = index;
         if (index == 0) break;
     }
+    order_batch(s, b, s->count + pending + 1);
     return SPHKV_OK;
-}
-
-static sk_status compile_batch(sk_search *s, batch *b, sk_err *err)
-{
-    sk_order order[SK_FORGE_MOST];
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < b->n; i++) {
-        const sk_candidate *c = &s->job->space.candidate[b->index[i]];
-        bool refused = c->built == SPHKV_EUNSUPPORTED || c->built == SPHKV_EINVAL;
-        if (c->built == SPHKV_OK) {
-            order[n++] = (sk_order){b->index[i], s->count + 1 + i, &b->made[i]};
-            continue;
-        }
-        b->made[i].outcome = refused ? SK_OUTCOME_INVALID : SK_OUTCOME_COMPILE_ERROR;
-        snprintf(b->made[i].message, sizeof b->made[i].message, "%.399s",
-                 c->reason ? c->reason : "no IR");
-    }
-    return sk_search_forge(s, order, n, err);
 }
 
 /* Another one that was compiled to the same code gave the times already. */
@@ -285,29 +297,42 @@ static sk_status begin_near(sk_search *s, sk_err *err)
     return st == SPHKV_OK ? sk_walk_first(&s->walk, index, n, err) : st;
 }
 
+/* A batch is measured while the next is compiled, as far as there are CPUs for it. */
+static sk_status try_all(sk_search *s, sk_err *err)
+{
+    batch two[2], *now = &two[0], *next = &two[1];
+    memset(two, 0, sizeof two);
+    sk_status st = collect(s, 0, now, err);
+    while (st == SPHKV_OK && now->n && !s->stopped) {
+        st = sk_search_prepare(s, err);
+        if (st == SPHKV_OK) st = need_default(s, err);
+        if (st == SPHKV_OK && !s->stopped) st = sk_search_forge(s, now->order, now->orders, err);
+        const bool alone = s->count == 0; /* the default is the first of all */
+        if (st == SPHKV_OK && !s->stopped && !alone) st = collect(s, now->n, next, err);
+        if (st == SPHKV_OK && !s->stopped) {
+            sk_forge_ahead(&s->forge, next->order, next->orders);
+            st = try_batch(s, now, err);
+        }
+        drop_batch(s, now);
+        if (default_failed(s) || enough(s, 0)) break;
+        if (st == SPHKV_OK && !s->stopped && alone) st = collect(s, 0, next, err);
+        batch *done = now;
+        now = next;
+        next = done;
+    }
+    drop_batch(s, now);
+    drop_batch(s, next);
+    return s->stopped ? SPHKV_OK : st;
+}
+
 static sk_status explore(sk_search *s, sk_err *err)
 {
-    bool end = false;
     sk_status st = sk_search_compiler(s, err);
     if (st == SPHKV_OK && !s->stopped) st = recall(s, err);
     if (s->stopped) return SPHKV_OK;
     if (st == SPHKV_OK) st = begin_near(s, err);
     if (st == SPHKV_OK && s->count && s->progress) s->progress->done = s->count;
-    while (st == SPHKV_OK && !end && !default_failed(s) && !enough(s, 0)) {
-        batch b;
-        st = collect(s, s->prepared ? s->forge.seats : 1, &b, err);
-        end = b.end;
-        if (st == SPHKV_OK && b.n) st = sk_search_prepare(s, err);
-        if (st == SPHKV_OK && b.n) st = need_default(s, err);
-        if (st == SPHKV_OK && b.n && !s->stopped) st = compile_batch(s, &b, err);
-        if (st == SPHKV_OK && !s->stopped) st = try_batch(s, &b, err);
-        for (uint32_t i = 0; i < b.n; i++) {
-            sk_store_unlock(s->store, s->job, b.index[i]);
-            sk_made_free(&b.made[i]);
-        }
-        if (s->stopped) return SPHKV_OK;
-    }
-    return st;
+    return st == SPHKV_OK && !default_failed(s) ? try_all(s, err) : st;
 }
 
 static sk_status describe(const sk_job *job, sk_result *out, sk_err *err)

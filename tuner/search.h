@@ -18,6 +18,7 @@ struct sk_progress;
 typedef struct sk_search_params {
     const char *strategy; /* a name of strategy.h */
     uint32_t trials;     /* most, those of earlier runs included; 0 = all */
+    uint32_t trials_least; /* before the time counts */
     double seconds;      /* for this job, final round included; 0 = any */
     uint32_t compilers;  /* at once, at most; 0 = one per CPU */
     sk_limits limits;

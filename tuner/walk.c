@@ -61,10 +61,10 @@ void sk_walk_free(sk_walk *w)
 
 sk_status sk_walk_first(sk_walk *w, const uint32_t *index, uint32_t n, sk_err *err)
 {
-    w->first = sk_malloc((n + 1) * sizeof *w->first);
-    if (!w->first) return sk_fail(err, SPHKV_ENOMEM, "no memory for the first trials");
-    for (uint32_t i = 0; i < n; i++) w->first[n - 1 - i] = index[i];
-    w->firsts = n;
+    uint32_t *more = sk_realloc(w->first, (w->firsts + n + 1) * sizeof *more);
+    if (!more) return sk_fail(err, SPHKV_ENOMEM, "no memory for the first trials");
+    w->first = more;
+    for (uint32_t i = 0; i < n; i++) w->first[w->firsts++] = index[i];
     return SPHKV_OK;
 }
 
@@ -82,8 +82,8 @@ static bool take_one(sk_walk *w, uint32_t *index)
     bool own = !w->begun;
     *index = 0;
     w->begun = true;
-    while (!own && w->firsts > 0) {
-        *index = w->first[--w->firsts];
+    while (!own && w->first_at < w->firsts) {
+        *index = w->first[w->first_at++];
         own = !w->gone[*index];
     }
     if (!own) return sk_strategy_next(w->strategy, index);

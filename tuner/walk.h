@@ -14,7 +14,7 @@ typedef struct sk_walk {
     double *cost;          /* [count]: what was told; 0 = nothing */
     bool *gone;            /* [count]: handed out, told or passed over */
     bool begun;            /* the default was handed out */
-    uint32_t *first, firsts; /* to be handed out after it, before the strategy's own */
+    uint32_t *first, firsts, first_at; /* after it, before the strategy's own; how far */
 } sk_walk;
 
 /* strategy: a name; trials: how many there will be, 0 = not known. Deterministic for a
@@ -22,7 +22,8 @@ typedef struct sk_walk {
 sk_status sk_walk_start(sk_space *space, const char *strategy, uint32_t trials, uint64_t seed,
                         sk_walk *out, sk_err *err);
 void sk_walk_free(sk_walk *walk); /* a zeroed one is fine */
-/* n candidates that are to come right after the default, in this order: what won elsewhere. */
+/* n candidates that are to come right after the default, in this order, behind those of an
+ * earlier call: what must be tried again, what won elsewhere. */
 sk_status sk_walk_first(sk_walk *walk, const uint32_t *index, uint32_t n, sk_err *err);
 /* What a candidate costs, as a share of the default's time; INFINITY: it failed. Also of
  * those that were not handed out, which then never are. */

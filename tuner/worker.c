@@ -223,6 +223,7 @@ static void forget(sk_worker *w)
     close_end(&w->from);
     close_end(&w->words);
     w->pid = 0;
+    w->begun = false;
 }
 
 void sk_worker_kill(sk_worker *w)
@@ -337,6 +338,13 @@ static bool send_request(sk_worker *w, const uint32_t *request)
     return n == want;
 }
 
+void sk_worker_begin(sk_worker *w, const uint32_t request[SK_REQUEST_WORDS])
+{
+    if (w->pid == 0 && !start(w)) return;
+    w->begun = send_request(w, request);
+    if (!w->begun) sk_worker_kill(w);
+}
+
 void sk_worker_ask_all(sk_worker *const *worker, const uint32_t (*request)[SK_REQUEST_WORDS],
                        uint32_t n, sk_tick_fn tick, void *tick_user, sk_report *report)
 {
@@ -345,6 +353,9 @@ void sk_worker_ask_all(sk_worker *const *worker, const uint32_t (*request)[SK_RE
         sk_worker *w = worker[i];
         memset(&report[i], 0, sizeof report[i]);
         x[i] = (waiting){.w = w, .report = &report[i], .since = now_seconds()};
+        const bool begun = w->begun;
+        w->begun = false;
+        if (begun) continue;
         if (w->pid == 0 && !start(w)) {
             report[i].code = errno;
             conclude(&x[i], SK_FATE_FAILED);

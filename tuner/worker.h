@@ -61,6 +61,7 @@ typedef struct sk_worker {
     sk_desk *desk;       /* shared */
     uint64_t started;    /* workers started so far */
     uint32_t served;     /* requests done by the present one */
+    bool begun;          /* a request was sent that nobody has waited for */
     char said[200];      /* first line the present one wrote to stderr */
     size_t said_len;
     bool said_end;
@@ -91,6 +92,9 @@ sk_status sk_worker_init(sk_worker *worker, sk_worker_fn fn, void *user, const s
 /* Starts a worker when none is running, asks, and waits. */
 void sk_worker_ask(sk_worker *worker, const uint32_t request[SK_REQUEST_WORDS], sk_tick_fn tick,
                    void *tick_user, sk_report *report);
+/* Sends a request and does not wait: the next ask of this worker, which must be the same
+ * request, waits for its end. When it could not be sent, that ask sends it. */
+void sk_worker_begin(sk_worker *worker, const uint32_t request[SK_REQUEST_WORDS]);
 /* Several workers at once, a request each; returns when all have a fate. */
 void sk_worker_ask_all(sk_worker *const *worker, const uint32_t (*request)[SK_REQUEST_WORDS],
                        uint32_t n, sk_tick_fn tick, void *tick_user, sk_report *report);

@@ -39,7 +39,8 @@ static const char help_tail[] =
     "  --layouts all|LIST   tries rows of the layout table side by side, instead of --layout,\n"
     "                       and says in which an engine should create its cache\n"
     "  --effort WORD        quick, normal (default) or full: samples, and, without --time and\n"
-    "                       --trials, 24 schedules or 8 s per kernel and shape, 96 or 90 s, all\n"
+    "                       --trials, 24 schedules per kernel and shape, or what 8 s\n"
+    "                       allow (at least 8); 96 or 90 s; all\n"
     "  --time T             for the whole command: 90s, 15m, 2h\n"
     "  --trials N           schedules tried per kernel and shape, at most\n"
     "  --seed N             order of trials and inputs (default 1)\n"
@@ -322,6 +323,7 @@ static sk_search_params search_params(tune *t, const part *p, uint32_t at)
     sk_search_params params = {
         .trials = t->trials ? t->trials : t->seconds > 0 ? 0 : t->effort->trials,
         .strategy = t->strategy ? t->strategy : "auto",
+        .trials_least = t->seconds > 0 ? 0 : t->effort->trials / 3,
         .seconds = t->seconds > 0 ? job_seconds(p, at) : t->trials ? 0 : t->effort->seconds,
         .limits = gpu ? sk_limits_gpu() : sk_limits_default(),
         .progress = &t->progress,
