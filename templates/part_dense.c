@@ -15,7 +15,7 @@ static bool has_scales(uint32_t key_kind) { return key_kind == SK_KEY_I8 || key_
 
 uint32_t sk_dense_unroll(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
 {
-    return sk_dec_query16(spec, sched, tier_slot) ? sk_short_dims(spec) : 8;
+    return sk_dec_query16(spec, sched, tier_slot) ? sk_short_unroll(spec, sched) : 8;
 }
 
 /* ---- keys of a block of tokens ------------------------------------------ */
@@ -38,13 +38,18 @@ sk_val sk_dense_row(sk_dec *c, const sk_dense_keys *k, sk_val d0, uint32_t bytes
     return sk_mul(c, sk_add(c, group, d0), bytes_per_dim);
 }
 
+sk_val sk_dense_scale_offset(sk_dec *c, const sk_dense_keys *k, sk_val d0)
+{
+    const sk_val row = sk_mul(c, sk_shr(c, d0, 5), c->p);
+    return sk_mul(c, sk_add(c, row, k->t0), 2);
+}
+
 sk_val sk_dense_scales(sk_dec *c, const sk_dense_keys *k, sk_val d0, uint32_t u)
 {
     if (k->kind == SK_KEY_F8) /* one of the page */
         return sk_ir_ldu(c->b, SK_LD_F16, k->page, c->zero, k->lay->kscale_off);
     if (!has_scales(k->kind)) return SK_NONE;
-    const sk_val row = sk_mul(c, sk_shr(c, d0, 5), c->p);
-    const sk_val at = sk_mul(c, sk_add(c, row, k->t0), 2);
+    const sk_val at = sk_dense_scale_offset(c, k, d0);
     return sk_ir_ldv(c->b, SK_LD_F16, k->page, at, k->lay->kscale_off + u * c->w * 2);
 }
 
@@ -144,9 +149,12 @@ static void dense_tile(sk_dec *c, const sk_dense_keys *k, sk_val next, uint32_t 
         sk_short_block(c, k, next, &tile);
     else
         float_block(c, k, next, &tile);
-    for (uint32_t h = 0; h < hn; h++)
-        for (uint32_t u = 0; u < k->nu; u++)
-            sk_store_logits(c, h0 + h, k->t0, u, sk_ir_get(b, tile.acc[h][u]));
+    for (uint32_t h = 0; h < hn; h++) {
+        sk_val x[4];
+        for (uint32_t u = 0; u < k->nu; u++) x[u] = sk_ir_get(b, tile.acc[h][u]);
+        if (sk_dec_query16(c->spec, c->sched, k->tier_slot)) sk_short_order(c, k, x);
+        for (uint32_t u = 0; u < k->nu; u++) sk_store_logits(c, h0 + h, k->t0, u, x[u]);
+    }
 }
 
 /* All heads, in tiles whose sums stay in registers. */

@@ -21,6 +21,7 @@
  * A product with 0 is 0 whatever integers or halves a slot holds; a vbf16 that nobody
  * wrote may be NaN, so the second token of an odd pair is masked. */
 #include "part_value.h"
+#include "rows.h"
 
 /* Sums of a tile of heads that stay in registers, of 32, and of 16. */
 #define MOST_SUMS 20u
@@ -117,12 +118,8 @@ static void sort_channels(sk_dec *c, const dots *d, sk_val sum[2])
 {
     sk_builder *b = c->b;
     const sk_val first = sum[0], second = sum[1];
-    if (d->f.value == SK_VAL_I4) { /* even and odd ones */
-        const sk_val odd = sk_ir_2(b, SK_OP_NE, sk_and(c, c->lane, 1), c->zero);
-        for (uint32_t k = 0; k < 2; k++) {
-            const sk_val at = sk_add(c, sk_shr(c, c->lane, 1), sk_k(c, k * c->w / 2));
-            sum[k] = sk_sel(c, odd, sk_shuf(c, second, at), sk_shuf(c, first, at));
-        }
+    if (d->f.value == SK_VAL_I4) {
+        sk_rows_interleave(b, c->w, sum);
     } else if (c->w == 8) {
         const sk_val low = sk_ir_2(b, SK_OP_ULT, c->lane, sk_k(c, 4));
         const sk_val other = sk_ir_2k(b, SK_OP_XOR, c->lane, 4);

@@ -4,7 +4,9 @@
  *
  * Codes stay integers: the query becomes integers with one unit per head and block of
  * dimensions, two dimensions of a token share a lane and one DOT2 does both, or four and
- * one DOT4US; a block's sum meets scale and unit once. Codes are taken as unsigned where
+ * one DOT4US (part_quads.c); a block's sum meets scale and unit once. CPUs that have no
+ * DOT4US, only sums of pairs of products in 16 bits, do with 7 bits of the query
+ * (query=i7), and with ki4 widen those once a block. Codes are taken as unsigned where
  * that is cheaper, and the excess, bias times the sum of the block's queries, is where a
  * sum begins. A unit per block, not per head: in models a few dimensions of a query are
  * far larger than the rest.
@@ -20,6 +22,7 @@
 
 #define WORD_TOP 32766.0f
 #define BYTE_TOP 127.0f
+#define SEVEN_TOP 63.0f /* 2 * 63 * 255 fits 16 bits */
 #define HALF_IN_QUERY 0x1p64f
 #define HALF_IN_LOGIT 0x1p48f
 #define CUT 0.002466f /* 7/16 of 2^-7, over a fraction 1 .. 2 whose logarithm is uniform */
@@ -27,12 +30,14 @@
 sk_query_form sk_dec_query_form(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
 {
     const int32_t query = sched->v[SK_T_query];
-    const bool dots = query == SK_QUERY_DOTS && spec->accuracy == SPHKV_FAST;
+    const bool fast = spec->accuracy == SPHKV_FAST, pairs = query == SK_QUERY_I7 && fast;
+    const bool bytes = query == SK_QUERY_DOTS && fast, dots = bytes && sched->v[SK_T_w] == 16;
     if (sk_dec_seg(spec, tier_slot)->pre_rope) return SK_QUERY_AS_FLOATS; /* rotated first */
     switch (sk_dec_seg(spec, tier_slot)->kind) {
     case SK_KEY_I8:
     case SK_KEY_I4:
-        if (dots) return SK_QUERY_AS_BYTES;
+        if (pairs && sk_dec_seg(spec, tier_slot)->kind == SK_KEY_I8) return SK_QUERY_AS_SEVEN;
+        if (bytes || pairs) return SK_QUERY_AS_BYTES;
         return query == SK_QUERY_I16 && spec->accuracy != SPHKV_EXACT ? SK_QUERY_AS_WORDS
                                                                       : SK_QUERY_AS_FLOATS;
     case SK_KEY_F16: return dots ? SK_QUERY_FOR_HALVES : SK_QUERY_AS_FLOATS;
@@ -56,6 +61,13 @@ bool sk_dec_uses_query(const sk_spec *spec, const sk_schedule *sched, sk_query_f
 /* Dimensions of a block: those of a key's scale, or half. */
 uint32_t sk_short_dims(const sk_spec *spec) { return spec->d % 32 == 0 ? 32 : 16; }
 
+/* All of them where there are 32 registers of 16 lanes; with fewer a compiler that sees so
+ * much at once keeps more than they hold. */
+uint32_t sk_short_unroll(const sk_spec *spec, const sk_schedule *sched)
+{
+    return sched->v[SK_T_w] == 16 ? sk_short_dims(spec) : 8;
+}
+
 /* ---- queries --------------------------------------------------------------- */
 
 static uint32_t blocks_of(const sk_dec *c) { return c->d / sk_short_dims(c->spec); }
@@ -68,18 +80,24 @@ static bool form_here(const sk_dec *c, sk_query_form form)
     return false;
 }
 
+static bool of_bytes(sk_query_form form)
+{
+    return form == SK_QUERY_AS_BYTES || form == SK_QUERY_AS_SEVEN;
+}
+
+static bool of_integers(sk_query_form form) { return of_bytes(form) || form == SK_QUERY_AS_WORDS; }
+
 /* Words of a head's numbers. */
 static uint32_t row_words(const sk_dec *c, sk_query_form form)
 {
-    return form == SK_QUERY_AS_BYTES ? c->d / 4 : c->d / 2;
+    return of_bytes(form) ? c->d / 4 : c->d / 2;
 }
 
 /* Bytes of a form's queries: numbers of all heads; a last vector of them, which may be
  * longer; of integers a unit and a sum per head and block. */
 static uint32_t form_bytes(const sk_dec *c, sk_query_form form)
 {
-    const bool units = form == SK_QUERY_AS_WORDS || form == SK_QUERY_AS_BYTES;
-    return (c->h * (row_words(c, form) + (units ? 2 * blocks_of(c) : 0)) + c->w) * 4;
+    return (c->h * (row_words(c, form) + (of_integers(form) ? 2 * blocks_of(c) : 0)) + c->w) * 4;
 }
 
 /* Where they begin in q16. */
@@ -110,13 +128,12 @@ static void put_block(sk_dec *c, sk_query_form form, uint32_t h, sk_val i, const
 {
     sk_builder *b = c->b;
     const uint32_t dims = sk_short_dims(c->spec), at = number_at(c, form, h);
-    if (form == SK_QUERY_AS_BYTES) {
+    for (uint32_t v = 0; of_bytes(form) && v < n; v += 4) {
         sk_val four[4] = {c->zero, c->zero, c->zero, c->zero};
-        for (uint32_t v = 0; v < n; v++) four[v] = x[v];
-        sk_ir_stv(b, c->q16, sk_mul(c, i, dims), at, sk_rows_pack8(b, four));
-        return;
+        for (uint32_t k = 0; k < 4 && v + k < n; k++) four[k] = x[v + k];
+        sk_ir_stv(b, c->q16, sk_mul(c, i, dims), at + v * c->w, sk_rows_pack8(b, four));
     }
-    for (uint32_t v = 0; v < n; v += 2) {
+    for (uint32_t v = 0; !of_bytes(form) && v < n; v += 2) {
         const sk_val pairs = sk_ir_2(b, SK_OP_PACK16, x[v], v + 1 < n ? x[v + 1] : c->zero);
         sk_ir_stv(b, c->q16, sk_mul(c, i, dims * 2), at + v / 2 * c->w * 4, pairs);
     }
@@ -134,7 +151,9 @@ static void integer_queries(sk_dec *c, sk_query_form form, uint32_t h)
         most = sk_ir_2(b, SK_OP_FMAX, most, sk_ir_1(b, SK_OP_FABS, x[v]));
     }
     most = sk_ir_1(b, SK_OP_RED_FMAX, most);
-    const sk_val top = sk_ir_f32(b, form == SK_QUERY_AS_BYTES ? BYTE_TOP : WORD_TOP);
+    const sk_val top = sk_ir_f32(b, form == SK_QUERY_AS_WORDS   ? WORD_TOP
+                                    : form == SK_QUERY_AS_BYTES ? BYTE_TOP
+                                                                : SEVEN_TOP);
     const sk_val factor = sk_ir_2(b, SK_OP_FDIV, top, most);
     for (uint32_t v = 0; v < n; v++) {
         x[v] = sk_ir_1(b, SK_OP_F2I, sk_ir_2(b, SK_OP_FMUL, x[v], factor));
@@ -169,7 +188,7 @@ void sk_part_query16(sk_dec *c)
     for (uint32_t f = SK_QUERY_AS_FLOATS + 1; f < SK_QUERY_FORMS; f++) {
         const sk_query_form form = (sk_query_form)f;
         for (uint32_t h = 0; h < c->h && form_here(c, form); h++)
-            if (form == SK_QUERY_AS_WORDS || form == SK_QUERY_AS_BYTES)
+            if (of_integers(form))
                 integer_queries(c, form, h);
             else
                 bf16_queries(c, form, h);
@@ -224,39 +243,29 @@ static void key_pairs(sk_dec *c, const sk_dense_keys *k, sk_val d0, uint32_t i, 
     }
 }
 
-/* W tokens of the dimensions d0 + i .. d0 + i + 3: a byte of a dimension of a token. */
-static sk_val key_quads(sk_dec *c, const sk_dense_keys *k, sk_val d0, uint32_t i, uint32_t u)
-{
-    sk_builder *b = c->b;
-    const bool nibbles = k->kind == SK_KEY_I4; /* 64 bytes are 8 dimensions, else 4 */
-    const sk_val off = sk_dense_row(c, k, d0, nibbles ? 8 : 16);
-    const uint32_t at = sk_dense_element(c, u, i) / (nibbles ? 2 : 1);
-    if (!nibbles) {
-        const sk_val four = sk_ir_ldv(b, SK_LD_U32, k->keys, off, at);
-        const sk_val order = sk_add(c, sk_mul(c, c->lane, 0x01010101u), sk_k(c, 0x30201000u));
-        return sk_ir_2k(b, SK_OP_XOR, sk_ir_2(b, SK_OP_PERM8, four, order), 0x80808080u);
-    }
-    const sk_val eight = sk_ir_ldv(b, SK_LD_U32, k->keys, off, i % 8 ? at - 32 : at);
-    const sk_val pair = sk_mul(c, sk_shr(c, c->lane, 1), 0x01010101u);
-    const sk_val order = sk_add(c, pair, sk_k(c, i % 8 ? 0x38302820u : 0x18100800u));
-    const sk_val by = sk_shl(c, sk_and(c, c->lane, 1), 2);
-    const sk_val bytes = sk_ir_2(b, SK_OP_PERM8, eight, order);
-    return sk_and(c, sk_ir_2(b, SK_OP_SHR, bytes, by), 0x0f0f0f0fu);
-}
-
 /* What is added to every code. */
-static uint32_t key_bias(const sk_dec *c, uint32_t kind)
+static uint32_t key_bias(const sk_dec *c, uint32_t kind, sk_query_form form)
 {
-    return kind == SK_KEY_I4 ? 8 : c->w == 16 ? 128 : 0;
+    return kind == SK_KEY_I4 ? 8 : of_bytes(form) || c->w == 16 ? 128 : 0;
 }
 
 /* ---- products of integers ------------------------------------------------------ */
 
-/* Sums of a block: of head h of the tile and vector u. */
-typedef sk_val block_sums[SK_HEAD_TILE][4];
+/* Variables of a block: sums of head h of the tile and vector u; and of bytes whose
+ * products are added in 16 bits, those that are not widened yet. */
+typedef struct block_sums {
+    sk_val sum[SK_HEAD_TILE][4], pairs[SK_HEAD_TILE][4];
+    bool in_pairs, late; /* whether there are such; whether they wait for the block's end */
+} block_sums;
+
+/* var += DOT2 of x and y */
+static void add_dot2(sk_builder *b, sk_val var, sk_val x, sk_val y)
+{
+    sk_ir_set(b, var, sk_ir_3(b, SK_OP_DOT2, sk_ir_get(b, var), x, y));
+}
 
 static void add_words(sk_dec *c, const sk_dense_keys *k, sk_val d0, uint32_t i,
-                      const sk_head_tile *tile, block_sums sum)
+                      const sk_head_tile *tile, const block_sums *s)
 {
     const sk_val off = sk_mul(c, d0, 2);
     sk_val pair[4][2];
@@ -264,20 +273,67 @@ static void add_words(sk_dec *c, const sk_dense_keys *k, sk_val d0, uint32_t i,
     for (uint32_t n = 0; n < 2; n++)
         for (uint32_t h = 0; h < tile->n; h++) {
             const sk_val q = query(c, SK_QUERY_AS_WORDS, off, tile->h0 + h, i / 2 + n);
-            for (uint32_t u = 0; u < k->nu; u++)
-                sum[h][u] = sk_ir_3(c->b, SK_OP_DOT2, sum[h][u], pair[u][n], q);
+            for (uint32_t u = 0; u < k->nu; u++) add_dot2(c->b, s->sum[h][u], pair[u][n], q);
         }
 }
 
-static void add_bytes(sk_dec *c, const sk_dense_keys *k, sk_val d0, uint32_t i,
-                      const sk_head_tile *tile, block_sums sum)
+static void add_bytes(sk_dec *c, const sk_dense_keys *k, sk_query_form form, sk_val d0, uint32_t i,
+                      const sk_head_tile *tile, const block_sums *s)
 {
+    sk_builder *b = c->b;
     sk_val quad[4];
-    for (uint32_t u = 0; u < k->nu; u++) quad[u] = key_quads(c, k, d0, i, u);
+    sk_dense_quads(c, k, d0, i, quad);
     for (uint32_t h = 0; h < tile->n; h++) {
-        const sk_val q = query(c, SK_QUERY_AS_BYTES, d0, tile->h0 + h, i / 4);
-        for (uint32_t u = 0; u < k->nu; u++)
-            sum[h][u] = sk_ir_dot4us(c->b, sum[h][u], quad[u], q);
+        const sk_val q = query(c, form, d0, tile->h0 + h, i / 4);
+        for (uint32_t u = 0; u < k->nu; u++) {
+            const sk_val sum = s->sum[h][u], pairs = s->pairs[h][u];
+            if (!s->in_pairs) {
+                sk_ir_set(b, sum, sk_ir_dot4us(b, sk_ir_get(b, sum), quad[u], q));
+                continue;
+            }
+            const sk_val two = sk_ir_2(b, SK_OP_MADD8, quad[u], q);
+            if (s->late)
+                sk_ir_set(b, pairs, sk_ir_2(b, SK_OP_ADD16X2, sk_ir_get(b, pairs), two));
+            else
+                add_dot2(b, sum, two, sk_k(c, 0x00010001u));
+        }
+    }
+}
+
+/* Sums begin with what codes have too much. */
+static block_sums begin_block(sk_dec *c, const sk_dense_keys *k, sk_query_form form, sk_val block,
+                              const sk_head_tile *tile)
+{
+    sk_builder *b = c->b;
+    block_sums s = {.in_pairs = of_bytes(form) && c->sched->v[SK_T_query] == SK_QUERY_I7};
+    s.late = s.in_pairs && form == SK_QUERY_AS_BYTES;
+    for (uint32_t h = 0; h < tile->n; h++) {
+        const sk_val all = sk_ir_ldu(b, SK_LD_U32, c->q16, block, unit_at(c, form, tile->h0 + h, 1));
+        const sk_val excess = sk_mul(c, all, key_bias(c, k->kind, form));
+        for (uint32_t u = 0; u < k->nu; u++) {
+            s.sum[h][u] = sk_ir_var(b, SK_LANE, sk_ir_2(b, SK_OP_SUB, c->zero, excess));
+            if (s.late) s.pairs[h][u] = sk_ir_var(b, SK_LANE, c->zero);
+        }
+    }
+    return s;
+}
+
+static void end_block(sk_dec *c, const sk_dense_keys *k, sk_query_form form, sk_val d0, sk_val block,
+                      const sk_head_tile *tile, const block_sums *s)
+{
+    sk_builder *b = c->b;
+    for (uint32_t u = 0; u < k->nu; u++) {
+        const sk_val scale = of_bytes(form) ? sk_dense_quad_scales(c, k, d0, u)
+                                            : sk_dense_scales(c, k, d0, u);
+        for (uint32_t h = 0; h < tile->n; h++) {
+            const sk_val unit =
+                sk_ir_ldu(b, SK_LD_F32, c->q16, block, unit_at(c, form, tile->h0 + h, 0));
+            if (s->late)
+                add_dot2(b, s->sum[h][u], sk_ir_get(b, s->pairs[h][u]), sk_k(c, 0x00010001u));
+            const sk_val x = sk_ir_1(b, SK_OP_I2F, sk_ir_get(b, s->sum[h][u]));
+            const sk_val acc = tile->acc[h][u], each = sk_ir_2(b, SK_OP_FMUL, scale, unit);
+            sk_ir_set(b, acc, sk_fma(c, x, each, sk_ir_get(b, acc)));
+        }
     }
 }
 
@@ -286,31 +342,21 @@ static void integer_block(sk_dec *c, const sk_dense_keys *k, sk_query_form form,
 {
     sk_builder *b = c->b;
     const uint32_t dims = sk_short_dims(c->spec);
-    const sk_val d0 = sk_ir_for(b, c->zero, sk_k(c, c->d), dims), turn = sk_dense_turn(c, k, d0);
+    const uint32_t unroll = sk_dense_unroll(c->spec, c->sched, k->tier_slot);
+    const sk_val d0 = sk_ir_for(b, c->zero, sk_k(c, c->d), dims);
     const sk_val block = sk_mul(c, sk_shr(c, d0, (uint32_t)__builtin_ctz(dims)), 4);
-    block_sums sum;
-    for (uint32_t h = 0; h < tile->n; h++) {
-        const sk_val all = sk_ir_ldu(b, SK_LD_U32, c->q16, block, unit_at(c, form, tile->h0 + h, 1));
-        const sk_val excess = sk_mul(c, all, key_bias(c, k->kind));
-        for (uint32_t u = 0; u < k->nu; u++) sum[h][u] = sk_ir_2(b, SK_OP_SUB, c->zero, excess);
-    }
-    for (uint32_t i = 0; i < dims; i += 4) {
-        if (form == SK_QUERY_AS_BYTES)
-            add_bytes(c, k, d0, i, tile, sum);
+    const block_sums s = begin_block(c, k, form, block, tile);
+    const sk_val d1 = unroll < dims ? sk_ir_for(b, d0, sk_add(c, d0, sk_k(c, dims)), unroll) : d0;
+    const sk_val turn = sk_dense_turn(c, k, d1);
+    for (uint32_t i = 0; i < unroll; i += 4) {
+        if (of_bytes(form))
+            add_bytes(c, k, form, d1, i, tile, &s);
         else
-            add_words(c, k, d0, i, tile, sum);
-        if (tile->h0 == 0) sk_prefetch_share(c, k->tier_slot, next, turn, i / 4, dims / 4);
+            add_words(c, k, d1, i, tile, &s);
+        if (tile->h0 == 0) sk_prefetch_share(c, k->tier_slot, next, turn, i / 4, unroll / 4);
     }
-    for (uint32_t u = 0; u < k->nu; u++) {
-        const sk_val scale = sk_dense_scales(c, k, d0, u);
-        for (uint32_t h = 0; h < tile->n; h++) {
-            const sk_val unit =
-                sk_ir_ldu(b, SK_LD_F32, c->q16, block, unit_at(c, form, tile->h0 + h, 0));
-            const sk_val x = sk_ir_1(b, SK_OP_I2F, sum[h][u]), acc = tile->acc[h][u];
-            const sk_val each = sk_ir_2(b, SK_OP_FMUL, scale, unit);
-            sk_ir_set(b, acc, sk_fma(c, x, each, sk_ir_get(b, acc)));
-        }
-    }
+    if (unroll < dims) sk_ir_end(b);
+    end_block(c, k, form, d0, block, tile, &s);
     sk_ir_end(b);
 }
 
@@ -359,8 +405,15 @@ static void bf16_block(sk_dec *c, const sk_dense_keys *k, sk_query_form form, sk
 void sk_short_block(sk_dec *c, const sk_dense_keys *k, sk_val next, const sk_head_tile *tile)
 {
     const sk_query_form form = sk_dec_query_form(c->spec, c->sched, k->tier_slot);
-    if (form == SK_QUERY_AS_WORDS || form == SK_QUERY_AS_BYTES)
+    if (of_integers(form))
         integer_block(c, k, form, next, tile);
     else
         bf16_block(c, k, form, next, tile);
+}
+
+void sk_short_order(sk_dec *c, const sk_dense_keys *k, sk_val x[4])
+{
+    const sk_query_form form = sk_dec_query_form(c->spec, c->sched, k->tier_slot);
+    if (!of_bytes(form) || !sk_dense_quads_apart(c, k)) return;
+    for (uint32_t u = 0; u < k->nu; u += 2) sk_rows_interleave(c->b, c->w, x + u);
 }

@@ -121,6 +121,18 @@ sk_val sk_rows_pack4(sk_builder *b, const sk_val x[8])
     return sk_ir_2(b, SK_OP_PACK16, half[0], half[1]);
 }
 
+void sk_rows_interleave(sk_builder *b, uint32_t w, sk_val x[2])
+{
+    const sk_val even = x[0], odd = x[1], lane = sk_ir_lane(b);
+    const sk_val second = sk_ir_2(b, SK_OP_NE, sk_ir_2k(b, SK_OP_AND, lane, 1), sk_ir_u32(b, 0));
+    for (uint32_t k = 0; k < 2; k++) {
+        const sk_val half = sk_ir_2k(b, SK_OP_SHR, lane, 1);
+        const sk_val at = sk_ir_2k(b, SK_OP_ADD, half, k * w / 2);
+        x[k] = sk_ir_3(b, SK_OP_SELECT, second, sk_ir_2(b, SK_OP_SHUFFLE, odd, at),
+                       sk_ir_2(b, SK_OP_SHUFFLE, even, at));
+    }
+}
+
 sk_status sk_rows_begin(sk_builder *b, const sk_spec *spec, const sk_schedule *sched,
                         sk_arena *arena, const char *entry, sk_err *err)
 {

@@ -31,6 +31,9 @@ sk_val sk_rows_quads(sk_builder *b, const sk_val x[4], uint32_t bits);
  * nibbles in order. */
 sk_val sk_rows_pack4(sk_builder *b, const sk_val x[8]);
 
+/* Two vectors of W, even and odd elements of 2W, to these in order. */
+void sk_rows_interleave(sk_builder *b, uint32_t w, sk_val x[2]);
+
 /* Begins a program of a kernel: symbol, W, warps. `entry` tells it from others of the
  * kernel; "" for the first. */
 sk_status sk_rows_begin(sk_builder *b, const sk_spec *spec, const sk_schedule *sched,
