@@ -35,7 +35,8 @@ void sk_compact_ask(sk_compact *c, const sk_compact_field *f, uint32_t turns)
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
     const uint32_t bytes = (sk_compact_elements(d->spec, f) * f->bits + 7) / 8;
-    const uint32_t lines = (bytes / 64 + turns - 1) / turns;
+    const uint32_t shares = turns ? turns : 1; /* a block may be shorter than a turn */
+    const uint32_t lines = (bytes / 64 + shares - 1) / shares;
     const sk_val at = sk_ir_get(b, c->asked);
     for (uint32_t i = 0; i < 2; i++) {
         const sk_val page = sk_ir_ptr_add(b, c->next_src, sk_ir_get(b, c->next_unit[i]), SPHKV_UNIT_BYTES);
