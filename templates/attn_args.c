@@ -7,6 +7,7 @@
 #include "items.h"
 #include "part_rope.h"
 #include "page_table.h"
+#include "variants.h"
 
 /* ---- buffers ----------------------------------------------------------------- */
 
@@ -87,49 +88,17 @@ static sk_status check_statistics(sk_attn_run_state *r, sk_err *err)
 
 /* ---- what variants read --------------------------------------------------------- */
 
-/* Words that no variant of the spec reads are 0, as those that nothing reads. */
-static sk_status check_unread(const sk_attn_run_state *r, sk_err *err)
-{
-    const sphkv_attn_args *a = &r->a;
-    const struct {
-        uint32_t variant;
-        bool set;
-        const char *what;
-    } word[] = {
-        {SPHKV_VARIANT_QUERIES, a->q_len > 1 || a->q_stride_tok || a->out_stride_tok || a->lse_stride_tok,
-         "q_len or a stride from token to token"},
-        {SPHKV_VARIANT_WINDOW, a->window != 0, "window"},
-        {SPHKV_VARIANT_SOFTCAP, a->softcap != 0, "softcap"},
-        {SPHKV_VARIANT_HEADSCALE, a->head_scale != NULL, "head_scale"},
-        {SPHKV_VARIANT_SINK, a->sinks != NULL, "sinks"},
-        {SPHKV_VARIANT_BIAS, a->bias != NULL, "bias"},
-        {SPHKV_VARIANT_POSITIONS, a->q_positions != NULL, "q_positions"},
-    };
-    for (uint32_t i = 0; i < SK_COUNT(word); i++)
-        if (word[i].set && !(r->image->spec.variants & word[i].variant))
-            return sk_fail(err, SPHKV_EINVAL, "%s is set: the spec lacks the variant %s", word[i].what,
-                           sk_variant_name((uint32_t)__builtin_ctz(word[i].variant)));
-    return SPHKV_OK;
-}
-
-/* And those that one does read are there. */
 static sk_status check_variants(const sk_attn_run_state *r, sk_err *err)
 {
     const sphkv_attn_args *a = &r->a;
-    const uint32_t v = r->image->spec.variants, most = r->image->maxima.q_len;
-    if (a->q_len > most)
-        return sk_fail(err, SPHKV_EINVAL, "q_len %u, the plan is for %u", a->q_len, most);
-    if (v & SPHKV_VARIANT_WINDOW && a->window == 0)
-        return sk_fail(err, SPHKV_EINVAL, "window is 0: a query sees at least its own token");
-    if (v & SPHKV_VARIANT_SOFTCAP && !(a->softcap > 0 && a->softcap < 1e30f))
-        return sk_fail(err, SPHKV_EINVAL, "softcap: finite, and more than 0");
-    if (a->batch > 0 && ((v & SPHKV_VARIANT_HEADSCALE && !a->head_scale) ||
-                         (v & SPHKV_VARIANT_BIAS && !a->bias) ||
-                         (v & SPHKV_VARIANT_POSITIONS && !a->q_positions)))
-        return sk_fail(err, SPHKV_EINVAL, "head_scale, bias or q_positions is NULL, which a variant of the spec reads");
-    if (((uintptr_t)a->head_scale | (uintptr_t)a->sinks | (uintptr_t)a->bias | (uintptr_t)a->q_positions) % 4 != 0)
-        return sk_fail(err, SPHKV_EINVAL, "head_scale, sinks, bias or q_positions is not aligned to its elements");
-    return check_unread(r, err);
+    const sk_variant_args v = SK_VARIANTS_OF(a);
+    if (a->q_len > r->image->maxima.q_len)
+        return sk_fail(err, SPHKV_EINVAL, "q_len %u, the plan is for %u", a->q_len, r->image->maxima.q_len);
+    if (!(r->image->spec.variants & SPHKV_VARIANT_QUERIES) &&
+        (a->q_len > 1 || a->q_stride_tok || a->out_stride_tok || a->lse_stride_tok))
+        return sk_fail(err, SPHKV_EINVAL, "q_len or a stride from token to token is set: the spec lacks "
+                       "the variant queries");
+    return sk_variants_check(&r->image->spec, &v, a->batch == 0, err);
 }
 
 /* ---- the whole ------------------------------------------------------------------ */
@@ -168,7 +137,8 @@ sk_status sk_attn_read(sk_attn_run_state *r, const sk_image *image, const void *
                           .kv_first = r->a.kv_head_first,
                           .kv_count = r->a.kv_head_count,
                           .arena = r->a.arena,
-                          .arena_bytes = r->a.arena_bytes};
+                          .arena_bytes = r->a.arena_bytes,
+                          .most_tokens = sk_dec_counts(&image->spec) ? UINT32_MAX : 0};
     st = sk_table_heads(&look, err);
     if (st != SPHKV_OK) return st;
     r->kv_first = look.kv_first;

@@ -59,7 +59,7 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
 void sk_dec_init(sk_dec *c, sk_builder *b, const sk_spec *spec, const sk_schedule *sched)
 {
     memset(c, 0, sizeof *c);
-    c->qt = c->q16 = c->qm = c->lut = c->h0 = c->plus = SK_NONE;
+    c->qt = c->q16 = c->qm = c->lut = c->h0 = c->plus = c->var.query = SK_NONE;
     c->b = b;
     c->spec = spec;
     c->sched = sched;
@@ -307,17 +307,17 @@ static sk_status build_tables(const sk_spec *spec, const sk_schedule *sched, con
     return sk_ir_finish(b, out, err);
 }
 
-/* One page of `count` tokens for the query token at work, when it sees some of them. */
-static void decode_tokens(sk_dec *c, uint32_t k, sk_val page, sk_val count, sk_val lut, sk_val next,
-                          sk_val bias)
+/* One page for the query token at work, when it sees some of its tokens. */
+static void decode_tokens(sk_dec *c, const sk_dec_at *at, sk_val lut)
 {
     sk_builder *b = c->b;
-    const sk_dec_seen seen = sk_part_seen(c, k, page, count);
-    sk_ir_if(b, seen.any == SK_NONE ? sk_ir_2(b, SK_OP_NE, count, c->zero) : seen.any);
-    sk_part_logits(c, k, page, seen.end, lut, next);
-    sk_part_mask(c, k, page, &seen, bias);
-    sk_part_softmax(c, k, seen.end, next);
-    sk_part_values(c, k, page, seen.end, next);
+    const uint32_t k = at->tier_slot;
+    const sk_dec_seen seen = sk_part_seen(c, k, at->page, at->count);
+    sk_ir_if(b, seen.any == SK_NONE ? sk_ir_2(b, SK_OP_NE, at->count, c->zero) : seen.any);
+    sk_part_logits(c, k, at->page, seen.end, lut, at->next);
+    sk_part_mask(c, k, at->page, &seen, at->bias);
+    sk_part_softmax(c, k, seen.end, at->next);
+    sk_part_values(c, k, at->page, seen.end, at->next);
     sk_ir_else(b);
     sk_part_empty_page(c);
     sk_ir_end(b);
@@ -360,6 +360,17 @@ static void reach_pages(sk_dec *c, uint32_t k, const sk_dec_pages *t, sk_val i, 
     sk_ir_end(b);
 }
 
+/* One page for every query token. */
+static void decode_queries(sk_dec *c, const sk_dec_pages *t, const sk_dec_at *at)
+{
+    sk_dec one;
+    sk_dec_queries_begin(c, &one);
+    const sk_val rows = sk_ir_ptr_add(c->b, t->ml, sk_dec_query_index(&one, at->row), c->heads * 8);
+    one.ml = sk_dec_turn_row(c, rows, 8);
+    decode_tokens(&one, at, one.lut != c->lut ? one.lut : at->lut);
+    sk_dec_queries_end(c);
+}
+
 /* One page of tier k, refs[i]. */
 static void decode_page(sk_dec *c, uint32_t k, const sk_dec_pages *t, sk_val i, sk_val last,
                         sk_val unit_add, sk_val lut)
@@ -372,18 +383,12 @@ static void decode_page(sk_dec *c, uint32_t k, const sk_dec_pages *t, sk_val i, 
     const sk_val page = sk_ir_name(b, sk_ir_ptr_add(b, c->arena, unit, SPHKV_UNIT_BYTES), "page");
     const sk_val next = ahead > 0 ? later_page(c, t, i, ahead, last, unit_add) : SK_NONE;
     const sk_val row = sk_add(c, sk_ir_2(b, SK_OP_MUL, i, t->step), t->add);
-    if (c->page_step) {
-        c->page_step(c, &(sk_dec_at){k, i, row, page, count, lut, next});
-        return;
-    }
-    sk_val bias = SK_NONE;
-    if (sk_dec_has(c, SPHKV_VARIANT_BIAS)) bias = sk_ir_ptr_add(b, c->var.bias, i, c->p * 4);
-    sk_dec one;
-    sk_dec_queries_begin(c, &one);
-    const sk_val rows = sk_ir_ptr_add(b, t->ml, sk_dec_query_index(&one, row), c->heads * 8);
-    one.ml = sk_dec_turn_row(c, rows, 8);
-    decode_tokens(&one, k, page, count, one.lut != c->lut ? one.lut : lut, next, bias);
-    sk_dec_queries_end(c);
+    sk_dec_at at = {k, row, page, count, lut, next, SK_NONE};
+    if (sk_dec_has(c, SPHKV_VARIANT_BIAS)) at.bias = sk_ir_ptr_add(b, c->var.bias, i, c->p * 4);
+    if (c->page_step)
+        c->page_step(c, &at);
+    else
+        decode_queries(c, t, &at);
     if (sk_dec_counts(c->spec))
         sk_ir_set(b, c->var.before, sk_add(c, sk_ir_get(b, c->var.before), count));
 }

@@ -27,8 +27,7 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
         if (spec->tier[i].nseg > 1 && spec->book & SPHKV_BOOK_PERMUTATION)
             return sk_fail(err, SPHKV_EUNSUPPORTED,
                            "attn_extend: tier %u: keys of several segments that are permuted", i);
-    if (st == SPHKV_OK) st = sk_rope_supported(spec, "attn_extend", err);
-    return st == SPHKV_OK ? sk_variants_supported(spec, 0, err) : st;
+    return st == SPHKV_OK ? sk_rope_supported(spec, "attn_extend", err) : st;
 }
 
 uint32_t sk_extend_tokens(const sk_spec *spec, const sk_schedule *sched)
@@ -79,16 +78,8 @@ static void init(sk_extend *c, sk_builder *b, const sk_spec *spec, const sk_sche
 {
     memset(c, 0, sizeof *c);
     sk_dec *d = &c->dec;
-    d->b = b;
-    d->spec = spec;
-    d->sched = sched;
-    d->h = spec->heads_per_kv;
-    d->w = (uint32_t)sched->v[SK_T_w];
-    d->d = spec->d;
-    d->dv = spec->dv;
-    d->p = spec->page;
-    d->tp = (spec->page + 15) / 16 * 16;
-    d->cp = (spec->dv + 15) / 16 * 16;
+    sk_dec_init(d, b, spec, sched);
+    d->h = spec->heads_per_kv; /* no turns: rows are what they are */
     c->group = (uint32_t)sched->v[SK_T_qrows];
     c->tokens = sk_extend_tokens(spec, sched);
     c->rows = (c->tokens * d->h + c->group - 1) / c->group * c->group;
@@ -113,7 +104,7 @@ static void areas(sk_extend *c)
     d->acc = area(c, "acc", c->rows * d->cp);
     c->sums = area(c, "sums", c->rows * d->w);
     c->top = area(c, "top", c->rows);
-    c->sees = area(c, "sees", c->rows);
+    sk_extend_mask_scratch(c);
     c->alpha = area(c, "alpha", c->group);
     sk_extend_scratch(c);
 }
@@ -149,18 +140,16 @@ static void each_row(sk_dec *d, const row_place *p, sk_val *at, sk_val *token, s
 }
 
 /* Nothing is gathered yet, and no row there: what the tile lacks sees what its last
- * token does, so that `sees` never falls. */
+ * token does, so that ranges move on from row to row. */
 static void clear(sk_extend *c)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
     const sk_val last = sk_ir_2(b, SK_OP_SUB, item_word(d, SK_EXT_TOKENS), sk_k(d, 1));
-    const sk_val more = sk_ir_2(b, SK_OP_MUL, last, item_word(d, SK_EXT_STEP));
-    const sk_val sees = sk_ir_2(b, SK_OP_SMAX, sk_add(d, item_word(d, SK_EXT_SEES), more), d->zero);
     const sk_val zero = sk_ir_f32(b, 0.0f);
     const sk_val r = sk_ir_for(b, d->zero, sk_k(d, c->rows), 1);
     sk_ir_stu(b, c->top, sk_mul(d, r, 4), 0, sk_ir_f32(b, -INFINITY));
-    sk_ir_stu(b, c->sees, sk_mul(d, r, 4), 0, sees);
+    sk_extend_mask_row(c, r, last);
     sk_ir_stv(b, c->sums, sk_mul(d, r, d->w * 4), 0, zero);
     const sk_val acc = sk_ir_ptr_add(b, d->acc, r, d->cp * 4);
     sk_val i = sk_ir_for(b, d->zero, sk_k(d, d->cp), d->w);
@@ -173,20 +162,30 @@ static void clear(sk_extend *c)
     sk_ir_end(b);
 }
 
+/* What the logits of query head h are multiplied by. */
+static sk_val head_scale(sk_dec *d, sk_val h)
+{
+    sk_builder *b = d->b;
+    if (!sk_dec_has(d, SPHKV_VARIANT_HEADSCALE)) return d->scale;
+    const sk_val head = sk_add(d, sk_mul(d, item_word(d, SK_EXT_HEAD), d->h), h);
+    const sk_val own = sk_ir_ldu(b, SK_LD_F32, d->var.head_scale, sk_mul(d, head, 4), 0);
+    return sk_ir_2(b, SK_OP_FMUL, d->scale, own);
+}
+
 /* W words of a query from word i0 on, scaled: dimensions, or pairs of them. */
-static sk_val query_words(sk_extend *c, sk_val q, sk_val i0)
+static sk_val query_words(sk_extend *c, sk_val q, sk_val i0, sk_val scale)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
     const sk_ld_kind kind = sk_rows_input_kind(d->spec->q_dtype);
     const uint32_t es = sk_ld_bytes(kind);
     if (c->each == 1)
-        return sk_ir_2(b, SK_OP_FMUL, sk_ir_ldv(b, kind, q, sk_mul(d, i0, es), 0), d->scale);
+        return sk_ir_2(b, SK_OP_FMUL, sk_ir_ldv(b, kind, q, sk_mul(d, i0, es), 0), scale);
     const sk_val pair = sk_add(d, i0, d->lane), at = sk_mul(d, pair, 2 * es);
     const sk_val in = sk_ir_2k(b, SK_OP_ULT, pair, d->d / 2);
     const sk_val even = sk_ir_ldg(b, kind, q, at, 0, in), odd = sk_ir_ldg(b, kind, q, at, es, in);
-    return sk_ir_2(b, SK_OP_PACKBF16, sk_ir_2(b, SK_OP_FMUL, even, d->scale),
-                   sk_ir_2(b, SK_OP_FMUL, odd, d->scale));
+    return sk_ir_2(b, SK_OP_PACKBF16, sk_ir_2(b, SK_OP_FMUL, even, scale),
+                   sk_ir_2(b, SK_OP_FMUL, odd, scale));
 }
 
 static void queries(sk_extend *c, const row_place *from)
@@ -195,12 +194,11 @@ static void queries(sk_extend *c, const row_place *from)
     sk_builder *b = d->b;
     sk_val at, token, h, r;
     each_row(d, from, &at, &token, &h, &r);
-    const sk_val more = sk_ir_2(b, SK_OP_MUL, token, item_word(d, SK_EXT_STEP));
-    const sk_val sees = sk_add(d, item_word(d, SK_EXT_SEES), more);
-    sk_ir_stu(b, c->sees, sk_mul(d, r, 4), 0, sk_ir_2(b, SK_OP_SMAX, sees, d->zero));
+    sk_extend_mask_row(c, r, token);
+    const sk_val scale = head_scale(d, h);
     const sk_val q = row_at(d, from, SK_EXT_Q, at, h), to = sk_ir_ptr_add(b, d->qs, r, c->q_words * 4);
     const sk_val i0 = sk_ir_for(b, d->zero, sk_k(d, c->q_words), d->w);
-    sk_ir_stv(b, to, sk_mul(d, i0, 4), 0, query_words(c, q, i0));
+    sk_ir_stv(b, to, sk_mul(d, i0, 4), 0, query_words(c, q, i0, scale));
     for (uint32_t i = 0; i < 3; i++) sk_ir_end(b);
 }
 
@@ -208,7 +206,9 @@ static void walk(sk_extend *c, sk_val refs)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
-    const sk_val head = item_word(d, SK_EXT_HEAD), before = sk_ir_var(b, SK_BLOCK, d->zero);
+    const sk_val head = item_word(d, SK_EXT_HEAD);
+    const sk_val before = sk_ir_var(b, SK_BLOCK, item_word(d, SK_EXT_BEFORE));
+    const sk_val least = sk_ir_var(b, SK_WARP, d->zero), most = sk_ir_var(b, SK_WARP, d->zero);
     const sk_val rows = sk_mul(d, item_word(d, SK_EXT_TOKENS), d->h);
     const sk_val i = sk_ir_for(b, item_word(d, SK_EXT_LO), item_word(d, SK_EXT_HI), 1);
     const sk_val ref = sk_ir_ptr_add(b, refs, i, 8); /* tables may be larger than 4 GiB */
@@ -219,15 +219,34 @@ static void walk(sk_extend *c, sk_val refs)
     for (uint32_t k = 0; k < d->spec->ntiers; k++) {
         sk_ir_if(b, sk_ir_2k(b, SK_OP_EQ, tier, k));
         const sk_val at = sk_add(d, unit, item_word(d, SK_EXT_UNITS + k));
-        sk_extend_rebuild(c, k, sk_ir_ptr_add(b, d->arena, at, SPHKV_UNIT_BYTES), count, head);
+        const sk_val from = sk_ir_ptr_add(b, d->arena, at, SPHKV_UNIT_BYTES);
+        sk_extend_rebuild(c, k, from, count, head);
+        sk_extend_places(c, k, from, count, least, most);
         sk_ir_end(b);
     }
+    sk_extend_page page = {.before = sk_ir_get(b, before), .count = count, .bias = SK_NONE,
+                           .least = sk_ir_get(b, least), .most = sk_ir_get(b, most)};
+    if (sk_dec_has(d, SPHKV_VARIANT_BIAS)) page.bias = sk_ir_ptr_add(b, d->var.bias, i, d->p * 4);
     const sk_val r0 = sk_ir_for(b, d->zero, rows, c->group);
-    sk_extend_rows(c, r0, sk_ir_get(b, before), count);
+    sk_extend_rows(c, r0, &page);
     sk_ir_end(b);
     sk_ir_set(b, before, sk_add(d, sk_ir_get(b, before), count));
     sk_ir_end(b);
     sk_ir_end(b);
+}
+
+/* m and l of a row, its sink in it; keep: what acc is multiplied by. */
+static sk_dec_sum row_sum(sk_extend *c, sk_val r, sk_val h)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const sk_val all = sk_ir_ldv(b, SK_LD_F32, c->sums, sk_mul(d, r, d->w * 4), 0);
+    const sk_dec_sum sum = {.m = sk_ir_ldu(b, SK_LD_F32, c->top, sk_mul(d, r, 4), 0),
+                            .l = sk_ir_1(b, SK_OP_RED_FADD, all), .keep = sk_ir_f32(b, 1.0f)};
+    if (!sk_dec_has(d, SPHKV_VARIANT_SINK)) return sum;
+    const sk_val first = item_word(d, SK_EXT_SINK), none = sk_k(d, SK_ITEM_NONE);
+    const sk_val at = sk_add(d, first, sk_mul(d, h, 4));
+    return sk_part_sink(d, sk_sel(d, sk_ir_2(b, SK_OP_EQ, first, none), none, at), 0, sum.m, sum.l);
 }
 
 /* acc of one row over its sum. */
@@ -248,16 +267,14 @@ static void outputs(sk_extend *c, const row_place *out, const row_place *lse)
     sk_val at, token, h, r;
     each_row(d, out, &at, &token, &h, &r);
     const sk_val none = sk_ir_f32(b, 0.0f);
-    const sk_val all = sk_ir_ldv(b, SK_LD_F32, c->sums, sk_mul(d, r, d->w * 4), 0);
-    const sk_val l = sk_ir_1(b, SK_OP_RED_FADD, all);
-    const sk_val inv = sk_sel(d, sk_ir_2(b, SK_OP_FLT, none, l),
-                              sk_ir_2(b, SK_OP_FDIV, sk_ir_f32(b, 1.0f), l), none);
+    const sk_dec_sum sum = row_sum(c, r, h);
+    const sk_val inv = sk_sel(d, sk_ir_2(b, SK_OP_FLT, none, sum.l),
+                              sk_ir_2(b, SK_OP_FDIV, sum.keep, sum.l), none);
     sk_part_out(d, row_at(d, out, SK_EXT_OUT, at, h), final_channels,
                 &(final_row){sk_ir_ptr_add(b, d->acc, r, d->cp * 4), inv});
     sk_ir_if(b, sk_ir_2(b, SK_OP_NE, item_word(d, SK_EXT_LSE), sk_k(d, SK_ITEM_NONE)));
-    const sk_val m = sk_ir_ldu(b, SK_LD_F32, c->top, sk_mul(d, r, 4), 0);
     const sk_val to = sk_ir_2(b, SK_OP_MUL, token, lse->tok_bytes);
-    sk_ir_stu(b, row_at(d, lse, SK_EXT_LSE, to, h), d->zero, 0, sk_part_lse(d, m, l));
+    sk_ir_stu(b, row_at(d, lse, SK_EXT_LSE, to, h), d->zero, 0, sk_part_lse(d, sum.m, sum.l));
     for (uint32_t i = 0; i < 3; i++) sk_ir_end(b);
 }
 
@@ -288,6 +305,7 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
     const row_place q = place_param(b, "q", "q_token_bytes", "q_head_bytes", false);
     const row_place to = place_param(b, "out", "out_token_bytes", "out_head_bytes", true);
     const row_place lse = place_param(b, "lse", "lse_token_bytes", NULL, true);
+    sk_dec_variant_params(d);
     sk_rope_params(d);
     d->zero = sk_ir_u32(b, 0);
     d->lane = sk_ir_lane(b);

@@ -10,6 +10,7 @@
  * Lists without pages are written here: no kernel is called for them. */
 #include "attn_run.h"
 #include "part_rope.h"
+#include "variants.h"
 
 #include <math.h>
 #include <stdatomic.h>
@@ -135,25 +136,16 @@ static void partial_slot(const sk_attn_run_state *r, sk_call *call)
 void sk_attn_variant_slots(const sk_attn_run_state *r, sk_call *call)
 {
     const sphkv_attn_args *a = &r->a;
-    const uint32_t v = r->image->spec.variants;
-    const double log2e = 1.4426950408889634;
-    if (v & SPHKV_VARIANT_QUERIES) {
+    const sk_variant_args v = SK_VARIANTS_OF(a);
+    if (r->image->spec.variants & SPHKV_VARIANT_QUERIES) {
         sk_call_u32(call, a->q_len);
         sk_call_u32(call, a->q_stride_tok * r->q_es);
         sk_call_u32(call, a->out_stride_tok * r->out_es);
         sk_call_u32(call, a->lse_stride_tok * 4);
     }
-    if (v & SPHKV_VARIANT_WINDOW) sk_call_u32(call, a->window);
-    if (v & SPHKV_VARIANT_SOFTCAP) {
-        sk_call_f32(call, (float)(0.5 / (a->softcap * log2e)));
-        sk_call_f32(call, (float)(a->softcap * log2e));
-    }
-    if (v & SPHKV_VARIANT_HEADSCALE) sk_call_ptr(call, a->head_scale, (size_t)r->heads * 4);
-    if (v & SPHKV_VARIANT_SINK) sk_call_ptr(call, a->sinks, a->sinks ? (size_t)r->heads * 4 : 0);
-    if (v & SPHKV_VARIANT_BIAS)
-        sk_call_ptr(call, a->bias, r->refs_end * r->image->spec.page * 4);
-    if (v & SPHKV_VARIANT_POSITIONS)
-        sk_call_ptr(call, a->q_positions, (size_t)a->batch * a->q_len * 4);
+    sk_variants_call(call, &r->image->spec, &v,
+                     &(sk_variant_counts){.heads = r->heads, .refs = r->refs_end,
+                                          .positions = (uint64_t)a->batch * a->q_len});
 }
 
 static void set_up_call(sk_attn_part *p)
@@ -194,7 +186,8 @@ static sk_status run_item(sk_attn_part *p, sk_err *err)
     return sk_image_call(image, SK_DEC_DECODE, &p->call, 0, err);
 }
 
-/* What variants read of an item: pages from refs[first + lo] on of a list. */
+/* What variants read of an item: pages from refs[first + lo] on of a list, whose tokens
+ * are fewer than 2^32 (sk_table_check). */
 static void put_variants(const sk_attn_run_state *r, attn_pair pair, uint32_t first, uint32_t lo,
                          uint32_t end, uint32_t *item)
 {

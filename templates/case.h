@@ -110,6 +110,7 @@ typedef struct sk_attn_truth {
     double *mag;      /* the same: sum over tokens of p |v| */
     double *lse;      /* [batch][heads] */
     double *page_ml;  /* as in sphkv.h; only pairs of pages that are in a list */
+    double *mass;     /* added to: what page_mass says of these queries */
     double max_logit; /* of |logit| */
 } sk_attn_truth;
 

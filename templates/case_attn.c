@@ -47,6 +47,7 @@ static void token_strides(sk_case *c, uint32_t gap)
     a->out_stride_seq = n * out + gap;
     a->lse_stride_seq = n * (heads + gap / 2) + gap / 2;
     if (!(c->p.spec.variants & SPHKV_VARIANT_QUERIES)) return;
+    a->q_len = n;
     a->q_stride_tok = q;
     a->out_stride_tok = out;
     a->lse_stride_tok = heads + gap / 2;
@@ -112,7 +113,8 @@ static void attn_args(sk_case *c, uint32_t copy)
     a->codebook = b[SK_BUF_BOOK].data;
     a->codebook_bytes = b[SK_BUF_BOOK].bytes;
     a->table = sk_case_table(c, copy);
-    sk_case_variant_args(c, copy, a);
+    const sk_variant_args v = sk_case_variant_args(c, copy);
+    SK_VARIANTS_PUT(a, v);
     a->rope = sk_case_rope(c, copy);
 }
 

@@ -5,6 +5,7 @@
 #define SK_CASE_ATTN_H
 
 #include "case_impl.h"
+#include "variants.h"
 
 /* What filling needs beside the case. */
 typedef struct sk_attn_fill {
@@ -59,7 +60,7 @@ sk_status sk_attn_fill_pages(sk_attn_fill *f, sk_err *err);
 /* What variants read (case_variants.c): buffers, numbers, arguments of a copy. */
 void sk_case_variant_bytes(const sk_case *c, uint64_t bytes[SK_BUF_COUNT]);
 void sk_case_variant_fill(sk_case *c);
-void sk_case_variant_args(const sk_case *c, uint32_t copy, sphkv_attn_args *a);
+sk_variant_args sk_case_variant_args(const sk_case *c, uint32_t copy);
 /* Position of a token of a list at a place of it. */
 uint32_t sk_case_position(const sk_case *c, uint32_t list, uint32_t place);
 /* All queries, scaled so that logits are what the input set says. */

@@ -34,7 +34,8 @@ static void set_strides(sk_attn_fill *f, sphkv_extend_args *a)
     a->out_stride_tok = f->s->heads * a->out_stride_head + 2 * gap;
     a->lse_stride_tok = f->s->heads + gap;
     a->scale = sk_attn_case_scale(p);
-    a->mask = p->input == SK_IN_SINK ? SPHKV_MASK_NONE : SPHKV_MASK_CAUSAL;
+    const bool placed = !(p->spec.variants & SPHKV_VARIANT_POSITIONS);
+    a->mask = p->input == SK_IN_SINK && placed ? SPHKV_MASK_NONE : SPHKV_MASK_CAUSAL;
     f->q_stride_tok = a->q_stride_tok;
     f->q_stride_head = a->q_stride_head;
     f->scale = (double)a->scale;
@@ -58,6 +59,8 @@ static sk_status extend_buffers(sk_attn_fill *f, uint64_t units, sk_err *err)
         [SK_BUF_LSE] = sk_attn_asks_lse(p) ? rows * a->lse_stride_tok * 4 : 0,
         [SK_BUF_V] = (p->shape.batch + (uint64_t)1) * sizeof *indptr,
     };
+    sk_case_variant_bytes(c, bytes);
+    if (bytes[SK_BUF_WHERE]) bytes[SK_BUF_WHERE] = (rows + 1) * 4;
     const sk_status st = sk_attn_case_buffers(c, units, bytes, err);
     if (st == SPHKV_OK) {
         uint8_t *to = f->s->copy[0].buf[SK_BUF_V].data;
@@ -91,6 +94,8 @@ static void extend_args(sk_case *c, uint32_t copy)
     a->codebook_bytes = b[SK_BUF_BOOK].bytes;
     a->table = sk_case_table(c, copy);
     a->rope = sk_case_rope(c, copy);
+    const sk_variant_args v = sk_case_variant_args(c, copy);
+    SK_VARIANTS_PUT(a, v);
 }
 
 /* ---- judgement ------------------------------------------------------------ */

@@ -39,7 +39,7 @@ enum {
     SK_BUF_ML,    /* attn, where asked for: page statistics */
     SK_BUF_INDEX, /* attn: indptr; compact: tokens */
     SK_BUF_LIST,  /* attn: refs, with some that no list names; append, encode: items */
-    SK_BUF_SCALE, /* attn, of variants: factors of heads, */
+    SK_BUF_SCALE, /* attn, extend, mass, of variants: factors of heads, */
     SK_BUF_SINK,  /* sinks, */
     SK_BUF_BIAS,  /* biases of slots, */
     SK_BUF_WHERE, /* positions of queries */
@@ -69,6 +69,8 @@ typedef struct sk_case_state {
                                       encode: sources by item, then destinations */
     size_t pages;
     uint32_t first_ref;            /* attn: indptr[0] */
+    uint32_t window;               /* attn, extend, mass, of variants */
+    float softcap;
     uint32_t rows;                 /* append: rows of K and V; extend: of queries */
     sk_case_copy *copy;            /* [copies] */
     uint8_t *before;               /* append, encode: the written arena, poisoned */

@@ -1,12 +1,12 @@
 /* case_mass.c - inputs of page_mass: those of attention over the same pages, taken out
  * of a case of attn_decode with several query tokens; and the judgement: masses and their
- * sums against a softmax in double over what the pages hold. Of some inputs the LSE is
- * given, by attention's reference. Masses and sums lie in one buffer; rows of references
+ * sums against the probabilities of attention's reference. Of some inputs the LSE is
+ * given, by that, too. Masses and sums lie in one buffer; rows of references
  * that no list has stay poison. */
 #include <math.h>
 #include <string.h>
 
-#include "case_impl.h"
+#include "case_attn.h"
 #include "page_mass.h"
 
 static uint32_t q_len_of(const sk_case_params *p) { return p->quick_fill ? 1 : 1 + p->input * 3 % 5; }
@@ -33,7 +33,8 @@ static sk_spec attention_of(const sk_spec *spec)
 /* Buffers and pages of `from` become those of c. */
 static void take(sk_case *c, sk_case *from)
 {
-    static const uint32_t taken[] = {SK_BUF_ARENA, SK_BUF_BOOK, SK_BUF_Q, SK_BUF_INDEX, SK_BUF_LIST};
+    static const uint32_t taken[] = {SK_BUF_ARENA, SK_BUF_BOOK, SK_BUF_Q, SK_BUF_INDEX, SK_BUF_LIST,
+                                     SK_BUF_SCALE, SK_BUF_SINK, SK_BUF_BIAS, SK_BUF_WHERE, SK_BUF_ROPE};
     sk_case_state *s = sk_case_state_of(c), *f = sk_case_state_of(from);
     for (uint32_t i = 0; i < SK_COUNT(taken); i++) {
         s->copy[0].buf[taken[i]] = f->copy[0].buf[taken[i]];
@@ -44,6 +45,8 @@ static void take(sk_case *c, sk_case *from)
     s->pages = f->pages;
     s->pages_per_list = f->pages_per_list;
     s->first_ref = f->first_ref;
+    s->window = f->window;
+    s->softcap = f->softcap;
     const sphkv_attn_args *a = &from->args.attn[0];
     c->args.mass[0] = (sphkv_mass_args){.q_stride_seq = a->q_stride_seq, .q_stride_tok = a->q_stride_tok,
                                         .q_stride_head = a->q_stride_head, .scale = a->scale,
@@ -106,6 +109,9 @@ static void mass_args(sk_case *c, uint32_t copy)
     a->codebook = b[SK_BUF_BOOK].data;
     a->codebook_bytes = b[SK_BUF_BOOK].bytes;
     a->table = sk_case_table(c, copy);
+    a->rope = sk_case_rope(c, copy);
+    const sk_variant_args v = sk_case_variant_args(c, copy);
+    SK_VARIANTS_PUT(a, v);
     a->lse = (const float *)(const void *)b[SK_BUF_V].data;
     a->mass = (float *)(void *)b[SK_BUF_OUT].data;
     a->page_mass = c->p.input == SK_IN_CANCEL ? NULL : a->mass + rows_of(c) * c->p.spec.page;
@@ -113,142 +119,91 @@ static void mass_args(sk_case *c, uint32_t copy)
 
 /* ---- judgement ------------------------------------------------------------------ */
 
+/* The masses that the reference gives, once per case. */
+static sk_status make_reference(const sk_case *c, sk_err *err)
+{
+    sk_case_state *s = sk_case_state_of(c);
+    const sphkv_mass_args *m = &c->args.mass[0];
+    const size_t n = rows_of(c) * c->p.spec.page;
+    if (s->ref) return SPHKV_OK;
+    sk_attn_truth truth = {.mass = sk_calloc(n + 1, sizeof(double))};
+    sphkv_attn_args a = {.size = sizeof a, .batch = m->batch, .q = m->q, .q_stride_seq = m->q_stride_seq,
+                         .q_stride_tok = m->q_stride_tok, .q_stride_head = m->q_stride_head,
+                         .q_len = m->q_len, .arena = m->arena, .arena_bytes = m->arena_bytes,
+                         .table = m->table, .codebook = m->codebook,
+                         .codebook_bytes = m->codebook_bytes, .scale = m->scale, .rope = m->rope};
+    const sk_variant_args v = SK_VARIANTS_OF(m);
+    const sk_spec attn = attention_of(&c->p.spec);
+    if (!truth.mass) return sk_fail(err, SPHKV_ENOMEM, "no memory for a reference");
+    SK_VARIANTS_PUT(&a, v);
+    const sk_status st = sk_attn_reference(&attn, &a, s->kv_heads, &truth, err);
+    if (st != SPHKV_OK) {
+        sk_free(truth.mass);
+        return st;
+    }
+    s->ref = truth.mass;
+    s->max_logit = truth.max_logit;
+    return SPHKV_OK;
+}
+
 /* A list for one KV head. */
 typedef struct mass_judge {
     const sk_case *c;
     const sphkv_mass_args *a;
-    uint32_t seq, kv_head, first, end; /* references */
-    uint32_t tokens;
-    double *k;     /* [tokens][D] */
-    double *want;  /* [tokens] */
-    double *p;     /* [tokens] of a query */
-    double most;   /* largest logit */
-    double off;    /* sum of what masses are off */
-    float *rest;   /* all that was written, poison where it was judged */
+    double off, all; /* sum of what its masses are off; of the masses */
+    float *rest;     /* all that was written, poison where it was judged */
 } mass_judge;
 
-static void read_keys(mass_judge *j)
+/* The row of a reference: its masses and their sum. */
+static void judge_row(mass_judge *j, size_t row, uint32_t tokens)
 {
-    const sk_case_state *s = sk_case_state_of(j->c);
-    const sk_spec *spec = &j->c->p.spec;
-    double *k = j->k;
-    for (uint32_t i = j->first; i < j->end; i++) {
-        const uint64_t ref = j->a->table.refs[i];
-        const uint32_t tier = sphkv_ref_tier(ref), n = sphkv_ref_tokens(ref);
-        size_t unit = sphkv_ref_unit(ref);
-        if (j->c->p.lists_per_seq == 1) unit += (size_t)j->kv_head * s->at[tier].units;
-        const uint8_t *book = j->a->codebook;
-        if (book) book += (size_t)j->kv_head * s->book_stride;
-        sk_page_decode_ref(spec, tier, (const uint8_t *)j->a->arena + unit * SPHKV_UNIT_BYTES, n, book, k,
-                           NULL);
-        k += (size_t)n * spec->d;
+    const uint32_t page = j->c->p.spec.page;
+    const double *want = sk_case_state_of(j->c)->ref + row * page;
+    double sum = 0, off = 0;
+    for (uint32_t t = 0; t < page; t++) {
+        const double x = (double)j->a->mass[row * page + t];
+        off += t < tokens ? fabs(x - want[t]) : x != 0 ? (double)INFINITY : 0;
+        sum += want[t];
     }
+    if (j->a->page_mass) off += fabs((double)j->a->page_mass[row] - sum);
+    j->off += isnan(off) ? (double)INFINITY : off;
+    j->all += sum;
+    memset(j->rest + row * page, SK_CASE_POISON, page * 4);
+    if (j->a->page_mass) memset(j->rest + rows_of(j->c) * page + row, SK_CASE_POISON, 4);
 }
 
-/* One query row: its softmax over the first `seen` tokens. */
-static void add_query(mass_judge *j, uint32_t token, uint32_t head, uint32_t seen)
+/* The largest share that the masses of a list are off. */
+static double judge_lists(mass_judge *j)
 {
-    const sk_spec *spec = &j->c->p.spec;
-    const sphkv_mass_args *a = j->a;
-    const double scale = a->scale != 0 ? (double)a->scale : 1 / sqrt((double)spec->d);
-    const size_t q = (size_t)j->seq * a->q_stride_seq + (size_t)token * a->q_stride_tok +
-                     (size_t)head * a->q_stride_head;
-    double most = -(double)INFINITY, sum = 0;
-    for (uint32_t t = 0; t < seen; t++) {
-        double x = 0;
-        for (uint32_t i = 0; i < spec->d; i++)
-            x += sk_case_get(a->q, spec->q_dtype, q + i) * j->k[(size_t)t * spec->d + i];
-        j->p[t] = x * scale;
-        most = fmax(most, j->p[t]);
-        j->most = fmax(j->most, fabs(j->p[t]));
+    const uint32_t kv_heads = sk_case_state_of(j->c)->kv_heads;
+    const bool shared = j->c->p.lists_per_seq == 1;
+    const sphkv_page_table *t = &j->a->table;
+    double error = 0;
+    for (uint32_t n = 0; n < j->a->batch * kv_heads; n++) {
+        const uint32_t list = shared ? n / kv_heads : n;
+        j->off = j->all = 0;
+        for (uint32_t i = t->indptr[list]; i < t->indptr[list + 1]; i++)
+            judge_row(j, shared ? (size_t)i * kv_heads + n % kv_heads : i, sphkv_ref_tokens(t->refs[i]));
+        if (j->off > 0) error = fmax(error, j->off / fmax(1e-3, j->all));
     }
-    for (uint32_t t = 0; t < seen; t++) sum += exp(j->p[t] - most);
-    for (uint32_t t = 0; t < seen; t++) j->want[t] += exp(j->p[t] - most) / sum;
-}
-
-/* Masses and sums of the list's pages against want. */
-static void judge_rows(mass_judge *j)
-{
-    const uint32_t page = j->c->p.spec.page, step = j->c->p.lists_per_seq == 1 ? sk_case_state_of(j->c)->kv_heads : 1;
-    const size_t sums = rows_of(j->c) * page;
-    const double *want = j->want;
-    for (uint32_t i = j->first; i < j->end; i++) {
-        const size_t row = (size_t)i * step + (step > 1 || j->c->p.lists_per_seq == 1 ? j->kv_head : 0);
-        const uint32_t n = sphkv_ref_tokens(j->a->table.refs[i]);
-        double sum = 0, off = 0;
-        for (uint32_t t = 0; t < page; t++) {
-            const double x = (double)j->a->mass[row * page + t], y = t < n ? want[t] : 0;
-            off += t < n ? fabs(x - y) : x != 0 ? (double)INFINITY : 0;
-            sum += y;
-        }
-        if (j->a->page_mass) off += fabs((double)j->a->page_mass[row] - sum);
-        j->off += isnan(off) ? (double)INFINITY : off;
-        memset(j->rest + row * page, SK_CASE_POISON, page * 4);
-        if (j->a->page_mass) memset(j->rest + sums + row, SK_CASE_POISON, 4);
-        want += n;
-    }
-}
-
-/* *error: what masses are off, of all that there is. */
-static void judge_list(mass_judge *j, double *error)
-{
-    const sk_spec *spec = &j->c->p.spec;
-    const uint32_t w = j->a->q_len;
-    memset(j->want, 0, (size_t)j->tokens * sizeof *j->want);
-    read_keys(j);
-    uint32_t queries = 0;
-    for (uint32_t i = 0; i < w; i++) {
-        const uint32_t hidden = w - 1 - i, seen = hidden < j->tokens ? j->tokens - hidden : 0;
-        queries += seen > 0;
-        for (uint32_t h = 0; seen > 0 && h < spec->heads_per_kv; h++)
-            add_query(j, i, j->kv_head * spec->heads_per_kv + h, seen);
-    }
-    j->off = 0;
-    judge_rows(j);
-    if (j->off > 0) *error = fmax(*error, j->off / fmax(1, (double)queries * spec->heads_per_kv));
-}
-
-/* The list of sequence seq and a KV head. */
-static void list_of(mass_judge *j, uint32_t seq, uint32_t kv_head)
-{
-    const uint32_t list = j->c->p.lists_per_seq == 1 ? seq : seq * sk_case_state_of(j->c)->kv_heads + kv_head;
-    j->seq = seq;
-    j->kv_head = kv_head;
-    j->first = j->a->table.indptr[list];
-    j->end = j->a->table.indptr[list + 1];
-    j->tokens = 0;
-    for (uint32_t i = j->first; i < j->end; i++) j->tokens += sphkv_ref_tokens(j->a->table.refs[i]);
-}
-
-static sk_status judge_all(mass_judge *j, double *error, sk_err *err)
-{
-    const sk_case *c = j->c;
-    const uint32_t kv_heads = sk_case_state_of(c)->kv_heads;
-    for (uint32_t n = 0; n < c->p.shape.batch * kv_heads; n++) {
-        list_of(j, n / kv_heads, n % kv_heads);
-        j->k = sk_malloc((size_t)(j->tokens + 1) * c->p.spec.d * sizeof *j->k);
-        j->want = sk_malloc((size_t)(j->tokens + 1) * 2 * sizeof *j->want);
-        j->p = j->want + j->tokens + 1;
-        const bool ok = j->k && j->want;
-        if (ok) judge_list(j, error);
-        sk_free(j->k);
-        sk_free(j->want);
-        if (!ok) return sk_fail(err, SPHKV_ENOMEM, "no memory to judge");
-    }
-    return SPHKV_OK;
+    return error;
 }
 
 static sk_status mass_judge_all(const sk_case *c, uint32_t copy, double *error, double *bound, sk_err *err)
 {
-    const sk_case_buffer *out = &sk_case_state_of(c)->copy[copy].buf[SK_BUF_OUT];
-    mass_judge j = {.c = c, .a = &c->args.mass[copy], .rest = sk_malloc(out->bytes)};
+    const sk_case_state *s = sk_case_state_of(c);
+    const sk_case_buffer *out = &s->copy[copy].buf[SK_BUF_OUT];
+    mass_judge j = {.c = c, .a = &c->args.mass[copy]};
+    sk_status st = make_reference(c, err);
+    if (st != SPHKV_OK) return st;
+    j.rest = sk_malloc(out->bytes);
     if (!j.rest) return sk_fail(err, SPHKV_ENOMEM, "no memory to judge");
     memcpy(j.rest, out->data, out->bytes);
-    sk_status st = judge_all(&j, error, err);
+    *error = judge_lists(&j);
     /* a share is off by what its logit is, and by that of the sum; so is the sum of a page */
     *bound = 4 * sk_accuracy_bound(c->p.spec.accuracy);
-    if (c->p.input != SK_IN_S1) *bound *= fmax(1, j.most / 8);
-    if (st == SPHKV_OK && !(*error <= *bound))
+    if (c->p.input != SK_IN_S1) *bound *= fmax(1, s->max_logit / 8);
+    if (!(*error <= *bound))
         st = sk_fail(err, SPHKV_EVERIFY, "page_mass: off by %.3g of all, at most %.3g", *error, *bound);
     for (size_t i = 0; st == SPHKV_OK && i < out->bytes; i++)
         if (((const uint8_t *)j.rest)[i] != SK_CASE_POISON)

@@ -1,4 +1,4 @@
-/* case_variants.c - what the variants of a spec read in an attention case: factors and
+/* case_variants.c - what the variants of a spec read in a case of attention or page_mass: factors and
  * sinks of heads, biases, positions of tokens and queries, windows. Drawn apart from
  * everything else, so that a case without variants is what it was.
  *
@@ -70,31 +70,33 @@ uint32_t sk_case_position(const sk_case *c, uint32_t list, uint32_t place)
 static void fill_where(sk_case *c, sk_rng *rng)
 {
     uint32_t *to = (uint32_t *)(void *)sk_case_state_of(c)->copy[0].buf[SK_BUF_WHERE].data;
-    const uint32_t n = c->p.shape.batch * sk_case_q_len(&c->p);
-    for (uint32_t i = 0; i < n; i++)
+    const size_t n = sk_case_state_of(c)->copy[0].buf[SK_BUF_WHERE].bytes / 4;
+    for (size_t i = 0; i < n; i++)
         to[i] = c->p.quick_fill ? 0 : sk_rng_below(rng, 2 * c->p.shape.context + 2);
 }
 
 void sk_case_variant_fill(sk_case *c)
 {
     sk_rng rng = own_numbers(c);
-    sphkv_attn_args *a = &c->args.attn[0];
+    sk_case_state *s = sk_case_state_of(c);
     if (c->p.spec.variants == 0) return;
     fill_heads(c, &rng);
     if (has(c, SPHKV_VARIANT_BIAS)) fill_bias(c, &rng);
     if (has(c, SPHKV_VARIANT_POSITIONS)) fill_where(c, &rng);
-    if (has(c, SPHKV_VARIANT_SOFTCAP)) a->softcap = c->p.input == SK_IN_PEAKY ? 30 : 10;
+    if (has(c, SPHKV_VARIANT_SOFTCAP)) s->softcap = c->p.input == SK_IN_PEAKY ? 30 : 10;
     if (has(c, SPHKV_VARIANT_WINDOW))
-        a->window = c->p.quick_fill ? UINT32_MAX : 1 + sk_rng_below(&rng, c->p.shape.context + 8);
-    if (has(c, SPHKV_VARIANT_QUERIES)) a->q_len = sk_case_q_len(&c->p);
+        s->window = c->p.quick_fill ? UINT32_MAX : 1 + sk_rng_below(&rng, c->p.shape.context + 8);
 }
 
 /* Every other seed leaves the sinks to who joins. */
-void sk_case_variant_args(const sk_case *c, uint32_t copy, sphkv_attn_args *a)
+sk_variant_args sk_case_variant_args(const sk_case *c, uint32_t copy)
 {
-    const sk_case_buffer *b = sk_case_state_of(c)->copy[copy].buf;
-    a->head_scale = (const float *)(const void *)b[SK_BUF_SCALE].data;
-    a->bias = (const float *)(const void *)b[SK_BUF_BIAS].data;
-    a->q_positions = (const uint32_t *)(const void *)b[SK_BUF_WHERE].data;
-    if (c->p.seed % 4 != 1) a->sinks = (const float *)(const void *)b[SK_BUF_SINK].data;
+    const sk_case_state *s = sk_case_state_of(c);
+    const sk_case_buffer *b = s->copy[copy].buf;
+    sk_variant_args a = {.window = s->window, .softcap = s->softcap};
+    a.head_scale = (const float *)(const void *)b[SK_BUF_SCALE].data;
+    a.bias = (const float *)(const void *)b[SK_BUF_BIAS].data;
+    a.q_positions = (const uint32_t *)(const void *)b[SK_BUF_WHERE].data;
+    if (c->p.seed % 4 != 1) a.sinks = (const float *)(const void *)b[SK_BUF_SINK].data;
+    return a;
 }

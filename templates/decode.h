@@ -102,15 +102,16 @@ typedef struct sk_dec_variants {
     sk_val cap_down, cap_up;  /* softcap: from log2 units to half of tanh's argument, back */
     sk_val head_scale, sinks, bias, q_positions; /* addresses */
     sk_val sink_at;           /* SK_ITEM_SINK of the list, in the merge entry */
-    sk_val query;             /* the query token at work */
+    sk_val query;             /* the query token at work, of q_len; SK_NONE: there is one */
     sk_val before;            /* variable: tokens of the list before the page at work */
 } sk_dec_variants;
 
 struct sk_dec;
-/* A page of the walk: of tier_slot, refs[i], its row of statistics, the tokens in it. */
+/* A page of the walk: of tier_slot, its row of statistics, the tokens in it, the address
+ * of their biases (SK_NONE: none have one). */
 typedef struct sk_dec_at {
     uint32_t tier_slot;
-    sk_val i, row, page, count, lut, next;
+    sk_val row, page, count, lut, next, bias;
 } sk_dec_at;
 typedef void sk_dec_page(struct sk_dec *c, const sk_dec_at *at);
 
@@ -270,9 +271,18 @@ typedef struct sk_dec_seen {
     sk_val any;        /* some */
     sk_val whole;      /* all of them, from the first slot on; SK_NONE: always so */
 } sk_dec_seen;
-bool sk_dec_masked(const sk_spec *spec); /* whether there are tokens that are not seen */
+bool sk_dec_masked(const sk_spec *spec); /* whether there are tokens that are not seen;
+                                            page_mass: some are not, as with queries */
 bool sk_dec_counts(const sk_spec *spec); /* whether places in the list decide about that */
 sk_dec_seen sk_part_seen(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count);
+/* Which of the slots t0 + lane hold tokens, before `end`, that a query at a position sees;
+ * positions: address of theirs, for a page of a tier by sk_dec_positions. */
+sk_val sk_dec_sees(sk_dec *c, sk_val positions, sk_val query, sk_val t0, sk_val end);
+sk_val sk_dec_positions(sk_dec *c, uint32_t tier_slot, sk_val page);
+/* W logits of the slots from t0 on as they enter the softmax, soft-capped and biased, where
+ * the spec asks for it. */
+sk_val sk_dec_bias(sk_dec *c, sk_val bias, sk_val t0); /* SK_NONE where there are none */
+sk_val sk_dec_logit(sk_dec *c, sk_val x, sk_val bias);
 /* Logits of the page become what enters the softmax; bias: address of its slots'. */
 void sk_part_mask(sk_dec *c, uint32_t tier_slot, sk_val page, const sk_dec_seen *seen, sk_val bias);
 /* Logits of `count` tokens (rounded up to whole blocks) of one page. `next`:

@@ -2,6 +2,7 @@
  *   attn_extend.c     what it does, schedules, walk over the pages, output
  *   extend_page.c     keys and values of one page rebuilt, all tiers
  *   extend_product.c  query rows times keys, softmax, times values
+ *   extend_mask.c     which tokens a row sees
  *   extend_run.c      the host side
  *
  * A row is a query head of a query token; row i * heads_per_kv + h is head h of the
@@ -22,6 +23,9 @@
  *   top   [R]                 largest logit so far
  *   sees  [R]                 u32: how many tokens of the list a row sees, from its
  *                             beginning
+ *   begins [R]                with a window: the place of the first token that it sees
+ *   where [R]                 with positions, instead of both: where the query stands,
+ *   places [P]                and the tokens of the page
  *   alpha [rows of a register tile] what a row's sums so far are multiplied by
  *   book, where, rad, keys, cosines  of keys that are rebuilt (part_rebuild.h); vals of
  *                             values that are keys (part_vk.h) */
@@ -41,14 +45,22 @@ enum {
     SK_EXT_TOKENS, /* query tokens of the tile, at least 1 */
     SK_EXT_SEES,   /* signed: tokens that the first of them sees; less than 1: none */
     SK_EXT_STEP,   /* how many more the next one sees */
+    SK_EXT_BEGIN,  /* with a window, signed: the place of the first token that the first
+                      query token sees; the next one's is one further */
+    SK_EXT_TOKEN,  /* index of the first query token among all */
+    SK_EXT_SINK,   /* byte offset of the first head's sink, or SK_ITEM_NONE */
     SK_EXT_LO,     /* references */
     SK_EXT_HI,
+    SK_EXT_BEFORE, /* tokens of the list before them */
     SK_EXT_UNITS,  /* per tier, arena units to add to a page: the sub-page of shared lists */
     SK_EXT_WORDS = SK_EXT_UNITS + SPHKV_MAX_TIERS
 };
 
+/* Tokens of a list at most: places are signed words, also those of a tile behind it. */
+#define SK_EXT_MOST_TOKENS (INT32_MAX - 1024u)
+
 typedef struct sk_extend {
-    sk_dec dec;         /* the words of all parts */
+    sk_dec dec;         /* the words of all parts, and of variants */
     uint32_t tokens;    /* query tokens of a tile at most */
     uint32_t rows;      /* R */
     uint32_t group;     /* rows of a register tile */
@@ -56,6 +68,7 @@ typedef struct sk_extend {
     uint32_t q_words;   /* of a row of qs */
     uint32_t tokens_panel, channels_panel; /* elements */
     sk_val kx, vx, sums, top, sees, alpha;
+    sk_val begins, where, places; /* of variants, where they are */
     sk_val held;        /* variable: 1 + the tier whose codewords `book` holds */
 } sk_extend;
 
@@ -69,9 +82,41 @@ uint32_t sk_extend_tokens(const sk_spec *spec, const sk_schedule *sched);
  * a tier (extend_page.c). */
 void sk_extend_scratch(sk_extend *c); /* what rebuilding wants */
 void sk_extend_rebuild(sk_extend *c, uint32_t tier_slot, sk_val page, sk_val count, sk_val head);
-/* One page for the rows r0 .. r0 + group - 1; `before`: tokens of the list that stand
- * before it. */
-void sk_extend_rows(sk_extend *c, sk_val r0, sk_val before, sk_val count);
+/* A rebuilt page. */
+typedef struct sk_extend_page {
+    sk_val before, count; /* tokens of the list that stand before it, and in it */
+    sk_val bias;          /* address of its biases; SK_NONE */
+    sk_val least, most;   /* with positions: those of its tokens */
+} sk_extend_page;
+/* With positions: those of a page of a tier into `places`, and the least and the most. */
+void sk_extend_places(sk_extend *c, uint32_t tier_slot, sk_val page, sk_val count, sk_val least,
+                      sk_val most);
+/* The page for the rows r0 .. r0 + group - 1 (extend_product.c). */
+void sk_extend_rows(sk_extend *c, sk_val r0, const sk_extend_page *page);
+/* What rows see (extend_mask.c). */
+static inline bool sk_extend_by_position(const sk_extend *c)
+{
+    return sk_dec_has(&c->dec, SPHKV_VARIANT_POSITIONS);
+}
+static inline bool sk_extend_windowed(const sk_extend *c) /* by places */
+{
+    return sk_dec_has(&c->dec, SPHKV_VARIANT_WINDOW) && !sk_extend_by_position(c);
+}
+/* Of a page: the slots begin .. end - 1, of these the ones whose position a query at `query`
+ * sees; each SK_NONE: not so. */
+typedef struct sk_extend_seen {
+    sk_val begin, end, query;
+} sk_extend_seen;
+sk_extend_seen sk_extend_row_seen(sk_extend *c, const sk_extend_page *page, sk_val r0, uint32_t j);
+/* Of W slots from t0 on, which are seen. */
+sk_val sk_extend_is_seen(sk_extend *c, const sk_extend_seen *seen, sk_val t0);
+/* Of the rows of a register tile: slots behind the last one that any of them sees, 0 where
+ * they see none; and whether all of them see all P slots. */
+sk_val sk_extend_tile_end(sk_extend *c, const sk_extend_page *page, sk_val r0);
+sk_val sk_extend_tile_whole(sk_extend *c, const sk_extend_page *page, sk_val r0);
+void sk_extend_mask_scratch(sk_extend *c);
+/* Row r is one of the tile's query token `token`. */
+void sk_extend_mask_row(sk_extend *c, sk_val r, sk_val token);
 
 size_t sk_extend_workspace(const sk_image *image);
 sk_status sk_extend_run(const sk_image *image, const void *args, uint32_t part, uint32_t parts,

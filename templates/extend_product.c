@@ -16,8 +16,9 @@
 
 /* A register tile, its first row. */
 typedef struct row_tile {
-    sk_val r0, before, count;
-    sk_val limit; /* tokens of the page that the last row sees */
+    sk_val r0;
+    const sk_extend_page *page;
+    sk_val limit; /* slots of the page behind the last one that a row sees */
 } row_tile;
 
 /* rows x nv sums. `x` + x_step * k: nv vectors; `y` + 4 * k: a word of the first row,
@@ -58,37 +59,26 @@ static void logits(sk_extend *c, const row_tile *t)
     for (uint32_t j = 0; j < c->group; j++)
         for (uint32_t i = 0; i < nv; i++) acc[j][i] = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
     multiply(c, x, c->tokens_panel * 4, nv, q, c->q_words * 4, sk_k(d, words), acc);
-    for (uint32_t j = 0; j < c->group; j++)
-        for (uint32_t i = 0; i < nv; i++)
-            sk_ir_stv(b, d->s, sk_mul(d, t0, 4), (j * d->tp + i * d->w) * 4, sk_ir_get(b, acc[j][i]));
+    for (uint32_t i = 0; i < nv; i++) {
+        const sk_val add = sk_dec_bias(d, t->page->bias, sk_add(d, t0, sk_k(d, i * d->w)));
+        for (uint32_t j = 0; j < c->group; j++)
+            sk_ir_stv(b, d->s, sk_mul(d, t0, 4), (j * d->tp + i * d->w) * 4,
+                      sk_dec_logit(d, sk_ir_get(b, acc[j][i]), add));
+    }
     sk_ir_end(b);
 }
 
 /* ---- softmax ------------------------------------------------------------- */
 
-/* How much of the page row r0 + j sees. */
-static sk_val row_limit(sk_extend *c, const row_tile *t, uint32_t j)
+/* Logits of row j, vector u of the tokens from t0 on; seen: NULL where all are. */
+static sk_val load_logits(sk_extend *c, sk_val t0, uint32_t u, uint32_t j, const sk_extend_seen *seen)
 {
     sk_dec *d = &c->dec;
-    sk_builder *b = d->b;
-    const sk_val sees = sk_ir_ldu(b, SK_LD_U32, c->sees, sk_mul(d, t->r0, 4), j * 4);
-    const sk_val less = sk_ir_2(b, SK_OP_UMIN, sees, t->before);
-    return sk_ir_2(b, SK_OP_UMIN, t->count, sk_ir_2(b, SK_OP_SUB, sees, less));
-}
-
-static sk_val seen(sk_dec *d, sk_val t0, uint32_t u, sk_val limit)
-{
-    const sk_val t = sk_add(d, sk_add(d, t0, d->lane), sk_k(d, u * d->w));
-    return sk_ir_2(d->b, SK_OP_ULT, t, limit);
-}
-
-/* Logits of row j, vector u of the tokens from t0 on; limit: SK_NONE where all are seen. */
-static sk_val load_logits(sk_dec *d, sk_val t0, uint32_t u, uint32_t j, sk_val limit)
-{
     const uint32_t disp = (j * d->tp + u * d->w) * 4;
     const sk_val x = sk_ir_ldv(d->b, SK_LD_F32, d->s, sk_mul(d, t0, 4), disp);
-    if (limit == SK_NONE) return x;
-    return sk_sel(d, seen(d, t0, u, limit), x, sk_ir_f32(d->b, -INFINITY));
+    if (!seen) return x;
+    const sk_val in = sk_extend_is_seen(c, seen, sk_add(d, t0, sk_k(d, u * d->w)));
+    return sk_sel(d, in, x, sk_ir_f32(d->b, -INFINITY));
 }
 
 /* The new maximum of a row; what its sums shrink by, where it is kept; and what its
@@ -107,18 +97,22 @@ static sk_val raise_top(sk_extend *c, const row_tile *t, uint32_t j, sk_val page
     return base;
 }
 
-static sk_val probability(sk_dec *d, sk_val t0, uint32_t u, uint32_t j, sk_val base, sk_val limit)
+static sk_val probability(sk_extend *c, sk_val t0, uint32_t u, uint32_t j, sk_val base,
+                          const sk_extend_seen *seen)
 {
+    sk_dec *d = &c->dec;
     sk_builder *b = d->b;
-    const sk_val x = load_logits(d, t0, u, j, limit);
+    const sk_val x = load_logits(c, t0, u, j, seen);
     const bool fast = d->spec->accuracy == SPHKV_FAST;
     const sk_val p = sk_ir_exp2(b, sk_ir_2(b, SK_OP_FSUB, x, base), fast);
-    return limit == SK_NONE ? p : sk_sel(d, seen(d, t0, u, limit), p, sk_ir_f32(b, 0.0f));
+    if (!seen) return p;
+    const sk_val in = sk_extend_is_seen(c, seen, sk_add(d, t0, sk_k(d, u * d->w)));
+    return sk_sel(d, in, p, sk_ir_f32(b, 0.0f));
 }
 
 /* s becomes probabilities relative to the maximum so far; 0 for tokens that a row
- * does not see. limit: of each row, SK_NONE where all see everything; end: tokens. */
-static void softmax(sk_extend *c, const row_tile *t, const sk_val *limit, sk_val end)
+ * does not see. seen: of each row, NULL where all see everything; end: tokens. */
+static void softmax(sk_extend *c, const row_tile *t, const sk_extend_seen *seen, sk_val end)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
@@ -127,7 +121,7 @@ static void softmax(sk_extend *c, const row_tile *t, const sk_val *limit, sk_val
     sk_val t0 = sk_ir_for(b, d->zero, end, d->w);
     for (uint32_t j = 0; j < c->group; j++)
         sk_ir_set(b, var[j], sk_ir_2(b, SK_OP_FMAX, sk_ir_get(b, var[j]),
-                                     load_logits(d, t0, 0, j, limit[j])));
+                                     load_logits(c, t0, 0, j, seen ? &seen[j] : NULL)));
     sk_ir_end(b);
     for (uint32_t j = 0; j < c->group; j++) {
         base[j] = raise_top(c, t, j, sk_ir_1(b, SK_OP_RED_FMAX, sk_ir_get(b, var[j])));
@@ -137,7 +131,7 @@ static void softmax(sk_extend *c, const row_tile *t, const sk_val *limit, sk_val
     for (uint32_t j = 0; j < c->group; j++) {
         sk_val p[2];
         for (uint32_t u = 0; u < c->each; u++) {
-            p[u] = probability(d, t0, u, j, base[j], limit[j]);
+            p[u] = probability(c, t0, u, j, base[j], seen ? &seen[j] : NULL);
             sk_ir_set(b, var[j], sk_ir_2(b, SK_OP_FADD, sk_ir_get(b, var[j]), p[u]));
         }
         sk_ir_stv(b, d->s, sk_mul(d, t0, 4 / c->each), j * d->tp * 4,
@@ -177,21 +171,19 @@ static void values(sk_extend *c, const row_tile *t)
     sk_ir_end(b);
 }
 
-void sk_extend_rows(sk_extend *c, sk_val r0, sk_val before, sk_val count)
+void sk_extend_rows(sk_extend *c, sk_val r0, const sk_extend_page *page)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
-    row_tile t = {.r0 = r0, .before = before, .count = count};
-    sk_val limit[MOST_ROWS];
-    t.limit = row_limit(c, &t, c->group - 1);
+    const row_tile t = {.r0 = r0, .page = page, .limit = sk_extend_tile_end(c, page, r0)};
+    sk_extend_seen seen[MOST_ROWS];
     sk_ir_if(b, sk_ir_2(b, SK_OP_NE, t.limit, d->zero));
     logits(c, &t);
-    sk_ir_if(b, sk_ir_2(b, SK_OP_EQ, row_limit(c, &t, 0), sk_k(d, d->p)));
-    for (uint32_t j = 0; j < c->group; j++) limit[j] = SK_NONE;
-    softmax(c, &t, limit, sk_k(d, d->p));
+    sk_ir_if(b, sk_extend_tile_whole(c, page, r0));
+    softmax(c, &t, NULL, sk_k(d, d->p));
     sk_ir_else(b);
-    for (uint32_t j = 0; j < c->group; j++) limit[j] = row_limit(c, &t, j);
-    softmax(c, &t, limit, t.limit);
+    for (uint32_t j = 0; j < c->group; j++) seen[j] = sk_extend_row_seen(c, page, r0, j);
+    softmax(c, &t, seen, t.limit);
     sk_ir_end(b);
     values(c, &t);
     sk_ir_end(b);

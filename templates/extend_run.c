@@ -12,6 +12,7 @@
 #include "extend.h"
 #include "page_table.h"
 #include "part_rope.h"
+#include "variants.h"
 
 /* Arguments with defaults filled in, and what follows from them. */
 typedef struct extend_run {
@@ -82,20 +83,17 @@ static void complete(extend_run *r)
     if (a->lse_stride_tok == 0) a->lse_stride_tok = r->heads;
 }
 
-static sk_status check_words(const sphkv_extend_args *a, sk_err *err)
+static sk_status check_words(const sk_spec *spec, const sphkv_extend_args *a, sk_err *err)
 {
+    const sk_variant_args v = SK_VARIANTS_OF(a);
+    if (a->mask == SPHKV_MASK_NONE && spec->variants & SPHKV_VARIANT_POSITIONS)
+        return sk_fail(err, SPHKV_EINVAL, "mask is SPHKV_MASK_NONE: positions say who is seen, "
+                       "with SPHKV_MASK_CAUSAL");
     if (a->mask > SPHKV_MASK_NONE)
         return sk_fail(err, SPHKV_EINVAL, "mask is %u: SPHKV_MASK_CAUSAL or SPHKV_MASK_NONE", a->mask);
     if (!(fabsf(a->scale) < 1e30f)) return sk_fail(err, SPHKV_EINVAL, "scale is not finite");
-    return sk_args_reserved(a->reserved, err);
-}
-
-/* Tokens of a list are counted in signed words. */
-static sk_status check_lists(const sk_image *image, sk_err *err)
-{
-    if ((uint64_t)image->maxima.pages_per_list * image->spec.page <= INT32_MAX) return SPHKV_OK;
-    return sk_fail(err, SPHKV_EINVAL, "lists of %u pages of %u tokens: fewer than 2^31 tokens only",
-                   image->maxima.pages_per_list, image->spec.page);
+    const sk_status st = sk_variants_check(spec, &v, a->batch == 0, err);
+    return st == SPHKV_OK ? sk_args_reserved(a->reserved, err) : st;
 }
 
 static sk_status read_args(extend_run *r, const sk_image *image, const void *args, sk_err *err)
@@ -103,8 +101,7 @@ static sk_status read_args(extend_run *r, const sk_image *image, const void *arg
     const sphkv_extend_args *a = &r->a;
     memset(r, 0, sizeof *r);
     sk_status st = sk_args_copy(&r->a, sizeof r->a, args, err);
-    if (st == SPHKV_OK) st = check_words(a, err);
-    if (st == SPHKV_OK) st = check_lists(image, err);
+    if (st == SPHKV_OK) st = check_words(&image->spec, a, err);
     if (st != SPHKV_OK) return st;
     r->image = image;
     r->heads = image->maxima.kv_heads * image->spec.heads_per_kv;
@@ -113,7 +110,8 @@ static sk_status read_args(extend_run *r, const sk_image *image, const void *arg
     r->tokens = sk_extend_tokens(&image->spec, &image->schedule);
     r->look = (sk_table_look){.image = image, .table = &a->table, .batch = a->batch,
                               .kv_first = a->kv_head_first, .kv_count = a->kv_head_count,
-                              .arena = a->arena, .arena_bytes = a->arena_bytes};
+                              .arena = a->arena, .arena_bytes = a->arena_bytes,
+                              .most_tokens = SK_EXT_MOST_TOKENS};
     st = sk_table_heads(&r->look, err);
     if (st == SPHKV_OK) st = check_sequences(r, err);
     if (st != SPHKV_OK) return st;
@@ -152,11 +150,30 @@ static extend_list list_of(const extend_run *r, uint32_t seq, uint32_t kv_head)
     return l;
 }
 
-/* Tokens that query i sees; negative for one before the beginning of the list. */
+static bool has(const extend_run *r, uint32_t variant)
+{
+    return (r->image->spec.variants & variant) != 0;
+}
+
+/* Whether each query sees one token more than the one before. */
+static bool moves_on(const extend_run *r)
+{
+    return r->a.mask == SPHKV_MASK_CAUSAL && !has(r, SPHKV_VARIANT_POSITIONS);
+}
+
+/* Tokens up to the last one that query i may see; negative for one before the beginning of
+ * the list. */
 static int64_t sees(const extend_run *r, const extend_list *l, uint32_t i)
 {
-    if (r->a.mask == SPHKV_MASK_NONE) return (int64_t)l->tokens;
-    return (int64_t)l->tokens - l->q_len + i + 1;
+    return moves_on(r) ? (int64_t)l->tokens - l->q_len + i + 1 : (int64_t)l->tokens;
+}
+
+/* The first place that the window of query i reaches; may lie before the list, or behind it. */
+static int64_t begins(const extend_run *r, const extend_list *l, uint32_t i)
+{
+    if (!has(r, SPHKV_VARIANT_WINDOW) || has(r, SPHKV_VARIANT_POSITIONS)) return 0;
+    const int64_t place = (int64_t)l->tokens + i - (r->a.mask == SPHKV_MASK_CAUSAL ? l->q_len : 0);
+    return place + 1 - r->a.window;
 }
 
 /* Query tokens i .. of a list: how many are in the tile, and what it weighs. */
@@ -168,7 +185,7 @@ static uint32_t tile_tokens(const extend_run *r, const extend_list *l, uint32_t 
 static double tile_weight(const extend_run *r, const extend_list *l, uint32_t i)
 {
     const uint32_t n = tile_tokens(r, l, i);
-    const int64_t seen = sees(r, l, i + n - 1);
+    const int64_t begin = begins(r, l, i), seen = sees(r, l, i + n - 1) - (begin > 0 ? begin : 0);
     return ((double)n * r->image->spec.heads_per_kv + REBUILD_ROWS) * (double)(seen > 0 ? seen + 1 : 1);
 }
 
@@ -183,6 +200,28 @@ static double whole_weight(const extend_run *r)
     return sum;
 }
 
+/* The pages that a tile sees anything of. */
+static void tile_pages(const extend_run *r, const extend_list *l, uint32_t i, uint32_t item[SK_EXT_WORDS])
+{
+    const int64_t last = sees(r, l, i + tile_tokens(r, l, i) - 1), begin = begins(r, l, i);
+    int64_t at = 0;
+    item[SK_EXT_BEFORE] = 0;
+    item[SK_EXT_LO] = l->lo;
+    for (uint32_t k = item[SK_EXT_HI] = l->lo; k < l->hi && at < last; k++) {
+        at += sphkv_ref_tokens(r->a.table.refs[k]);
+        item[SK_EXT_HI] = k + 1;
+        if (at > begin) continue;
+        item[SK_EXT_LO] = k + 1;
+        item[SK_EXT_BEFORE] = (uint32_t)at;
+    }
+}
+
+static uint32_t signed_word(int64_t x)
+{
+    const int64_t most = SK_EXT_MOST_TOKENS;
+    return (uint32_t)(int32_t)(x < -most ? -most : x < most ? x : most);
+}
+
 /* The item of a tile. */
 static void tile_item(const extend_run *r, const extend_list *l, uint32_t i,
                       uint32_t item[SK_EXT_WORDS])
@@ -190,20 +229,17 @@ static void tile_item(const extend_run *r, const extend_list *l, uint32_t i,
     const sphkv_extend_args *a = &r->a;
     const uint32_t token = l->first + i, head = l->kv_head * r->image->spec.heads_per_kv;
     const uint32_t n = tile_tokens(r, l, i);
-    int64_t first = sees(r, l, i), last = sees(r, l, i + n - 1), before = 0;
-    if (first < -INT32_MAX) first = -INT32_MAX;
     item[SK_EXT_Q] = (token * a->q_stride_tok + head * a->q_stride_head) * r->q_es;
     item[SK_EXT_OUT] = (token * a->out_stride_tok + head * a->out_stride_head) * r->out_es;
     item[SK_EXT_LSE] = a->lse ? (token * a->lse_stride_tok + head) * 4 : SK_ITEM_NONE;
     item[SK_EXT_HEAD] = l->kv_head;
     item[SK_EXT_TOKENS] = n;
-    item[SK_EXT_SEES] = (uint32_t)(int32_t)first;
-    item[SK_EXT_STEP] = a->mask == SPHKV_MASK_NONE ? 0 : 1;
-    item[SK_EXT_LO] = item[SK_EXT_HI] = l->lo;
-    for (uint32_t k = l->lo; k < l->hi && before < last; k++) {
-        before += sphkv_ref_tokens(a->table.refs[k]);
-        item[SK_EXT_HI] = k + 1;
-    }
+    item[SK_EXT_SEES] = signed_word(sees(r, l, i));
+    item[SK_EXT_BEGIN] = signed_word(begins(r, l, i));
+    item[SK_EXT_STEP] = moves_on(r);
+    item[SK_EXT_TOKEN] = token;
+    item[SK_EXT_SINK] = a->sinks ? head * 4 : SK_ITEM_NONE;
+    tile_pages(r, l, i, item);
     for (uint32_t k = 0; k < r->image->spec.ntiers; k++)
         item[SK_EXT_UNITS + k] = r->look.shared ? l->kv_head * r->image->units[k] : 0;
 }
@@ -232,6 +268,10 @@ static void set_up_call(const extend_run *r, const uint32_t *item, uint32_t part
     sk_call_u32(call, a->out_stride_head * r->out_es);
     sk_call_ptr(call, a->lse, r->lse_bytes);
     sk_call_u32(call, a->lse_stride_tok * 4);
+    const sk_variant_args v = SK_VARIANTS_OF(a);
+    sk_variants_call(call, &r->image->spec, &v,
+                     &(sk_variant_counts){.heads = r->heads, .refs = r->look.refs_end,
+                                          .positions = a->batch ? a->q_indptr[a->batch] : 0});
     sk_rope_call(call, &r->image->spec, &a->rope);
 }
 

@@ -4,15 +4,14 @@
 #include <string.h>
 
 #include "page_mass.h"
+#include "part_rope.h"
 #include "rows.h"
 
 #define LOG2E 1.44269504f
 
 typedef struct mass {
     sk_val q_tok, q_len, lse, lse_wanted, lse_tok, out, sums, sums_wanted; /* parameters */
-    sk_val top;    /* scratch: [heads of a turn] what logits are measured against, log2 */
-    sk_val before; /* variable: tokens of the list before the page at work */
-    sk_val limit;  /* tokens of the list that the query at work sees */
+    sk_val top; /* scratch: [heads of a turn] what logits are measured against, log2 */
 } mass;
 
 static sk_val in_scratch(sk_dec *c, const sk_dec_area *area, void *user)
@@ -21,44 +20,43 @@ static sk_val in_scratch(sk_dec *c, const sk_dec_area *area, void *user)
     return sk_ir_name(c->b, sk_ir_shared(c->b, area->bytes), area->name);
 }
 
-/* Tokens of a page that the query sees; the page is behind us then. */
-static sk_val seen_of(sk_dec *c, const sk_dec_at *at)
+/* Logits of the page as they enter the softmax, where the query sees some of its tokens:
+ * begins that. */
+static sk_dec_seen logits_of(sk_dec *c, const sk_dec_at *at)
 {
-    const mass *m = c->page_user;
-    sk_builder *b = c->b;
-    const sk_val before = sk_ir_get(b, m->before);
-    const sk_val some = sk_ir_2(b, SK_OP_ULT, before, m->limit);
-    const sk_val left = sk_sel(c, some, sk_ir_2(b, SK_OP_SUB, m->limit, before), c->zero);
-    sk_ir_set(b, m->before, sk_add(c, before, at->count));
-    return sk_ir_2(b, SK_OP_UMIN, at->count, left);
+    const sk_dec_seen seen = sk_part_seen(c, at->tier_slot, at->page, at->count);
+    sk_ir_if(c->b, seen.any);
+    sk_part_logits(c, at->tier_slot, at->page, seen.end, at->lut, at->next);
+    sk_part_mask(c, at->tier_slot, at->page, &seen, at->bias);
+    return seen;
 }
 
 /* The first time: running maxima and sums; nobody asks for those of the page. */
 static void sum_page(sk_dec *c, const sk_dec_at *at)
 {
-    const sk_val seen = seen_of(c, at);
     sk_dec one = *c;
     one.ml = ((const mass *)c->page_user)->out;
     one.ml_wanted = sk_ir_2k(c->b, SK_OP_NE, c->zero, 0);
-    sk_ir_if(c->b, sk_ir_2(c->b, SK_OP_NE, seen, c->zero));
-    sk_part_logits(&one, at->tier_slot, at->page, seen, at->lut, at->next);
-    sk_part_softmax(&one, at->tier_slot, seen, SK_NONE);
+    const sk_dec_seen seen = logits_of(c, at);
+    sk_part_softmax(&one, at->tier_slot, seen.end, SK_NONE);
     sk_ir_end(c->b);
 }
 
-/* Shares of W slots from t0 on, of all heads of the turn. */
-static sk_val shares(sk_dec *c, const mass *m, sk_val t0, sk_val seen)
+/* Shares of W slots from t0 on, of all heads of the turn; none of what is not seen, for
+ * which no logit is finite. */
+static sk_val shares(sk_dec *c, const mass *m, sk_val t0, const sk_dec_seen *seen)
 {
     sk_builder *b = c->b;
     const bool fast = c->spec->accuracy == SPHKV_FAST;
-    sk_val sum = SK_NONE;
+    sk_val sum = SK_NONE, in = sk_ir_2(b, SK_OP_ULT, sk_add(c, t0, c->lane), seen->end);
     for (uint32_t h = 0; h < c->h; h++) {
         const sk_val x = sk_ir_ldv(b, SK_LD_F32, c->s, sk_mul(c, t0, 4), h * c->tp * 4);
         const sk_val top = sk_ir_ldu(b, SK_LD_F32, m->top, c->zero, h * 4);
         const sk_val p = sk_ir_exp2(b, sk_ir_2(b, SK_OP_FSUB, x, top), fast);
+        if (h == 0 && seen->whole != SK_NONE)
+            in = sk_ir_2(b, SK_OP_PAND, in, sk_ir_2(b, SK_OP_FLT, sk_ir_f32(b, -INFINITY), x));
         sum = h == 0 ? p : sk_ir_2(b, SK_OP_FADD, sum, p);
     }
-    const sk_val in = sk_ir_2(b, SK_OP_ULT, sk_add(c, t0, c->lane), seen);
     return sk_sel(c, in, sum, sk_ir_f32(b, 0.0f));
 }
 
@@ -67,13 +65,11 @@ static void share_page(sk_dec *c, const sk_dec_at *at)
 {
     const mass *m = c->page_user;
     sk_builder *b = c->b;
-    const sk_val seen = seen_of(c, at);
-    sk_ir_if(b, sk_ir_2(b, SK_OP_NE, seen, c->zero));
-    sk_part_logits(c, at->tier_slot, at->page, seen, at->lut, at->next);
+    const sk_dec_seen seen = logits_of(c, at);
     const sk_val row = sk_ir_ptr_add(b, m->out, at->row, c->p * 4);
     const sk_val all = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
-    const sk_val t0 = sk_ir_for(b, c->zero, seen, c->w), off = sk_mul(c, t0, 4);
-    const sk_val x = shares(c, m, t0, seen);
+    const sk_val t0 = sk_ir_for(b, c->zero, seen.end, c->w), off = sk_mul(c, t0, 4);
+    const sk_val x = shares(c, m, t0, &seen);
     sk_ir_stv(b, row, off, 0, sk_ir_2(b, SK_OP_FADD, sk_ir_ldv(b, SK_LD_F32, row, off, 0), x));
     sk_ir_set(b, all, sk_ir_2(b, SK_OP_FADD, sk_ir_get(b, all), x));
     sk_ir_end(b);
@@ -116,6 +112,17 @@ static void put_top(sk_dec *c, const mass *m, uint32_t h, sk_val top, sk_val had
     sk_ir_stu(b, m->top, c->zero, h * 4, top);
 }
 
+/* The running pair of a head, its sink in it: log2 of the sum. */
+static sk_val log_sum(sk_dec *c, uint32_t h)
+{
+    sk_builder *b = c->b;
+    sk_dec_sum all = {.m = sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, c->stat_m + h * 4),
+                      .l = sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, c->stat_l + h * 4)};
+    if (sk_dec_has(c, SPHKV_VARIANT_SINK))
+        all = sk_part_sink(c, sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_SINK * 4), h, all.m, all.l);
+    return sk_ir_2(b, SK_OP_FADD, all.m, sk_ir_1(b, SK_OP_LOG2, all.l));
+}
+
 /* What the logits of the query at work are measured against: log2 of their sum. */
 static void find_top(sk_dec *c, mass *m, sk_dec_pages *pages, sk_val query, sk_val had)
 {
@@ -128,14 +135,9 @@ static void find_top(sk_dec *c, mass *m, sk_dec_pages *pages, sk_val query, sk_v
         put_top(c, m, h, sk_ir_2(b, SK_OP_FMUL, x, sk_ir_f32(b, LOG2E)), had);
     }
     sk_ir_else(b);
-    sk_ir_set(b, m->before, c->zero);
     c->page_step = sum_page;
     sk_dec_walk(c, pages);
-    for (uint32_t h = 0; h < c->h; h++) {
-        const sk_val top = sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, c->stat_m + h * 4);
-        const sk_val sum = sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, c->stat_l + h * 4);
-        put_top(c, m, h, sk_ir_2(b, SK_OP_FADD, top, sk_ir_1(b, SK_OP_LOG2, sum)), had);
-    }
+    for (uint32_t h = 0; h < c->h; h++) put_top(c, m, h, log_sum(c, h), had);
     sk_ir_end(b);
 }
 
@@ -143,19 +145,14 @@ static void find_top(sk_dec *c, mass *m, sk_dec_pages *pages, sk_val query, sk_v
 static void each_query(sk_dec *c, mass *m, sk_dec_pages *pages, sk_val had)
 {
     sk_builder *b = c->b;
-    const sk_val tokens = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_TOKENS * 4);
-    const sk_val query = sk_ir_for(b, c->zero, m->q_len, 1), q = c->q;
-    const sk_val later = sk_ir_2(b, SK_OP_SUB, sk_ir_2(b, SK_OP_SUB, m->q_len, sk_k(c, 1)), query);
-    const sk_val some = sk_ir_2(b, SK_OP_ULT, later, tokens);
-    m->limit = sk_sel(c, some, sk_ir_2(b, SK_OP_SUB, tokens, later), c->zero);
-    sk_ir_if(b, some);
-    c->q = sk_ir_ptr_add(b, q, sk_ir_2(b, SK_OP_MUL, query, m->q_tok), 1);
+    const sk_val q = c->q;
+    c->var.q_len = m->q_len;
+    c->var.query = sk_ir_for(b, c->zero, m->q_len, 1);
+    c->q = sk_ir_ptr_add(b, q, sk_ir_2(b, SK_OP_MUL, c->var.query, m->q_tok), 1);
     sk_dec_start(c);
-    find_top(c, m, pages, query, had);
-    sk_ir_set(b, m->before, c->zero);
+    find_top(c, m, pages, c->var.query, had);
     c->page_step = share_page;
     sk_dec_walk(c, pages);
-    sk_ir_end(b);
     sk_ir_end(b);
     c->q = q;
 }
@@ -179,6 +176,8 @@ static void params(sk_dec *c, mass *m, sk_dec_pages *pages)
     m->sums = sk_ir_param_ptr(b, "page_mass", true);
     m->sums_wanted = sk_ir_param_u32(b, "page_mass_wanted");
     pages->ml = m->out; /* no statistics: none are asked for */
+    sk_dec_variant_params(c);
+    sk_rope_params(c);
 }
 
 sk_status sk_mass_build(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena, sk_build *out,
@@ -198,7 +197,6 @@ sk_status sk_mass_build(const sk_spec *spec, const sk_schedule *sched, sk_arena 
     c->page_user = m;
     sk_dec_areas(c, in_scratch, NULL);
     m->top = sk_ir_name(b, sk_ir_shared(b, c->h * 4), "top");
-    m->before = sk_ir_var(b, SK_BLOCK, c->zero);
     const sk_val had = sk_ir_var(b, SK_BLOCK, c->zero);
     clear_rows(c, m);
     sk_dec_turns_begin(c);

@@ -1,6 +1,6 @@
 /* page_mass.c - the softmax mass of every slot under the last queries: what a retention
- * scores tokens by. Applies where attn_decode does, with no variant: logits are its own,
- * of any tier, by its parts.
+ * scores tokens by. Applies where attn_decode does: logits are its own, of any tier and
+ * with any variant, by its parts.
  *
  * A block is one list (or what all KV heads share of it, for one of them). For each query
  * it goes over the keys to find the sum of the softmax, unless the caller has that, and
@@ -11,13 +11,14 @@
 #include "items.h"
 #include "page_mass.h"
 #include "page_table.h"
+#include "part_rope.h"
+#include "variants.h"
 
 /* Of attention over the same pages. */
 static sk_spec attention_of(const sk_spec *spec)
 {
     sk_spec attn = *spec;
     attn.kernel = SPHKV_ATTN_DECODE;
-    attn.variants = 0;
     return attn;
 }
 
@@ -25,13 +26,7 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
 {
     const sk_spec attn = attention_of(spec);
     sk_err why = {0};
-    sk_status st = sk_variants_supported(spec, 0, err);
-    for (uint32_t i = 0; st == SPHKV_OK && i < spec->ntiers; i++)
-        for (uint32_t k = 0; k < spec->tier[i].nseg; k++)
-            if (spec->tier[i].seg[k].pre_rope)
-                return sk_fail(err, SPHKV_EUNSUPPORTED, "page_mass: tier %u: keys coded before RoPE (p)", i);
-    if (st != SPHKV_OK) return st;
-    st = sk_kernel_get(SPHKV_ATTN_DECODE)->supported(&attn, &why);
+    const sk_status st = sk_kernel_get(SPHKV_ATTN_DECODE)->supported(&attn, &why);
     return st == SPHKV_OK ? st : sk_fail(err, st, "page_mass, as %s", why.message);
 }
 
@@ -129,6 +124,8 @@ static sk_status check_buffers(mass_run *r, sk_err *err)
     if (st == SPHKV_OK)
         st = sk_items_books(r->image, r->look.kv_first + r->kv_count, a->codebook, a->codebook_bytes, err);
     if (st == SPHKV_OK) st = sk_items_workspace(r->image, a->workspace, a->workspace_bytes, err);
+    if (st == SPHKV_OK) st = sk_rope_check(&r->image->spec, &r->a.rope, a->batch == 0, err);
+    r->look.rope = &a->rope;
     if (st == SPHKV_OK) st = sk_table_check(&r->look, err);
     if (st != SPHKV_OK) return st;
     r->step = r->look.shared ? r->image->maxima.kv_heads : 1;
@@ -141,13 +138,16 @@ static sk_status check_buffers(mass_run *r, sk_err *err)
 static sk_status mass_begin(mass_run *r, const sk_image *image, const void *args, sk_err *err)
 {
     sk_status st = sk_args_copy(&r->a, sizeof r->a, args, err);
+    const sk_variant_args v = SK_VARIANTS_OF(&r->a);
     if (st == SPHKV_OK) st = sk_args_reserved(r->a.reserved, err);
+    if (st == SPHKV_OK) st = sk_variants_check(&image->spec, &v, r->a.batch == 0, err);
     if (st != SPHKV_OK) return st;
     r->image = image;
     r->heads = image->maxima.kv_heads * image->spec.heads_per_kv;
     r->look = (sk_table_look){.image = image, .table = &r->a.table, .batch = r->a.batch,
                               .kv_first = r->a.kv_head_first, .kv_count = r->a.kv_head_count,
-                              .arena = r->a.arena, .arena_bytes = r->a.arena_bytes};
+                              .arena = r->a.arena, .arena_bytes = r->a.arena_bytes,
+                              .most_tokens = sk_dec_counts(&image->spec) ? UINT32_MAX : 0};
     st = sk_table_heads(&r->look, err);
     if (st != SPHKV_OK) return st;
     r->kv_count = r->look.kv_count;
@@ -163,21 +163,25 @@ static bool fill_item(const mass_run *r, uint32_t seq, uint32_t kv_head, uint32_
     const sphkv_mass_args *a = &r->a;
     const uint32_t list = r->look.shared ? seq : seq * r->image->maxima.kv_heads + kv_head;
     const uint32_t end = a->table.indptr[list + 1], head = kv_head * r->image->spec.heads_per_kv;
+    uint64_t tokens = 0;
     uint32_t i = a->table.indptr[list];
     if (i == end) return false;
     memset(item, 0, SK_ITEM_WORDS_ALL * sizeof *item);
     item[SK_ITEM_Q] = (seq * a->q_stride_seq + head * a->q_stride_head) * q_bytes_of(r->image);
     item[SK_ITEM_HEAD] = kv_head;
     item[SK_ITEM_LSE] = (seq * a->lse_stride_seq + head) * 4;
+    item[SK_ITEM_QUERY] = seq * a->q_len;
+    item[SK_ITEM_SINK] = a->sinks ? head * 4 : SK_ITEM_NONE;
     item[SK_ITEM_ML_STEP] = r->step;
     item[SK_ITEM_ML_ADD] = r->look.shared ? kv_head : 0;
     for (uint32_t k = 0; k < r->image->spec.ntiers; k++) {
         item[SK_ITEM_TIER + k] = i;
         for (; i < end && sphkv_ref_tier(a->table.refs[i]) == k; i++)
-            item[SK_ITEM_TOKENS] += sphkv_ref_tokens(a->table.refs[i]);
+            tokens += sphkv_ref_tokens(a->table.refs[i]);
         item[SK_ITEM_UNITS + k] = r->look.shared ? kv_head * r->image->units[k] : 0;
     }
     item[SK_ITEM_TIER + r->image->spec.ntiers] = i;
+    item[SK_ITEM_TOKENS] = (uint32_t)tokens; /* that many where they count (sk_table_check) */
     return true;
 }
 
@@ -189,6 +193,7 @@ static sk_status run(const sk_image *image, const void *args, uint32_t part, uin
     if (st == SPHKV_OK) st = mass_begin(&r, image, args, err);
     if (st != SPHKV_OK) return st;
     const sphkv_mass_args *a = &r.a;
+    const sk_variant_args v = SK_VARIANTS_OF(a);
     sk_call call = {.shared = (uint8_t *)a->workspace + part * sk_items_scratch(image)};
     sk_call_ptr(&call, item, sizeof item);
     sk_call_ptr(&call, a->q, r.q_bytes);
@@ -205,6 +210,10 @@ static sk_status run(const sk_image *image, const void *args, uint32_t part, uin
     sk_call_ptr(&call, a->mass, r.rows * image->spec.page * 4);
     sk_call_ptr(&call, a->page_mass, a->page_mass ? r.rows * 4 : 0);
     sk_call_u32(&call, a->page_mass != NULL);
+    sk_variants_call(&call, &image->spec, &v,
+                     &(sk_variant_counts){.heads = r.heads, .refs = r.look.refs_end,
+                                          .positions = (uint64_t)a->batch * a->q_len});
+    sk_rope_call(&call, &image->spec, &a->rope);
     const uint32_t pairs = a->batch * r.kv_count;
     for (uint32_t v = part; st == SPHKV_OK && v < pairs; v += parts)
         if (fill_item(&r, v / r.kv_count, r.look.kv_first + v % r.kv_count, item))

@@ -98,10 +98,15 @@ static sk_status check_list(const sk_table_look *look, const arena_room *room, u
         return sk_fail(err, SPHKV_EINVAL, "table.refs or arena is NULL");
     bool wrong = false;
     uint32_t last = 0;
+    uint64_t tokens = 0;
     for (uint32_t i = lo; i < hi; i++) {
         wrong |= ref_wrong(room, page, t->refs[i], last);
         last = sphkv_ref_tier(t->refs[i]);
+        tokens += sphkv_ref_tokens(t->refs[i]);
     }
+    if (!wrong && look->most_tokens && tokens > look->most_tokens)
+        return sk_fail(err, SPHKV_EINVAL, "list %u has %llu tokens, whose places are counted: %llu at most",
+                       list, (unsigned long long)tokens, (unsigned long long)look->most_tokens);
     if (!wrong) return check_rotated(look, lo, hi, err);
     last = 0;
     for (uint32_t i = lo;; last = sphkv_ref_tier(t->refs[i++]))

@@ -14,6 +14,7 @@ typedef struct sk_table_look {
     const void *arena;             /* NULL: nothing is read from pages */
     size_t arena_bytes;
     bool no_arena;                 /* pages are not read: only counts and tiers matter */
+    uint64_t most_tokens;          /* of a list, where places in it are counted; 0: any */
     const sphkv_rope *rope;        /* positions of p tiers are in its table; NULL: not looked at */
     /* found: */
     bool shared;                   /* one list for all KV heads */
@@ -26,7 +27,7 @@ sk_status sk_table_heads(sk_table_look *look, sk_err *err);
 /* How many lists there are, and whose: sets `shared`, reads nothing of them. */
 sk_status sk_table_frame(sk_table_look *look, sk_err *err);
 /* Beyond that every list of the run: order, length, tiers, tokens, places in the arena,
- * positions of p tiers. Reads nothing of other KV heads. SPHKV_EINVAL names the list or reference. */
+ * positions of p tiers, tokens in all. Reads nothing of other KV heads. SPHKV_EINVAL names the list or reference. */
 sk_status sk_table_check(sk_table_look *look, sk_err *err);
 
 #endif

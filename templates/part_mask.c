@@ -21,7 +21,8 @@ static sk_val op(sk_dec *c, sk_op o, sk_val x, sk_val y) { return sk_ir_2(c->b, 
 bool sk_dec_masked(const sk_spec *spec)
 {
     return (spec->variants &
-            (SPHKV_VARIANT_WINDOW | SPHKV_VARIANT_POSITIONS | SPHKV_VARIANT_QUERIES)) != 0;
+            (SPHKV_VARIANT_WINDOW | SPHKV_VARIANT_POSITIONS | SPHKV_VARIANT_QUERIES)) != 0 ||
+           spec->kernel == SPHKV_PAGE_MASS;
 }
 
 bool sk_dec_counts(const sk_spec *spec)
@@ -42,7 +43,7 @@ static sk_dec_seen seen_by_place(sk_dec *c, sk_val count)
     sk_builder *b = c->b;
     const sk_dec_variants *v = &c->var;
     sk_val last = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_TOKENS * 4);
-    if (sk_dec_has(c, SPHKV_VARIANT_QUERIES)) {
+    if (v->query != SK_NONE) {
         const sk_val later = op(c, SK_OP_SUB, v->q_len, sk_add(c, v->query, sk_k(c, 1)));
         last = above(c, last, later);
     }
@@ -60,7 +61,7 @@ static sk_dec_seen seen_by_place(sk_dec *c, sk_val count)
 
 /* ---- by positions ---------------------------------------------------------------- */
 
-static sk_val positions_at(sk_dec *c, uint32_t tier_slot, sk_val page)
+sk_val sk_dec_positions(sk_dec *c, uint32_t tier_slot, sk_val page)
 {
     sk_page_layout lay;
     sk_page_layout_get(c->spec, tier_slot, &lay);
@@ -70,12 +71,11 @@ static sk_val positions_at(sk_dec *c, uint32_t tier_slot, sk_val page)
 static sk_val query_position(sk_dec *c)
 {
     const sk_val first = sk_ir_ldu(c->b, SK_LD_U32, c->item, c->zero, SK_ITEM_QUERY * 4);
-    const sk_val at = sk_dec_has(c, SPHKV_VARIANT_QUERIES) ? sk_add(c, first, c->var.query) : first;
+    const sk_val at = c->var.query != SK_NONE ? sk_add(c, first, c->var.query) : first;
     return sk_ir_ldu(c->b, SK_LD_U32, c->var.q_positions, sk_mul(c, at, 4), 0);
 }
 
-/* Whether slots t0 + lane hold tokens that a query at `query` sees. */
-static sk_val sees(sk_dec *c, sk_val positions, sk_val query, sk_val t0, sk_val end)
+sk_val sk_dec_sees(sk_dec *c, sk_val positions, sk_val query, sk_val t0, sk_val end)
 {
     const sk_val at = sk_ir_ldv(c->b, SK_LD_U32, positions, sk_mul(c, t0, 4), 0);
     sk_val yes = op(c, SK_OP_ULT, sk_add(c, t0, c->lane), end);
@@ -88,10 +88,10 @@ static sk_val sees(sk_dec *c, sk_val positions, sk_val query, sk_val t0, sk_val 
 static sk_dec_seen seen_by_position(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count)
 {
     sk_builder *b = c->b;
-    const sk_val positions = positions_at(c, tier_slot, page), query = query_position(c);
+    const sk_val positions = sk_dec_positions(c, tier_slot, page), query = query_position(c);
     const sk_val n = sk_ir_var(b, SK_LANE, c->zero);
     const sk_val t0 = sk_ir_for(b, c->zero, count, c->w);
-    const sk_val yes = sees(c, positions, query, t0, count);
+    const sk_val yes = sk_dec_sees(c, positions, query, t0, count);
     sk_ir_set(b, n, sk_add(c, sk_ir_get(b, n), sk_sel(c, yes, sk_k(c, 1), c->zero)));
     sk_ir_end(b);
     const sk_val all = sk_ir_1(b, SK_OP_RED_UADD, sk_ir_get(b, n));
@@ -130,16 +130,23 @@ static sk_val soft_cap(sk_dec *c, sk_val x)
 }
 
 /* W biases in units of log2. */
-static sk_val bias_of(sk_dec *c, sk_val bias, sk_val t0)
+sk_val sk_dec_bias(sk_dec *c, sk_val bias, sk_val t0)
 {
+    if (!sk_dec_has(c, SPHKV_VARIANT_BIAS)) return SK_NONE;
     const sk_val x = sk_ir_ldv(c->b, SK_LD_F32, bias, sk_mul(c, t0, 4), 0);
     return op(c, SK_OP_FMUL, op(c, SK_OP_FMAX, x, f32(c, -1e30f)), f32(c, LOG2E));
+}
+
+sk_val sk_dec_logit(sk_dec *c, sk_val x, sk_val bias)
+{
+    if (sk_dec_has(c, SPHKV_VARIANT_SOFTCAP)) x = soft_cap(c, x);
+    return bias == SK_NONE ? x : op(c, SK_OP_FADD, x, bias);
 }
 
 /* Which of W slots are seen, those below `end`; SK_NONE: all. */
 static sk_val seen_here(sk_dec *c, sk_val positions, sk_val query, const sk_dec_seen *seen, sk_val t0)
 {
-    if (positions != SK_NONE) return sees(c, positions, query, t0, seen->end);
+    if (positions != SK_NONE) return sk_dec_sees(c, positions, query, t0, seen->end);
     if (seen->whole == SK_NONE) return SK_NONE;
     return op(c, SK_OP_ULE, seen->begin, sk_add(c, t0, c->lane));
 }
@@ -147,22 +154,19 @@ static sk_val seen_here(sk_dec *c, sk_val positions, sk_val query, const sk_dec_
 void sk_part_mask(sk_dec *c, uint32_t tier_slot, sk_val page, const sk_dec_seen *seen, sk_val bias)
 {
     sk_builder *b = c->b;
-    const bool capped = sk_dec_has(c, SPHKV_VARIANT_SOFTCAP);
-    const bool biased = sk_dec_has(c, SPHKV_VARIANT_BIAS);
     const bool positions = sk_dec_has(c, SPHKV_VARIANT_POSITIONS);
-    const bool rarely = !capped && !biased; /* only where something is hidden */
+    const bool rarely = !sk_dec_has(c, SPHKV_VARIANT_SOFTCAP) && !sk_dec_has(c, SPHKV_VARIANT_BIAS);
     if (rarely && seen->whole == SK_NONE) return;
-    if (rarely) sk_ir_if(b, sk_ir_1(b, SK_OP_PNOT, seen->whole));
-    const sk_val at = positions ? positions_at(c, tier_slot, page) : SK_NONE;
+    if (rarely) sk_ir_if(b, sk_ir_1(b, SK_OP_PNOT, seen->whole)); /* something is hidden */
+    const sk_val at = positions ? sk_dec_positions(c, tier_slot, page) : SK_NONE;
     const sk_val query = positions ? query_position(c) : SK_NONE;
     const sk_val t0 = sk_ir_for(b, c->zero, seen->end, c->w);
-    const sk_val add = biased ? bias_of(c, bias, t0) : SK_NONE;
+    const sk_val add = sk_dec_bias(c, bias, t0);
     const sk_val here = seen_here(c, at, query, seen, t0);
     for (uint32_t h = 0; h < c->h; h++) {
         const uint32_t row = h * c->tp * 4;
         sk_val x = sk_ir_ldv(b, SK_LD_F32, c->s, sk_mul(c, t0, 4), row);
-        if (capped) x = soft_cap(c, x);
-        if (biased) x = op(c, SK_OP_FADD, x, add);
+        x = sk_dec_logit(c, x, add);
         if (here != SK_NONE) x = sk_sel(c, here, x, f32(c, -INFINITY));
         sk_ir_stv(b, c->s, sk_mul(c, t0, 4), row, x);
     }

@@ -34,6 +34,7 @@ typedef struct ref_page {
     const uint8_t *positions; /* u32 per slot; NULL: places in the list */
     const uint32_t *query;    /* positions of the queries, then */
     double *ml;               /* its pairs (m, l), or NULL */
+    double *mass;             /* shares of its slots, or NULL */
 } ref_page;
 
 static double read_number(const void *base, uint32_t dtype, size_t index)
@@ -93,18 +94,25 @@ static double logit_of(const attn_ref *r, const ref_page *page, uint32_t t, doub
     return x + (bias > -1e30 ? bias : -1e30);
 }
 
+/* What of token t enters the softmax of a row of query token i; false: it does not see it. */
+static bool row_logit(attn_ref *r, const ref_page *page, uint32_t i, uint32_t row, uint32_t t,
+                      double *logit)
+{
+    const double *q = r->q + (size_t)row * r->spec->d, *k = r->k + (size_t)t * r->spec->d;
+    double x = 0;
+    for (uint32_t n = 0; n < r->spec->d; n++)
+        x += q[n] * k[n];
+    r->truth->max_logit = fmax(r->truth->max_logit, fabs(x));
+    *logit = logit_of(r, page, t, x);
+    return is_seen(r, page, i, t);
+}
+
 /* One row of query token i. */
 static void page_row(attn_ref *r, const ref_page *page, uint32_t i, uint32_t row)
 {
-    double m = -(double)INFINITY, l = 0;
+    double m = -(double)INFINITY, l = 0, x;
     for (uint32_t t = 0; t < page->tokens; t++) {
-        const double *q = r->q + (size_t)row * r->spec->d, *k = r->k + (size_t)t * r->spec->d;
-        double x = 0;
-        for (uint32_t n = 0; n < r->spec->d; n++)
-            x += q[n] * k[n];
-        r->truth->max_logit = fmax(r->truth->max_logit, fabs(x));
-        if (!is_seen(r, page, i, t)) continue;
-        x = logit_of(r, page, t, x);
+        if (!row_logit(r, page, i, row, t, &x)) continue;
         row_add(r, &r->row[row], x, r->v + (size_t)t * r->spec->dv);
         l = x > m ? l * exp(m - x) + 1 : l + exp(x - m);
         m = fmax(m, x);
@@ -112,6 +120,14 @@ static void page_row(attn_ref *r, const ref_page *page, uint32_t i, uint32_t row
     if (!page->ml) return;
     page->ml[2 * row] = m;
     page->ml[2 * row + 1] = l;
+}
+
+/* The shares of its tokens in a row whose sum is known. */
+static void mass_row(attn_ref *r, const ref_page *page, uint32_t i, uint32_t row)
+{
+    double x;
+    for (uint32_t t = 0; t < page->tokens; t++)
+        if (row_logit(r, page, i, row, t, &x)) page->mass[t] += exp(x - r->row[row].m) / r->row[row].l;
 }
 
 static sk_status decode_page(attn_ref *r, uint64_t ref, uint32_t kv_head, ref_page *page, sk_err *err)
@@ -181,6 +197,29 @@ static void begin_rows(attn_ref *r, uint32_t seq, uint32_t kv_head)
     }
 }
 
+/* The pages of a list, for the rows of a KV head: gathered, or, the second time, shared out. */
+static sk_status walk_pages(attn_ref *r, uint32_t lo, uint32_t hi, uint32_t kv_head, ref_page page,
+                            bool again, sk_err *err)
+{
+    const sphkv_page_table *table = &r->args->table;
+    const uint32_t hpk = r->spec->heads_per_kv, rows = r->q_len * hpk;
+    const sk_attn_truth *to = r->truth;
+    for (page.index = lo; page.index < hi; page.index++) {
+        const sk_status st = decode_page(r, table->refs[page.index], kv_head, &page, err);
+        if (st != SPHKV_OK) return st;
+        const size_t row = table->lists_per_seq == 1 ? (size_t)page.index * r->kv_heads + kv_head : page.index;
+        page.ml = to->page_ml ? to->page_ml + row * rows * 2 : NULL;
+        page.mass = to->mass ? to->mass + row * r->spec->page : NULL;
+        for (uint32_t n = 0; n < rows; n++)
+            if (again)
+                mass_row(r, &page, n / hpk, n);
+            else
+                page_row(r, &page, n / hpk, n);
+        page.before += page.tokens;
+    }
+    return SPHKV_OK;
+}
+
 /* All query tokens and heads of one KV head of one sequence. */
 static sk_status one_kv_head(attn_ref *r, uint32_t seq, uint32_t kv_head, sk_err *err)
 {
@@ -193,20 +232,14 @@ static sk_status one_kv_head(attn_ref *r, uint32_t seq, uint32_t kv_head, sk_err
     if (a->q_positions) page.query = a->q_positions + (size_t)seq * r->q_len;
     for (uint32_t i = lo; i < hi; i++) page.all += sphkv_ref_tokens(a->table.refs[i]);
     begin_rows(r, seq, kv_head);
-    for (page.index = lo; page.index < hi; page.index++) {
-        sk_status st = decode_page(r, a->table.refs[page.index], kv_head, &page, err);
-        if (st != SPHKV_OK) return st;
-        const size_t pair = shared ? (size_t)page.index * r->kv_heads + kv_head : page.index;
-        page.ml = r->truth->page_ml ? r->truth->page_ml + pair * rows * 2 : NULL;
-        for (uint32_t n = 0; n < rows; n++) page_row(r, &page, n / hpk, n);
-        page.before += page.tokens;
-    }
+    sk_status st = walk_pages(r, lo, hi, kv_head, page, false, err);
     for (uint32_t n = 0; n < rows; n++) {
         const uint32_t head = kv_head * hpk + n % hpk;
         row_sink(r, head, &r->row[n]);
         row_put(r, ((size_t)seq * r->q_len + n / hpk) * r->heads + head, &r->row[n]);
     }
-    return SPHKV_OK;
+    if (st == SPHKV_OK && r->truth->mass) st = walk_pages(r, lo, hi, kv_head, page, true, err);
+    return st;
 }
 
 sk_status sk_attn_reference(const sk_spec *spec, const sphkv_attn_args *args, uint32_t kv_heads,

@@ -44,10 +44,10 @@ static bool beyond_tier(const sk_spec *s, uint32_t t)
     for (uint32_t i = 0; i < tier->nseg; i++)
         if (tier->seg[i].dims % 16) return true;
     switch (s->kernel) {
-    case SPHKV_ATTN_DECODE: return mixed && (vk || p);
+    case SPHKV_ATTN_DECODE:
+    case SPHKV_PAGE_MASS: return mixed && (vk || p);
     case SPHKV_ATTN_EXTEND: return mixed;
     case SPHKV_PAGE_DECODE: return mixed;
-    case SPHKV_PAGE_MASS: return p || (mixed && vk); /* logits of attention, without variants */
     default: return mixed && p;
     }
 }
@@ -69,8 +69,7 @@ static bool beyond_kernels(const sk_spec *s)
     if (row->mix == SPHKV_MIX_NONE) return s->dv % 16;
     if (row->mix == SPHKV_MIX_ANY && !(row->reads & ~(uint32_t)SPHKV_READS_POSITIONS)) return false;
     const bool codes = s->kernel == SPHKV_KV_ENCODE || s->kernel == SPHKV_PAGE_RETIER;
-    bool beyond = s->d % 16 || s->dv % 16 || s->page % 16 || beyond_models(s) ||
-                  (s->kernel == SPHKV_PAGE_MASS && s->variants);
+    bool beyond = s->d % 16 || s->dv % 16 || s->page % 16 || beyond_models(s);
     for (uint32_t t = 0; t < s->ntiers; t++) beyond |= beyond_tier(s, t);
     if (s->kernel == SPHKV_PAGE_RETIER) beyond |= beyond_codes(s);
     if (codes)

@@ -291,6 +291,30 @@ static void attn_args(void **state)
 }
 
 /* What variants of the spec read must be there. */
+#define VARIANTS_REFUSED(a)                                                                        \
+    do {                                                                                           \
+        REFUSED((a)->window = 0);                                                                  \
+        REFUSED((a)->softcap = 0);                                                                 \
+        REFUSED((a)->softcap = -1);                                                                \
+        REFUSED((a)->softcap = 1.0f / 0.0f);                                                       \
+        REFUSED((a)->head_scale = NULL);                                                           \
+        REFUSED((a)->head_scale = (const float *)(const void *)((const char *)(a)->head_scale + 2)); \
+        REFUSED((a)->bias = NULL);                                                                 \
+        REFUSED((a)->q_positions = NULL);                                                          \
+        REFUSED((a)->sinks = (const float *)(const void *)((const char *)(a)->head_scale + 1));    \
+    } while (0)
+
+/* And what none of them reads must not. */
+#define VARIANTS_UNREAD(a)                                                                         \
+    do {                                                                                           \
+        REFUSED((a)->window = 1);                                                                  \
+        REFUSED((a)->softcap = 1);                                                                 \
+        REFUSED((a)->head_scale = (const float *)(a)->q);                                          \
+        REFUSED((a)->bias = (const float *)(a)->q);                                                \
+        REFUSED((a)->q_positions = (const uint32_t *)(a)->q);                                      \
+        REFUSED((a)->sinks = (const float *)(a)->q);                                               \
+    } while (0)
+
 static void variant_args(void **state)
 {
     run_place *p = *state;
@@ -299,17 +323,19 @@ static void variant_args(void **state)
     bench b;
     r.params.variants = (1u << SK_VARIANTS) - 1;
     bench_make(&b, ctx, &r);
-    sphkv_attn_args *a = &b.bad.args.attn;
-    REFUSED(a->q_len = 2); /* more than the plan is for */
-    REFUSED(a->window = 0);
-    REFUSED(a->softcap = 0);
-    REFUSED(a->softcap = -1);
-    REFUSED(a->softcap = 1.0f / 0.0f);
-    REFUSED(a->head_scale = NULL);
-    REFUSED(a->head_scale = (const float *)(const void *)((const char *)a->head_scale + 2));
-    REFUSED(a->bias = NULL);
-    REFUSED(a->q_positions = NULL);
-    REFUSED(a->sinks = (const float *)(const void *)((const char *)b.good.args.attn.head_scale + 1));
+    REFUSED(b.bad.args.attn.q_len = 2); /* more than the plan is for */
+    VARIANTS_REFUSED(&b.bad.args.attn);
+    bench_free(&b);
+    r = run_spec_get(8);
+    r.params.variants = (1u << SK_VARIANTS) - 1;
+    bench_make(&b, ctx, &r);
+    REFUSED(b.bad.args.extend.mask = SPHKV_MASK_NONE); /* positions say who is seen */
+    VARIANTS_REFUSED(&b.bad.args.extend);
+    bench_free(&b);
+    r = run_spec_get(9);
+    r.params.variants = (1u << SK_VARIANTS) - 1;
+    bench_make(&b, ctx, &r);
+    VARIANTS_REFUSED(&b.bad.args.mass);
     bench_free(&b);
     sphkv_close(ctx);
 }
@@ -490,6 +516,7 @@ static void mass_args(void **state)
     REFUSED(a->mass = (float *)(void *)((char *)a->mass + 2));
     REFUSED(a->page_mass = (float *)(void *)((char *)a->page_mass + 1));
     REFUSED(a->lse = (const float *)(const void *)((const char *)a->q + 2));
+    VARIANTS_UNREAD(a);
     REFUSED(a->q_stride_seq = 0xffffffffu);
     REFUSED(a->q_len = 0x40000000u);
     /* products of 2^62 elements, 2^64 bytes in f32 */
@@ -572,6 +599,7 @@ static void extend_args(void **state)
     /* products of nearly 2^62 and 2^63 elements: 2^64 bytes and a few */
     a->q_stride_tok = a->lse_stride_tok = (1u << 30) + 1, a->out_stride_tok = (1u << 31) + 2;
     REFUSED_AT(b.q_indptr[b.spec.shape.batch], 0xfffffffdu);
+    VARIANTS_UNREAD(a);
     REFUSED(a->mask = 2);
     REFUSED(a->scale = 1.0f / 0.0f);
     REFUSED(a->reserved = 1);

@@ -518,7 +518,7 @@ typedef struct sphkv_attn_args {
  * heads = kv_heads * heads_per_kv; rows of q that no sequence names are not read, and
  * such rows of out and lse are left alone. Each row is what attn_decode gives for that
  * query over the tokens it sees: softmax(scale <q, k>) V; out 0 and lse minus infinity
- * where it sees none.
+ * where it sees none. Logits, sinks and lse of variants are those of attn_args.
  *
  * A token's position is its place in its list, counted over the tokens of the
  * references in their order. With SPHKV_MASK_CAUSAL the last q_len tokens of a list are
@@ -526,6 +526,9 @@ typedef struct sphkv_attn_args {
  * n tokens is at n - q_len + i and sees all tokens up to its own. Where the cache holds
  * only what stood before the queries, SPHKV_MASK_NONE lets all of them see all of it,
  * and attn_merge joins that with the engine's own attention among them, by lse.
+ * A window counts from the query's own place; with SPHKV_MASK_NONE query i stands behind
+ * the list, at n + i. With the variant positions these say who is seen, as in attn_decode,
+ * and the mask is SPHKV_MASK_CAUSAL.
  *
  * Numbers that are not finite in a token reach rows of its list, also such that do not
  * see it. Parts take whole tiles of query tokens, so none waits for another; few query
@@ -552,6 +555,12 @@ typedef struct sphkv_extend_args {
     uint32_t kv_head_first, kv_head_count; /* as in attn_args */
     uint32_t reserved;
     sphkv_rope rope;                /* of a mix with p tiers; queries are after RoPE */
+    uint32_t window;                /* this and the next five: of variants, as in attn_args */
+    float softcap;
+    const float *head_scale;
+    const float *sinks;
+    const float *bias;
+    const uint32_t *q_positions;    /* of query tokens, numbered as rows of q are */
     void *stream; /* GPU: where the run is enqueued; not read on a CPU */
 } sphkv_extend_args;
 
@@ -744,12 +753,13 @@ typedef struct sphkv_compact_args {
  *     KV head and the q_len queries; KV heads only where lists are shared (per head,
  *     the list says it); 0 in slots behind a page's tokens
  *   page_mass [refs index][KV head] = its sum over the slots; NULL: not wanted
- * logit = scale * <q, k>, lse = ln sum exp(logit) over the tokens that the query sees:
- * query i does not see the last q_len - 1 - i tokens of its list, counted over its
- * references in their order (as in attn_decode); one before the list's beginning sees
- * none. So the masses of a list add up to query heads times queries that see a token.
+ * logit and lse are those of attn_decode, with its variants, of which the several
+ * queries are always there: query i does not see the last q_len - 1 - i tokens of its
+ * list, counted over its references in their order, or, with positions, those of a later
+ * one; a token that is not seen has no mass. So the masses of a list add up to query
+ * heads times queries that see a token, less the share of sinks, which are in lse.
  *   lse [batch][q_len][heads] as attn_decode gives it, of these queries over these
- *     lists; NULL: it is found here, by going over the keys once more.
+ *     lists, sinks included; NULL: it is found here, by going over the keys once more.
  * Values are not read. Rows of references that are in no list are not touched. KV heads
  * as in attn_args. A list is one part's, so batch times KV heads bound the parts that
  * have work. */
@@ -773,6 +783,13 @@ typedef struct sphkv_mass_args {
     uint32_t kv_head_first, kv_head_count;   /* as in attn_args */
     void *workspace;
     size_t workspace_bytes;
+    sphkv_rope rope;                /* of a mix with p tiers; queries are after RoPE */
+    uint32_t window;                /* this and the next five: of variants, as in attn_args */
+    float softcap;
+    const float *head_scale;
+    const float *sinks;             /* not read where lse is given */
+    const float *bias;
+    const uint32_t *q_positions;    /* [batch][q_len] */
     void *stream; /* GPU: where the run is enqueued; not read on a CPU */
 } sphkv_mass_args;
 

@@ -341,6 +341,16 @@ static const kernel_row extend[] = {
     {X("64", "64", "2", "32", "1", "qf32 of32 if32 exact sharp:vk,kf32p:vk mean"), "w=8", 256},
     {X("96", "80", "5", "32", "1", T "32@ki8+64@thin:vk,32@high+64@ki4p:vi8 mean"), "", 0},
     {X("64", "64", "2", "32", "0", T "lean:vi8,turbo:vf16 permutation"), "w=8", 256},
+    {X("64", "64", "4", "64", "1", T "good:vi8,kf16:vf16 softcap"), "", 0},
+    {X("64", "64", "3", "32", "1", T "good:vi8,kf16:vf16 sink"), "w=8", 256},
+    {X("64", "64", "4", "64", "0", "qf16 of32 if32 exact kf16:vf16 headscale"), "", 0},
+    {X("64", "32", "2", "32", "1", T "high:vi4,ki8:vi8 window"), "qtile=24", 0},
+    {X("64", "64", "5", "16", "0", T "kf16:vf16 window"), "w=4,qrows=4,qvec=2", 128},
+    {X("64", "64", "2", "64", "1", T "good:vi8,kf16:vf16 bias"), "", 0},
+    {X("64", "64", "3", "32", "1", T "good:vi8,kf16:vf16 positions"), "qtile=24", 0},
+    {X("64", "64", "2", "32", "1", T "mid:vi8,kf16:vf16 window positions"), "w=8,qrows=8", 256},
+    {X("64", "48", "4", "64", "1", "qf32 of32 if32 fast good:vi8,kf16:vf16 softcap sink headscale window bias"), "w=16,product=bf16", 512},
+    {X("64", "64", "3", "32", "1", T "sharp:vi8,kf16p:vf16 mean softcap sink headscale window bias positions"), "", 0},
 };
 
 #undef X
@@ -461,6 +471,15 @@ static const kernel_row mass[] = {
     {M("64", "2", "64", "1", "tight", "turbo:vi8"), "lut=rebuild", 0},
     {M("96", "2", "32", "1", "tight", "64@good+32@kf16:vi8,kf16:vf16"), "", 0},
     {"page_mass d64 v64 h2 p32 l1 qbf16 of32 if32 tight mid:vi8,kf16:vf16", "w=8", 256},
+    {M("64", "4", "64", "1", "tight", "sharp:vi8,kf16p:vf16"), "", 0},
+    {M("64", "2", "32", "0", "tight", "good:vi8,kf16:vf16") " softcap", "", 0},
+    {M("64", "3", "64", "1", "exact", "high:vi8,kf32:vf32") " sink", "w=8", 256},
+    {M("64", "18", "32", "1", "tight", "good:vi4,ki8:vi8") " sink headscale", "", 0},
+    {M("64", "2", "64", "1", "fast", "mid:vi8,kf16:vf16") " window", "w=16", 512},
+    {M("64", "4", "32", "0", "tight", "good:vi8,kf16:vf16") " bias", "w=4", 0},
+    {M("64", "2", "64", "1", "tight", "low:vi8,kf16:vf16") " positions", "", 0},
+    {M("64", "2", "32", "1", "tight", "thin:vi8,kf16p:vf16") " mean window positions", "", 0},
+    {M("64", "5", "48", "1", "tight", "good:vi8,kf16:vf16") " mean permutation softcap sink headscale window bias positions", "", 0},
 };
 
 #undef M

@@ -22,7 +22,7 @@ sk_spec sk_random_spec(sk_rng *rng, bool small);
 
 /* A spec of any kernel that passes sk_spec_check, in canonical form; whether
  * its kernel supports it is to be asked. Kernels, key kinds, value kinds, code
- * and radius bits go round with n, so that few of them meet each; the rest is
+ * and radius bits, variants go round with n, so that few of them meet each; the rest is
  * chance. dims: the most that D and Dv have. */
 #define SK_RANDOM_ROUND (2u * SPHKV_KERNEL_COUNT - 1) /* n divisible by it: attn_decode */
 sk_spec sk_random_kernel_spec(sk_rng *rng, uint32_t n, uint32_t dims);
