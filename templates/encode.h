@@ -112,6 +112,7 @@ void sk_enc_zero(sk_enc *c, uint32_t from, uint32_t to);
 /* ---- keys ---- */
 
 #define SK_ENCODE_HELD 16u /* dimensions of a group that registers of a CPU hold well */
+#define SK_ENCODE_DIMS 4u  /* of a longer one that are taken in a row */
 
 /* A span of T tokens under coding. */
 typedef struct sk_enc_span {
@@ -134,7 +135,8 @@ void sk_encode_search(sk_enc *c, const sk_enc_span *span, sk_val group, sk_enc_f
 /* Whether groups are so long that they stay in scratch: a span of one group alone. */
 static inline bool sk_encode_long(const sk_enc *c)
 {
-    return !c->gpu && c->seg->more == 0 && c->seg->g > SK_ENCODE_HELD && c->to->span_dims == c->seg->g;
+    return !c->gpu && c->seg->more == 0 && c->seg->g > SK_ENCODE_HELD &&
+           c->seg->g % SK_ENCODE_DIMS == 0 && c->to->span_dims == c->seg->g;
 }
 /* The row of codes, and of codebooks, of code i of a group. */
 static inline sk_val sk_encode_row(sk_enc *c, sk_val group, uint32_t i)

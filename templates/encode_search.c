@@ -147,7 +147,6 @@ static sk_val chosen(sk_enc *c, sk_val j, uint32_t i, sk_val index)
 /* ---- by scores --------------------------------------------------------------- */
 
 #define SUMS 8u /* that do not wait for each other: a key that is loaded meets so many */
-#define DIMS 4u /* of a long group in a row */
 
 /* The running best of T tokens in one group. */
 typedef struct best {
@@ -188,9 +187,9 @@ static void try_codes(sk_enc *c, const sk_enc_span *s, sk_val j, sk_val code, ui
         add_products(c, s, words, row, SK_NONE, c->seg->g, score);
     } else {
         for (uint32_t x = 0; x < row * nu; x++) sum[x] = sk_ir_var(b, SK_LANE, score[x]);
-        const sk_val i = sk_ir_for(b, c->zero, sk_u32(c, c->seg->g), DIMS);
+        const sk_val i = sk_ir_for(b, c->zero, sk_u32(c, c->seg->g), SK_ENCODE_DIMS);
         for (uint32_t x = 0; x < row * nu; x++) score[x] = sk_ir_get(b, sum[x]);
-        add_products(c, s, words, row, i, DIMS, score);
+        add_products(c, s, words, row, i, SK_ENCODE_DIMS, score);
         for (uint32_t x = 0; x < row * nu; x++) sk_ir_set(b, sum[x], score[x]);
         sk_ir_end(b);
         for (uint32_t x = 0; x < row * nu; x++) score[x] = sk_ir_get(b, sum[x]);
