@@ -8,13 +8,14 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "statistics.h"
 #include "strategy_impl.h"
 #include "surrogate.h"
 
 #define FIRST_TRIES 60  /* steps towards better lengths: at first, and every so many points */
 #define LATER_TRIES 25
 #define LEARN_EVERY 10
-#define NEAR_BEST 0.02  /* relative distance to the best below which all is alike */
+#define NEAR_BEST SK_TIE_SHARE /* relative distance to the best below which all is alike */
 #define FAR_OF 8        /* first points: the farthest of so many by chance */
 #define SCORED_MOST 4096u /* points of a large space that are looked at for one choice */
 
