@@ -269,7 +269,8 @@ static sk_status tiny_run(tiny_cache *c, uint32_t lists_per_seq, float scale)
     sk_err err = {0};
     a.arena_bytes = (size_t)8 * c->units * SPHKV_UNIT_BYTES;
     a.table = (sphkv_page_table){c->indptr, c->refs, lists_per_seq, lists_per_seq};
-    sk_attn_truth truth = {&c->out[0][0], &c->mag[0][0], c->lse, &c->ml[0][0], 0};
+    sk_attn_truth truth = {
+        .out = &c->out[0][0], .mag = &c->mag[0][0], .lse = c->lse, .page_ml = &c->ml[0][0]};
     sk_status st = sk_attn_reference(&c->spec, &a, 2, &truth, &err);
     c->max_logit = truth.max_logit;
     return st;
