@@ -154,7 +154,7 @@ static void lane_on(const run_spec *given, uint32_t copies)
     const uint32_t launches = m.state->launches; /* of one run */
     sk_assert_ok(sk_case_judge(&kase, 0, &us, NULL, &err), &err);
     k.idle = true;
-    sk_assert_ok(sk_lane_settle(&lane, &err), &err);
+    sk_assert_ok(sk_lane_settle(&lane, false, &err), &err);
     assert_int_equal(m.state->launches, launches * (1 + copies)); /* captured, not replayed */
     assert_int_equal(m.state->replays, 1 + 3); /* one that is not timed */
     assert_true(m.state->fetched >= x.bytes && x.bytes > 0);
