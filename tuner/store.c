@@ -161,6 +161,28 @@ sk_status sk_store_find(sk_store *s, const sk_job *job, uint32_t index, sk_tried
     return st;
 }
 
+/* A record of a generator that had fewer tunables, whose code is this candidate's: its
+ * trial is known by today's name, too. */
+static sk_status rename_known(sk_store *s, const sk_job *job, const sk_db_trial *old,
+                              uint32_t index, sk_arena *mem, sk_err *err)
+{
+    sk_text schedule;
+    sk_db_trial_key key;
+    char base[65];
+    sk_db_trial trial = *old, found;
+    sk_status st = base_hash(s, job, base, err);
+    if (st == SPHKV_OK) st = make_key(s, job, index, &schedule, &key, err);
+    if (st != SPHKV_OK) return st;
+    trial.key.schedule = key.schedule;
+    trial.base = old->base[0] ? base : "";
+    if (strcmp(key.schedule, old->key.schedule) != 0 &&
+        strcmp(key.compiler, old->key.compiler) == 0 &&
+        sk_db_trial_find(s->db, &key, mem, &found, NULL) == SPHKV_ENOTFOUND)
+        st = sk_db_trial_put(s->db, &trial, NULL, err);
+    sk_text_free(&schedule);
+    return st;
+}
+
 sk_status sk_store_known(sk_store *s, sk_job *job, sk_arena *mem, uint32_t **index, size_t *count,
                          sk_err *err)
 {
@@ -180,17 +202,17 @@ sk_status sk_store_known(sk_store *s, sk_job *job, sk_arena *mem, uint32_t **ind
     st = sk_space_resolve(&job->space, 0, err);
     (*index)[(*count)++] = 0;
     for (size_t i = 0; i < n && st == SPHKV_OK; i++) {
-        sk_schedule schedule;
-        sk_schedule_begin(s->device->target.backend, &schedule);
+        sk_schedule schedule = job->space.candidate[0].schedule; /* a new tunable is its default */
         if (strcmp(list[i].key.run_kind, SK_DB_MEASURE) != 0) continue;
         if (sk_schedule_parse(job->spec.kernel, list[i].key.schedule, &schedule, NULL) != SPHKV_OK)
             continue; /* of another generator */
         uint32_t at = sk_space_find(&job->space, &schedule);
-        if (at == SK_NONE || at == 0) continue;
+        if (at == SK_NONE) continue;
         st = sk_space_resolve(&job->space, at, err);
         if (st != SPHKV_OK || job->space.candidate[at].same_as != at) continue;
-        if (strcmp(job->space.candidate[at].ir_hash, list[i].key.ir_hash) == 0)
-            (*index)[(*count)++] = at;
+        if (strcmp(job->space.candidate[at].ir_hash, list[i].key.ir_hash) != 0) continue;
+        st = rename_known(s, job, &list[i], at, mem, err);
+        if (at) (*index)[(*count)++] = at;
     }
     return st;
 }
