@@ -3,7 +3,7 @@
  * it had been another, and the search is run again. */
 #include "tune_case.h"
 
-#define SEARCH "--kernels", "kv_encode", "--quiet", "--effort", "quick", TUNE_SMALL
+#define SEARCH "--kernels", "kv_encode", "--quiet", "--effort", "quick", "--trials", "9", TUNE_SMALL
 
 static void tune(const tune_case *c)
 {

@@ -158,9 +158,10 @@ static void dealt(void **state)
     }
 }
 
-#define WHOLE "--kernels", "kv_append,kv_encode,page_gather", "--quiet", "--effort", "quick", \
-    "--trials", "4", "--head-dim", "64", "--heads", "2", "--kv-heads", "1", "--context", \
-    "512", "--tiers", "good:vi8,kf16:vf16;low:vi4,kf16:vf16"
+/* All of small spaces: what a search of more does depends on what it finds in its database. */
+#define WHOLE "--kernels", "kv_append,kv_encode", "--quiet", "--effort", "quick", "--trials", "9", \
+    "--head-dim", "64", "--heads", "2", "--kv-heads", "1", "--context", "512", "--tiers", \
+    "good:vi8,kf16:vf16;low:vi4,kf16:vf16;mid:vi8,kf16:vf16"
 
 static void run(const tune_case *c, const char *program, const char *const *words, bool with_db)
 {
@@ -175,7 +176,7 @@ static void same_winners(const tune_case *a, const tune_case *b)
     sk_db_winner *x, *y;
     const size_t n = tune_case_winners(a, &mem, &x);
     assert_int_equal(tune_case_winners(b, &mem, &y), n);
-    assert_int_equal(n, 5);
+    assert_int_equal(n, 4);
     for (size_t i = 0; i < n; i++) {
         assert_string_equal(x[i].trial.trial_hash, y[i].trial.trial_hash);
         assert_string_equal(x[i].state, "ready");
