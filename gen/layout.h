@@ -94,23 +94,27 @@ static inline bool sk_layout_unit(const sk_segment *seg, const sk_seg_layout *at
  * coded segment, [group][code of the group][dim in group][code]: codewords transposed,
  * so that lanes are codes. Behind them, where the spec's book flags say so, the permutation (u32
  * [D]: coded dimension i is dimension perm[i] of the model's key), then the mean (f32
- * [D], in the model's order). Offsets in bytes, multiples of 64. */
+ * [D], in the model's order), then the transform, by columns (f32 [D][D]: element [j][i]
+ * is T[i][j], what coded dimension i has of dimension j of the permuted key), or of a
+ * Hadamard transform one number for each column (f32 [D]: sign[j] / sqrt(D), T[i][j] = that
+ * times (-1)^popcount(i & j)). Offsets in bytes, multiples of 64. */
 uint32_t sk_codebook_tier_off(const sk_spec *spec, uint32_t tier_slot, uint32_t seg);
 uint32_t sk_codebook_permutation_off(const sk_spec *spec); /* or SK_NO_FIELD */
 uint32_t sk_codebook_mean_off(const sk_spec *spec);        /* or SK_NO_FIELD */
+uint32_t sk_codebook_transform_off(const sk_spec *spec);   /* of either; or SK_NO_FIELD */
 uint32_t sk_codebook_head_bytes(const sk_spec *spec); /* stride between KV heads; 0 = all dense */
 
 /* The first element that is out of range or stands there twice; d = there is none. */
 uint32_t sk_permutation_flaw(const uint32_t *permutation, uint32_t d);
 
 /* Dimensions dim .. dim+dims-1 of a key as coded tiers hold it, plain scalar:
- * x[i] = k[perm[i]] - mean[perm[i]]. k: all D of them. */
+ * x = T y, y[i] = k[perm[i]] - mean[perm[i]]. k: all D of them. */
 void sk_coded_key_ref(const sk_spec *spec, const uint8_t *head_codebook, const double *k,
                       uint32_t dim, uint32_t dims, double *x);
 
 /* Decoded key and value rows of one page in double, plain scalar: the
- * reference every decoder is judged by. Keys are the model's: mean added, the
- * permutation undone. head_codebook: packed set of this KV head, NULL when the
+ * reference every decoder is judged by. Keys are the model's: transform and
+ * permutation undone, the mean added. head_codebook: packed set of this KV head, NULL when the
  * tier is dense. k: [tokens][D], v: [tokens][Dv], either may be NULL. */
 void sk_page_decode_ref(const sk_spec *spec, uint32_t tier_slot, const uint8_t *page,
                         uint32_t tokens, const uint8_t *head_codebook, double *k, double *v);

@@ -34,6 +34,10 @@ static uint32_t book_off(const sk_spec *spec, uint32_t flags)
         off += field_bytes(spec->d * 4);
     if (spec->book & flags & SPHKV_BOOK_MEAN)
         off += field_bytes(spec->d * 4);
+    if (spec->book & flags & SPHKV_BOOK_TRANSFORM)
+        off += field_bytes(spec->d * spec->d * 4);
+    if (spec->book & flags & SPHKV_BOOK_HADAMARD)
+        off += field_bytes(spec->d * 4);
     return off;
 }
 
@@ -47,10 +51,13 @@ uint32_t sk_codebook_mean_off(const sk_spec *spec)
     return spec->book & SPHKV_BOOK_MEAN ? book_off(spec, SPHKV_BOOK_PERMUTATION) : SK_NO_FIELD;
 }
 
-uint32_t sk_codebook_head_bytes(const sk_spec *spec)
+uint32_t sk_codebook_transform_off(const sk_spec *spec)
 {
-    return book_off(spec, SPHKV_BOOK_PERMUTATION | SPHKV_BOOK_MEAN);
+    return sk_spec_turned(spec) ? book_off(spec, SPHKV_BOOK_PERMUTATION | SPHKV_BOOK_MEAN)
+                                : SK_NO_FIELD;
 }
+
+uint32_t sk_codebook_head_bytes(const sk_spec *spec) { return book_off(spec, ~0u); }
 
 uint32_t sk_permutation_flaw(const uint32_t *permutation, uint32_t d)
 {

@@ -1,7 +1,7 @@
 /* layout_ref.c - one page back to dense rows in double, plain scalar code: the
  * reference that every decoder and every attention kernel is judged by. It
- * shares nothing with the kernels but the offsets of layout.c. Mean and
- * permutation of a codebook set are undone here; keys coded before RoPE come back
+ * shares nothing with the kernels but the offsets of layout.c. Mean,
+ * permutation and transform of a codebook set are undone here; keys coded before RoPE come back
  * unrotated. */
 #include <math.h>
 #include <string.h>
@@ -57,12 +57,28 @@ static coded_dim coded_dim_get(const sk_spec *spec, const uint8_t *books, uint32
     return dim;
 }
 
+/* T[i][j] of a set's transform. */
+static double transform_at(const sk_spec *spec, const uint8_t *books, uint32_t i, uint32_t j)
+{
+    const uint8_t *at = books + sk_codebook_transform_off(spec);
+    if (spec->book & SPHKV_BOOK_TRANSFORM)
+        return get_f32(at, j * spec->d + i);
+    return __builtin_popcount(i & j) % 2 ? -get_f32(at, j) : get_f32(at, j);
+}
+
 void sk_coded_key_ref(const sk_spec *spec, const uint8_t *head_codebook, const double *k,
                       uint32_t dim, uint32_t dims, double *x)
 {
+    double y[1024]; /* the largest head, sk_spec_check */
+    uint32_t first = sk_spec_turned(spec) ? 0 : dim, end = sk_spec_turned(spec) ? spec->d : dim + dims;
+    for (uint32_t i = first; i < end; i++) {
+        coded_dim at = coded_dim_get(spec, head_codebook, i);
+        y[i] = k[at.from] - at.mean;
+    }
     for (uint32_t i = 0; i < dims; i++) {
-        coded_dim at = coded_dim_get(spec, head_codebook, dim + i);
-        x[i] = k[at.from] - at.mean;
+        x[i] = sk_spec_turned(spec) ? 0 : y[dim + i];
+        for (uint32_t j = 0; sk_spec_turned(spec) && j < spec->d; j++)
+            x[i] += transform_at(spec, head_codebook, dim + i, j) * y[j];
     }
 }
 
@@ -82,20 +98,32 @@ static void group_word(const sk_spec *spec, const sk_segment *seg, const sk_seg_
     }
 }
 
-/* The dimensions of coded segment s of one token into their places in the key. */
+/* The dimensions of coded segment s of one token, as they are coded, into their places in
+ * x. */
 static void decode_coded(const sk_spec *spec, uint32_t tier_slot, uint32_t s,
                          const sk_seg_layout *at, const uint8_t *page, const uint8_t *books,
-                         uint32_t token, double *k)
+                         uint32_t token, double *x)
 {
     const sk_segment *seg = &spec->tier[tier_slot].seg[s];
     const uint8_t *book = books + sk_codebook_tier_off(spec, tier_slot, s);
     for (uint32_t j = 0; j < at->groups; j++) {
         double r = get_radius(seg, at, page, spec->page, j * seg->g / at->span_dims, token), c[32];
         group_word(spec, seg, at, page, book, j, token, c);
-        for (uint32_t i = 0; i < seg->g; i++) {
-            coded_dim dim = coded_dim_get(spec, books, at->dim0 + j * seg->g + i);
-            k[dim.from] = r * c[i] + dim.mean;
-        }
+        for (uint32_t i = 0; i < seg->g; i++)
+            x[at->dim0 + j * seg->g + i] = r * c[i];
+    }
+}
+
+/* Coded dimensions dim .. dim + dims - 1 back to their places in the model's key. */
+static void undo_frame(const sk_spec *spec, const uint8_t *books, const double *x, uint32_t dim,
+                       uint32_t dims, double *k)
+{
+    for (uint32_t j = dim; j < dim + dims; j++) {
+        coded_dim at = coded_dim_get(spec, books, j);
+        double y = sk_spec_turned(spec) ? 0 : x[j];
+        for (uint32_t i = 0; sk_spec_turned(spec) && i < spec->d; i++)
+            y += transform_at(spec, books, i, j) * x[i];
+        k[at.from] = y + at.mean;
     }
 }
 
@@ -149,11 +177,15 @@ static double dense_value(const sk_spec *spec, uint32_t kind, const sk_page_layo
 static void decode_key(const sk_spec *spec, uint32_t tier_slot, const sk_page_layout *at,
                        const uint8_t *page, const uint8_t *books, uint32_t token, double *k)
 {
+    double x[1024]; /* the largest head, sk_spec_check */
+    for (uint32_t s = 0; s < at->nseg; s++)
+        if (spec->tier[tier_slot].seg[s].kind == SK_KEY_CODED)
+            decode_coded(spec, tier_slot, s, &at->seg[s], page, books, token, x);
     for (uint32_t s = 0; s < at->nseg; s++) {
         const sk_seg_layout *seg = &at->seg[s];
         uint32_t kind = spec->tier[tier_slot].seg[s].kind;
         if (kind == SK_KEY_CODED)
-            decode_coded(spec, tier_slot, s, seg, page, books, token, k);
+            undo_frame(spec, books, x, seg->dim0, seg->dims, k);
         for (uint32_t d = 0; d < seg->dims && kind != SK_KEY_CODED; d++)
             k[seg->dim0 + d] = dense_key(spec, kind, seg, page, d, token);
     }

@@ -27,8 +27,9 @@ static const char *const dtype_names[] = {
 static const char *const accuracy_names[] = {
     [SPHKV_TIGHT] = "tight", [SPHKV_EXACT] = "exact", [SPHKV_FAST] = "fast"};
 
-static const char *const book_names[] = {"mean", "permutation"}; /* by bit of sk_spec.book */
-static const char *const variant_names[SK_VARIANTS] = {          /* of sk_spec.variants */
+static const char *const book_names[] = {/* by bit of sk_spec.book */
+                                         "mean", "permutation", "transform", "hadamard"};
+static const char *const variant_names[SK_VARIANTS] = {/* of sk_spec.variants */
     "softcap", "sink", "headscale", "window", "bias", "positions", "queries"};
 
 static const char *name_get(const char *const *names, size_t count, uint32_t i)
@@ -197,18 +198,31 @@ static sk_status check_mix(const sk_spec *spec, sk_err *err)
     return SPHKV_OK;
 }
 
+/* Those that make a dimension of what is coded from others of the key. */
+#define MOVES (SPHKV_BOOK_PERMUTATION | SPHKV_BOOK_TRANSFORM | SPHKV_BOOK_HADAMARD)
+
 /* A permutation moves dimensions of a key among all that are coded; one that it
- * moved into a dense segment would be lost. */
+ * moved into a dense segment would be lost. The same holds for transforms. */
 static sk_status check_book(const sk_spec *spec, sk_err *err)
 {
     if (spec->book >> SK_COUNT(book_names))
-        return sk_fail(err, SPHKV_EINVAL, "book flags %#x: there are mean (1) and permutation (2)",
-                       spec->book);
-    for (uint32_t i = 0; i < spec->ntiers && spec->book & SPHKV_BOOK_PERMUTATION; i++) {
+        return sk_fail(err, SPHKV_EINVAL,
+                       "book flags %#x: there are mean (1), permutation (2), transform (4) and "
+                       "hadamard (8)", spec->book);
+    if (spec->book & SPHKV_BOOK_TRANSFORM && spec->book & SPHKV_BOOK_HADAMARD)
+        return sk_fail(err, SPHKV_EINVAL, "book: transform or hadamard, not both");
+    if (spec->book & SPHKV_BOOK_HADAMARD && (spec->d & (spec->d - 1)) != 0)
+        return sk_fail(err, SPHKV_EINVAL,
+                       "book: hadamard asks for a power of two, not %u dimensions", spec->d);
+    for (uint32_t i = 0; i < spec->ntiers && spec->book & MOVES; i++) {
         const sk_tier *tier = &spec->tier[i];
         for (uint32_t s = 0; s < tier->nseg && !sk_tier_is_dense(tier); s++)
             if (tier->seg[s].kind != SK_KEY_CODED)
-                return tier_fail(tier, "a permutation asks for keys that are coded whole", err);
+                return tier_fail(tier,
+                                 spec->book & SPHKV_BOOK_PERMUTATION
+                                     ? "a permutation asks for keys that are coded whole"
+                                     : "a transform asks for keys that are coded whole",
+                                 err);
     }
     return SPHKV_OK;
 }

@@ -80,7 +80,8 @@ sk_status sk_spec_check(const sk_spec *spec, sk_err *err);
 sk_status sk_spec_from_params(const sphkv_spec_params *params, sk_spec *out, sk_err *err);
 /* Canonical one-line text, and its exact inverse. The text is the database
  * key: "attn_decode d128 v128 h4 p128 l1 qf32 of32 if32 tight good:vi8,kf16:vf16",
- * behind it "mean" and "permutation" where the codebook set holds them, then the names
+ * behind it "mean", "permutation", "transform" or "hadamard" where the codebook set holds
+ * them, then the names
  * of variants. */
 void sk_spec_print(const sk_spec *spec, sk_text *out);
 /* The end of that text: what people tell specs of a model apart by. */
@@ -106,8 +107,14 @@ bool sk_accuracy_parse(const char *name, uint32_t *accuracy);
 double sk_accuracy_bound(uint32_t accuracy); /* 1e-3, 1e-5, 5e-2 */
 double sk_dtype_rounding(uint32_t dtype); /* of a normal number, relative: 0, 2^-11, 2^-8 */
 
-/* "mean", "permutation": bit i of sk_spec.book, or NULL. */
+/* "mean", "permutation", "transform", "hadamard": bit i of sk_spec.book, or NULL. */
+#define SK_BOOKS 4u /* how many there are */
 const char *sk_book_name(uint32_t bit);
+/* Whether the set holds a transform, of either kind. */
+static inline bool sk_spec_turned(const sk_spec *spec)
+{
+    return (spec->book & (SPHKV_BOOK_TRANSFORM | SPHKV_BOOK_HADAMARD)) != 0;
+}
 /* The bit of a name; false when there is none. */
 bool sk_book_parse(const char *name, uint32_t *flag);
 /* "softcap", "sink" ...: the same of sk_spec.variants. */

@@ -83,8 +83,8 @@ static sk_status parse_flags(char *rest, sk_spec *spec, sk_err *err)
             spec->variants |= flag;
         else
             return sk_fail(err, SPHKV_EINVAL,
-                           "spec text: '%.60s' behind the mix: there are mean and permutation, "
-                           "then softcap, sink, headscale, window, bias, positions and queries, "
+                           "spec text: '%.60s' behind the mix: there are mean, permutation, transform "
+                           "and hadamard, then softcap, sink, headscale, window, bias, positions and queries, "
                            "in this order",
                            word);
     }

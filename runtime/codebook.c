@@ -73,6 +73,7 @@ void sphkv_codebook_free(sphkv_codebook *cb)
     sk_free(cb->mean);
     sk_free(cb->permutation);
     sk_free(cb->transform);
+    sk_free(cb->signs);
     sk_free(cb);
 }
 
@@ -147,42 +148,10 @@ sk_status sk_codebook_fits(const sphkv_codebook *cb, const sk_spec *spec, uint32
 sk_status sk_codebook_agrees(const sphkv_codebook *cb, sk_err *err)
 {
     uint32_t has = (cb->mean ? SPHKV_BOOK_MEAN : 0u) |
-                   (cb->permutation ? SPHKV_BOOK_PERMUTATION : 0u);
-    if (cb->transform)
-        return sk_fail(err, SPHKV_EUNSUPPORTED,
-                       "the codebook set has a transform, which no kernel applies yet");
+                   (cb->permutation ? SPHKV_BOOK_PERMUTATION : 0u) |
+                   (cb->transform ? SPHKV_BOOK_TRANSFORM : 0u) |
+                   (cb->signs ? SPHKV_BOOK_HADAMARD : 0u);
     return cb->spec.ntiers ? check_flags(has, cb->spec.book, err) : SPHKV_OK;
-}
-
-/* ---- mean and permutation --------------------------------------------------- */
-
-sk_status sk_codebook_frame_make(sphkv_codebook *cb, sk_err *err)
-{
-    uint32_t d = cb->spec.d, flags = cb->spec.book;
-    if (flags & SPHKV_BOOK_MEAN)
-        cb->mean = sk_calloc((size_t)cb->kv_heads * d, sizeof *cb->mean);
-    if (flags & SPHKV_BOOK_PERMUTATION)
-        cb->permutation = sk_malloc(d * sizeof *cb->permutation);
-    if (!cb->mean != !(flags & SPHKV_BOOK_MEAN) ||
-        !cb->permutation != !(flags & SPHKV_BOOK_PERMUTATION))
-        return sk_fail(err, SPHKV_ENOMEM, "out of memory for a codebook set");
-    for (uint32_t i = 0; i < d && cb->permutation; i++)
-        cb->permutation[i] = i / 2 + i % 2 * (d / 2);
-    return SPHKV_OK;
-}
-
-void sk_codebook_frame_pack(sphkv_codebook *cb)
-{
-    uint32_t d = cb->spec.d, flags = cb->spec.book;
-    for (uint32_t h = 0; h < cb->kv_heads && cb->packed; h++) {
-        uint8_t *head = cb->packed + (size_t)cb->head_bytes * h;
-        if (flags & SPHKV_BOOK_PERMUTATION)
-            memcpy(head + sk_codebook_permutation_off(&cb->spec), cb->permutation,
-                   d * sizeof *cb->permutation);
-        if (flags & SPHKV_BOOK_MEAN)
-            memcpy(head + sk_codebook_mean_off(&cb->spec), cb->mean + (size_t)h * d,
-                   d * sizeof *cb->mean);
-    }
 }
 
 /* ---- places --------------------------------------------------------------- */

@@ -31,7 +31,8 @@ struct sphkv_codebook {
     /* What a set may hold beside its codewords; NULL = does not. */
     float *mean;           /* [kv_heads][d], taken off before coding */
     uint32_t *permutation; /* [d]: coded dimension i is dimension permutation[i] */
-    float *transform;      /* [d][d] rows, orthogonal, applied after the permutation */
+    float *transform;      /* [kv_heads][d][d] rows, orthogonal, applied after the permutation */
+    float *signs;          /* [kv_heads][d], 1 or -1: a Hadamard transform with these */
     bool transform_folded; /* a transform is already in the model's weights: nothing to do */
 };
 
@@ -52,8 +53,8 @@ const uint8_t *sk_codebook_head(const sphkv_codebook *cb, uint32_t kv_head);
 sk_status sk_codebook_fits(const sphkv_codebook *cb, const sk_spec *spec, uint32_t kv_heads,
                            sk_err *err);
 
-/* Whether the set holds the mean and the permutation that its spec names, and
- * nothing that no kernel applies (a transform). sphkv_codebook_load refuses any
+/* Whether the set holds the mean, permutation, transform or signs that its spec names,
+ * and no others. sphkv_codebook_load refuses any
  * other, and sphkv_codebook_data gives nothing of it. */
 sk_status sk_codebook_agrees(const sphkv_codebook *cb, sk_err *err);
 
@@ -62,11 +63,14 @@ sk_status sk_codebook_agrees(const sphkv_codebook *cb, sk_err *err);
 /* Fills spec and key with the coded tiers of a checked spec. */
 sk_status sk_codebook_take_spec(sphkv_codebook *cb, const sk_spec *spec, sk_err *err);
 
-/* The mean (zeros) and the permutation (pairs of RoPE side by side: 2i is dimension
- * i, 2i+1 dimension i + D/2) that the spec asks for; not packed yet. */
-sk_status sk_codebook_frame_make(sphkv_codebook *cb, sk_err *err);
-/* Mean and permutation into packed, as far as the spec has them. */
+/* The mean (zeros), the permutation (pairs of RoPE side by side: 2i is dimension
+ * i, 2i+1 dimension i + D/2), and a transform or signs by chance that the spec asks for;
+ * not packed yet. */
+sk_status sk_codebook_frame_make(sphkv_codebook *cb, uint64_t seed, sk_err *err);
+/* All of that into packed, as far as the spec has it. */
 void sk_codebook_frame_pack(sphkv_codebook *cb);
+/* The key of a head as it is coded: x[i], i = 0 .. D - 1. */
+void sk_codebook_frame_key(const sphkv_codebook *cb, uint32_t kv_head, const float *key, double *x);
 
 /* One coded segment of a set, resolved. */
 typedef struct sk_codebook_part {

@@ -136,7 +136,7 @@ sphkv_status sphkv_codebook_default(const sphkv_spec_params *params, uint32_t kv
         st = sk_codebook_new(&spec, kv_heads, &cb, err);
     if (st != SPHKV_OK)
         return st;
-    st = sk_codebook_frame_make(cb, err);
+    st = sk_codebook_frame_make(cb, seed, err);
     float *scratch = sk_malloc((SK_CODEBOOK_BASE_MAX + SK_CODEBOOK_WORDS_MAX) * sizeof *scratch);
     if (!scratch)
         st = SPHKV_ENOMEM;

@@ -192,27 +192,60 @@ static sk_status load_permutation(const sk_tensor *t, sphkv_codebook *cb, sk_err
     return SPHKV_OK;
 }
 
-static sk_status load_transform(const sk_tensor *t, sphkv_codebook *cb, sk_err *err)
+/* Rows of one matrix, checked. */
+static sk_status check_rotation(const float *rows, uint32_t d, sk_err *err)
 {
-    uint32_t d = cb->spec.d;
-    uint64_t dims[2] = {d, d};
-    sk_status st = check_form(t, SK_TENSOR_F32, 2, dims, err);
-    if (st != SPHKV_OK)
-        return st;
-    cb->transform = sk_malloc(t->bytes);
-    if (!cb->transform)
-        return sk_fail(err, SPHKV_ENOMEM, "out of memory");
-    sk_tensor_to_f32(t, 0, t->count, cb->transform);
     for (uint32_t i = 0; i < d; i++)
         for (uint32_t j = 0; j <= i; j++) {
-            const float *a = cb->transform + (size_t)i * d, *b = cb->transform + (size_t)j * d;
+            const float *a = rows + (size_t)i * d, *b = rows + (size_t)j * d;
             double sum = 0;
             for (uint32_t k = 0; k < d; k++)
                 sum += (double)a[k] * (double)b[k];
             if (!(fabs(sum - (i == j)) <= 1e-3))
-                return sk_fail(err, SPHKV_EINVAL, "transform: rows %u and %u are not orthonormal",
-                               j, i);
+                return sk_fail(err, SPHKV_EINVAL,
+                               "transform: rows %u and %u are not orthonormal: their product is %.4g",
+                               j, i, sum);
         }
+    return SPHKV_OK;
+}
+
+/* [d, d] for all KV heads, or [kv_heads, d, d]. */
+static sk_status load_transform(const sk_tensor *t, sphkv_codebook *cb, sk_err *err)
+{
+    uint32_t d = cb->spec.d, own = t->ndim == 3 ? cb->kv_heads : 1;
+    size_t each = (size_t)d * d;
+    uint64_t dims[3] = {cb->kv_heads, d, d};
+    sk_status st = check_form(t, SK_TENSOR_F32, t->ndim == 3 ? 3 : 2, t->ndim == 3 ? dims : dims + 1, err);
+    if (st != SPHKV_OK)
+        return st;
+    cb->transform = sk_malloc(each * cb->kv_heads * sizeof *cb->transform);
+    if (!cb->transform)
+        return sk_fail(err, SPHKV_ENOMEM, "out of memory");
+    sk_tensor_to_f32(t, 0, t->count, cb->transform);
+    for (uint32_t h = 0; st == SPHKV_OK && h < own; h++)
+        st = check_rotation(cb->transform + h * each, d, err);
+    for (uint32_t h = own; h < cb->kv_heads; h++)
+        memcpy(cb->transform + h * each, cb->transform, each * sizeof *cb->transform);
+    return st;
+}
+
+static sk_status load_signs(const sk_tensor *t, sphkv_codebook *cb, sk_err *err)
+{
+    uint32_t d = cb->spec.d;
+    uint64_t dims[2] = {cb->kv_heads, d};
+    sk_status st = check_form(t, SK_TENSOR_F32, 2, dims, err);
+    if (st != SPHKV_OK)
+        return st;
+    if ((d & (d - 1)) != 0)
+        return sk_fail(err, SPHKV_EINVAL, "hadamard: %u dimensions are no power of two", d);
+    cb->signs = sk_malloc(t->bytes);
+    if (!cb->signs)
+        return sk_fail(err, SPHKV_ENOMEM, "out of memory");
+    sk_tensor_to_f32(t, 0, t->count, cb->signs);
+    for (uint64_t i = 0; i < t->count; i++)
+        if (!(fabsf(cb->signs[i]) == 1))
+            return sk_fail(err, SPHKV_EINVAL, "hadamard: element %llu is %.4g, not 1 or -1",
+                           (unsigned long long)i, (double)cb->signs[i]);
     return SPHKV_OK;
 }
 
@@ -224,6 +257,8 @@ static sk_status load_tensor(const sk_tensor *t, sphkv_codebook *cb, sk_err *err
         return load_permutation(t, cb, err);
     if (strcmp(t->name, "transform") == 0)
         return load_transform(t, cb, err);
+    if (strcmp(t->name, "hadamard") == 0)
+        return load_signs(t, cb, err);
     return check_codebook(t, cb, err);
 }
 

@@ -6,7 +6,9 @@
  *                               key, so tiers that share a key share a table
  *   mean         F32 [kv_heads, d]   optional
  *   permutation  I32 [d]             optional
- *   transform    F32 [d, d]          optional, orthogonal rows
+ *   transform    F32 [d, d]          optional, orthogonal rows; [kv_heads, d, d] where heads
+ *                                    have their own
+ *   hadamard     F32 [kv_heads, d]   optional, signs (1 or -1) of the permuted dimensions
  *   __metadata__ format = sphkv.codebook, version, head_dim, kv_heads;
  *                transform = none | folded; data_sha256 (hex, over all data)
  *
@@ -19,7 +21,7 @@
 /* A file in the making. */
 typedef struct writing {
     sk_arena arena;
-    sk_tensor tensor[SK_MAX_TIERS * SK_MAX_SEGMENTS + 3];
+    sk_tensor tensor[SK_MAX_TIERS * SK_MAX_SEGMENTS + 4];
     uint32_t tensors;
     bool failed; /* out of memory */
 } writing;
@@ -93,21 +95,35 @@ static sk_status write_file(writing *w, const sphkv_codebook *cb, const char *pa
     return sk_safetensors_write(path, w->tensor, w->tensors, notes, SK_COUNT(notes), err);
 }
 
+/* Whether not all heads have the same. */
+static bool own_transforms(const sphkv_codebook *cb)
+{
+    const size_t each = (size_t)cb->spec.d * cb->spec.d;
+    for (uint32_t h = 1; h < cb->kv_heads; h++)
+        if (memcmp(cb->transform + h * each, cb->transform, each * sizeof *cb->transform) != 0)
+            return true;
+    return false;
+}
+
 sphkv_status sphkv_codebook_save(const sphkv_codebook *cb, const char *path, sphkv_error *err)
 {
     writing w = {.tensors = 0};
     sk_codebook_part part;
     if (!cb || !path)
         return sk_fail(err, SPHKV_EINVAL, "no codebook set, or no path, to save");
-    uint64_t d = cb->spec.d, heads[2] = {cb->kv_heads, d}, square[2] = {d, d};
+    uint64_t d = cb->spec.d, heads[2] = {cb->kv_heads, d}, square[3] = {cb->kv_heads, d, d};
     for (uint32_t i = 0; sk_codebook_part_get(cb, i, &part); i++)
         write_part(&w, cb, &part);
     if (cb->mean)
         write_tensor(&w, "mean", SK_TENSOR_F32, cb->mean, 2, heads);
     if (cb->permutation)
         write_tensor(&w, "permutation", SK_TENSOR_I32, cb->permutation, 1, &d);
-    if (cb->transform)
-        write_tensor(&w, "transform", SK_TENSOR_F32, cb->transform, 2, square);
+    if (cb->transform && own_transforms(cb))
+        write_tensor(&w, "transform", SK_TENSOR_F32, cb->transform, 3, square);
+    else if (cb->transform)
+        write_tensor(&w, "transform", SK_TENSOR_F32, cb->transform, 2, square + 1);
+    if (cb->signs)
+        write_tensor(&w, "hadamard", SK_TENSOR_F32, cb->signs, 2, heads);
     sk_status st = write_file(&w, cb, path, err);
     sk_arena_free(&w.arena);
     return st;

@@ -1,7 +1,7 @@
 /* codebook_train.c - codebooks from keys: k-means per KV head, tier and group.
  *
- * What is clustered is what will be coded: k_j / ||span||, of keys without their
- * mean and with their dimensions permuted where the spec says so. Codewords are unit
+ * What is clustered is what will be coded: k_j / ||span||, of keys in the frame of the
+ * set: without their mean, permuted and transformed where the spec says so. Codewords are unit
  * vectors where span = group. Of several codes per group each codebook is made of what
  * the ones before it leave of the keys. Keys are taken as the tiers code them, so a mix
  * that codes some tiers before RoPE and some after has no one kind of keys and
@@ -24,6 +24,7 @@ typedef struct trainer {
     size_t used;       /* after thinning out */
     uint64_t seed;
     double *inverse; /* [used]: 1 / norm of the span in hand, 0 = all zero */
+    float *framed;   /* [used][d]: keys of the head in hand, as they are coded */
     float *points;   /* [used][g] */
     float *base;     /* data-free codewords of the part */
     float *words;
@@ -59,16 +60,6 @@ static sk_status check_rope(const sphkv_codebook *cb, sk_err *err)
     return SPHKV_OK;
 }
 
-/* Dimension `dim` of a key as it will be coded; kernels take the mean off in f32,
- * which rounds less than codewords do. */
-static double coded(const trainer *t, uint32_t head, const float *row, uint32_t dim)
-{
-    const sphkv_codebook *cb = t->cb;
-    uint32_t from = cb->permutation ? cb->permutation[dim] : dim;
-    double mean = cb->mean ? (double)cb->mean[(size_t)head * cb->spec.d + from] : 0;
-    return (double)row[from] - mean;
-}
-
 /* The mean of all rows, per KV head. */
 static sk_status take_mean(trainer *t, sk_err *err)
 {
@@ -85,30 +76,41 @@ static sk_status take_mean(trainer *t, sk_err *err)
     return SPHKV_OK;
 }
 
+/* Keys of a head as they will be coded; kernels take the mean off and transform in f32,
+ * which rounds less than codewords do. */
+static void frame_keys(trainer *t, uint32_t head)
+{
+    const uint32_t d = t->cb->spec.d;
+    double x[1024]; /* the largest head, sk_spec_check */
+    for (size_t i = 0; i < t->used; i++) {
+        sk_codebook_frame_key(t->cb, head, key_row(t, head, i), x);
+        for (uint32_t k = 0; k < d; k++)
+            t->framed[i * d + k] = (float)x[k];
+    }
+}
+
 /* Lengths of the span at `dim` of all rows. */
-static void measure_spans(trainer *t, uint32_t head, uint32_t dim, uint32_t dims)
+static void measure_spans(trainer *t, uint32_t dim, uint32_t dims)
 {
     for (size_t i = 0; i < t->used; i++) {
-        const float *row = key_row(t, head, i);
+        const float *row = t->framed + i * t->cb->spec.d + dim;
         double square = 0;
-        for (uint32_t k = 0; k < dims; k++) {
-            double x = coded(t, head, row, dim + k);
-            square += x * x;
-        }
+        for (uint32_t k = 0; k < dims; k++)
+            square += (double)row[k] * (double)row[k];
         t->inverse[i] = square > 0 ? 1 / sqrt(square) : 0;
     }
 }
 
 /* The group at `dim` of all rows that have a length. */
-static size_t gather(trainer *t, uint32_t head, uint32_t dim, uint32_t g)
+static size_t gather(trainer *t, uint32_t dim, uint32_t g)
 {
     size_t n = 0;
     for (size_t i = 0; i < t->used; i++) {
-        const float *row = key_row(t, head, i);
+        const float *row = t->framed + i * t->cb->spec.d + dim;
         if (t->inverse[i] <= 0)
             continue;
         for (uint32_t k = 0; k < g; k++)
-            t->points[n * g + k] = (float)(coded(t, head, row, dim + k) * t->inverse[i]);
+            t->points[n * g + k] = (float)((double)row[k] * t->inverse[i]);
         n++;
     }
     return n;
@@ -120,8 +122,8 @@ static sk_status train_part(trainer *t, const sk_codebook_part *part, uint32_t h
         uint32_t dim = j * part->g;
         uint64_t seed = sk_codebook_seed(t->seed, part, head, j);
         if (dim % part->span_dims == 0)
-            measure_spans(t, head, part->dim0 + dim, part->span_dims);
-        size_t n = gather(t, head, part->dim0 + dim, part->g);
+            measure_spans(t, part->dim0 + dim, part->span_dims);
+        size_t n = gather(t, part->dim0 + dim, part->g);
         sk_kmeans job = {part->g, part->codes, part->unit, TRAIN_ROUNDS, seed};
         for (uint32_t i = 0; i < part->times; i++) {
             sk_status st = i > 0 ? sk_kmeans_rest(&job, t->words, t->points, n) : SPHKV_OK;
@@ -142,15 +144,18 @@ static sk_status train_all(trainer *t)
     sk_codebook_part part;
     sk_status st = SPHKV_OK;
     t->inverse = sk_arena_alloc(&arena, t->used * sizeof *t->inverse);
+    t->framed = sk_arena_alloc(&arena, t->used * t->cb->spec.d * sizeof *t->framed);
     t->points = sk_arena_alloc(&arena, t->used * 32 * sizeof *t->points);
     t->base = sk_arena_alloc(&arena, SK_CODEBOOK_BASE_MAX * sizeof *t->base);
     t->words = sk_arena_alloc(&arena, SK_CODEBOOK_WORDS_MAX * sizeof *t->words);
-    if (!t->inverse || !t->points || !t->base || !t->words)
+    if (!t->inverse || !t->framed || !t->points || !t->base || !t->words)
         st = SPHKV_ENOMEM;
     for (uint32_t i = 0; st == SPHKV_OK && sk_codebook_part_get(t->cb, i, &part); i++) {
         st = sk_codebook_base(&part, sk_codebook_seed(t->seed, &part, UINT32_MAX, 0), t->base);
-        for (uint32_t h = 0; st == SPHKV_OK && h < t->cb->kv_heads; h++)
+        for (uint32_t h = 0; st == SPHKV_OK && h < t->cb->kv_heads; h++) {
+            frame_keys(t, h);
             st = train_part(t, &part, h);
+        }
     }
     sk_arena_free(&arena);
     return st;
@@ -177,7 +182,7 @@ sphkv_status sphkv_codebook_train(const sphkv_spec_params *params, uint32_t kv_h
     if (st == SPHKV_OK)
         st = check_keys(keys, rows, kv_heads, spec.d, err);
     if (st == SPHKV_OK)
-        st = sk_codebook_frame_make(cb, err);
+        st = sk_codebook_frame_make(cb, seed, err);
     if (st == SPHKV_OK) {
         trainer t = {.cb = cb, .keys = keys, .rows = rows, .seed = seed};
         t.used = rows < TRAIN_ROWS ? rows : TRAIN_ROWS;

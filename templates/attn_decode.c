@@ -32,9 +32,11 @@ static sk_status tier_supported(const sk_spec *spec, uint32_t i, sk_err *err)
                            "attn_decode: tier %u: a segment of %u dimensions (multiples of 16 only)", i,
                            t->seg[s].dims);
     }
-    if (t->value == SK_VAL_KEY && t->nseg > 1 && spec->book & SPHKV_BOOK_PERMUTATION)
+    if (t->value == SK_VAL_KEY && t->nseg > 1 &&
+        (spec->book & SPHKV_BOOK_PERMUTATION || sk_spec_turned(spec)))
         return sk_fail(err, SPHKV_EUNSUPPORTED,
-                       "attn_decode: tier %u: values from keys of several segments that are permuted", i);
+                       "attn_decode: tier %u: values from keys of several segments that are %s", i,
+                       sk_spec_turned(spec) ? "transformed" : "permuted");
     return SPHKV_OK;
 }
 
@@ -194,7 +196,7 @@ static void query_areas(sk_dec *c, bool tables, sk_dec_place *place, void *user)
 {
     const uint32_t heads = c->h * c->d * 4;
     c->qc = c->qs = place_query(c, "qs", heads, place, user);
-    if (tables && c->spec->book & SPHKV_BOOK_PERMUTATION)
+    if (tables && (c->spec->book & SPHKV_BOOK_PERMUTATION || sk_spec_turned(c->spec)))
         c->qc = place_query(c, "qc", heads, place, user);
     if (tables && uses_rows(c->spec, c->sched))
         c->qt = place_query(c, "qt", c->hr * c->d * 4, place, user);
@@ -204,7 +206,7 @@ static void query_areas(sk_dec *c, bool tables, sk_dec_place *place, void *user)
 static void rebuild_areas(sk_dec *c, sk_dec_place *place, void *user)
 {
     uint32_t book = 0, bytes = 0;
-    bool any = false, coded = false, two = false;
+    bool any = false, coded = false, two = false, back = false;
     for (sk_key_part k = {0}; sk_key_next(c->spec, c->sched, &k);) {
         if (k.seg == 0) bytes = 0;
         if (!sk_part_rebuilds(&k.spec, c->sched, k.slot)) continue;
@@ -212,6 +214,7 @@ static void rebuild_areas(sk_dec *c, sk_dec_place *place, void *user)
         if (bytes > book) book = bytes;
         two |= sk_rebuild_by_halves(&k.spec, c->sched, k.slot);
         any |= sk_dec_form(&k.spec, c->sched, k.slot) == SK_FORM_REBUILD;
+        back |= sk_spec_turned(&k.spec) && sk_dec_seg(&k.spec, k.slot)->kind == SK_KEY_CODED;
         coded |= !sk_key_parted(c->spec, c->sched, k.tier) && sk_dec_seg(&k.spec, k.slot)->kind == SK_KEY_CODED;
     }
     if (book > 0)
@@ -220,6 +223,7 @@ static void rebuild_areas(sk_dec *c, sk_dec_place *place, void *user)
         c->where = place_area(c, "where", c->d * 4, place, user);
     if (any)
         c->keys = place_area(c, "keys", c->d * sk_rebuild_tokens(c->sched) * 4, place, user);
+    if (back) c->turned = place_area(c, "turned", c->d * c->w * 4, place, user);
     if (two) c->halves = place_area(c, "halves", c->d * c->p * 2, place, user);
     if (sk_spec_pre_rope(c->spec))
         c->cosines = place_area(c, "cosines", sk_rope_bytes(c), place, user);

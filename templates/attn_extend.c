@@ -24,9 +24,10 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
 {
     sk_status st = sk_rows_supported(spec, "attn_extend", err);
     for (uint32_t i = 0; st == SPHKV_OK && i < spec->ntiers; i++)
-        if (spec->tier[i].nseg > 1 && spec->book & SPHKV_BOOK_PERMUTATION)
+        if (spec->tier[i].nseg > 1 && (spec->book & SPHKV_BOOK_PERMUTATION || sk_spec_turned(spec)))
             return sk_fail(err, SPHKV_EUNSUPPORTED,
-                           "attn_extend: tier %u: keys of several segments that are permuted", i);
+                           "attn_extend: tier %u: keys of several segments that are %s", i,
+                           sk_spec_turned(spec) ? "transformed" : "permuted");
     return st == SPHKV_OK ? sk_rope_supported(spec, "attn_extend", err) : st;
 }
 

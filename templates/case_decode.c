@@ -223,6 +223,10 @@ double sk_case_key_hair(const sk_spec *spec, uint32_t tier_slot, const uint8_t *
     double hair = mean != 0 ? x * 0x1p-23 : 0;
     hair = fmax(hair, turn);
     if (scaled) hair += (x + fabs(mean)) * 0x1p-22; /* four roundings */
+    if (sk_spec_turned(spec) && seg->kind == SK_KEY_CODED) { /* a sum over the key without its mean */
+        hair += sk_case_norm(key, dims) * 0x1p-18;
+        for (uint32_t i = 0; i < spec->d; i++) hair += fabs(mean_of(spec, tier, book, i)) * 0x1p-20;
+    }
     /* several codes: what adds up may be longer than the sum, but hardly than the key */
     return seg->more ? hair + sk_case_norm(key, dims) * 0x1p-21 : hair;
 }

@@ -167,6 +167,33 @@ static void fill_tables(const sk_spec *spec, sk_rng *rng, uint8_t *book)
     }
 }
 
+/* An orthogonal matrix by columns: reflections by a few vectors, one after the other. */
+static void fill_transform(const sk_spec *spec, sk_rng *rng, uint8_t *at)
+{
+    const uint32_t d = spec->d;
+    double v[1024]; /* the largest head, sk_spec_check */
+    for (uint32_t i = 0; i < d * d; i++) sk_case_put(at, SPHKV_F32, i, i % (d + 1) == 0);
+    for (uint32_t n = 0; n < 3; n++) {
+        fill_normal(rng, d, v);
+        const double scale = 2 / (sk_case_norm(v, d) * sk_case_norm(v, d));
+        for (uint32_t j = 0; j < d; j++) {
+            double dot = 0;
+            for (uint32_t i = 0; i < d; i++)
+                dot += v[i] * sk_case_get(at, SPHKV_F32, (size_t)j * d + i);
+            for (uint32_t i = 0; i < d; i++) {
+                const size_t e = (size_t)j * d + i;
+                sk_case_put(at, SPHKV_F32, e, sk_case_get(at, SPHKV_F32, e) - scale * dot * v[i]);
+            }
+        }
+    }
+}
+
+static void fill_signs(const sk_spec *spec, sk_rng *rng, uint8_t *at)
+{
+    for (uint32_t j = 0; j < spec->d; j++)
+        sk_case_put(at, SPHKV_F32, j, (sk_rng_below(rng, 2) ? 1 : -1) / sqrt(spec->d));
+}
+
 /* Each head has a permutation of its own here, so that it shows who reads another's.
  * Means are half as large as keys, and exact in every dense format: a key can be one. */
 void sk_case_book_fill(const sk_spec *spec, sk_rng *rng, uint8_t *book)
@@ -181,6 +208,10 @@ void sk_case_book_fill(const sk_spec *spec, sk_rng *rng, uint8_t *book)
     }
     for (uint32_t i = 0; i < spec->d && mean != SK_NO_FIELD; i++)
         sk_case_put(book + mean, SPHKV_F32, i, ldexp(rint(8 * sk_rng_normal(rng)), -4));
+    if (spec->book & SPHKV_BOOK_TRANSFORM)
+        fill_transform(spec, rng, book + sk_codebook_transform_off(spec));
+    if (spec->book & SPHKV_BOOK_HADAMARD)
+        fill_signs(spec, rng, book + sk_codebook_transform_off(spec));
 }
 
 double sk_case_half_step(uint32_t dtype, double x)

@@ -12,6 +12,7 @@
  *                   logits
  *   part_mask.c     soft-cap, bias, who is seen: between logits and softmax
  *   part_rope.c     the rotation of keys that are kept before RoPE
+ *   part_turn.c     the transform of a codebook set: queries, and keys back
  *   part_softmax.c  page softmax: probabilities, factors, running (m, l)
  *   part_probs.c    probabilities in the form that the value product wants
  *   part_exp8.c     those of 8 bits straight from logits
@@ -31,7 +32,8 @@
  *
  * Scratch of one block (f32 unless said otherwise), H = query heads of a turn:
  *   qs   [H][D]      q * scale * log2(e): all logits are in units of log2
- *   qc   [H][D]      the same for coded tiers: permuted when the set says so, else qs
+ *   qc   [H][D]      the same for coded tiers: permuted and transformed when the set says
+ *                    so, else qs
  *   qt   [D][HR]     qc transposed and padded (rows form)
  *   qm   [HR]        <q, mean> of the KV head in the same units, where there is one
  *   q16              queries of 16 bits and fewer (part_short.c): pairs [H][D/2] or quads
@@ -42,6 +44,7 @@
  *   bytes            8-bit tables of the page, and their units (part_bytes.h)
  *   rad  [spans]     what a radius code of the page is multiplied by
  *   book, where, keys, halves  of keys that are rebuilt (part_rebuild.h)
+ *   turned [D][W]    keys of W tokens before the transform is undone (part_turn.c)
  *   vals [Cp/16][Tp][16]  values of the page at work that are dimensions of its keys
  *   cosines [D][W]   cosines, then sines, of W tokens (part_rope.c)
  *   s    [H][Tp]     logits, then probabilities in f32
@@ -132,6 +135,7 @@ typedef struct sk_dec {
     sk_val book, where, keys, halves; /* the same, where keys are rebuilt; */
     uint32_t keys_d;           /* dimensions of a token in `keys`; 0 = d */
     sk_val cosines;            /* where they are rotated; */
+    sk_val turned;             /* where a transform is undone; */
     sk_val rope, rope_dims, rope_last; /* parameters of that (part_rope.h) */
     sk_val vals;               /* and where they are values */
     uint32_t vdims, vdim0;     /* dimensions of the key, or part, that are; the first channel */
@@ -209,6 +213,8 @@ uint32_t sk_dec_lut_off(const sk_spec *spec, const sk_schedule *sched, uint32_t 
 uint32_t sk_dec_lut_total(const sk_spec *spec, const sk_schedule *sched);
 uint32_t sk_dec_row_run(uint32_t heads, uint32_t w);
 
+/* qc from qs, transformed; no more is asked of a set without a transform than this. */
+void sk_part_turn_queries(sk_dec *c);
 /* Fills qs and, where it is not qs, qc (and qt when a tier uses rows) from q. */
 void sk_part_query(sk_dec *c, bool rows);
 /* What a tier's keys are multiplied by: all after the first are short, of 16 bits and

@@ -41,10 +41,12 @@ void sk_unrow_scratch(sk_unrow *c)
     if (spans) d->rad = sk_ir_name(d->b, sk_ir_shared(d->b, spans * 4), "rad");
     if (spans && d->spec->book & SPHKV_BOOK_PERMUTATION)
         d->where = sk_ir_name(d->b, sk_ir_shared(d->b, d->d * 4), "where");
-    if (sk_spec_pre_rope(d->spec)) {
+    const bool back = spans && sk_spec_turned(d->spec);
+    if (back) d->turned = sk_ir_name(d->b, sk_ir_shared(d->b, d->d * d->w * 4), "turned");
+    if (back || sk_spec_pre_rope(d->spec))
         d->keys = sk_ir_name(d->b, sk_ir_shared(d->b, d->d * 64), "keys");
+    if (sk_spec_pre_rope(d->spec))
         d->cosines = sk_ir_name(d->b, sk_ir_shared(d->b, sk_rope_bytes(d)), "cosines");
-    }
     if (words) {
         c->offs = sk_ir_name(d->b, sk_ir_shared(d->b, d->w * d->w * 4), "offs");
         c->radii = sk_ir_name(d->b, sk_ir_shared(d->b, d->w * d->w * 4), "radii");
@@ -122,13 +124,14 @@ static void put_step(sk_unrow *c, sk_val *x, sk_val t0, sk_val d0, sk_val count)
     put_rows(c, x, t0, sk_mul(d, d0, c->es), count);
 }
 
-/* The same of keys that are kept before RoPE, all of them first, in scratch. */
-static void rotated_block(sk_unrow *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
+/* The same of keys that are kept before RoPE or in the frame of a transform, all of them
+ * first, in scratch. */
+static void whole_block(sk_unrow *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
                           sk_val set, sk_val t0, sk_val count, sk_val next)
 {
     sk_dec *d = &c->dec;
     sk_part_rebuild_vector(d, tier_slot, lay, page, set, t0, d->zero, SK_NONE);
-    sk_part_rope(d, tier_slot, page, t0, d->zero);
+    if (c->turned) sk_part_rope(d, tier_slot, page, t0, d->zero);
     const sk_val d0 = sk_ir_for(d->b, d->zero, sk_k(d, d->vdims), c->step);
     sk_val x[32];
     sk_unrow_prefetch(c, tier_slot, next, t0, d0);
@@ -148,8 +151,8 @@ static void key_block(sk_unrow *c, uint32_t tier_slot, const sk_seg_layout *lay,
     const bool coded = seg->kind == SK_KEY_CODED;
     sk_rebuild_at k = {0};
     sk_dense_keys dense = {0};
-    if (seg->pre_rope && c->turned) {
-        rotated_block(c, tier_slot, lay, page, set, t0, count, next);
+    if ((seg->pre_rope && c->turned) || (coded && sk_spec_turned(d->spec))) {
+        whole_block(c, tier_slot, lay, page, set, t0, count, next);
         return;
     }
     if (coded) k = sk_rebuild_begin(d, tier_slot, lay, page, set, t0);

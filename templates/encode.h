@@ -2,6 +2,7 @@
  * page_retier:
  *   encode_keys.c    the codes and radii of a page
  *   encode_search.c  the codes of one group
+ *   encode_frame.c   keys in the frame that the codebook set gives them
  *   encode_pack.c    numbers of scratch packed to fields of the page
  *   encode_values.c  values (and float keys) of a page, converted
  *   encode_vcodes.c  values of a page as vi8 or vi4
@@ -21,6 +22,7 @@
  *                        free: they are met again when the radius is known
  *   rad   [spans][P]     radii, f32, then their stored form as u32
  *   code  [rows][P]      codes, u32
+ *   turn  [P/W][D][W]    of a set with a transform: all keys in its frame, f32
  *   rs    [spans]        r_scale as stored, f32
  *   ks    [D/32][P]      ki8, ki4: scales as stored, f16 bits in u32
  *   vs    [Cp]           value scales as stored, f16 bits in u32
@@ -47,7 +49,7 @@ typedef struct sk_enc {
     bool direct;               /* codewords are read where the set has them: no cb */
     bool rebuilt;              /* the source page is scratch: nothing of it is asked for ahead */
     sk_val room;               /* GPU: where scratch lies if not in shared memory, or SK_NONE */
-    sk_val cb, hn, key, rad, code, rs, ks, vs, vm, red;
+    sk_val cb, hn, key, rad, code, turn, rs, ks, vs, vm, red;
     sk_val zero, lane;
 } sk_enc;
 
@@ -144,8 +146,20 @@ static inline sk_val sk_encode_row(sk_enc *c, sk_val group, uint32_t i)
     const uint32_t codes = sk_segment_codes(c->seg);
     return codes == 1 ? group : sk_opk(c, SK_OP_ADD, sk_times(c, group, codes), i);
 }
+/* Whether keys are coded in the frame of a transform. */
+static inline bool sk_encode_turned(const sk_enc *c)
+{
+    return sk_spec_turned(c->spec) && !sk_tier_is_dense(&c->spec->tier[0]);
+}
+/* Tokens of a page in whole chunks: of a GPU's the last one may be longer than it. */
+static inline uint32_t sk_encode_tokens(const sk_enc *c)
+{
+    return (c->spec->page + c->t - 1) / c->t * c->t;
+}
+/* Keys of all tokens into `turn`, before any are coded (encode_frame.c). */
+void sk_encode_turn(sk_enc *c);
 /* Dimension d of vector u of the tokens from t0 on, as it is coded: permuted, with the mean
- * off; zero beyond count. */
+ * off, transformed; zero beyond count. */
 sk_val sk_encode_load_key(sk_enc *c, sk_val t0, uint32_t u, sk_val d);
 
 /* ---- parts ---- */

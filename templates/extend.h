@@ -27,7 +27,7 @@
  *   where [R]                 with positions, instead of both: where the query stands,
  *   places [P]                and the tokens of the page
  *   alpha [rows of a register tile] what a row's sums so far are multiplied by
- *   book, where, rad, keys, cosines  of keys that are rebuilt (part_rebuild.h); vals of
+ *   book, where, rad, keys, turned, cosines  of keys that are rebuilt (part_rebuild.h); vals of
  *                             values that are keys (part_vk.h) */
 #ifndef SK_EXTEND_H
 #define SK_EXTEND_H

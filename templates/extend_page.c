@@ -34,6 +34,8 @@ void sk_extend_scratch(sk_extend *c)
     if (spans) d->rad = sk_ir_name(d->b, sk_ir_shared(d->b, spans * 4), "rad");
     if (spans && d->spec->book & SPHKV_BOOK_PERMUTATION)
         d->where = sk_ir_name(d->b, sk_ir_shared(d->b, d->d * 4), "where");
+    if (spans && sk_spec_turned(d->spec))
+        d->turned = sk_ir_name(d->b, sk_ir_shared(d->b, d->d * d->w * 4), "turned");
     d->keys = sk_ir_name(d->b, sk_ir_shared(d->b, d->d * 64), "keys");
     if (sk_spec_pre_rope(d->spec))
         d->cosines = sk_ir_name(d->b, sk_ir_shared(d->b, sk_rope_bytes(d)), "cosines");

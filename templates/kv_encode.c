@@ -124,7 +124,7 @@ sk_val sk_encode_from(sk_enc *c, sk_val t0, sk_val d0, sk_val to)
 }
 
 /* The arrays of scratch, in order. */
-#define ARRAYS(X) X(vs) X(vm) X(ks) X(cb) X(hn) X(key) X(rad) X(code) X(rs) X(red)
+#define ARRAYS(X) X(vs) X(vm) X(ks) X(cb) X(hn) X(key) X(rad) X(code) X(rs) X(red) X(turn)
 enum {
 #define X(name) A_##name,
     ARRAYS(X)
@@ -166,6 +166,7 @@ static void scratch_words(const sk_enc *c, uint32_t words[ARRAYS_MOST])
         at_least(&words[A_rs], lay->spans);
     }
     if (c->gpu && f8) words[A_red] = 64;
+    if (sk_encode_turned(c)) words[A_turn] = sk_encode_tokens(c) * c->spec->d;
 }
 
 uint32_t sk_encode_scratch_bytes(const sk_enc *c)
@@ -232,6 +233,7 @@ void sk_encode_fields(sk_enc *c)
     sk_enc_zero(c, 0, values ? c->dst.value_off : c->dst.bytes & ~3u);
     sk_enc_zero(c, c->dst.bytes & ~3u, c->dst.units * SPHKV_UNIT_BYTES);
     sk_enc_sync(c);
+    if (sk_encode_turned(c)) sk_encode_turn(c);
     for (uint32_t s = 0; s < c->dst.nseg; s++) {
         if (s > 0) sk_enc_sync(c); /* scratch of the last segment is free */
         sk_encode_segment(c, s);

@@ -3,7 +3,9 @@
  * element is read where the packed set has it, for its row is short and lanes share
  * it; 16-bit outputs are packed in pairs, and a transposition in registers makes of
  * 16 words of 32 rows 16 vectors, a piece of two rows each. All of a row's 128 bytes
- * at once would take twice the registers. Values: a lane is a word of a row. */
+ * at once would take twice the registers. Of a set with a transform 32 tokens are rebuilt
+ * in scratch by all warps, as they are coded, before dimensions are made of all of them.
+ * Values: a lane is a word of a row. */
 #include <string.h>
 
 #include "decode_rows.h"
@@ -13,6 +15,7 @@
 #include "part_rope.h"
 #include "part_unpack.h"
 #include "rows.h"
+#include "transform.h"
 
 #define WORDS 16u /* of a row, at once */
 
@@ -33,6 +36,7 @@ typedef struct unrow {
     uint32_t step;           /* dimensions of WORDS words */
     bool turned;             /* keys before RoPE are rotated */
     sk_val where;            /* scratch: the coded dimension that one of the model's is */
+    sk_val framed;           /* scratch: [D][32] f32, of a transform: tokens as they are coded */
     sk_val set, count;       /* of the item */
     sk_val rows, stride;     /* its first row, elements to the next */
 } unrow;
@@ -107,8 +111,8 @@ static void take_group(unrow *c, const sk_lanes *k, dim_at coded, group_at *at)
         at->radius = sk_lanes_radii(k, sk_ir_2k(d->b, SK_OP_UDIV, j, lay->span_dims / g));
 }
 
-/* A dimension of the model's key from the group that it is coded in. */
-static sk_val coded_value(unrow *c, const sk_lanes *k, dim_at model, dim_at coded, const group_at *at)
+/* A coded dimension from its group, before the radius. */
+static sk_val codeword_sum(unrow *c, const sk_lanes *k, dim_at coded, const group_at *at)
 {
     sk_dec *d = &c->dec;
     const sk_val first = k->seg->more ? sk_add(d, coded.dim, at->apart) : coded.dim;
@@ -116,6 +120,41 @@ static sk_val coded_value(unrow *c, const sk_lanes *k, dim_at model, dim_at code
     for (uint32_t i = 1; i < sk_segment_codes(k->seg); i++)
         x = sk_ir_2(d->b, SK_OP_FADD, x,
                     sk_lanes_codewords(k, first, coded.plus + i * k->seg->g, at->code[i]));
+    return x;
+}
+
+/* Of a set with a transform: from all of the key, which is in scratch. */
+static sk_val turned_value(unrow *c, dim_at model, dim_at coded)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const sk_val j = sk_add(d, coded.dim, sk_k(d, coded.plus));
+    const uint32_t off = sk_codebook_transform_off(d->spec);
+    sk_val x;
+    if (d->spec->book & SPHKV_BOOK_TRANSFORM) {
+        const sk_val sum = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
+        const sk_val column = sk_ir_ptr_add(b, c->set, j, d->d * 4);
+        const sk_val i = sk_ir_for(b, d->zero, sk_k(d, d->d), 1);
+        const sk_val t = sk_ir_ldu(b, SK_LD_F32, column, sk_mul(d, i, 4), off);
+        sk_ir_set(b, sum, sk_fma(d, sk_ir_ldv(b, SK_LD_F32, c->framed, sk_mul(d, i, 128), 0), t,
+                                 sk_ir_get(b, sum)));
+        sk_ir_end(b);
+        x = sk_ir_get(b, sum);
+    } else {
+        x = sk_ir_2(b, SK_OP_FMUL, sk_ir_ldv(b, SK_LD_F32, c->framed, sk_mul(d, j, 128), 0),
+                    sk_ir_ldu(b, SK_LD_F32, c->set, sk_mul(d, j, 4), off));
+    }
+    if (!(d->spec->book & SPHKV_BOOK_MEAN)) return x;
+    return sk_ir_2(b, SK_OP_FADD, x,
+                   sk_ir_ldu(b, SK_LD_F32, c->set, sk_mul(d, model.dim, 4),
+                             sk_codebook_mean_off(d->spec) + model.plus * 4));
+}
+
+/* A dimension of the model's key from the group that it is coded in. */
+static sk_val coded_value(unrow *c, const sk_lanes *k, dim_at model, dim_at coded, const group_at *at)
+{
+    sk_dec *d = &c->dec;
+    const sk_val x = codeword_sum(c, k, coded, at);
     if (!(d->spec->book & SPHKV_BOOK_MEAN)) return sk_ir_2(d->b, SK_OP_FMUL, x, at->radius);
     const uint32_t off = sk_dec_mean_off(d) + model.plus * 4;
     const sk_val mean = sk_ir_ldu(d->b, SK_LD_F32, k->set, sk_mul(d, model.dim, 4), off);
@@ -127,6 +166,7 @@ static sk_val coded_dim(unrow *c, const sk_lanes *k, sk_val d0, uint32_t i, grou
 {
     const uint32_t g = k->seg->g;
     const dim_at model = model_dim(c, d0, i), coded = coded_of(c, model);
+    if (sk_spec_turned(c->dec.spec)) return turned_value(c, model, coded);
     const bool permuted = c->dec.spec->book & SPHKV_BOOK_PERMUTATION;
     const bool apart = c->step % g != 0 && g % c->step != 0; /* groups and pieces do not fit */
     if (permuted || apart || i % g == 0) take_group(c, k, coded, at); /* else it is the last one's */
@@ -163,6 +203,7 @@ static sk_val coded_alone(unrow *c, const sk_lanes *k, dim_at model, sk_val radi
 {
     group_at at = {.radius = radius};
     const dim_at coded = coded_of(c, model);
+    if (sk_spec_turned(c->dec.spec)) return turned_value(c, model, coded);
     take_group(c, k, coded, &at);
     return coded_value(c, k, model, coded, &at);
 }
@@ -188,18 +229,13 @@ static sk_val rotated_dim(unrow *c, const sk_lanes *k, sk_val d0, uint32_t i, sk
     return sk_fma(d, x[0], turn.c, sk_ir_2(d->b, SK_OP_FMUL, x[1], turn.s));
 }
 
-/* Of a key, or a part of one that is the first segment of `lay`. */
-static void part_keys(unrow *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page)
+/* A piece of the rows of 32 tokens. */
+static void put_piece(unrow *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page, sk_val t0,
+                      sk_val d0)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
     const bool coded = sk_dec_seg(d->spec, tier_slot)->kind == SK_KEY_CODED;
-    const uint32_t steps = (d->vdims + c->step - 1) / c->step, chunks = (d->p + 31) / 32;
-    if (coded && d->spec->book & SPHKV_BOOK_PERMUTATION) invert_permutation(c);
-    const sk_val turn = sk_gpu_turns(b, sk_k(d, steps * chunks), 1);
-    const sk_val t0 = sk_mul(d, sk_ir_2k(b, SK_OP_UDIV, turn, steps), 32);
-    const sk_val d0 = sk_mul(d, sk_ir_2k(b, SK_OP_UREM, turn, steps), c->step);
-    sk_ir_if(b, sk_ir_2(b, SK_OP_ULT, t0, c->count));
     const sk_val token = sk_ir_2k(b, SK_OP_UMIN, sk_add(d, t0, d->lane), d->p - 1);
     const sk_lanes k = sk_lanes_begin(d, tier_slot, lay, page, c->set, token);
     group_at at = {.radius = SK_NONE};
@@ -215,6 +251,55 @@ static void part_keys(unrow *c, uint32_t tier_slot, const sk_page_layout *lay, s
     for (uint32_t i = 0; c->es == 2 && i < WORDS; i++)
         x[i] = sk_ir_2(b, pack_op(c), x[2 * i], x[2 * i + 1]);
     put_rows(c, x, t0, c->es == 2 ? sk_shr(d, d0, 1) : d0);
+}
+
+/* Of a set with a transform: 32 tokens as they are coded, groups dealt to the warps. */
+static void rebuild_chunk(unrow *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page, sk_val t0)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const sk_val token = sk_ir_2k(b, SK_OP_UMIN, sk_add(d, t0, d->lane), d->p - 1);
+    const sk_lanes k = sk_lanes_begin(d, tier_slot, lay, page, c->set, token);
+    group_at at = {.radius = SK_NONE};
+    if (lay->seg[0].spans == 1) at.radius = sk_lanes_radii(&k, d->zero);
+    const sk_val j = sk_gpu_turns(b, sk_k(d, lay->seg[0].groups), 1);
+    const sk_val dim = sk_mul(d, j, k.seg->g);
+    take_group(c, &k, (dim_at){dim, 0}, &at);
+    for (uint32_t i = 0; i < k.seg->g; i++)
+        sk_ir_stv(b, c->framed, sk_mul(d, dim, 128), i * 128,
+                  sk_ir_2(b, SK_OP_FMUL, codeword_sum(c, &k, (dim_at){dim, i}, &at), at.radius));
+    sk_ir_end(b);
+    sk_ir_barrier(b);
+    if (d->spec->book & SPHKV_BOOK_TRANSFORM) return;
+    sk_ir_if(b, sk_ir_2k(b, SK_OP_EQ, sk_ir_0(b, SK_OP_WARP, 0), 0));
+    sk_hadamard_vectors(b, c->framed, d->d, 32);
+    sk_ir_end(b);
+    sk_ir_barrier(b);
+}
+
+/* Of a key, or a part of one that is the first segment of `lay`. */
+static void part_keys(unrow *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const bool coded = sk_dec_seg(d->spec, tier_slot)->kind == SK_KEY_CODED;
+    const uint32_t steps = (d->vdims + c->step - 1) / c->step, chunks = (d->p + 31) / 32;
+    if (coded && d->spec->book & SPHKV_BOOK_PERMUTATION) invert_permutation(c);
+    if (coded && sk_spec_turned(d->spec)) {
+        const sk_val t0 = sk_ir_for(b, d->zero, c->count, 32);
+        rebuild_chunk(c, tier_slot, lay, page, t0);
+        const sk_val d0 = sk_mul(d, sk_gpu_turns(b, sk_k(d, steps), 1), c->step);
+        put_piece(c, tier_slot, lay, page, t0, d0);
+        sk_ir_end(b);
+        sk_ir_barrier(b); /* scratch is the next tokens' then */
+        sk_ir_end(b);
+        return;
+    }
+    const sk_val turn = sk_gpu_turns(b, sk_k(d, steps * chunks), 1);
+    const sk_val t0 = sk_mul(d, sk_ir_2k(b, SK_OP_UDIV, turn, steps), 32);
+    const sk_val d0 = sk_mul(d, sk_ir_2k(b, SK_OP_UREM, turn, steps), c->step);
+    sk_ir_if(b, sk_ir_2(b, SK_OP_ULT, t0, c->count));
+    put_piece(c, tier_slot, lay, page, t0, d0);
     sk_ir_end(b);
     sk_ir_end(b);
 }
@@ -315,6 +400,7 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
     c.dec.lane = sk_ir_lane(b);
     if (spec->book & SPHKV_BOOK_PERMUTATION)
         c.where = sk_ir_name(b, sk_ir_shared(b, spec->d * 4), "where");
+    if (sk_spec_turned(spec)) c.framed = sk_ir_name(b, sk_ir_shared(b, spec->d * 128), "framed");
     sk_rope_params(&c.dec);
     const sk_val item = sk_ir_ptr_add(b, items, sk_ir_block(b, 0), sizeof(sphkv_decode_item));
     sk_val f[ITEM_WORDS];

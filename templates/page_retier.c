@@ -55,9 +55,11 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
     if (spec->book & SPHKV_BOOK_MEAN && coded_segments(from) > 0 && coded_segments(to) > 0 && !stay)
         return sk_fail(err, SPHKV_EUNSUPPORTED,
                        "page_retier: with a mean, coded keys where some segments of either tier are dense");
-    if (spec->book & SPHKV_BOOK_PERMUTATION && from->nseg > 1 && coded_segments(from) > 0 && !stay)
+    if ((spec->book & SPHKV_BOOK_PERMUTATION || sk_spec_turned(spec)) && from->nseg > 1 &&
+        coded_segments(from) > 0 && !stay)
         return sk_fail(err, SPHKV_EUNSUPPORTED,
-                       "page_retier: a source of several segments that are permuted, to dense keys");
+                       "page_retier: a source of several segments that are %s, to dense keys",
+                       sk_spec_turned(spec) ? "transformed" : "permuted");
     st = sk_rope_supported(spec, "page_retier", err);
     return st == SPHKV_OK ? sk_variants_supported(spec, SPHKV_VARIANT_POSITIONS, err) : st;
 }
@@ -89,6 +91,8 @@ static void rebuild_scratch(sk_dec *d, const sk_page_layout *lay)
     }
     if (book) d->book = sk_ir_name(d->b, sk_ir_shared(d->b, book), "book");
     if (spans) d->rad = sk_ir_name(d->b, sk_ir_shared(d->b, spans * 4), "rad");
+    if (spans && sk_spec_turned(d->spec))
+        d->turned = sk_ir_name(d->b, sk_ir_shared(d->b, d->d * d->w * 4), "turned");
     if (spans && d->spec->book & SPHKV_BOOK_PERMUTATION)
         d->where = sk_ir_name(d->b, sk_ir_shared(d->b, d->d * 4), "where");
 }

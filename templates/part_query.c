@@ -1,6 +1,6 @@
 /* part_query.c - the queries of a KV head, once per work item: scaled for dense
- * tiers; for coded ones in the order of dimensions that the codebook set gives
- * them, with the number <q, mean> that every coded key's logit lacks (design,
+ * tiers; for coded ones in the order of dimensions and in the frame that the codebook
+ * set gives them, with the number <q, mean> that every coded key's logit lacks (design,
  * section 3). Nothing of it is paid per token: see part_logits.c. */
 #include "decode.h"
 
@@ -51,6 +51,20 @@ static void query_head(sk_dec *c, sk_val q, uint32_t h, bool rows)
     sk_ir_end(b);
 }
 
+/* qt from qc. */
+static void transpose_heads(sk_dec *c)
+{
+    sk_builder *b = c->b;
+    const sk_val d0 = sk_ir_for(b, c->zero, sk_k(c, c->d), c->w), off = sk_mul(c, d0, 4);
+    const sk_val at = sk_mul(c, sk_add(c, d0, c->lane), c->hr * 4);
+    for (uint32_t h = 0; h < c->hr; h++) {
+        const sk_val x = h < c->h ? sk_ir_ldv(b, SK_LD_F32, c->qc, off, h * c->d * 4)
+                                  : sk_ir_f32(b, 0.0f);
+        sk_ir_stg(b, c->qt, at, h * 4, x, SK_NONE);
+    }
+    sk_ir_end(b);
+}
+
 /* qc[h][i] = qs[h][perm[i]], and qt. An index beyond the head reads the last
  * dimension: a damaged set gives wrong numbers, never a stray read. */
 static void permute_heads(sk_dec *c, bool rows)
@@ -73,14 +87,20 @@ static void permute_heads(sk_dec *c, bool rows)
 void sk_part_query(sk_dec *c, bool rows)
 {
     sk_builder *b = c->b;
-    const bool permuted = c->qc != c->qs, here = rows && !permuted;
+    const bool apart = c->qc != c->qs, here = rows && !apart;
     sk_val q = sk_ir_ptr_add(b, c->q, sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_Q * 4), 1);
     q = sk_dec_turn_row_by(c, q, c->q_stride);
     for (uint32_t h = 0; h < (here ? c->hr : c->h); h++) {
         query_head(c, q, h, here);
         if (h + 1 < c->h) q = sk_ir_ptr_add(b, q, c->q_stride, 1);
     }
-    if (permuted) permute_heads(c, rows);
+    if (!apart) return;
+    if (sk_spec_turned(c->spec)) {
+        sk_part_turn_queries(c);
+        if (rows) transpose_heads(c);
+    } else {
+        permute_heads(c, rows);
+    }
 }
 
 uint32_t sk_dec_mean_off(const sk_dec *c)

@@ -43,6 +43,11 @@ void sk_rebuild_group(sk_dec *d, sk_rebuild_at *k, sk_val j);
  * of step. */
 sk_val sk_rebuild_dim(sk_dec *d, sk_rebuild_at *k, sk_val d0, uint32_t i, uint32_t step);
 
+/* The same of W tokens, where the set has a transform: all dimensions of the model's key,
+ * 64 bytes apart from byte `to` of `keys` on (part_turn.c). `turned`: [D][W] f32. */
+void sk_part_turn_back(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
+                       sk_val set, sk_val t, sk_val to);
+
 /* ---- attention ---- */
 
 /* 32 tokens at once where lanes are 16 (part_halves.c): whether a tier is; bytes of

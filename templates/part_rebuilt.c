@@ -40,6 +40,13 @@ void sk_part_rebuild_vector(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *
     const bool coded = sk_dec_seg(c->spec, tier_slot)->kind == SK_KEY_CODED;
     sk_rebuild_at k = {0};
     sk_dense_keys dense = {0};
+    if (coded && sk_spec_turned(c->spec)) {
+        const uint32_t d = c->keys_d ? c->keys_d : c->d;
+        const sk_val first = sk_mul(c, sk_mul(c, sk_shr(c, at, 4), d), 64);
+        const sk_val to = sk_add(c, first, sk_mul(c, sk_and(c, at, 15), 4));
+        sk_part_turn_back(c, tier_slot, lay, page, set, t, to);
+        return;
+    }
     if (coded) k = sk_rebuild_begin(c, tier_slot, lay, page, set, t);
     if (coded && lay->spans == 1) k.radius = sk_unpack_radii(c, k.seg, lay, page, c->zero, t);
     if (!coded) dense = sk_dense_begin(c, tier_slot, lay, page, 1, t);

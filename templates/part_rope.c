@@ -189,9 +189,10 @@ sk_status sk_rope_supported(const sk_spec *spec, const char *kernel, sk_err *err
             return sk_fail(err, SPHKV_EUNSUPPORTED,
                            "%s: tiers %u and %u rotate other dimensions (p): a mix is of one model", kernel,
                            first, i);
-        if (before && tier->nseg > 1 && spec->book & SPHKV_BOOK_PERMUTATION)
+        if (before && tier->nseg > 1 && (spec->book & SPHKV_BOOK_PERMUTATION || sk_spec_turned(spec)))
             return sk_fail(err, SPHKV_EUNSUPPORTED,
-                           "%s: tier %u: segments kept before RoPE (p) that are permuted", kernel, i);
+                           "%s: tier %u: segments kept before RoPE (p) that are %s", kernel, i,
+                           sk_spec_turned(spec) ? "transformed" : "permuted");
         if (!before && tier->value == SK_VAL_KEY && turns_values(spec, first))
             return sk_fail(err, SPHKV_EUNSUPPORTED,
                            "%s: tier %u: values from keys (vk) after RoPE, of tier %u they would be "

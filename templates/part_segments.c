@@ -13,9 +13,18 @@ static uint32_t times_of(const sk_spec *spec, const sk_schedule *sched, uint32_t
     return s->kind == SK_KEY_CODED && !rebuilt ? sk_segment_codes(s) : 1;
 }
 
+/* Whether a key is rebuilt as it is coded, in the frame of a transform. */
+static bool framed(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
+{
+    const sk_tier *tier = &spec->tier[tier_slot];
+    return sched && sched->v[SK_T_lut] == SK_LUT_REBUILD && sk_spec_turned(spec) &&
+           !sk_tier_is_dense(tier) && !sk_tier_pre_rope(tier) && !sk_dec_vk(spec, tier_slot);
+}
+
 bool sk_key_parted(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
 {
-    return spec->tier[tier_slot].nseg > 1 || times_of(spec, sched, tier_slot, 0) > 1;
+    return spec->tier[tier_slot].nseg > 1 || times_of(spec, sched, tier_slot, 0) > 1 ||
+           framed(spec, sched, tier_slot);
 }
 
 bool sk_key_any_parted(const sk_spec *spec, const sk_schedule *sched)

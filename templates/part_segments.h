@@ -7,7 +7,8 @@
  * as there are codes, of one code each, whose queries are those of its group once more.
  * That is what its codes, codewords and radii lie like (layout.h), so no form of look-up
  * knows of it. Where keys are rebuilt, codewords are added up instead and the key stays
- * as it is (part_rebuild.h).
+ * as it is (part_rebuild.h). Where the set has a transform, a key that is rebuilt to be
+ * multiplied, and for nothing else, is a part, so that it meets transformed queries.
  *
  * A part has neither mean nor permutation: its queries are those of coded tiers
  * already, and <q, mean>, over the dimensions of the tier that are coded, enters with

@@ -38,7 +38,9 @@ sk_lut_form sk_dec_form(const sk_spec *spec, const sk_schedule *sched, uint32_t 
     const uint32_t w = (uint32_t)sched->v[SK_T_w];
     if (seg->pre_rope) return SK_FORM_REBUILD; /* tables would be of one position */
     if (seg->kind != SK_KEY_CODED) return SK_FORM_DENSE;
-    if (sched->v[SK_T_lut] == SK_LUT_REBUILD || seg->more) return SK_FORM_REBUILD;
+    /* values that are keys are the model's, so of a transform they are rebuilt anyway */
+    const bool back = sk_spec_turned(spec) && spec->tier[tier_slot].value == SK_VAL_KEY;
+    if (sched->v[SK_T_lut] == SK_LUT_REBUILD || seg->more || back) return SK_FORM_REBUILD;
     sk_bytes bytes;
     if (sk_bytes_get(spec, sched, tier_slot, &bytes)) return SK_FORM_BYTE;
     if (sched->v[SK_T_lut] == SK_LUT_PERM && 1u << seg->b >= w && 1u << seg->b <= 4 * w)

@@ -329,6 +329,8 @@ sk_status sk_tile_valid(const sk_spec *spec, const sk_schedule *sched, const sk_
                         sk_err *err)
 {
     const uint32_t slab = (uint32_t)sched->v[SK_T_slab];
+    if (sk_spec_turned(spec))
+        return sk_fail(err, SPHKV_EINVAL, "tiles: codebook sets with a transform");
     if (spec->accuracy == SPHKV_EXACT)
         return sk_fail(err, SPHKV_EINVAL, "tiles: factors of 11 bits are not for class exact");
     if (sk_tile_warps(sched) > SK_TILE_WARPS)

@@ -92,7 +92,7 @@ refuse 2 'known are' --model gpt-17
 refuse 2 'cannot share' --heads 6 --kv-heads 4
 refuse 2 'is no option' surprise
 refuse 2 'tight, exact, fast' --accuracy perfect
-refuse 2 'there are mean and permutation' --book mean,median
+refuse 2 'there are mean, permutation, transform and hadamard' --book mean,median
 refuse 2 'go with --weights' --text "$work/out"
 refuse 2 'more than 4 tiers' --tiers a,b,c,d,e
 refuse 2 'tier' --tiers ,

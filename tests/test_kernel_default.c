@@ -40,14 +40,15 @@ static bool beyond_tier(const sk_spec *s, uint32_t t)
 {
     const sk_tier *tier = &s->tier[t];
     const bool vk = tier->value == SK_VAL_KEY, p = sk_tier_pre_rope(tier);
-    const bool mixed = tier->nseg > 1 && s->book & SPHKV_BOOK_PERMUTATION;
+    const bool mixed =
+        tier->nseg > 1 && (s->book & SPHKV_BOOK_PERMUTATION || sk_spec_turned(s));
     for (uint32_t i = 0; i < tier->nseg; i++)
         if (tier->seg[i].dims % 16) return true;
     switch (s->kernel) {
     case SPHKV_ATTN_DECODE:
     case SPHKV_PAGE_MASS: return mixed && (vk || p);
     case SPHKV_ATTN_EXTEND: return mixed;
-    case SPHKV_PAGE_DECODE: return mixed;
+    case SPHKV_PAGE_DECODE: return mixed || (sk_spec_turned(s) && s->d > 256);
     default: return mixed && p;
     }
 }
@@ -60,7 +61,7 @@ static bool beyond_codes(const sk_spec *s)
         for (uint32_t i = 0; i < s->tier[t].nseg; i++) coded[t] += s->tier[t].seg[i].kind == SK_KEY_CODED;
     if (coded[1] == 0 || (coded[0] == s->tier[0].nseg && coded[1] == s->tier[1].nseg)) return false;
     return (s->book & SPHKV_BOOK_MEAN && coded[0] > 0) ||
-           (s->book & SPHKV_BOOK_PERMUTATION && s->tier[1].nseg > 1);
+           ((s->book & SPHKV_BOOK_PERMUTATION || sk_spec_turned(s)) && s->tier[1].nseg > 1);
 }
 
 static bool beyond_kernels(const sk_spec *s)

@@ -332,7 +332,13 @@ static void test_params(void **state)
     assert_params((sphkv_spec_params)WITH(128, .q_dtype = 3), "dtypes 3");
     assert_params((sphkv_spec_params)WITH(128, .accuracy = 3), "accuracy class 3");
     assert_params((sphkv_spec_params)WITH(128, .book = 3), NULL);
-    assert_params((sphkv_spec_params)WITH(128, .book = 4), "book flags 0x4");
+    assert_params((sphkv_spec_params)WITH(128, .book = 16), "book flags 0x10");
+    assert_params((sphkv_spec_params)WITH(128, .book = 7), NULL);
+    assert_params((sphkv_spec_params)WITH(128, .book = 9), NULL);
+    assert_params((sphkv_spec_params)WITH(128, .book = 12), "transform or hadamard, not both");
+    assert_params((sphkv_spec_params)WITH(96, .book = 8), "a power of two, not 96 dimensions");
+    assert_params((sphkv_spec_params)WITH(128, .book = 4, .tiers = "96@good+32@kf16:vi8"),
+                  "a transform asks for keys that are coded whole");
     assert_params((sphkv_spec_params)WITH(128, .variants = 128), "variants 0x80");
     assert_params((sphkv_spec_params)WITH(128, .reserved = 1), NULL); /* once padding */
     assert_params((sphkv_spec_params)WITH(128, .book = 1, .tiers = "96@good+32@kf16:vi8"), NULL);

@@ -246,15 +246,18 @@ static void test_codebook_places(void **state)
                 uint32_t dims = seg->dims ? seg->dims : spec.d;
                 end = off + dims * sk_segment_codes(seg) * (2u << seg->b);
             }
-        uint32_t field[] = {sk_codebook_permutation_off(&spec), sk_codebook_mean_off(&spec)};
-        uint32_t flag[] = {SPHKV_BOOK_PERMUTATION, SPHKV_BOOK_MEAN};
+        uint32_t field[] = {sk_codebook_permutation_off(&spec), sk_codebook_mean_off(&spec),
+                            sk_codebook_transform_off(&spec)};
+        uint32_t flag[] = {SPHKV_BOOK_PERMUTATION, SPHKV_BOOK_MEAN,
+                           SPHKV_BOOK_TRANSFORM | SPHKV_BOOK_HADAMARD};
+        uint32_t rows = spec.book & SPHKV_BOOK_TRANSFORM ? spec.d : 1;
         for (uint32_t f = 0; f < SK_COUNT(field); f++) {
             assert_int_equal(field[f] == SK_NO_FIELD, !(spec.book & flag[f]));
             if (field[f] == SK_NO_FIELD)
                 continue;
             assert_int_equal(field[f] % 16, 0);
             assert_true(field[f] >= end);
-            end = field[f] + spec.d * 4;
+            end = field[f] + spec.d * 4 * (f == 2 ? rows : 1);
         }
         assert_true(sk_codebook_head_bytes(&spec) >= end);
         assert_int_equal(sk_codebook_head_bytes(&spec) % 16, 0);

@@ -23,7 +23,8 @@ const char sk_options_spec_help[] =
     "  --kv-heads N         KV heads\n"
     "  --heads-per-kv N     query heads that share a KV head, instead of the two above\n"
     "  --tiers MIX          tiers a kernel can meet (default good:vi8,kf16:vf16)\n"
-    "  --book LIST          what codebook sets hold beside codewords: mean, permutation\n"
+    "  --book LIST          what codebook sets hold beside codewords: mean, permutation,\n"
+    "                       transform or hadamard (a power of two dimensions)\n"
     "                       (default neither)\n"
     "  --variants LIST      what attention does beyond softmax: softcap, sink, headscale,\n"
     "                       window, bias, positions, queries (default none)\n"
@@ -294,7 +295,7 @@ sk_status sk_options_take(sk_options *o, sk_args *a, bool *taken, sk_err *err)
     if (sk_args_is(a, "--layout"))
         return take_layout(o, a, err);
     if (sk_args_is(a, "--book"))
-        return take_flags(a, sk_book_parse, "mean, permutation or both", &o->book, err);
+        return take_flags(a, sk_book_parse, "mean, permutation, transform, hadamard", &o->book, err);
     if (sk_args_is(a, "--variants"))
         return take_flags(a, sk_variant_parse,
                           "a list of softcap, sink, headscale, window, bias, positions, queries",

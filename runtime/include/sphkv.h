@@ -164,14 +164,21 @@ typedef struct sphkv_spec_params {
     uint32_t variants;                     /* SPHKV_VARIANT_* */
 } sphkv_spec_params;
 
-/* A codebook set may hold a mean per KV head and a permutation of dimensions, the
- * same for all heads. Then coded tiers hold x[i] = k[perm[i]] - mean[perm[i]] instead
- * of k, and logit(q, t) = scale * (<q[perm], x_hat(t)> + <q, mean>): dense tiers are
- * not touched, and dense and coded tokens meet in one softmax. It is compiled in, so
- * the spec says it; where nothing is coded, or a kernel reads no codebooks, it is
- * ignored. A permutation asks for tiers that are coded whole or not at all. */
+/* A codebook set may hold a mean per KV head, a permutation of dimensions, the same for
+ * all heads, and an orthogonal transform T. Then coded tiers hold, instead of k,
+ *   x = T y,  y[i] = k[perm[i]] - mean[perm[i]],
+ * and logit(q, t) = scale * (<T q[perm], x_hat(t)> + <q, mean>): dense tiers are not
+ * touched, and dense and coded tokens meet in one softmax. T is any orthogonal matrix
+ * [D][D] (transform), one for all KV heads or one each, or, D being a power of two,
+ * T[i][j] = (-1)^popcount(i & j) * sign[j] / sqrt(D) with the signs of each KV head
+ * (hadamard), which costs log2(D) additions a dimension instead of D multiplications. It
+ * is compiled in, so the spec says it; where nothing is coded, or a kernel reads no
+ * codebooks, it is ignored. A permutation and a transform ask for tiers that are coded
+ * whole or not at all. */
 #define SPHKV_BOOK_MEAN 1u
 #define SPHKV_BOOK_PERMUTATION 2u
+#define SPHKV_BOOK_TRANSFORM 4u
+#define SPHKV_BOOK_HADAMARD 8u /* instead of a transform */
 
 /* Variants of attention, any set of them. What none asks for costs nothing; what one
  * needs at run time stands in args (sphkv_attn_args, where the equation is).
@@ -318,7 +325,8 @@ typedef struct sphkv_codebook sphkv_codebook;
 /* Seeded data-free codebooks for the coded tiers of the mix: everything runs
  * with no training. Owned by the caller, freed with sphkv_codebook_free. With the
  * flags of the spec: a mean of zeros; the permutation that puts pairs of RoPE side by
- * side, perm[2i] = i, perm[2i+1] = i + D/2, whatever the groups. */
+ * side, perm[2i] = i, perm[2i+1] = i + D/2, whatever the groups; a random orthogonal
+ * matrix, random signs, of each KV head. */
 SPHKV_API sphkv_status sphkv_codebook_default(const sphkv_spec_params *spec, uint32_t kv_heads,
                                               uint64_t seed, sphkv_codebook **out,
                                               sphkv_error *err);
@@ -327,14 +335,14 @@ SPHKV_API sphkv_status sphkv_codebook_default(const sphkv_spec_params *spec, uin
  * tier and group; of several codes per group each codebook on what the ones before it
  * leave. Deterministic for a seed. Keys that are not finite are
  * refused; of more than 16384 rows, as many are taken evenly. With the flags of the
- * spec: the mean is that of all rows, per KV head, the permutation as in
+ * spec: the mean is that of all rows, per KV head, permutation, transform and signs as in
  * sphkv_codebook_default, and what is clustered is what will be coded. */
 SPHKV_API sphkv_status sphkv_codebook_train(const sphkv_spec_params *spec, uint32_t kv_heads,
                                             const float *keys, size_t rows, uint64_t seed,
                                             sphkv_codebook **out, sphkv_error *err);
-/* One safetensors file serves every mix whose coded keys it holds. It must hold a
- * mean and a permutation just where the spec says so (SPHKV_EINVAL); one with a
- * transform is refused (SPHKV_EUNSUPPORTED): no kernel applies it yet. */
+/* One safetensors file serves every mix whose coded keys it holds. It must hold a mean,
+ * a permutation, a transform and Hadamard signs just where the spec says so
+ * (SPHKV_EINVAL); a transform whose rows are not orthonormal to 1e-3 is refused. */
 SPHKV_API sphkv_status sphkv_codebook_load(const char *path, const sphkv_spec_params *spec,
                                            uint32_t kv_heads, sphkv_codebook **out,
                                            sphkv_error *err);

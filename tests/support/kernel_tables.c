@@ -11,6 +11,9 @@
 #define T " qf32 of32 if32 tight "
 #define MEAN " mean"
 #define PERM " permutation"
+#define TURN " transform"
+#define HADA " hadamard"
+#define P "page_decode "
 
 static const kernel_row books[] = {
     {A "d64 v64 h4 p64 l1" T "good:vi8,kf16:vf16" MEAN, "", 0},
@@ -36,6 +39,39 @@ static const kernel_row books[] = {
     {E "d64 v64 h1 p64 l0" T "g2b4r8s16:vf16,kf32:vf32" MEAN PERM, "", 0},
     {E "d96 v96 h1 p32 l1" T "g8b5r4:vi8,kbf16:vf16" MEAN PERM, "w=4,etok=1", 0},
     {E "d64 v64 h1 p64 l1" T "mid:vi8,kf16:vf16" MEAN PERM, "w=16,etok=2", 512},
+    {A "d64 v64 h4 p64 l1" T "good:vi8,kf16:vf16" TURN, "", 0},
+    {A "d64 v32 h3 p64 l1" T "good:vi8,kf16:vf16" HADA, "", 0},
+    {A "d96 v32 h2 p64 l1" T "good:vi8,high:vi8,kf16:vf16" MEAN PERM TURN, "", 0},
+    {A "d128 v32 h2 p64 l1" T "g16b8x2r16sD:vi8" MEAN PERM HADA, "", 0},
+    {A "d64 v32 h5 p64 l1" T "good:vi8,kf16:vf16" MEAN PERM HADA, "lut=rows,lut_build=separate", 0},
+    {A "d64 v32 h2 p64 l1" T "mid:vi8,kf16:vf16" MEAN PERM TURN, "lut=perm,lut_build=separate", 0},
+    {A "d64 v32 h18 p64 l1" T "high:vi8,kf16:vf16" MEAN PERM TURN, "lut=rebuild", 0},
+    {A "d64 v32 h2 p64 l1" T "lean:vi8,g8b6x2r16sD:vi8" MEAN HADA, "w=16,lut=rebuild,ktok=2", 512},
+    {A "d16 v16 h4 p16 l0" T "g2b4r8s16:vf32,kf32:vf32" HADA, "w=4", 128},
+    {A "d64 v64 h4 p64 l1 qf32 of32 if32 exact good:vf32,kf32:vf32" MEAN PERM HADA, "w=8", 256},
+    {A "d64 v64 h4 p64 l1 qf16 of32 if32 exact good:vf32,kf32:vf32" MEAN PERM TURN " queries", "", 0},
+    {A "d64 v32 h4 p64 l1 qf32 of32 if32 fast good:vi8" HADA, "lut=byte", 512},
+    {A "d64 v32 h2 p32 l1" T "sharp:vi8,kf16p:vf16" MEAN PERM HADA, "", 0},
+    {A "d48 v32 h2 p32 l1" T "g4b8r16sDp:vi8,good:vi8" MEAN TURN, "", 0},
+    {A "d64 v64 h2 p32 l1" T "good:vk,kf16:vk" MEAN PERM HADA, "", 0},
+    {A "d64 v64 h2 p32 l1" T "lean:vk" TURN, "lut=rebuild", 0},
+    {A "d96 v32 h2 p64 l1" T "64@good+32@high:vi8,kf16:vf16" MEAN PERM TURN, "", 0},
+    {A "d64 v32 h2 p64 l1" T "32@good+32@high:vi8,good:vi8" MEAN HADA, "lut=rebuild", 0},
+    {E "d64 v32 h1 p64 l1" T "good:vi8,kf16:vf16" TURN, "", 0},
+    {E "d64 v32 h1 p64 l1" T "high:vi8,kf16:vf16" MEAN PERM HADA, "", 0},
+    {E "d96 v32 h1 p32 l1" T "g8b5x2r4:vi8,kbf16:vf16" MEAN PERM TURN, "w=4,etok=1", 0},
+    {E "d64 v32 h1 p64 l1" T "mid:vi8,kf16:vf16" MEAN PERM HADA, "w=16,etok=2", 512},
+    {E "d64 v32 h1 p48 l0" T "32@good+32@high:vi8,kf32:vf32" MEAN HADA, "", 0},
+    {P "d64 v32 h1 p64 l1" T "good:vi8,lean:vi8,kf16:vf16" MEAN PERM TURN, "", 0},
+    {P "d128 v32 h1 p32 l1 qf32 of16 if32 tight high:vi8,g4b4x2r16sD:vi8" MEAN PERM HADA, "", 0},
+    {P "d64 v64 h1 p32 l1" T "sharp:vi8,kf16p:vf16" HADA, "w=16", 512},
+    {P "d64 v64 h1 p32 l1" T "good:vk,kf16:vk" MEAN TURN, "", 0},
+    {"page_retier d64 v32 h1 p32 l1" T "kf16:vf16,good:vi8" MEAN PERM HADA, "", 0},
+    {"page_retier d64 v32 h1 p32 l1" T "good:vi8,kf32:vf16" PERM TURN, "", 0},
+    {"page_retier d64 v32 h1 p32 l1" T "good:vi8,lean:vi8" MEAN HADA, "", 0},
+    {"attn_extend d64 v32 h2 p32 l1" T "good:vi8,kf16:vf16" MEAN PERM HADA, "", 0},
+    {"attn_extend d48 v32 h2 p32 l1" T "g4b8r16sDp:vi8,good:vi8" MEAN TURN, "", 0},
+    {"page_mass d64 v32 h2 p32 l1" T "good:vi8,kf16:vf16" MEAN PERM HADA, "", 0},
 };
 
 #undef A
@@ -43,6 +79,9 @@ static const kernel_row books[] = {
 #undef T
 #undef MEAN
 #undef PERM
+#undef TURN
+#undef HADA
+#undef P
 
 /* ---- bytes --------------------------------------------------------------------------- */
 

@@ -59,7 +59,7 @@ uint32_t sk_random_book(sk_rng *rng, const sk_spec *spec)
     for (uint32_t t = 0; t < spec->ntiers; t++)
         coded |= !sk_tier_is_dense(&spec->tier[t]);
     sk_spec with = *spec;
-    with.book = sk_rng_below(rng, 2) ? sk_rng_below(rng, 4) : 0;
+    with.book = sk_rng_below(rng, 2) ? sk_rng_below(rng, 12) : 0; /* of transforms one */
     return coded && sk_spec_check(&with, NULL) == SPHKV_OK ? with.book : 0;
 }
 
@@ -113,7 +113,7 @@ static theme theme_of(uint32_t n)
     t.value = t.m % (SK_VAL_KEY + 1);
     t.b = 2 + coded % 7;
     t.rb = radius_bits[coded % 3];
-    t.book = coded % 4;
+    t.book = coded % 12;
     t.variant = t.m % 2 ? 0 : 1u << t.m / 2 % SK_VARIANTS;
     return t;
 }

@@ -52,7 +52,7 @@ typedef struct sk_seen {
     uint32_t b[9], rb[17], g[33], ntiers[SK_MAX_TIERS + 1];
     uint32_t span_group, span_head, span_between;
     uint32_t q[SPHKV_KERNEL_COUNT][3], out[SPHKV_KERNEL_COUNT][3], in[SPHKV_KERNEL_COUNT][3];
-    uint32_t book[SPHKV_KERNEL_COUNT][2]; /* by bit of SPHKV_BOOK_* */
+    uint32_t book[SPHKV_KERNEL_COUNT][SK_BOOKS]; /* by bit of SPHKV_BOOK_* */
     uint32_t variant[SPHKV_KERNEL_COUNT][SK_VARIANTS]; /* by bit of SPHKV_VARIANT_* */
     uint32_t pre_rope[SPHKV_KERNEL_COUNT][2]; /* coded keys before RoPE, and others */
     uint32_t accuracy[3], layout[SK_LAYOUT_ROWS];

@@ -83,7 +83,8 @@ void dl_options_help(void)
          "  --context N        tokens before the first step (2048)   --steps N (16)\n"
          "  --batch N          sequences (1)      --threads N (cores)      --page N (128)\n"
          "  --accuracy CLASS   tight, exact or fast (tight)          --seed N (1)\n"
-         "  --book LIST        codebook sets with: mean, permutation, or both (neither)\n"
+         "  --book LIST        codebook sets with any of mean, permutation, and transform or\n"
+         "                     hadamard (none)\n"
          "  --check N          compare every N-th step, 0 = never (1)\n"
          "  --db FILE          database of kernels   --no-jit  never load a compiler\n"
          "  --selftest         prefill and token by token must give the same pages\n"
@@ -156,13 +157,16 @@ static sphkv_status read_number(int id, const char *name, const char *value, dl_
 
 static sphkv_status read_book(const char *value, dl_options *o, sphkv_error *err)
 {
-    static const char *const names[] = {"mean", "permutation"}; /* by bit of SPHKV_BOOK_* */
+    static const char *const names[] = {"mean", "permutation", "transform", "hadamard"}; /* by bit
+                                                                          of SPHKV_BOOK_* */
     for (const char *at = value; at;) {
         size_t n = strcspn(at, ","), bit = 0;
         while (bit < DL_COUNT(names) && (strlen(names[bit]) != n || memcmp(at, names[bit], n) != 0))
             bit++;
         if (bit == DL_COUNT(names))
-            return dl_fail(err, SPHKV_EINVAL, "--book %.60s: there are mean and permutation", value);
+            return dl_fail(err, SPHKV_EINVAL,
+                           "--book %.60s: there are mean, permutation, transform and hadamard",
+                           value);
         o->setup.book |= 1u << bit;
         at = at[n] ? at + n + 1 : NULL;
     }
