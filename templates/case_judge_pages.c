@@ -344,8 +344,11 @@ static void forget_rounded(encode_judge *j)
                                         [SK_KEY_BF16] = SPHKV_BF16};
     static const uint8_t value_dtype[] = {[SK_VAL_F32] = SPHKV_F32, [SK_VAL_F16] = SPHKV_F16,
                                           [SK_VAL_BF16] = SPHKV_BF16};
-    const uint32_t from = spec->tier[1].seg[0].kind;
-    const bool copied = from == SK_KEY_F32 || from == SK_KEY_F16 || from == SK_KEY_BF16;
+    bool copied = true;
+    for (uint32_t s = 0; s < spec->tier[1].nseg; s++) {
+        const uint32_t from = spec->tier[1].seg[s].kind;
+        copied = copied && (from == SK_KEY_F32 || from == SK_KEY_F16 || from == SK_KEY_BF16);
+    }
     for (uint32_t s = 0; s < j->at->nseg && !copied; s++) {
         const sk_seg_layout *at = &j->at->seg[s];
         if (at->key_off == SK_NO_FIELD || at->kscale_off != SK_NO_FIELD) continue;
@@ -439,13 +442,25 @@ static sk_status judge_neighbours(const sk_case *c, const uint8_t *dst, size_t b
                    sk_kernel_name(c->p.spec.kernel));
 }
 
+/* Keys that are coded whole on both sides stay in the space of codes (page_retier.c): a
+ * mean, a permutation and a transform are of no account. What a matrix that is orthogonal to
+ * 1e-7 makes of there and back again would be no measure of groups far smaller than others. */
+static bool stays_coded(const sk_spec *spec)
+{
+    for (uint32_t k = 0; k < 2; k++)
+        for (uint32_t s = 0; s < spec->tier[k].nseg; s++)
+            if (spec->tier[k].seg[s].kind != SK_KEY_CODED) return false;
+    return true;
+}
+
 sk_status sk_case_judge_encode(const sk_case *c, uint32_t copy, double *error, double *bound,
                                sk_err *err)
 {
     const sk_case_state *s = sk_case_state_of(c);
     const sphkv_encode_args *a = &c->args.encode[copy];
-    const sk_spec *spec = &c->p.spec;
+    sk_spec judged = c->p.spec, *spec = &judged;
     size_t bytes = (size_t)s->at[0].units * SPHKV_UNIT_BYTES;
+    if (stays_coded(spec)) judged.book = 0;
     encode_judge j = {.spec = spec, .at = &s->at[0]};
     sk_status st = judge_neighbours(c, a->dst_arena, a->dst_arena_bytes, err);
     if (st != SPHKV_OK) return st;

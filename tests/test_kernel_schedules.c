@@ -16,6 +16,7 @@ static const char *const specs[] = {
     A("1", "low:vf16,lean:vi8"),
     A("2", "ki8:vi8,ki4:vi8"),
     "attn_decode d64 v64 h2 p64 l1 qf32 of32 if32 fast high:vi8,kf16:vf16",
+    "attn_decode d64 v64 h2 p64 l1 qf32 of32 if32 fast ki8:vi8,ki4:vi8",
     E("good:vi8,kf16:vf16"),
     P("kf16:vf16"),
     "page_gather d64 v64 h1 p64 l1 qf32 of32 if32 tight good:vi8,kf16:vf16",
