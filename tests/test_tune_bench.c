@@ -126,7 +126,7 @@ static void bench_latency(void **state)
 static void bench_takes_schedules(void **state)
 {
     tune_case *c = *state;
-    static const char *const bench[] = {"--schedule", "w=8,lut=perm", "--effort", "quick",
+    static const char *const bench[] = {"--schedule", "w=8,lut=perm,prob=i16", "--effort", "quick",
                                         "--repeat", "1", TUNE_SMALL, NULL};
     empty_database(c);
     tune_case_expect(c, tune_case_run(c, BENCH_PROGRAM, bench), 0);
