@@ -140,7 +140,10 @@ void sk_extend_places(sk_extend *c, uint32_t tier_slot, sk_val page, sk_val coun
     if (!sk_extend_by_position(c)) return;
     const sk_val from = sk_dec_positions(d, tier_slot, page), none = sk_k(d, UINT32_MAX);
     const sk_val low = sk_ir_var(b, SK_LANE, none), high = sk_ir_var(b, SK_LANE, d->zero);
-    const sk_val t0 = sk_ir_for(b, d->zero, count, d->w), at = sk_mul(d, t0, 4);
+    /* Products of pairs look at the vector behind the last one too, and leave it out. */
+    const sk_val end = op(c, SK_OP_UMIN, sk_add(d, count, sk_k(d, (c->each - 1) * d->w)),
+                          sk_k(d, d->p));
+    const sk_val t0 = sk_ir_for(b, d->zero, end, d->w), at = sk_mul(d, t0, 4);
     const sk_val x = sk_ir_ldv(b, SK_LD_U32, from, at, 0);
     const sk_val in = op(c, SK_OP_ULT, sk_add(d, t0, d->lane), count);
     sk_ir_stv(b, c->places, at, 0, x);
