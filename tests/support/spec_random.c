@@ -102,6 +102,8 @@ static theme theme_of(uint32_t n)
                                    SK_KEY_CODED, SK_KEY_F32,   SK_KEY_F16,
                                    SK_KEY_BF16,  SK_KEY_I8,    SK_KEY_I4,
                                    SK_KEY_F8};
+    /* Sets of flags of SPHKV_BOOK_*: each flag twice among the first six. */
+    static const uint8_t books[] = {8, 4, 3, 0, 9, 6, 2, 1, 5, 7, 10, 11};
     const uint32_t at = n % SK_RANDOM_ROUND, kernels = SPHKV_KERNEL_COUNT;
     theme t = {.kernel = at < kernels ? at : SPHKV_ATTN_DECODE, .m = n / SK_RANDOM_ROUND};
     if (t.kernel == SPHKV_ATTN_DECODE) /* once, and then as often as all others */
@@ -113,7 +115,7 @@ static theme theme_of(uint32_t n)
     t.value = t.m % (SK_VAL_KEY + 1);
     t.b = 2 + coded % 7;
     t.rb = radius_bits[coded % 3];
-    t.book = coded % 12;
+    t.book = books[coded % SK_COUNT(books)];
     t.variant = t.m % 2 ? 0 : 1u << t.m / 2 % SK_VARIANTS;
     return t;
 }
