@@ -91,8 +91,10 @@ static double attn_bound(const sk_case *c)
     double bound = sk_accuracy_bound(c->p.spec.accuracy);
     if (c->p.input != SK_IN_S1) bound *= fmax(1, sk_case_state_of(c)->max_logit / 8);
     /* A rotated element is two products and their sum: three roundings where there was none,
-     * which count where the terms of a logit are far larger than the logit. */
-    if (c->p.input == SK_IN_CANCEL && sk_spec_pre_rope(&c->p.spec)) bound *= 2;
+     * which count in class exact where the terms of a logit are far larger than the logit. */
+    if (c->p.input == SK_IN_CANCEL && c->p.spec.accuracy == SPHKV_EXACT &&
+        sk_spec_pre_rope(&c->p.spec))
+        bound *= 2;
     return bound;
 }
 
