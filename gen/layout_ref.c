@@ -57,13 +57,22 @@ static coded_dim coded_dim_get(const sk_spec *spec, const uint8_t *books, uint32
     return dim;
 }
 
-/* T[i][j] of a set's transform. */
-static double transform_at(const sk_spec *spec, const uint8_t *books, uint32_t i, uint32_t j)
+/* sum_n T[i][n] x[n] of the set's transform T, or sum_n T[n][i] x[n] for the way back. */
+static double turned(const sk_spec *spec, const uint8_t *books, uint32_t i, bool back,
+                     const double *x)
 {
-    const uint8_t *at = books + sk_codebook_transform_off(spec);
-    if (spec->book & SPHKV_BOOK_TRANSFORM)
-        return get_f32(at, j * spec->d + i);
-    return __builtin_popcount(i & j) % 2 ? -get_f32(at, j) : get_f32(at, j);
+    const uint8_t *turn = books + sk_codebook_transform_off(spec);
+    double sum = 0;
+    for (uint32_t n = 0; n < spec->d; n++) {
+        const uint32_t row = back ? n : i, column = back ? i : n;
+        double t;
+        if (spec->book & SPHKV_BOOK_TRANSFORM)
+            t = get_f32(turn, column * spec->d + row);
+        else
+            t = __builtin_popcount(i & n) % 2 ? -get_f32(turn, column) : get_f32(turn, column);
+        sum += t * x[n];
+    }
+    return sum;
 }
 
 void sk_coded_key_ref(const sk_spec *spec, const uint8_t *head_codebook, const double *k,
@@ -75,11 +84,8 @@ void sk_coded_key_ref(const sk_spec *spec, const uint8_t *head_codebook, const d
         coded_dim at = coded_dim_get(spec, head_codebook, i);
         y[i] = k[at.from] - at.mean;
     }
-    for (uint32_t i = 0; i < dims; i++) {
-        x[i] = sk_spec_turned(spec) ? 0 : y[dim + i];
-        for (uint32_t j = 0; sk_spec_turned(spec) && j < spec->d; j++)
-            x[i] += transform_at(spec, head_codebook, dim + i, j) * y[j];
-    }
+    for (uint32_t i = 0; i < dims; i++)
+        x[i] = sk_spec_turned(spec) ? turned(spec, head_codebook, dim + i, false, y) : y[dim + i];
 }
 
 /* The sum of the codewords of one group of one token. book: [group][code of the
@@ -120,10 +126,7 @@ static void undo_frame(const sk_spec *spec, const uint8_t *books, const double *
 {
     for (uint32_t j = dim; j < dim + dims; j++) {
         coded_dim at = coded_dim_get(spec, books, j);
-        double y = sk_spec_turned(spec) ? 0 : x[j];
-        for (uint32_t i = 0; sk_spec_turned(spec) && i < spec->d; i++)
-            y += transform_at(spec, books, i, j) * x[i];
-        k[at.from] = y + at.mean;
+        k[at.from] = (sk_spec_turned(spec) ? turned(spec, books, j, true, x) : x[j]) + at.mean;
     }
 }
 

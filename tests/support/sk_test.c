@@ -28,14 +28,19 @@ sk_rng sk_test_rng(uint64_t fallback)
     return rng;
 }
 
-uint32_t sk_test_cases(uint32_t fallback)
+/* A number of the environment, or `fallback`. */
+static uint32_t count_of(const char *name, uint32_t fallback)
 {
-    const char *text = getenv("SK_CASES");
-    uint64_t cases = fallback;
-    if (text && !sk_parse_u64(text, 1, 1u << 30, &cases))
-        fail_msg("SK_CASES is not a number of cases: %s", text);
-    return (uint32_t)cases;
+    const char *text = getenv(name);
+    uint64_t n = fallback;
+    if (text && !sk_parse_u64(text, 1, 1u << 30, &n))
+        fail_msg("%s is not a number from 1 on: %s", name, text);
+    return (uint32_t)n;
 }
+
+uint32_t sk_test_cases(uint32_t fallback) { return count_of("SK_CASES", fallback); }
+
+uint32_t sk_test_each(uint32_t fallback) { return count_of("SK_EACH", fallback); }
 
 static const int fatal[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 static struct sigaction before[SK_COUNT(fatal)]; /* cmocka's, or a sanitizer's */
@@ -55,8 +60,10 @@ static void say_line(int number)
 const char *sk_test_repeat(uint64_t seed)
 {
     const struct sigaction ours = {.sa_handler = say_line};
-    (void)snprintf(repeat_line, sizeof repeat_line, "SK_TEST_SEED=%llu SK_CASES=1 build/bin/%s",
-                   (unsigned long long)seed, program_invocation_short_name);
+    const char *each = getenv("SK_EACH");
+    (void)snprintf(repeat_line, sizeof repeat_line, "SK_TEST_SEED=%llu SK_CASES=1%s%s build/bin/%s",
+                   (unsigned long long)seed, each ? " SK_EACH=" : "", each ? each : "",
+                   program_invocation_short_name);
     for (size_t i = 0; i < SK_COUNT(fatal); i++) {
         struct sigaction now;
         (void)sigaction(fatal[i], &ours, &now);

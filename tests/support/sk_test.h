@@ -34,6 +34,9 @@ sk_rng sk_test_rng(uint64_t fallback);
  * that SK_TEST_SEED and SK_CASES=1 repeat it alone. */
 uint32_t sk_test_cases(uint32_t fallback);
 
+/* How many of them share what is dear to make: $SK_EACH when set, else `fallback`. */
+uint32_t sk_test_each(uint32_t fallback);
+
 /* The line that repeats the case of this seed alone. It is kept, and printed,
  * too, when this process dies by a signal. */
 const char *sk_test_repeat(uint64_t seed);
