@@ -112,6 +112,7 @@ typedef struct sk_attn_truth {
     double *page_ml;  /* as in sphkv.h; only pairs of pages that are in a list */
     double *mass;     /* added to: what page_mass says of these queries */
     double max_logit; /* of |logit| */
+    double max_terms; /* of the sum of |q k| of a logit */
 } sk_attn_truth;
 
 /* A key rotated by its position, or back; the table must have it. */

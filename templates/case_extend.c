@@ -133,6 +133,7 @@ static sk_status make_reference(const sk_case *c, const judged_rows *j, sk_err *
         st = sk_extend_reference(&c->p.spec, &c->args.extend[0], s->kv_heads, run_begin(j, k), j->each,
                                  &run, err);
         if (run.max_logit > s->max_logit) s->max_logit = run.max_logit;
+        if (run.max_terms > s->max_terms) s->max_terms = run.max_terms;
     }
     if (st != SPHKV_OK) {
         sk_free(t.out);

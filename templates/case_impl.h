@@ -77,7 +77,7 @@ typedef struct sk_case_state {
     uint64_t sum[SK_BUF_COUNT];    /* of what is only read; 0 = not checked */
     double *ref, *mag;             /* attn, after the first judgement */
     double *lse, *page_ml;         /* the same; page_ml: NaN where no list has the page */
-    double max_logit;
+    double max_logit, max_terms;
     float *out_f32;                /* attn: sk_case_output */
 } sk_case_state;
 

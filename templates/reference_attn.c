@@ -99,10 +99,13 @@ static bool row_logit(attn_ref *r, const ref_page *page, uint32_t i, uint32_t ro
                       double *logit)
 {
     const double *q = r->q + (size_t)row * r->spec->d, *k = r->k + (size_t)t * r->spec->d;
-    double x = 0;
-    for (uint32_t n = 0; n < r->spec->d; n++)
+    double x = 0, terms = 0;
+    for (uint32_t n = 0; n < r->spec->d; n++) {
         x += q[n] * k[n];
+        terms += fabs(q[n] * k[n]);
+    }
     r->truth->max_logit = fmax(r->truth->max_logit, fabs(x));
+    r->truth->max_terms = fmax(r->truth->max_terms, terms);
     *logit = logit_of(r, page, t, x);
     return is_seen(r, page, i, t);
 }
@@ -257,7 +260,7 @@ sk_status sk_attn_reference(const sk_spec *spec, const sphkv_attn_args *args, ui
     }
     const uint32_t first = args->kv_head_first;
     const uint32_t end = args->kv_head_count ? first + args->kv_head_count : kv_heads;
-    truth->max_logit = 0;
+    truth->max_logit = truth->max_terms = 0;
     r.heads = kv_heads * spec->heads_per_kv;
     r.q_len = args->q_len ? args->q_len : 1;
     size_t row = spec->d + spec->dv, rows = (size_t)r.q_len * spec->heads_per_kv;

@@ -65,7 +65,7 @@ static sk_status each_row(const sk_spec *spec, const sphkv_extend_args *a, uint3
     const size_t head_stride = a->q_stride_head ? a->q_stride_head : spec->d;
     const size_t stride = a->q_stride_tok ? a->q_stride_tok : heads * head_stride;
     sk_status st = SPHKV_OK;
-    truth->max_logit = 0;
+    truth->max_logit = truth->max_terms = 0;
     for (uint32_t seq = 0, n = 0; n < rows && st == SPHKV_OK; n++) {
         while (row + n >= a->q_indptr[seq + 1]) seq++;
         sphkv_attn_args one;
@@ -76,6 +76,7 @@ static sk_status each_row(const sk_spec *spec, const sphkv_extend_args *a, uint3
         one.q = (const uint8_t *)a->q + (row + n) * stride * es;
         st = sk_attn_reference(spec, &one, kv_heads, &to, err);
         if (to.max_logit > truth->max_logit) truth->max_logit = to.max_logit;
+        if (to.max_terms > truth->max_terms) truth->max_terms = to.max_terms;
     }
     return st;
 }

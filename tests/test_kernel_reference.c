@@ -234,7 +234,7 @@ typedef struct tiny_cache {
     uint32_t indptr[5];
     uint64_t refs[8];
     float q[4][8]; /* [sequence 0: heads 0..3] */
-    double out[4][8], mag[4][8], lse[4], ml[4][4], max_logit; /* ml: [rows of pages][h, m l] */
+    double out[4][8], mag[4][8], lse[4], ml[4][4], max_logit, max_terms; /* ml: [rows of pages][h, m l] */
 } tiny_cache;
 
 static void tiny_page(tiny_cache *c, uint32_t unit, uint32_t n, const double *keys,
@@ -273,6 +273,7 @@ static sk_status tiny_run(tiny_cache *c, uint32_t lists_per_seq, float scale)
         .out = &c->out[0][0], .mag = &c->mag[0][0], .lse = c->lse, .page_ml = &c->ml[0][0]};
     sk_status st = sk_attn_reference(&c->spec, &a, 2, &truth, &err);
     c->max_logit = truth.max_logit;
+    c->max_terms = truth.max_terms;
     return st;
 }
 
@@ -332,6 +333,7 @@ static void test_attention_shared(void **state)
     assert_near(c.out[0][0], p + 2 * (1 - p));
     assert_near(c.out[3][0], -p - 3 * (1 - p));
     assert_near(c.max_logit, 2 / sqrt(8));
+    assert_near(c.max_terms, c.max_logit); /* one dimension is not zero */
     for (uint32_t kv = 0; kv < 2; kv++) { /* a row of pairs per KV head */
         assert_near(c.ml[kv][0], 2 / sqrt(8));
         assert_near(c.ml[kv][3], 1 + exp(-2 / sqrt(8)));
