@@ -47,23 +47,25 @@ typedef enum sk_backend { SK_BACKEND_CPU, SK_BACKEND_CUDA, SK_BACKENDS } sk_back
       "stores through the caches, or past them")                                                  \
     X(warps, SK_ON_GPU(SPHKV_KV_APPEND) | SK_ON_GPU(SPHKV_PAGE_GATHER) | SK_ON_GPU(SPHKV_ATTN_MERGE) | \
           SK_ON_GPU(SPHKV_ATTN_SCHEDULE) | SK_ON_GPU(SPHKV_ATTN_DECODE) | SK_ON_GPU(SPHKV_KV_ENCODE) | \
-          SK_ON_GPU(SPHKV_PAGE_DECODE) | SK_ON_GPU(SPHKV_TOKEN_COMPACT),                          \
+          SK_ON_GPU(SPHKV_PAGE_DECODE) | SK_ON_GPU(SPHKV_TOKEN_COMPACT) | SK_ON_GPU(SPHKV_ATTN_EXTEND), \
       "1|2|4|8|16|32", "warps of a block")                                                        \
     X(flight, SK_ON_GPU(SPHKV_PAGE_GATHER), "1|2|4|8", "16-byte loads of a lane under way at once") \
     X(pieces, SK_ON_GPU(SPHKV_PAGE_GATHER), "1|2|4|8|16", "blocks that share a page")       \
-    X(room, SK_ON_GPU(SPHKV_ATTN_DECODE) | SK_ON_GPU(SPHKV_KV_ENCODE), "shared|tables|global",                                 \
-      "where scratch lies: in shared memory; look-up tables in global memory; all of it there")   \
-    X(blocks, SK_ON_GPU(SPHKV_ATTN_DECODE), "1|2|4|8|16",                                         \
+    X(room, SK_ON_GPU(SPHKV_ATTN_DECODE) | SK_ON_GPU(SPHKV_KV_ENCODE) | SK_ON_GPU(SPHKV_ATTN_EXTEND), \
+      "shared|tables|global",                                                                    \
+      "where scratch lies: in shared memory; look-up tables, and rebuilt pages, in global memory; " \
+      "all of it there")   \
+    X(blocks, SK_ON_GPU(SPHKV_ATTN_DECODE) | SK_ON_GPU(SPHKV_ATTN_EXTEND), "1|2|4|8|16",                                         \
       "blocks that a multiprocessor holds at once")                                                \
     X(merge, SK_ON_GPU(SPHKV_ATTN_DECODE), "last|separate",                                       \
       "lists that blocks share are joined by the last of them, or by a launch of their own")      \
-    X(form, SK_ON_GPU(SPHKV_ATTN_DECODE), "warp|tile|raw",                                        \
+    X(form, SK_ON_GPU(SPHKV_ATTN_DECODE) | SK_ON_GPU(SPHKV_ATTN_EXTEND), "warp|tile|raw",                                        \
       "a block is one warp that does what a CPU does; or warps with tensor cores; or text "       \
       "written by hand")                                                                          \
     X(slab, SK_ON_GPU(SPHKV_ATTN_DECODE), "16|32|64", "tokens of a page that a warp takes at once") \
     X(stages, SK_ON_GPU(SPHKV_ATTN_DECODE), "0|1|2|3|4",                                          \
       "slabs that a warp copies to shared memory ahead; 0: it reads them where they are")         \
-    X(qtile, SK_FOR(SPHKV_ATTN_EXTEND), "24|48|96|192|384",                                       \
+    X(qtile, SK_FOR(SPHKV_ATTN_EXTEND) | SK_ON_GPU(SPHKV_ATTN_EXTEND), "24|48|96|192|384",                                       \
       "query rows (tokens times heads of a KV head) that share a rebuilt page")                   \
     X(qrows, SK_FOR(SPHKV_ATTN_EXTEND), "4|6|8|12", "query rows of a register tile")              \
     X(qvec, SK_FOR(SPHKV_ATTN_EXTEND), "1|2|4",                                                   \

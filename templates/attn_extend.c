@@ -13,10 +13,10 @@
  * owns its output rows: nothing is merged, and nothing shared between blocks. (Few
  * query tokens on a long context leave threads without a block: that is attn_decode's
  * work.) */
-#include <math.h>
 #include <string.h>
 
 #include "extend.h"
+#include "gpu.h"
 #include "part_rope.h"
 #include "rows.h"
 
@@ -31,21 +31,6 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
     return st == SPHKV_OK ? sk_rope_supported(spec, "attn_extend", err) : st;
 }
 
-uint32_t sk_extend_tokens(const sk_spec *spec, const sk_schedule *sched)
-{
-    const uint32_t tokens = (uint32_t)sched->v[SK_T_qtile] / spec->heads_per_kv;
-    return tokens ? tokens : 1;
-}
-
-/* What a register tile covers of n elements: at most qvec vectors, and whole ones. */
-static uint32_t panel_of(const sk_schedule *sched, uint32_t n)
-{
-    const uint32_t w = (uint32_t)sched->v[SK_T_w], vectors = n / w;
-    uint32_t panel = (uint32_t)sched->v[SK_T_qvec];
-    while (vectors % panel != 0) panel--;
-    return panel * w;
-}
-
 /* Rows hold logits and probabilities of whole pairs of vectors. */
 static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
                        sk_err *err)
@@ -54,7 +39,7 @@ static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_targe
     if (st != SPHKV_OK || s->v[SK_T_product] == SK_PRODUCT_F32) return st;
     if (spec->accuracy != SPHKV_FAST)
         return sk_fail(err, SPHKV_EINVAL, "product=bf16: in class fast alone");
-    if (panel_of(s, spec->page) / (uint32_t)s->v[SK_T_w] % 2 != 0)
+    if (sk_extend_panel(s, spec->page) / (uint32_t)s->v[SK_T_w] % 2 != 0)
         return sk_fail(err, SPHKV_EINVAL, "product=bf16: pages of %u tokens are no pairs of vectors "
                        "for w=%d, qvec=%d", spec->page, s->v[SK_T_w], s->v[SK_T_qvec]);
     return SPHKV_OK;
@@ -75,246 +60,24 @@ static void default_schedule(const sk_spec *spec, const sk_target *target, sk_sc
 
 /* ---- building ------------------------------------------------------------- */
 
-static void init(sk_extend *c, sk_builder *b, const sk_spec *spec, const sk_schedule *sched)
-{
-    memset(c, 0, sizeof *c);
-    sk_dec *d = &c->dec;
-    sk_dec_init(d, b, spec, sched);
-    d->h = spec->heads_per_kv; /* no turns: rows are what they are */
-    c->group = (uint32_t)sched->v[SK_T_qrows];
-    c->tokens = sk_extend_tokens(spec, sched);
-    c->rows = (c->tokens * d->h + c->group - 1) / c->group * c->group;
-    c->each = sched->v[SK_T_product] == SK_PRODUCT_BF16 ? 2 : 1;
-    c->q_words = (d->d / c->each + d->w - 1) / d->w * d->w;
-    c->tokens_panel = panel_of(sched, spec->page);
-    c->channels_panel = panel_of(sched, d->cp);
-}
-
-static sk_val area(sk_extend *c, const char *name, uint32_t words)
-{
-    return sk_ir_name(c->dec.b, sk_ir_shared(c->dec.b, words * 4), name);
-}
-
-static void areas(sk_extend *c)
-{
-    sk_dec *d = &c->dec;
-    d->qs = area(c, "qs", c->rows * c->q_words);
-    c->kx = area(c, "kx", d->p * d->d / c->each);
-    c->vx = area(c, "vx", d->tp * d->cp / c->each);
-    d->s = area(c, "s", c->group * d->tp);
-    d->acc = area(c, "acc", c->rows * d->cp);
-    c->sums = area(c, "sums", c->rows * d->w);
-    c->top = area(c, "top", c->rows);
-    sk_extend_mask_scratch(c);
-    c->alpha = area(c, "alpha", c->group);
-    sk_extend_scratch(c);
-}
-
-static sk_val item_word(sk_dec *d, uint32_t word)
-{
-    return sk_ir_ldu(d->b, SK_LD_U32, d->item, d->zero, word * 4);
-}
-
-/* The rows of `tokens` query tokens. Strides and the place in the item of a tensor
- * that has such rows: where row (i, h) begins. */
-typedef struct row_place {
-    sk_val data, tok_bytes, head_bytes;
-} row_place;
-
-static sk_val row_at(sk_dec *d, const row_place *p, uint32_t word, sk_val i, sk_val h)
-{
-    sk_builder *b = d->b;
-    const sk_val first = sk_ir_ptr_add(b, p->data, item_word(d, word), 1);
-    const sk_val token = sk_ir_ptr_add(b, first, i, 1);
-    return sk_ir_ptr_add(b, token, sk_ir_2(b, SK_OP_MUL, h, p->head_bytes), 1);
-}
-
-/* Begins the loops over query tokens and heads: byte offset of the token, head, row.
- * Two ENDs close them. */
-static void each_row(sk_dec *d, const row_place *p, sk_val *at, sk_val *token, sk_val *h, sk_val *r)
-{
-    sk_builder *b = d->b;
-    *token = sk_ir_for(b, d->zero, item_word(d, SK_EXT_TOKENS), 1);
-    *at = sk_ir_2(b, SK_OP_MUL, *token, p->tok_bytes);
-    *h = sk_ir_for(b, d->zero, sk_k(d, d->h), 1);
-    *r = sk_add(d, sk_mul(d, *token, d->h), *h);
-}
-
-/* Nothing is gathered yet, and no row there: what the tile lacks sees what its last
- * token does, so that ranges move on from row to row. */
-static void clear(sk_extend *c)
-{
-    sk_dec *d = &c->dec;
-    sk_builder *b = d->b;
-    const sk_val last = sk_ir_2(b, SK_OP_SUB, item_word(d, SK_EXT_TOKENS), sk_k(d, 1));
-    const sk_val zero = sk_ir_f32(b, 0.0f);
-    const sk_val r = sk_ir_for(b, d->zero, sk_k(d, c->rows), 1);
-    sk_ir_stu(b, c->top, sk_mul(d, r, 4), 0, sk_ir_f32(b, -INFINITY));
-    sk_extend_mask_row(c, r, last);
-    sk_ir_stv(b, c->sums, sk_mul(d, r, d->w * 4), 0, zero);
-    const sk_val acc = sk_ir_ptr_add(b, d->acc, r, d->cp * 4);
-    sk_val i = sk_ir_for(b, d->zero, sk_k(d, d->cp), d->w);
-    sk_ir_stv(b, acc, sk_mul(d, i, 4), 0, zero);
-    sk_ir_end(b);
-    const sk_val q = sk_ir_ptr_add(b, d->qs, r, c->q_words * 4);
-    i = sk_ir_for(b, d->zero, sk_k(d, c->q_words), d->w);
-    sk_ir_stv(b, q, sk_mul(d, i, 4), 0, zero);
-    sk_ir_end(b);
-    sk_ir_end(b);
-}
-
-/* What the logits of query head h are multiplied by. */
-static sk_val head_scale(sk_dec *d, sk_val h)
-{
-    sk_builder *b = d->b;
-    if (!sk_dec_has(d, SPHKV_VARIANT_HEADSCALE)) return d->scale;
-    const sk_val head = sk_add(d, sk_mul(d, item_word(d, SK_EXT_HEAD), d->h), h);
-    const sk_val own = sk_ir_ldu(b, SK_LD_F32, d->var.head_scale, sk_mul(d, head, 4), 0);
-    return sk_ir_2(b, SK_OP_FMUL, d->scale, own);
-}
-
-/* W words of a query from word i0 on, scaled: dimensions, or pairs of them. */
-static sk_val query_words(sk_extend *c, sk_val q, sk_val i0, sk_val scale)
-{
-    sk_dec *d = &c->dec;
-    sk_builder *b = d->b;
-    const sk_ld_kind kind = sk_rows_input_kind(d->spec->q_dtype);
-    const uint32_t es = sk_ld_bytes(kind);
-    if (c->each == 1)
-        return sk_ir_2(b, SK_OP_FMUL, sk_ir_ldv(b, kind, q, sk_mul(d, i0, es), 0), scale);
-    const sk_val pair = sk_add(d, i0, d->lane), at = sk_mul(d, pair, 2 * es);
-    const sk_val in = sk_ir_2k(b, SK_OP_ULT, pair, d->d / 2);
-    const sk_val even = sk_ir_ldg(b, kind, q, at, 0, in), odd = sk_ir_ldg(b, kind, q, at, es, in);
-    return sk_ir_2(b, SK_OP_PACKBF16, sk_ir_2(b, SK_OP_FMUL, even, scale),
-                   sk_ir_2(b, SK_OP_FMUL, odd, scale));
-}
-
-static void queries(sk_extend *c, const row_place *from)
-{
-    sk_dec *d = &c->dec;
-    sk_builder *b = d->b;
-    sk_val at, token, h, r;
-    each_row(d, from, &at, &token, &h, &r);
-    sk_extend_mask_row(c, r, token);
-    const sk_val scale = head_scale(d, h);
-    const sk_val q = row_at(d, from, SK_EXT_Q, at, h), to = sk_ir_ptr_add(b, d->qs, r, c->q_words * 4);
-    const sk_val i0 = sk_ir_for(b, d->zero, sk_k(d, c->q_words), d->w);
-    sk_ir_stv(b, to, sk_mul(d, i0, 4), 0, query_words(c, q, i0, scale));
-    for (uint32_t i = 0; i < 3; i++) sk_ir_end(b);
-}
-
-static void walk(sk_extend *c, sk_val refs)
-{
-    sk_dec *d = &c->dec;
-    sk_builder *b = d->b;
-    const sk_val head = item_word(d, SK_EXT_HEAD);
-    const sk_val before = sk_ir_var(b, SK_BLOCK, item_word(d, SK_EXT_BEFORE));
-    const sk_val least = sk_ir_var(b, SK_WARP, d->zero), most = sk_ir_var(b, SK_WARP, d->zero);
-    const sk_val rows = sk_mul(d, item_word(d, SK_EXT_TOKENS), d->h);
-    const sk_val i = sk_ir_for(b, item_word(d, SK_EXT_LO), item_word(d, SK_EXT_HI), 1);
-    const sk_val ref = sk_ir_ptr_add(b, refs, i, 8); /* tables may be larger than 4 GiB */
-    const sk_val unit = sk_ir_ldu(b, SK_LD_U32, ref, d->zero, 0);
-    const sk_val rest = sk_ir_ldu(b, SK_LD_U32, ref, d->zero, 4);
-    const sk_val count = sk_and(d, rest, 0xffff), tier = sk_shr(d, rest, 16);
-    sk_ir_if(b, sk_ir_2(b, SK_OP_NE, count, d->zero));
-    for (uint32_t k = 0; k < d->spec->ntiers; k++) {
-        sk_ir_if(b, sk_ir_2k(b, SK_OP_EQ, tier, k));
-        const sk_val at = sk_add(d, unit, item_word(d, SK_EXT_UNITS + k));
-        const sk_val from = sk_ir_ptr_add(b, d->arena, at, SPHKV_UNIT_BYTES);
-        sk_extend_rebuild(c, k, from, count, head);
-        sk_extend_places(c, k, from, count, least, most);
-        sk_ir_end(b);
-    }
-    sk_extend_page page = {.before = sk_ir_get(b, before), .count = count, .bias = SK_NONE,
-                           .least = sk_ir_get(b, least), .most = sk_ir_get(b, most)};
-    if (sk_dec_has(d, SPHKV_VARIANT_BIAS)) page.bias = sk_ir_ptr_add(b, d->var.bias, i, d->p * 4);
-    const sk_val r0 = sk_ir_for(b, d->zero, rows, c->group);
-    sk_extend_rows(c, r0, &page);
-    sk_ir_end(b);
-    sk_ir_set(b, before, sk_add(d, sk_ir_get(b, before), count));
-    sk_ir_end(b);
-    sk_ir_end(b);
-}
-
-/* m and l of a row, its sink in it; keep: what acc is multiplied by. */
-static sk_dec_sum row_sum(sk_extend *c, sk_val r, sk_val h)
-{
-    sk_dec *d = &c->dec;
-    sk_builder *b = d->b;
-    const sk_val all = sk_ir_ldv(b, SK_LD_F32, c->sums, sk_mul(d, r, d->w * 4), 0);
-    const sk_dec_sum sum = {.m = sk_ir_ldu(b, SK_LD_F32, c->top, sk_mul(d, r, 4), 0),
-                            .l = sk_ir_1(b, SK_OP_RED_FADD, all), .keep = sk_ir_f32(b, 1.0f)};
-    if (!sk_dec_has(d, SPHKV_VARIANT_SINK)) return sum;
-    const sk_val first = item_word(d, SK_EXT_SINK), none = sk_k(d, SK_ITEM_NONE);
-    const sk_val at = sk_add(d, first, sk_mul(d, h, 4));
-    return sk_part_sink(d, sk_sel(d, sk_ir_2(b, SK_OP_EQ, first, none), none, at), 0, sum.m, sum.l);
-}
-
-/* acc of one row over its sum. */
-typedef struct final_row {
-    sk_val acc, inv;
-} final_row;
-
-static sk_val final_channels(sk_dec *d, const void *of, sk_val at)
-{
-    const final_row *r = of;
-    return sk_ir_2(d->b, SK_OP_FMUL, sk_part_row(d, r->acc, at, 0, d->cp), r->inv);
-}
-
-static void outputs(sk_extend *c, const row_place *out, const row_place *lse)
-{
-    sk_dec *d = &c->dec;
-    sk_builder *b = d->b;
-    sk_val at, token, h, r;
-    each_row(d, out, &at, &token, &h, &r);
-    const sk_val none = sk_ir_f32(b, 0.0f);
-    const sk_dec_sum sum = row_sum(c, r, h);
-    const sk_val inv = sk_sel(d, sk_ir_2(b, SK_OP_FLT, none, sum.l),
-                              sk_ir_2(b, SK_OP_FDIV, sum.keep, sum.l), none);
-    sk_part_out(d, row_at(d, out, SK_EXT_OUT, at, h), final_channels,
-                &(final_row){sk_ir_ptr_add(b, d->acc, r, d->cp * 4), inv});
-    sk_ir_if(b, sk_ir_2(b, SK_OP_NE, item_word(d, SK_EXT_LSE), sk_k(d, SK_ITEM_NONE)));
-    const sk_val to = sk_ir_2(b, SK_OP_MUL, token, lse->tok_bytes);
-    sk_ir_stu(b, row_at(d, lse, SK_EXT_LSE, to, h), d->zero, 0, sk_part_lse(d, sum.m, sum.l));
-    for (uint32_t i = 0; i < 3; i++) sk_ir_end(b);
-}
-
-static row_place place_param(sk_builder *b, const char *data, const char *tok, const char *head,
-                             bool writable)
-{
-    row_place p = {.data = sk_ir_param_ptr(b, data, writable)};
-    p.tok_bytes = sk_ir_param_u32(b, tok);
-    p.head_bytes = head ? sk_ir_param_u32(b, head) : sk_ir_u32(b, 4);
-    return p;
-}
-
 static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena, sk_build *out,
                        sk_err *err)
 {
     sk_builder builder, *b = &builder;
     sk_extend extend, *c = &extend;
+    sk_extend_io io;
     sk_dec *d = &c->dec;
     memset(out, 0, sizeof *out);
     const sk_status st = sk_rows_begin(b, spec, sched, arena, "", err);
     if (st != SPHKV_OK) return st;
-    init(c, b, spec, sched);
+    sk_extend_init(c, b, spec, sched);
     d->item = sk_ir_param_ptr(b, "item", false);
     d->codebook = sk_ir_param_ptr(b, "codebook", false);
     d->arena = sk_ir_param_ptr(b, "arena", false);
-    const sk_val refs = sk_ir_param_ptr(b, "refs", false);
-    d->scale = sk_ir_param_f32(b, "scale_log2e");
-    const row_place q = place_param(b, "q", "q_token_bytes", "q_head_bytes", false);
-    const row_place to = place_param(b, "out", "out_token_bytes", "out_head_bytes", true);
-    const row_place lse = place_param(b, "lse", "lse_token_bytes", NULL, true);
-    sk_dec_variant_params(d);
-    sk_rope_params(d);
-    d->zero = sk_ir_u32(b, 0);
-    d->lane = sk_ir_lane(b);
-    areas(c);
-    clear(c);
-    queries(c, &q);
-    walk(c, refs);
-    outputs(c, &to, &lse);
+    io.refs = sk_ir_param_ptr(b, "refs", false);
+    sk_extend_params(c, &io);
+    sk_extend_begin(c);
+    sk_extend_tile(c, &io);
     out->n = 1;
     return sk_ir_finish(b, &out->program[0], err);
 }
@@ -362,7 +125,7 @@ const sk_kernel sk_kernel_attn_extend = {
     .multiplies = true,
     .weight = 2,
     .supported = supported,
-    .form = {[SK_BACKEND_CPU] = &on_cpu},
+    .form = {[SK_BACKEND_CPU] = &on_cpu, [SK_BACKEND_CUDA] = &sk_extend_on_gpu},
     .cost = cost,
     .shape = chunk,
 };

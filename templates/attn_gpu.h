@@ -94,11 +94,6 @@ typedef struct sk_grid_statistics {
 } sk_grid_statistics;
 sk_grid_statistics sk_grid_statistics_of(sk_grid *g, const sk_piece *piece);
 
-/* Around what one warp does for the block. */
-void sk_grid_one(sk_grid *g);
-void sk_grid_one_end(sk_grid *g);
-void sk_grid_barrier(sk_grid *g); /* none where a block is one warp */
-
 /* attn_gpu_row.c */
 /* Keys that never fall: (word at base + i * stride, less `zero`) * times. */
 typedef struct sk_grid_keys {

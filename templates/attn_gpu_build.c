@@ -90,15 +90,15 @@ static void put_item(sk_grid *g, const sk_piece *piece)
 {
     sk_dec *c = g->c;
     const sk_val lse = lse_at(g, piece->seq, piece->head);
-    sk_grid_barrier(g); /* nobody is at the last piece any more */
-    sk_grid_one(g);
+    sk_dec_barrier(g->c); /* nobody is at the last piece any more */
+    sk_dec_one(g->c);
     sk_ir_stu(c->b, c->item, c->zero, SK_ITEM_OUT * 4, out_at(g, piece->seq, piece->head));
     sk_ir_stu(c->b, c->item, c->zero, SK_ITEM_LSE * 4,
               sk_sel(c, lse_wanted(g), lse, sk_k(c, SK_ITEM_NONE)));
     if (sk_dec_has(c, SPHKV_VARIANT_SINK))
         sk_ir_stu(c->b, c->item, c->zero, SK_ITEM_SINK * 4, sink_at(g, piece->head));
     sk_grid_keep(g, piece);
-    sk_grid_one_end(g);
+    sk_dec_one_end(g->c);
 }
 
 /* ---- empty lists ----------------------------------------------------------------------- */
@@ -350,10 +350,10 @@ static void join_begun(sk_grid *g, const sk_piece *piece)
     const sk_val begun = sk_add(c, sk_shl(c, g->block, 1), sk_k(c, 1));
     sk_ir_if(b, op(g, SK_OP_EQ, piece->slot, begun));
     put_item(g, piece);
-    sk_grid_one(g);
+    sk_dec_one(g->c);
     sk_grid_cut(g, piece);
-    sk_grid_one_end(g);
-    sk_grid_barrier(g);
+    sk_dec_one_end(g->c);
+    sk_dec_barrier(g->c);
     sk_dec_turns_begin(c);
     sk_dec one;
     sk_grid token = *g;
@@ -362,7 +362,7 @@ static void join_begun(sk_grid *g, const sk_piece *piece)
     sk_grid_merge(&token);
     put_rows(&token);
     if (c->turns > 1 || sk_dec_has(c, SPHKV_VARIANT_QUERIES))
-        sk_grid_barrier(g); /* all rows are read */
+        sk_dec_barrier(g->c); /* all rows are read */
     sk_dec_queries_end(c);
     sk_dec_turns_end(c);
     sk_ir_end(b);

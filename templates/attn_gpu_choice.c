@@ -1,26 +1,7 @@
 /* attn_gpu_choice.c - schedules of attn_decode on GPUs: which ones can run a spec on
  * a target, and which one is taken when nothing has been measured. */
 #include "attn_gpu.h"
-
-/* What a multiprocessor keeps of its shared memory for each block. */
-#define BLOCK_KEEPS 1024u
-
-/* `blocks` with so many bytes of scratch and threads are at home at once. */
-static sk_status check_home(const sk_target *target, uint32_t blocks, uint32_t scratch,
-                            uint32_t threads, sk_err *err)
-{
-    if (scratch > target->shared_block)
-        return sk_fail(err, SPHKV_EINVAL, "%u bytes of scratch, a block has %u", scratch,
-                       target->shared_block);
-    if (blocks > 1 && (uint64_t)blocks * (scratch + BLOCK_KEEPS) > target->shared_sm)
-        return sk_fail(err, SPHKV_EINVAL,
-                       "blocks=%u of %u bytes of scratch: a multiprocessor has %u", blocks, scratch,
-                       target->shared_sm);
-    if (blocks * threads > target->threads_sm)
-        return sk_fail(err, SPHKV_EINVAL, "blocks=%u of %u threads: a multiprocessor holds %u",
-                       blocks, threads, target->threads_sm);
-    return SPHKV_OK;
-}
+#include "gpu.h"
 
 static bool fits(const sk_spec *spec, int32_t room, const sk_target *target)
 {
@@ -51,7 +32,7 @@ static sk_status check_warp(const sk_spec *spec, const sk_schedule *s, const sk_
         return sk_fail(err, SPHKV_EINVAL, "form=warp has one warp and no slabs");
     const sk_status st = check_room(spec, s->v[SK_T_room], target, err);
     if (st != SPHKV_OK) return st;
-    return check_home(target, (uint32_t)s->v[SK_T_blocks], scratch, 32, err);
+    return sk_gpu_home(target, (uint32_t)s->v[SK_T_blocks], scratch, 32, err);
 }
 
 /* Tiles end as all forms do, so a sink is theirs too; between their logits and their
@@ -73,7 +54,7 @@ static sk_status check_tile(const sk_spec *spec, const sk_schedule *s, const sk_
     sk_status st = tile_variants(spec, err);
     if (st == SPHKV_OK) st = sk_tile_valid(spec, s, target, err);
     if (st != SPHKV_OK) return st;
-    return check_home(target, (uint32_t)s->v[SK_T_blocks], sk_tile_scratch(spec, s) + words,
+    return sk_gpu_home(target, (uint32_t)s->v[SK_T_blocks], sk_tile_scratch(spec, s) + words,
                       32 * sk_tile_warps(s), err);
 }
 
@@ -87,7 +68,7 @@ static sk_status check_raw(const sk_spec *spec, const sk_schedule *s, const sk_t
                        SK_RAW_WARPS);
     const sk_status st = sk_raw_valid(spec, err);
     if (st != SPHKV_OK) return st;
-    return check_home(target, (uint32_t)s->v[SK_T_blocks], sk_raw_scratch(), 32 * SK_RAW_WARPS, err);
+    return sk_gpu_home(target, (uint32_t)s->v[SK_T_blocks], sk_raw_scratch(), 32 * SK_RAW_WARPS, err);
 }
 
 sk_status sk_gpu_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,

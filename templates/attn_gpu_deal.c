@@ -8,21 +8,6 @@ static sk_val op(sk_grid *g, sk_op o, sk_val x, sk_val y) { return sk_ir_2(g->c-
 
 static sk_val select(sk_grid *g, sk_val p, sk_val x, sk_val y) { return sk_sel(g->c, p, x, y); }
 
-void sk_grid_one(sk_grid *g)
-{
-    if (g->c->warps > 1) sk_ir_if(g->c->b, op(g, SK_OP_EQ, g->c->warp, g->c->zero));
-}
-
-void sk_grid_one_end(sk_grid *g)
-{
-    if (g->c->warps > 1) sk_ir_end(g->c->b);
-}
-
-void sk_grid_barrier(sk_grid *g)
-{
-    if (g->c->warps > 1) sk_ir_barrier(g->c->b);
-}
-
 sk_val sk_grid_word(sk_grid *g, uint32_t i)
 {
     return sk_ir_ldu(g->c->b, SK_LD_U32, g->deal, g->c->zero, i * 4);
@@ -138,15 +123,15 @@ static void deal_even(sk_grid *g)
 void sk_grid_deal(sk_grid *g)
 {
     sk_builder *b = g->c->b;
-    sk_grid_one(g);
+    sk_dec_one(g->c);
     for (uint32_t i = SK_DEAL_FIRST; i <= SK_DEAL_HI; i++) sk_grid_put(g, i, g->c->zero);
     sk_ir_if(b, g->listed);
     deal_listed(g);
     sk_ir_else(b);
     deal_even(g);
     sk_ir_end(b);
-    sk_grid_one_end(g);
-    sk_grid_barrier(g);
+    sk_dec_one_end(g->c);
+    sk_dec_barrier(g->c);
 }
 
 /* ---- pieces ------------------------------------------------------------------------ */

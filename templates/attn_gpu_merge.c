@@ -16,11 +16,11 @@ void sk_grid_arrive(sk_grid *g, const sk_piece *piece)
 {
     sk_dec *c = g->c;
     sk_builder *b = c->b;
-    sk_grid_one(g);
+    sk_dec_one(g->c);
     sk_grid_cut(g, piece);
-    sk_grid_one_end(g);
-    sk_grid_barrier(g); /* all of the partial is written */
-    sk_grid_one(g);
+    sk_dec_one_end(g->c);
+    sk_dec_barrier(g->c); /* all of the partial is written */
+    sk_dec_one(g->c);
     const sk_val at = sk_shl(c, sk_grid_word(g, SK_DEAL_BLOCK), 2);
     const sk_val one = sk_k(c, 1), count = sk_grid_word(g, SK_DEAL_COUNT);
     const sk_val all = sk_add(c, sk_ir_atom_add(b, g->counters, at, 0, one), one);
@@ -29,8 +29,8 @@ void sk_grid_arrive(sk_grid *g, const sk_piece *piece)
     sk_ir_if(b, last);
     sk_ir_stu(b, g->counters, at, 0, c->zero);
     sk_ir_end(b);
-    sk_grid_one_end(g);
-    sk_grid_barrier(g);
+    sk_dec_one_end(g->c);
+    sk_dec_barrier(g->c);
 }
 
 /* ---- joining ------------------------------------------------------------------------ */
@@ -158,5 +158,5 @@ void sk_grid_merge(sk_grid *g)
     join_pair(g, &j);
     join_rows(g, &j);
     sk_ir_end(c->b);
-    sk_grid_barrier(g);
+    sk_dec_barrier(g->c);
 }

@@ -419,6 +419,19 @@ static inline void sk_store_logits(sk_dec *c, uint32_t h, sk_val t0, uint32_t u,
     if (c->more) x = sk_ir_2(c->b, SK_OP_FADD, x, sk_ir_ldv(c->b, SK_LD_F32, c->s, at, disp));
     sk_ir_stv(c->b, c->s, at, disp, x);
 }
+/* Around what one warp does for a block of several, and their barrier. */
+static inline void sk_dec_one(sk_dec *c)
+{
+    if (c->warps > 1) sk_ir_if(c->b, sk_ir_2(c->b, SK_OP_EQ, c->warp, c->zero));
+}
+static inline void sk_dec_one_end(sk_dec *c)
+{
+    if (c->warps > 1) sk_ir_end(c->b);
+}
+static inline void sk_dec_barrier(sk_dec *c)
+{
+    if (c->warps > 1) sk_ir_barrier(c->b);
+}
 /* The key of a tier that is not taken in parts. */
 static inline const sk_segment *sk_dec_seg(const sk_spec *spec, uint32_t tier_slot)
 {

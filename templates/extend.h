@@ -1,9 +1,12 @@
 /* extend.h - the shared state of the parts that build attn_extend:
- *   attn_extend.c     what it does, schedules, walk over the pages, output
+ *   attn_extend.c     what it does; schedules and program on a CPU
+ *   extend_tile.c     a block: queries, walk over the pages, output; where scratch lies
  *   extend_page.c     keys and values of one page rebuilt, all tiers
  *   extend_product.c  query rows times keys, softmax, times values
  *   extend_mask.c     which tokens a row sees
  *   extend_run.c      the host side
+ *   extend_gpu.c, extend_deal.c  the form for GPUs: host side and programs; items,
+ *                     which blocks find on the device
  *
  * A row is a query head of a query token; row i * heads_per_kv + h is head h of the
  * i-th token of the tile. R = rows of a tile, rounded up to whole register tiles.
@@ -33,6 +36,7 @@
 #define SK_EXTEND_H
 
 #include "items.h"
+#include "page_table.h"
 #include "part_rebuild.h"
 #include "part_value.h"
 
@@ -59,6 +63,14 @@ enum {
 /* Tokens of a list at most: places are signed words, also those of a tile behind it. */
 #define SK_EXT_MOST_TOKENS (INT32_MAX - 1024u)
 
+/* Where areas of scratch lie (tunable room; on a CPU all in it): in it, or, `tables` what
+ * makes the page and `global` all, in the workspace. */
+typedef struct sk_extend_room {
+    int32_t rule;       /* SK_ROOM_* */
+    sk_val outside;     /* address of those in the workspace */
+    uint32_t inside_bytes, outside_bytes;
+} sk_extend_room;
+
 typedef struct sk_extend {
     sk_dec dec;         /* the words of all parts, and of variants */
     uint32_t tokens;    /* query tokens of a tile at most */
@@ -70,13 +82,38 @@ typedef struct sk_extend {
     sk_val kx, vx, sums, top, sees, alpha;
     sk_val begins, where, places; /* of variants, where they are */
     sk_val held;        /* variable: 1 + the tier whose codewords `book` holds */
+    sk_extend_room room;
 } sk_extend;
+
+/* Sizes from spec and schedule; everything else is empty. */
+void sk_extend_init(sk_extend *c, sk_builder *b, const sk_spec *spec, const sk_schedule *sched);
+/* What scratch takes by a rule. */
+sk_extend_room sk_extend_room_of(const sk_spec *spec, const sk_schedule *sched, int32_t rule);
+/* Finds room for an area; page: of what makes the page. Without a builder it only adds up. */
+sk_val sk_extend_area(sk_extend *c, const char *name, uint32_t words, bool page);
+
+/* A tensor with a row for each query token and head. */
+typedef struct sk_extend_tensor {
+    sk_val data, tok_bytes, head_bytes;
+} sk_extend_tensor;
+typedef struct sk_extend_io {
+    sk_val refs;
+    sk_extend_tensor q, out, lse;
+} sk_extend_io;
+/* The parameters that every form has, at the end: what sk_extend_call fills. */
+void sk_extend_params(sk_extend *c, sk_extend_io *io);
+/* Constants and scratch, when parameters are there; then the item at dec.item, which may
+ * be done in a loop of block scope. */
+void sk_extend_begin(sk_extend *c);
+void sk_extend_tile(sk_extend *c, const sk_extend_io *io);
 
 /* Words of factors that `tokens` tokens of a page are, from its beginning. */
 sk_val sk_extend_words(sk_extend *c, sk_val tokens);
 
 /* Query tokens of a tile. */
 uint32_t sk_extend_tokens(const sk_spec *spec, const sk_schedule *sched);
+/* What a register tile covers of n elements: at most qvec vectors, and whole ones. */
+uint32_t sk_extend_panel(const sk_schedule *sched, uint32_t n);
 
 /* Keys of all tokens up to a whole panel, and values of `count` tokens, of a page of
  * a tier (extend_page.c). */
@@ -117,6 +154,23 @@ sk_val sk_extend_tile_whole(sk_extend *c, const sk_extend_page *page, sk_val r0)
 void sk_extend_mask_scratch(sk_extend *c);
 /* Row r is one of the tile's query token `token`. */
 void sk_extend_mask_row(sk_extend *c, sk_val r, sk_val token);
+
+/* Arguments with defaults filled in, and what follows from them (extend_run.c). */
+typedef struct sk_extend_run_state {
+    const sk_image *image;
+    sphkv_extend_args a;
+    bool device;            /* pointers are a device's: nothing behind them is read, and how
+                               far they reach is not known */
+    sk_table_look look;
+    uint32_t heads;         /* query heads of the plan */
+    uint32_t q_es, out_es;  /* bytes of an element */
+    uint32_t tokens;        /* query tokens of a tile */
+    uint64_t q_bytes, out_bytes, lse_bytes;
+} sk_extend_run_state;
+sk_status sk_extend_read(sk_extend_run_state *r, const sk_image *image, const void *args, bool device,
+                         sk_err *err);
+/* The parameters of scale, tensors, variants and RoPE. */
+void sk_extend_call(const sk_extend_run_state *r, sk_call *call);
 
 size_t sk_extend_workspace(const sk_image *image);
 sk_status sk_extend_run(const sk_image *image, const void *args, uint32_t part, uint32_t parts,

@@ -15,20 +15,15 @@ static sk_val word_of(sk_extend *c, uint32_t word)
     return sk_ir_ldu(c->dec.b, SK_LD_U32, c->dec.item, c->dec.zero, word * 4);
 }
 
-static sk_val scratch(sk_extend *c, const char *name, uint32_t words)
-{
-    return sk_ir_name(c->dec.b, sk_ir_shared(c->dec.b, words * 4), name);
-}
-
 void sk_extend_mask_scratch(sk_extend *c)
 {
     if (sk_extend_by_position(c)) {
-        c->where = scratch(c, "where", c->rows);
-        c->places = scratch(c, "places", c->dec.p);
+        c->where = sk_extend_area(c, "where", c->rows, false);
+        c->places = sk_extend_area(c, "places", c->dec.p, false);
         return;
     }
-    c->sees = scratch(c, "sees", c->rows);
-    if (sk_extend_windowed(c)) c->begins = scratch(c, "begins", c->rows);
+    c->sees = sk_extend_area(c, "sees", c->rows, false);
+    if (sk_extend_windowed(c)) c->begins = sk_extend_area(c, "begins", c->rows, false);
 }
 
 void sk_extend_mask_row(sk_extend *c, sk_val r, sk_val token)

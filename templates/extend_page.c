@@ -30,17 +30,13 @@ void sk_extend_scratch(sk_extend *c)
         if (bytes > book) book = bytes;
         vk |= sk_dec_vk(d->spec, i);
     }
-    if (book) d->book = sk_ir_name(d->b, sk_ir_shared(d->b, book), "book");
-    if (spans) d->rad = sk_ir_name(d->b, sk_ir_shared(d->b, spans * 4), "rad");
-    if (spans && d->spec->book & SPHKV_BOOK_PERMUTATION)
-        d->where = sk_ir_name(d->b, sk_ir_shared(d->b, d->d * 4), "where");
-    if (spans && sk_spec_turned(d->spec))
-        d->turned = sk_ir_name(d->b, sk_ir_shared(d->b, d->d * d->w * 4), "turned");
-    d->keys = sk_ir_name(d->b, sk_ir_shared(d->b, d->d * 64), "keys");
-    if (sk_spec_pre_rope(d->spec))
-        d->cosines = sk_ir_name(d->b, sk_ir_shared(d->b, sk_rope_bytes(d)), "cosines");
-    if (vk) d->vals = sk_ir_name(d->b, sk_ir_shared(d->b, d->cp * d->tp * 4), "vals");
-    c->held = sk_ir_var(d->b, SK_BLOCK, d->zero);
+    if (book) d->book = sk_extend_area(c, "book", book / 4, true);
+    if (spans) d->rad = sk_extend_area(c, "rad", spans, false);
+    if (spans && d->spec->book & SPHKV_BOOK_PERMUTATION) d->where = sk_extend_area(c, "where", d->d, false);
+    if (spans && sk_spec_turned(d->spec)) d->turned = sk_extend_area(c, "turned", d->d * d->w, false);
+    d->keys = sk_extend_area(c, "keys", d->d * 16, false);
+    if (sk_spec_pre_rope(d->spec)) d->cosines = sk_extend_area(c, "cosines", sk_rope_bytes(d) / 4, false);
+    if (vk) d->vals = sk_extend_area(c, "vals", d->cp * d->tp, true);
 }
 
 /* What scratch holds of the set of the block's head, unless it does already. */

@@ -14,35 +14,26 @@
 #include "part_rope.h"
 #include "variants.h"
 
-/* Arguments with defaults filled in, and what follows from them. */
-typedef struct extend_run {
-    const sk_image *image;
-    sphkv_extend_args a;
-    sk_table_look look;
-    uint32_t heads;         /* query heads of the plan */
-    uint32_t q_es, out_es;  /* bytes of an element */
-    uint32_t tokens;        /* query tokens of a tile */
-    uint64_t q_bytes, out_bytes, lse_bytes;
-} extend_run;
-
 /* ---- arguments ------------------------------------------------------------ */
 
-static sk_status check_sequences(const extend_run *r, sk_err *err)
+static sk_status check_sequences(const sk_extend_run_state *r, sk_err *err)
 {
     const sphkv_extend_args *a = &r->a;
     if (a->batch == 0) return SPHKV_OK;
     if (a->q_indptr == NULL || (uintptr_t)a->q_indptr % sizeof *a->q_indptr != 0)
         return sk_fail(err, SPHKV_EINVAL, "q_indptr is NULL, or not aligned to its elements");
-    for (uint32_t s = 0; s < a->batch; s++)
+    for (uint32_t s = 0; s < a->batch && !r->device; s++)
         if (a->q_indptr[s + 1] < a->q_indptr[s])
             return sk_fail(err, SPHKV_EINVAL, "q_indptr falls at sequence %u", s);
     return SPHKV_OK;
 }
 
-/* Bytes from the beginning to behind the last row that this run touches. */
-static uint64_t reach(const extend_run *r, uint32_t stride_tok, uint32_t stride_head, uint32_t dim,
+/* Bytes from the beginning to behind the last row that this run touches; at most, where
+ * only the device knows how many query tokens there are. */
+static uint64_t reach(const sk_extend_run_state *r, uint32_t stride_tok, uint32_t stride_head, uint32_t dim,
                       uint32_t es)
 {
+    if (r->device) return r->a.batch ? UINT32_MAX : 0;
     const uint32_t end = r->a.batch ? r->a.q_indptr[r->a.batch] : 0;
     const uint32_t rows = (r->look.kv_first + r->look.kv_count) * r->image->spec.heads_per_kv;
     if (end == 0 || end == r->a.q_indptr[0]) return 0;
@@ -50,7 +41,7 @@ static uint64_t reach(const extend_run *r, uint32_t stride_tok, uint32_t stride_
 }
 
 /* Offsets are 32 bits; rows of the output are written in words. */
-static sk_status check_rows(extend_run *r, sk_err *err)
+static sk_status check_rows(sk_extend_run_state *r, sk_err *err)
 {
     const sk_spec *spec = &r->image->spec;
     const sphkv_extend_args *a = &r->a;
@@ -71,7 +62,7 @@ static sk_status check_rows(extend_run *r, sk_err *err)
     return SPHKV_OK;
 }
 
-static void complete(extend_run *r)
+static void complete(sk_extend_run_state *r)
 {
     const sk_spec *spec = &r->image->spec;
     sphkv_extend_args *a = &r->a;
@@ -96,7 +87,8 @@ static sk_status check_words(const sk_spec *spec, const sphkv_extend_args *a, sk
     return st == SPHKV_OK ? sk_args_reserved(a->reserved, err) : st;
 }
 
-static sk_status read_args(extend_run *r, const sk_image *image, const void *args, sk_err *err)
+sk_status sk_extend_read(sk_extend_run_state *r, const sk_image *image, const void *args, bool device,
+                         sk_err *err)
 {
     const sphkv_extend_args *a = &r->a;
     memset(r, 0, sizeof *r);
@@ -104,6 +96,7 @@ static sk_status read_args(extend_run *r, const sk_image *image, const void *arg
     if (st == SPHKV_OK) st = check_words(&image->spec, a, err);
     if (st != SPHKV_OK) return st;
     r->image = image;
+    r->device = device;
     r->heads = image->maxima.kv_heads * image->spec.heads_per_kv;
     r->q_es = image->spec.q_dtype == SPHKV_F32 ? 4 : 2;
     r->out_es = image->spec.out_dtype == SPHKV_F32 ? 4 : 2;
@@ -124,7 +117,8 @@ static sk_status read_args(extend_run *r, const sk_image *image, const void *arg
     if (st == SPHKV_OK) st = sk_items_workspace(image, a->workspace, a->workspace_bytes, err);
     if (st == SPHKV_OK) st = sk_rope_check(&image->spec, &r->a.rope, a->batch == 0, err);
     r->look.rope = &a->rope;
-    return st == SPHKV_OK ? sk_table_check(&r->look, err) : st;
+    if (st != SPHKV_OK) return st;
+    return device ? sk_table_frame(&r->look, err) : sk_table_check(&r->look, err);
 }
 
 /* ---- tiles ---------------------------------------------------------------- */
@@ -139,7 +133,7 @@ typedef struct extend_list {
     uint64_t tokens;
 } extend_list;
 
-static extend_list list_of(const extend_run *r, uint32_t seq, uint32_t kv_head)
+static extend_list list_of(const sk_extend_run_state *r, uint32_t seq, uint32_t kv_head)
 {
     const sphkv_page_table *t = &r->a.table;
     const uint32_t list = r->look.shared ? seq : seq * t->lists_per_seq + kv_head;
@@ -150,26 +144,26 @@ static extend_list list_of(const extend_run *r, uint32_t seq, uint32_t kv_head)
     return l;
 }
 
-static bool has(const extend_run *r, uint32_t variant)
+static bool has(const sk_extend_run_state *r, uint32_t variant)
 {
     return (r->image->spec.variants & variant) != 0;
 }
 
 /* Whether each query sees one token more than the one before. */
-static bool moves_on(const extend_run *r)
+static bool moves_on(const sk_extend_run_state *r)
 {
     return r->a.mask == SPHKV_MASK_CAUSAL && !has(r, SPHKV_VARIANT_POSITIONS);
 }
 
 /* Tokens up to the last one that query i may see; negative for one before the beginning of
  * the list. */
-static int64_t sees(const extend_run *r, const extend_list *l, uint32_t i)
+static int64_t sees(const sk_extend_run_state *r, const extend_list *l, uint32_t i)
 {
     return moves_on(r) ? (int64_t)l->tokens - l->q_len + i + 1 : (int64_t)l->tokens;
 }
 
 /* The first place that the window of query i reaches; may lie before the list, or behind it. */
-static int64_t begins(const extend_run *r, const extend_list *l, uint32_t i)
+static int64_t begins(const sk_extend_run_state *r, const extend_list *l, uint32_t i)
 {
     if (!has(r, SPHKV_VARIANT_WINDOW) || has(r, SPHKV_VARIANT_POSITIONS)) return 0;
     const int64_t place = (int64_t)l->tokens + i - (r->a.mask == SPHKV_MASK_CAUSAL ? l->q_len : 0);
@@ -177,19 +171,19 @@ static int64_t begins(const extend_run *r, const extend_list *l, uint32_t i)
 }
 
 /* Query tokens i .. of a list: how many are in the tile, and what it weighs. */
-static uint32_t tile_tokens(const extend_run *r, const extend_list *l, uint32_t i)
+static uint32_t tile_tokens(const sk_extend_run_state *r, const extend_list *l, uint32_t i)
 {
     return l->q_len - i < r->tokens ? l->q_len - i : r->tokens;
 }
 
-static double tile_weight(const extend_run *r, const extend_list *l, uint32_t i)
+static double tile_weight(const sk_extend_run_state *r, const extend_list *l, uint32_t i)
 {
     const uint32_t n = tile_tokens(r, l, i);
     const int64_t begin = begins(r, l, i), seen = sees(r, l, i + n - 1) - (begin > 0 ? begin : 0);
     return ((double)n * r->image->spec.heads_per_kv + REBUILD_ROWS) * (double)(seen > 0 ? seen + 1 : 1);
 }
 
-static double whole_weight(const extend_run *r)
+static double whole_weight(const sk_extend_run_state *r)
 {
     double sum = 0;
     for (uint32_t s = 0; s < r->a.batch; s++)
@@ -201,7 +195,7 @@ static double whole_weight(const extend_run *r)
 }
 
 /* The pages that a tile sees anything of. */
-static void tile_pages(const extend_run *r, const extend_list *l, uint32_t i, uint32_t item[SK_EXT_WORDS])
+static void tile_pages(const sk_extend_run_state *r, const extend_list *l, uint32_t i, uint32_t item[SK_EXT_WORDS])
 {
     const int64_t last = sees(r, l, i + tile_tokens(r, l, i) - 1), begin = begins(r, l, i);
     int64_t at = 0;
@@ -223,7 +217,7 @@ static uint32_t signed_word(int64_t x)
 }
 
 /* The item of a tile. */
-static void tile_item(const extend_run *r, const extend_list *l, uint32_t i,
+static void tile_item(const sk_extend_run_state *r, const extend_list *l, uint32_t i,
                       uint32_t item[SK_EXT_WORDS])
 {
     const sphkv_extend_args *a = &r->a;
@@ -251,14 +245,9 @@ size_t sk_extend_workspace(const sk_image *image)
     return image->maxima.parts * sk_items_scratch(image);
 }
 
-static void set_up_call(const extend_run *r, const uint32_t *item, uint32_t part, sk_call *call)
+void sk_extend_call(const sk_extend_run_state *r, sk_call *call)
 {
     const sphkv_extend_args *a = &r->a;
-    *call = (sk_call){.shared = (uint8_t *)a->workspace + part * sk_items_scratch(r->image)};
-    sk_call_ptr(call, item, SK_EXT_WORDS * sizeof *item);
-    sk_call_ptr(call, a->codebook, a->codebook_bytes);
-    sk_call_ptr(call, a->arena, a->arena_bytes);
-    sk_call_ptr(call, a->table.refs, r->look.refs_end * 8);
     sk_call_f32(call, (float)((double)a->scale * 1.4426950408889634));
     sk_call_ptr(call, a->q, r->q_bytes);
     sk_call_u32(call, a->q_stride_tok * r->q_es);
@@ -269,20 +258,32 @@ static void set_up_call(const extend_run *r, const uint32_t *item, uint32_t part
     sk_call_ptr(call, a->lse, r->lse_bytes);
     sk_call_u32(call, a->lse_stride_tok * 4);
     const sk_variant_args v = SK_VARIANTS_OF(a);
+    const bool known = a->batch && !r->device;
     sk_variants_call(call, &r->image->spec, &v,
                      &(sk_variant_counts){.heads = r->heads, .refs = r->look.refs_end,
-                                          .positions = a->batch ? a->q_indptr[a->batch] : 0});
+                                          .positions = known ? a->q_indptr[a->batch] : 0});
     sk_rope_call(call, &r->image->spec, &a->rope);
+}
+
+static void set_up_call(const sk_extend_run_state *r, const uint32_t *item, uint32_t part, sk_call *call)
+{
+    const sphkv_extend_args *a = &r->a;
+    *call = (sk_call){.shared = (uint8_t *)a->workspace + part * sk_items_scratch(r->image)};
+    sk_call_ptr(call, item, SK_EXT_WORDS * sizeof *item);
+    sk_call_ptr(call, a->codebook, a->codebook_bytes);
+    sk_call_ptr(call, a->arena, a->arena_bytes);
+    sk_call_ptr(call, a->table.refs, r->look.refs_end * 8);
+    sk_extend_call(r, call);
 }
 
 sk_status sk_extend_run(const sk_image *image, const void *args, uint32_t part, uint32_t parts,
                         sk_err *err)
 {
-    extend_run r;
+    sk_extend_run_state r;
     sk_call call;
     uint32_t item[SK_EXT_WORDS] = {0};
     sk_status st = sk_items_part(image, part, parts, err);
-    if (st == SPHKV_OK) st = read_args(&r, image, args, err);
+    if (st == SPHKV_OK) st = sk_extend_read(&r, image, args, false, err);
     if (st != SPHKV_OK) return st;
     const double each = whole_weight(&r) / parts, lo = part * each;
     const double hi = part + 1 == parts ? (double)INFINITY : (part + 1) * each;

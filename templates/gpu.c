@@ -11,6 +11,25 @@ sk_status sk_gpu_valid(const sk_spec *spec, const sk_schedule *schedule, const s
                    schedule->v[SK_T_w], warps);
 }
 
+/* What a multiprocessor keeps of its shared memory for each block. */
+#define BLOCK_KEEPS 1024u
+
+sk_status sk_gpu_home(const sk_target *target, uint32_t blocks, uint32_t scratch,
+                            uint32_t threads, sk_err *err)
+{
+    if (scratch > target->shared_block)
+        return sk_fail(err, SPHKV_EINVAL, "%u bytes of scratch, a block has %u", scratch,
+                       target->shared_block);
+    if (blocks > 1 && (uint64_t)blocks * (scratch + BLOCK_KEEPS) > target->shared_sm)
+        return sk_fail(err, SPHKV_EINVAL,
+                       "blocks=%u of %u bytes of scratch: a multiprocessor has %u", blocks, scratch,
+                       target->shared_sm);
+    if (blocks * threads > target->threads_sm)
+        return sk_fail(err, SPHKV_EINVAL, "blocks=%u of %u threads: a multiprocessor holds %u",
+                       blocks, threads, target->threads_sm);
+    return SPHKV_OK;
+}
+
 size_t sk_gpu_no_workspace(const sk_image *image)
 {
     (void)image;

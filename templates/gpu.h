@@ -8,12 +8,17 @@
 
 #include "kernel.h"
 
-extern const sk_kernel_form sk_append_on_gpu, sk_compact_on_gpu, sk_encode_on_gpu, sk_gather_on_gpu,
+extern const sk_kernel_form sk_append_on_gpu, sk_compact_on_gpu, sk_encode_on_gpu, sk_extend_on_gpu,
+    sk_gather_on_gpu,
     sk_merge_on_gpu, sk_plan_on_gpu, sk_unrow_on_gpu;
 
 /* valid of forms for which any number of warps will do. */
 sk_status sk_gpu_valid(const sk_spec *spec, const sk_schedule *schedule, const sk_target *target,
                        sk_err *err);
+/* OK, or why `blocks` with so many bytes of scratch and threads are not at home on a
+ * multiprocessor at once. */
+sk_status sk_gpu_home(const sk_target *target, uint32_t blocks, uint32_t scratch,
+                      uint32_t threads, sk_err *err);
 size_t sk_gpu_no_workspace(const sk_image *image);
 
 /* Starts a loop in which the warps of the block take turns: this warp has first ..

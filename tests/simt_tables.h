@@ -87,7 +87,9 @@ static inline void simt_tables_spec(simt_tables *r, const char *text, uint32_t m
     }
 }
 
-static inline void simt_tables_test(simt_tables *r, const char *const *names, uint32_t n)
+/* Rows first, first + step .. of the tables. */
+static inline void simt_tables_test(simt_tables *r, const char *const *names, uint32_t n,
+                                    uint32_t first, uint32_t step)
 {
     sk_err err = {0};
     const uint32_t more = sk_test_cases(0);
@@ -96,7 +98,7 @@ static inline void simt_tables_test(simt_tables *r, const char *const *names, ui
     for (uint32_t i = 0; i < n; i++) {
         const kernel_table *t = kernel_table_get(names[i]);
         assert_non_null(t);
-        for (uint32_t k = 0; k < t->n; k++)
+        for (uint32_t k = first; k < t->n; k += step)
             if (simt_tables_new(r, t->row[k].spec))
                 simt_tables_spec(r, t->row[k].spec, more ? more : r->mets % 3 == r->seed % 3);
     }
@@ -106,14 +108,15 @@ static inline void simt_tables_test(simt_tables *r, const char *const *names, ui
     assert_true(r->kernels > 0);
 }
 
-/* The whole program: a test by that name over the tables. */
-#define SIMT_TABLES(test, ...)                                                                     \
+/* The whole program: a test by that name over the tables, or over a share of their rows. */
+#define SIMT_TABLES(test, ...) SIMT_SHARE(test, 0, 1, __VA_ARGS__)
+#define SIMT_SHARE(test, first, step, ...)                                                         \
     static void test(void **state)                                                                 \
     {                                                                                              \
         static const char *const names[] = {__VA_ARGS__};                                          \
         static simt_tables tables;                                                                 \
         (void)state;                                                                               \
-        simt_tables_test(&tables, names, SK_COUNT(names));                                         \
+        simt_tables_test(&tables, names, SK_COUNT(names), first, step);                            \
     }                                                                                              \
     int main(void)                                                                                 \
     {                                                                                              \

@@ -32,6 +32,7 @@ typedef struct taken {
 
 #define T " qf32 of32 if32 tight "
 #define A(d, h, tiers) "attn_decode d" d " v" d " h" h " p128 l1" T tiers
+#define E(h, class, tiers) "attn_extend d128 v128 h" h " p128 l1 qf32 of32 if32 " class " " tiers
 #define K(kernel, tiers) kernel " d128 v128 h1 p128 l1" T tiers
 
 /* Heads as large models have them, where registers are short; the rows of the tables are
@@ -54,6 +55,8 @@ static const char *const models[] = {
     "attn_decode d128 v128 h4 p128 l1 qbf16 obf16 if32 tight good:vi8,kbf16:vbf16",
     "attn_decode d128 v128 h8 p128 l0 qf16 of16 if32 tight high:vi8,kf16:vf16",
     "attn_decode d128 v128 h4 p128 l1 qf32 of32 if32 exact good:vi8,kf16:vf16",
+    E("4", "tight", "good:vi8,kf16:vf16"), E("4", "fast", "good:vi8,kf16:vf16"),
+    E("8", "fast", "high:vi4,kf16:vf16"), E("4", "exact", "kf16:vf16"), E("4", "fast", "sharp:vi8"),
     K("kv_encode", "good:vi8,kf16:vf16"), K("kv_encode", "high:vi8,kf16:vf16"),
     K("kv_encode", "low:vi4,kf16:vf16"), K("kv_encode", "lean:vi8,kf16:vf16"),
     K("kv_encode", "ki8:vi8,kf16:vf16"), K("page_decode", "good:vi8,kf16:vf16"),
@@ -62,6 +65,7 @@ static const char *const models[] = {
 };
 
 #undef A
+#undef E
 #undef K
 #undef T
 

@@ -370,7 +370,7 @@ typedef struct sphkv_maxima {
                                 0 = as many as fit in a list */
     uint32_t q_len;          /* query tokens of a sequence (variant queries), at most
                                 SPHKV_MAX_Q_LEN; workspace grows with it; 0 = 1. Of
-                                attn_extend: typical ones, steers the choice only */
+                                attn_extend: typical ones, any number may come */
 } sphkv_maxima;
 
 SPHKV_API sphkv_status sphkv_plan_create(sphkv_context *ctx, const sphkv_spec_params *spec,
@@ -540,7 +540,9 @@ typedef struct sphkv_attn_args {
  *
  * Numbers that are not finite in a token reach rows of its list, also such that do not
  * see it. Parts take whole tiles of query tokens, so none waits for another; few query
- * tokens on a long context are attn_decode's work. */
+ * tokens on a long context are attn_decode's work. On a GPU only the device knows how many
+ * query tokens there are: that q, out and lse span less than 4 GiB is the caller's promise,
+ * and the grid and the workspace are those of maxima.q_len, whatever it is. */
 typedef struct sphkv_extend_args {
     uint32_t size;
     uint32_t batch;
