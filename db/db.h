@@ -160,7 +160,7 @@ typedef struct sk_db_winner {
     int64_t default_trial_id; /* the default schedule's trial; may be trial_id */
     double speedup;           /* median paired ratio to the default; 1 when it wins */
     double speedup_lo, speedup_hi; /* its confidence interval */
-    const char *ties;         /* schedules within noise, "a=1,b=2;a=2,b=2" */
+    const char *ties;         /* schedules that could as well have won, "a=1,b=2;a=2,b=2" */
     double default_us;        /* median of the default schedule */
     double roofline;
     double flip_risk;         /* of another winner if the final were run again; NAN = not known */

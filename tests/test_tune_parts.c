@@ -1,7 +1,7 @@
 /* test_tune_parts.c - the small parts that a measurement stands on: a team runs
  * every part once and from its own thread, a sweep stays in its buffer and
- * chooses streams, JSON is JSON, mixes are split, efforts have rounds enough for
- * a roofline. */
+ * chooses streams, a lane's workspace changes places, JSON is JSON, mixes are split,
+ * efforts have rounds enough for a roofline. */
 #include "sk_test.h"
 
 #include <pthread.h>
@@ -106,6 +106,50 @@ static void copies(void **state)
     }
 }
 
+/* Every move is to an aligned place full of zeros, which all args of the lane name. */
+static void lanes_move(void **state)
+{
+    (void)state;
+    const sphkv_spec_params params = {.size = sizeof params, .kernel = SPHKV_ATTN_DECODE,
+                                      .head_dim = 64, .tiers = "good:vi8"};
+    const sk_shape shape = {.batch = 1, .kv_heads = 2, .context = 512};
+    sk_image image = {.kernel = sk_kernel_get(SPHKV_ATTN_DECODE), .workspace = 5000};
+    sk_device device;
+    sk_executor x;
+    sk_spec spec;
+    sk_case kase;
+    sk_lane lane;
+    sk_err err;
+    uint32_t cursor = 0, places = 0;
+    sk_rng rng = sk_test_rng(31);
+    sk_device_host(&device);
+    sk_assert_ok(sk_executor_open(&device, 1, &x, &err), &err);
+    sk_assert_ok(sk_spec_from_params(&params, &spec, &err), &err);
+    sk_assert_ok(sk_job_case(&spec, &shape, 1 << 20, 0, 1, &(sk_case_memory){0}, &kase, &err), &err);
+    sk_assert_ok(sk_lane_make(&x, &image, &kase, &cursor, 1, &lane, &err), &err);
+    assert_true(lane.work >= image.workspace && kase.copies > 1);
+    for (int i = 0; i < 50; i++) {
+        const void *before = lane.workspace;
+        memset(lane.workspace, 0xff, lane.work);
+        sk_lane_move(&lane, &rng);
+        places += lane.workspace != before;
+        assert_int_equal((uintptr_t)lane.workspace % 64, 0);
+        for (size_t b = 0; b < lane.work; b++) assert_int_equal(((uint8_t *)lane.workspace)[b], 0);
+        for (uint32_t c = 0; c < kase.copies; c++) {
+            sphkv_attn_args now, given;
+            memcpy(&now, lane.args + c * lane.args_size, sizeof now);
+            memcpy(&given, sk_case_args(&kase, c), sizeof given);
+            assert_ptr_equal(now.workspace, lane.workspace);
+            assert_int_equal(now.workspace_bytes, lane.work);
+            assert_ptr_equal(now.q, given.q);
+        }
+    }
+    assert_true(places > 40);
+    sk_lane_free(&lane);
+    sk_case_free(&kase);
+    sk_executor_close(&x);
+}
+
 static void json(void **state)
 {
     (void)state;
@@ -179,6 +223,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(teams), cmocka_unit_test(sweeps), cmocka_unit_test(copies),
         cmocka_unit_test(json),  cmocka_unit_test(wishes), cmocka_unit_test(efforts),
+        cmocka_unit_test(lanes_move),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -124,31 +124,60 @@ static void clear_winners_win(void **state)
 }
 
 /* The risk of another winner, as one final states it, and how often the next final does
- * name another: of devices by chance, whose second candidate is as often slower as faster. */
+ * name another; and how often that is neither the winner nor a tie of the first: of devices
+ * by chance, whose second candidate is as often slower as faster. */
 static void flip_risk_is_true(void **state)
 {
     static double times[3][ROUNDS_MOST];
     enum { TIMES = 300, ROUNDS = 31 };
     device d = {.shape = QUIET, .noise = 0.03, .rng = sk_test_rng(400)};
     double stated = 0, differ = 0;
+    uint32_t missed = 0;
     (void)state;
     for (uint32_t k = 0; k < TIMES; k++) {
         const double us[3] = {108, 95 + 10 * sk_rng_unit(&d.rng), 100};
-        uint32_t named[2];
+        sk_verdict v[2];
         for (uint32_t half = 0; half < 2; half++) {
-            sk_verdict v;
             sk_err err;
             fill(&d, us, 3, ROUNDS, times);
             const sk_entrant entrant[3] = {{0, times[0]}, {9, times[1]}, {4, times[2]}};
-            sk_assert_ok(sk_verdict_find(entrant, 3, ROUNDS, k, &v, &err), &err);
-            named[half] = v.winner;
-            stated += v.flip_risk / (2 * TIMES);
+            sk_assert_ok(sk_verdict_find(entrant, 3, ROUNDS, k, &v[half], &err), &err);
+            stated += v[half].flip_risk / (2 * TIMES);
         }
-        differ += named[0] != named[1] ? 1.0 / TIMES : 0;
+        const uint32_t next = v[1].winner;
+        differ += v[0].winner != next ? 1.0 / TIMES : 0;
+        missed += v[0].winner != next && !v[0].tied[next];
     }
     print_message("flip risk %.3f, finals differ %.3f\n", stated, differ);
     assert_true(fabs(stated - differ) < 0.03 + 4 * sqrt(differ * (1 - differ) / TIMES));
     assert_true(differ > 0.05);
+    at_most(missed, TIMES, SK_TIES_MISS, "neither the winner nor a tie", d.shape);
+}
+
+/* One that wins by a hair, so that the next final may well name the default: that is among
+ * its ties. One that wins clearly has none. */
+static void rivals_are_ties(void **state)
+{
+    static double times[2][ROUNDS_MOST];
+    uint32_t won = 0, unsure = 0;
+    device d = {.shape = QUIET, .noise = 0.03, .rng = sk_test_rng(450)};
+    (void)state;
+    for (uint32_t k = 0; k < 200; k++) {
+        const double us[2] = {104, k % 2 ? 100 : 80};
+        sk_verdict v;
+        sk_err err;
+        fill(&d, us, 2, 41, times);
+        const sk_entrant entrant[2] = {{0, times[0]}, {1, times[1]}};
+        sk_assert_ok(sk_verdict_find(entrant, 2, 41, k, &v, &err), &err);
+        assert_true(k % 2 || v.winner == 1);
+        if (v.winner == 0) continue;
+        assert_true(v.speedup.lo > 1 && v.tied[1]);
+        assert_int_equal(v.tied[0], v.flip_risk > SK_TIES_MISS);
+        assert_true(k % 2 || !v.tied[0]);
+        won += k % 2;
+        unsure += v.tied[0];
+    }
+    assert_true(won > 0 && unsure > 0 && unsure <= won);
 }
 
 /* A whole race of the given times: rounds run until `most`; true: entrant i left. */
@@ -246,6 +275,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(intervals_cover), cmocka_unit_test(equals_do_not_win),
         cmocka_unit_test(clear_winners_win), cmocka_unit_test(flip_risk_is_true),
+        cmocka_unit_test(rivals_are_ties),
         cmocka_unit_test(the_best_stays), cmocka_unit_test(the_bad_leave),
         cmocka_unit_test(settled), cmocka_unit_test(moods),
     };

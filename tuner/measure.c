@@ -13,6 +13,7 @@
 #define REPS_MOST 4096u
 #define LANES_MOST 64u
 #define COLD_MOST ((size_t)2 << 30)
+#define ROOM ((size_t)2 << 20) /* beside a workspace, to move in */
 
 size_t sk_measure_cold_bytes(uint32_t last_level_bytes)
 {
@@ -20,23 +21,38 @@ size_t sk_measure_cold_bytes(uint32_t last_level_bytes)
     return 4 * cache < COLD_MOST ? 4 * cache : COLD_MOST;
 }
 
-static sk_status make_workspace(sk_lane *lane, size_t work, sk_err *err)
+static sk_status make_workspace(sk_lane *lane, sk_err *err)
 {
     const sk_case_memory memory = sk_executor_memory(lane->x);
     if (!memory.make) {
-        lane->memory = sk_calloc(1, work + 128);
+        lane->memory = sk_calloc(1, lane->work + 128 + ROOM);
         if (lane->memory) return SPHKV_OK;
-        return sk_fail(err, SPHKV_ENOMEM, "no memory for a workspace of %zu bytes", work);
+        return sk_fail(err, SPHKV_ENOMEM, "no memory for a workspace of %zu bytes", lane->work);
     }
-    const sk_status st = memory.make(memory.user, work + 128, &lane->memory, err);
-    if (st == SPHKV_OK) memset(lane->memory, 0, work + 128);
+    const sk_status st = memory.make(memory.user, lane->work + 128, &lane->memory, err);
+    if (st == SPHKV_OK) memset(lane->memory, 0, lane->work + 128);
     return st;
+}
+
+/* The workspace lies so many bytes into its memory. */
+static void place_workspace(sk_lane *lane, size_t at)
+{
+    lane->workspace = (void *)((((uintptr_t)lane->memory + 63) & ~(uintptr_t)63) + at);
+    for (uint32_t i = 0; i < lane->copies; i++)
+        sk_kernel_workspace(lane->image->kernel, lane->args + i * lane->args_size, lane->workspace,
+                            lane->work);
+}
+
+void sk_lane_move(sk_lane *lane, sk_rng *rng)
+{
+    if (lane->x->cuda || lane->work == 0) return;
+    place_workspace(lane, (size_t)64 * sk_rng_below(rng, ROOM / 64));
+    memset(lane->workspace, 0, lane->work);
 }
 
 sk_status sk_lane_make(sk_executor *x, const sk_image *image, const sk_case *kase,
                        uint32_t *cursor, double bytes, sk_lane *out, sk_err *err)
 {
-    size_t work = (image->workspace + 63) / 64 * 64;
     memset(out, 0, sizeof *out);
     out->x = x;
     out->image = image;
@@ -45,7 +61,8 @@ sk_status sk_lane_make(sk_executor *x, const sk_image *image, const sk_case *kas
     out->cursor = cursor;
     out->reps = 1;
     out->bytes = bytes;
-    sk_status st = make_workspace(out, work, err);
+    out->work = (image->workspace + 63) / 64 * 64;
+    sk_status st = make_workspace(out, err);
     if (st == SPHKV_OK) {
         out->args = sk_calloc(kase->copies, kase->args_size);
         if (!out->args) st = sk_fail(err, SPHKV_ENOMEM, "no memory for args");
@@ -54,13 +71,12 @@ sk_status sk_lane_make(sk_executor *x, const sk_image *image, const sk_case *kas
         sk_lane_free(out);
         return st;
     }
-    out->workspace = (void *)(((uintptr_t)out->memory + 63) & ~(uintptr_t)63);
     for (uint32_t i = 0; i < kase->copies; i++) {
         void *args = out->args + i * out->args_size;
         memcpy(args, sk_case_args(kase, i), out->args_size);
-        sk_kernel_workspace(image->kernel, args, out->workspace, work);
         if (x->cuda) sk_kernel_stream(image->kernel, args, x->clock.stream);
     }
+    place_workspace(out, 0);
     return SPHKV_OK;
 }
 
@@ -160,6 +176,7 @@ sk_status sk_measure_rounds(sk_lane *const *lane, sk_sweep *const *sweep, uint32
     sk_rng_seed(&rng, seed);
     for (uint32_t i = 0; i < n; i++) order[i] = i;
     for (uint32_t r = 0; r < rounds; r++) {
+        for (uint32_t i = 0; i < n; i++) sk_lane_move(lane[i], &rng);
         for (uint32_t i = n; i > 1; i--) {
             uint32_t k = sk_rng_below(&rng, i), t = order[i - 1];
             order[i - 1] = order[k];

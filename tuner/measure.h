@@ -6,7 +6,9 @@
  * recent run has touched. A sample is a mean over `reps` runs when one run is too
  * short to time. Lanes take turns in an order that changes every round: a slow
  * stretch of the machine hits all of them, and the pairs of a round can be
- * compared.
+ * compared. So do their workspaces change places: where one lies is worth some per cent
+ * of a kernel's time (which of its pages and lines fall on the same sets of a cache),
+ * the same ones in every pair of a lane that stays where it is.
  *
  * On a GPU the runs of a lane, one on each copy, are captured in a graph once; a sample
  * is a mean over replays between two events. What the first replay meets (memory that
@@ -24,8 +26,9 @@ typedef struct sk_lane {
     uint32_t copies;
     uint32_t *cursor;      /* next copy; shared by the lanes of a case */
     uint32_t reps;         /* runs per sample; on a GPU replays */
-    void *workspace;       /* 64-byte aligned, zeroed once */
-    void *memory;          /* what it lies in */
+    void *workspace;       /* 64-byte aligned, zeroed */
+    size_t work;           /* its bytes */
+    void *memory;          /* what it lies in, on a CPU somewhere */
     sk_cuda_graph graph;   /* on a GPU, once it has settled: a run on each copy */
     double bytes;          /* must be read or written once per run */
     _Atomic uint32_t fail; /* sk_status of a part that failed */
@@ -46,8 +49,12 @@ sk_status sk_lane_time(sk_lane *lane, double *us, sk_err *err);
  * case; else this one does, within a time. */
 sk_status sk_lane_settle(sk_lane *lane, bool walked, sk_err *err);
 
+/* Another place for the workspace, by chance, anew full of zeros; on a GPU, where graphs hold
+ * it, none. */
+void sk_lane_move(sk_lane *lane, sk_rng *rng);
+
 /* n samples of each lane and, where sweep[i] is not NULL, of its sweep, in
- * rounds. us[i] and sweep_us[i] hold `rounds` numbers; sweep_us[i] is only
+ * rounds, before each of which all lanes move. us[i] and sweep_us[i] hold `rounds` numbers; sweep_us[i] is only
  * written with a sweep. */
 sk_status sk_measure_rounds(sk_lane *const *lane, sk_sweep *const *sweep, uint32_t n,
                             uint32_t rounds, uint64_t seed, double *const *us,
@@ -60,9 +67,10 @@ static inline size_t sk_device_cold_bytes(const sk_device *device)
     return sk_measure_cold_bytes(device->target.backend == SK_BACKEND_CUDA ? device->gpu.l2_bytes
                                                                            : device->facts.l3_bytes);
 }
-/* So many repetitions of what takes `us` make a sample of at least `least`. Replays follow
- * each other without a gap only once a few are under way: a GPU's are longer. */
-#define SK_SAMPLE_US 200.0
+/* So many repetitions of what takes `us` make a sample of at least `least`. A sample meets
+ * several copies of the inputs, since their places, too, are worth some per cent. Replays
+ * follow each other without a gap only once a few are under way: a GPU's are longer. */
+#define SK_SAMPLE_US 1000.0
 #define SK_SAMPLE_GPU_US 2000.0
 uint32_t sk_measure_reps(double us, double least);
 

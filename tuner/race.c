@@ -44,12 +44,13 @@ void sk_race_round(sk_race *race, const double *us)
     }
 }
 
-/* Twice the bound of the sign test: the interval of the median of i's times over k's. */
-static void interval(const double *const *us, uint32_t i, uint32_t k, size_t rounds, double *lo,
-                     double *hi)
+/* Twice the bound of the verdict: the interval of the median of i's times over k's. */
+static void interval(const sk_race *race, const double *const *us, uint32_t i, uint32_t k,
+                     double *lo, double *hi)
 {
-    const double inverse = sk_ratio_bound(us[k], us[i], rounds, SK_VERDICT_RISK);
-    *lo = sk_ratio_bound(us[i], us[k], rounds, SK_VERDICT_RISK);
+    const double alpha = sk_verdict_alpha(race->n);
+    const double inverse = sk_ratio_bound(us[k], us[i], race->rounds, alpha);
+    *lo = sk_ratio_bound(us[i], us[k], race->rounds, alpha);
     *hi = inverse > 0 ? 1 / inverse : 1e9;
 }
 
@@ -59,12 +60,12 @@ bool sk_race_settled(const sk_race *race, const double *const *us)
     uint32_t first = 0;
     for (uint32_t i = 1; i < race->n; i++) {
         if (race->out[i]) continue;
-        interval(us, i, 0, race->rounds, &lo, &hi);
+        interval(race, us, i, 0, &lo, &hi);
         if (hi < least) least = hi, first = i;
     }
     for (uint32_t i = 0; i < race->n; i++) {
         if (race->out[i] || i == first) continue;
-        interval(us, i, first, race->rounds, &lo, &hi);
+        interval(race, us, i, first, &lo, &hi);
         const bool equal = hi <= 1 + 2 * SK_TIE_SHARE && lo >= 1 - 2 * SK_TIE_SHARE;
         const bool apart = lo > 1 + SK_TIE_SHARE && (i != 0 || hi - lo <= 4 * SK_TIE_SHARE);
         if (!equal && !apart) return false;

@@ -159,7 +159,7 @@ static void winners(const sk_records *records, uint32_t list, sk_text *out)
 static void how_sure(const sk_db_winner *w, sk_text *out)
 {
     if (isfinite(w->flip_risk))
-        sk_text_printf(out, " The same final again would name another schedule with a "
+        sk_text_printf(out, " The same final once more would name another schedule with a "
                        "probability of %.0f %%.", 100 * w->flip_risk);
     if (isfinite(w->noisy) && w->noisy > 0)
         sk_text_printf(out, " %.0f %% of its rounds were taken in noisy stretches.",
@@ -196,8 +196,9 @@ static void verdict(const sk_record *r, sk_text *out)
 static void ties(const sk_record *r, sk_text *out)
 {
     if (!r->winner || !r->winner->ties[0]) return;
-    sk_text_printf(out, "<h3>Ties</h3>\n<p>Not told apart from the fastest; the fixed order of "
-                   "candidates decided:</p>\n<ul>\n");
+    sk_text_printf(out, "<h3>Ties</h3>\n<p>Not told apart from the fastest, where the fixed "
+                   "order of candidates decides, or likely enough to win the same final once more:"
+                   "</p>\n<ul>\n");
     for (const char *p = r->winner->ties; *p;) {
         const size_t n = strcspn(p, ";");
         sk_text one = {0};

@@ -42,24 +42,31 @@ typedef struct sk_entrant {
 
 #define SK_MAX_ENTRANTS 16
 #define SK_VERDICT_RISK 0.025 /* of calling someone faster who is not, in a whole final */
+#define SK_TIES_MISS 0.05     /* of the finals to come: that name neither the winner nor a tie */
 
 typedef struct sk_verdict {
     uint32_t winner;            /* index of an entrant */
     uint32_t fastest;           /* index of the largest paired ratio to the default */
-    bool tied[SK_MAX_ENTRANTS]; /* not told apart from the fastest (itself included) */
+    bool tied[SK_MAX_ENTRANTS]; /* not told apart from the fastest (itself included), or
+                                 * likely enough to be named by the next final */
     sk_interval speedup;        /* of the winner over the default; exactly 1 when that wins */
     double flip_risk;           /* how often a final like this one names another winner */
 } sk_verdict;
 
-/* The rule: of n entrants A is faster than B when the median of the paired ratios B / A is
- * above 1 + SK_TIE_SHARE and its bound (sk_ratio_bound, alpha = SK_VERDICT_RISK / (n - 1))
- * above 1; otherwise they are tied. The winner is the one of lowest rank among those tied
- * with the fastest that are faster than the default by the same bound; the default when it
- * is tied itself. So a winner other than the default beats it by an interval that excludes
- * 1. Exactly one entrant has rank 0.
+/* One of n entrants is faster than another when that is proven: the bound (sk_ratio_bound) of
+ * the median of the paired ratios at this alpha lies above 1 + SK_TIE_SHARE. */
+double sk_verdict_alpha(uint32_t n);
+
+/* The rule: entrants of which neither is faster than the other are tied. The winner is the
+ * one of lowest rank among those tied with the fastest that are faster than the default; the
+ * default when it is tied itself. Exactly one entrant has rank 0.
  *
- * flip_risk: the rule is applied to finals drawn from the rounds of this one (bootstrap,
- * whole rounds, so that pairs stay pairs); the share that names another schedule. */
+ * It is then applied to finals drawn from the rounds of this one (bootstrap, whole rounds, so
+ * that pairs stay pairs): where more of them name another who is faster than the default, or
+ * the default, that is the winner. flip_risk is the share that does not name the winner. Where
+ * winner and ties together have less than 1 - SK_TIES_MISS of those finals, whoever else was
+ * named most often joins the ties, the default too: what the next final names is the winner
+ * of this one or one of its ties, but for that share. */
 sk_status sk_verdict_find(const sk_entrant *entrant, uint32_t n, size_t rounds, uint64_t seed,
                           sk_verdict *out, sk_err *err);
 

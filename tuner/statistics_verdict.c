@@ -26,12 +26,15 @@ static double middle(const table *t, uint32_t top, uint32_t bottom)
     return sk_median(t->ratio, m);
 }
 
-/* Of a and b: a is faster, by the bound that the rule asks for. */
+double sk_verdict_alpha(uint32_t n)
+{
+    return SK_VERDICT_RISK / (n > 2 ? n - 1 : 1);
+}
+
 static bool faster(const table *t, uint32_t a, uint32_t b)
 {
-    const double alpha = SK_VERDICT_RISK / (t->n > 2 ? t->n - 1 : 1);
-    return middle(t, b, a) > 1 + SK_TIE_SHARE &&
-           sk_ratio_bound(t->us[b], t->us[a], t->rounds, alpha) > 1;
+    return sk_ratio_bound(t->us[b], t->us[a], t->rounds, sk_verdict_alpha(t->n)) >
+           1 + SK_TIE_SHARE;
 }
 
 /* The largest median of paired ratios to the default: medians of the times themselves
@@ -59,16 +62,16 @@ static void judge(const table *t, sk_verdict *v)
     }
 }
 
-/* The share of finals to come that name another winner. What the truth may be is drawn from
- * the rounds of this final, and the next final from that: with one draw alone the winner of
- * this one would look safer than it is. */
-static sk_status find_flips(const table *t, uint32_t winner, uint64_t seed, double *risk,
-                            sk_err *err)
+/* How many finals to come name whom. What the truth may be is drawn from the rounds of this
+ * final, and the next final from that: with one draw alone the winner of this one would look
+ * safer than it is. */
+static sk_status draw_finals(const table *t, uint64_t seed, uint32_t named[SK_MAX_ENTRANTS],
+                             sk_err *err)
 {
     const size_t rounds = t->rounds < FLIP_ROUNDS ? t->rounds : FLIP_ROUNDS;
     double *drawn = sk_malloc(t->n * rounds * sizeof *drawn);
     const double *us[SK_MAX_ENTRANTS];
-    uint32_t flips = 0, truth[FLIP_ROUNDS];
+    uint32_t truth[FLIP_ROUNDS];
     sk_rng rng;
     if (!drawn) return sk_fail(err, SPHKV_ENOMEM, "no memory for %zu rounds", rounds);
     for (uint32_t i = 0; i < t->n; i++) us[i] = drawn + i * rounds;
@@ -82,11 +85,43 @@ static sk_status find_flips(const table *t, uint32_t winner, uint64_t seed, doub
             for (uint32_t i = 0; i < t->n; i++) drawn[i * rounds + r] = t->us[i][from];
         }
         judge(&draw, &v);
-        flips += v.winner != winner;
+        named[v.winner]++;
     }
-    *risk = (double)flips / FLIP_DRAWS;
     sk_free(drawn);
     return SPHKV_OK;
+}
+
+/* Whoever the next final may well name is tied. */
+static void add_rivals(const table *t, const uint32_t *named, sk_verdict *v)
+{
+    for (;;) {
+        uint32_t missed = 0, most = SK_MAX_ENTRANTS;
+        for (uint32_t i = 0; i < t->n; i++) {
+            if (i == v->winner || v->tied[i]) continue;
+            missed += named[i];
+            if (most == SK_MAX_ENTRANTS || named[i] > named[most]) most = i;
+        }
+        if (missed <= SK_TIES_MISS * FLIP_DRAWS) return;
+        v->tied[most] = true;
+    }
+}
+
+/* Of those who may win, whoever is named most often. */
+static void choose_winner(const table *t, const uint32_t *named, sk_verdict *v)
+{
+    for (uint32_t i = 0; i < t->n; i++)
+        if (named[i] > named[v->winner] && (i == t->base || faster(t, i, t->base))) v->winner = i;
+}
+
+static sk_status find_flips(const table *t, uint64_t seed, sk_verdict *v, sk_err *err)
+{
+    uint32_t named[SK_MAX_ENTRANTS] = {0};
+    sk_status st = draw_finals(t, seed, named, err);
+    if (st != SPHKV_OK) return st;
+    choose_winner(t, named, v);
+    v->flip_risk = (double)(FLIP_DRAWS - named[v->winner]) / FLIP_DRAWS;
+    add_rivals(t, named, v);
+    return st;
 }
 
 sk_status sk_verdict_find(const sk_entrant *entrant, uint32_t n, size_t rounds, uint64_t seed,
@@ -107,7 +142,7 @@ sk_status sk_verdict_find(const sk_entrant *entrant, uint32_t n, size_t rounds, 
     if (!t.ratio) return sk_fail(err, SPHKV_ENOMEM, "no memory for %zu ratios", rounds);
     judge(&t, out);
     out->speedup = (sk_interval){1, 1, 1};
-    sk_status st = n > 1 ? find_flips(&t, out->winner, seed, &out->flip_risk, err) : SPHKV_OK;
+    sk_status st = n > 1 ? find_flips(&t, seed, out, err) : SPHKV_OK;
     sk_free(t.ratio);
     if (st != SPHKV_OK || out->winner == base) return st;
     return sk_ratio_interval(us[base], us[out->winner], rounds, seed, &out->speedup, err);
