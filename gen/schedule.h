@@ -40,18 +40,21 @@ typedef enum sk_backend { SK_BACKEND_CPU, SK_BACKEND_CUDA, SK_BACKENDS } sk_back
       "during the value product")                                                                 \
     X(pause, SK_FOR(SPHKV_ATTN_DECODE), "0|10|20",                                              \
       "percent of a page's lines that are prefetched during the softmax, which reads none")       \
-    X(etok, SK_FOR(SPHKV_KV_ENCODE) | SK_FOR(SPHKV_PAGE_RETIER) | SK_ON_GPU(SPHKV_KV_ENCODE),     \
+    X(etok, SK_FOR(SPHKV_KV_ENCODE) | SK_FOR(SPHKV_PAGE_RETIER) | SK_ON_GPU(SPHKV_KV_ENCODE) | \
+          SK_ON_GPU(SPHKV_PAGE_RETIER),                                                           \
       "1|2|4", "token vectors coded at once")                                                   \
     X(streams, SK_FOR(SPHKV_PAGE_GATHER), "1|2|4|8", "shares of a page copied side by side")      \
     X(store, SK_FOR(SPHKV_PAGE_GATHER) | SK_FOR(SPHKV_PAGE_DECODE) | SK_FOR(SPHKV_TOKEN_COMPACT), "plain|past",                 \
       "stores through the caches, or past them")                                                  \
     X(warps, SK_ON_GPU(SPHKV_KV_APPEND) | SK_ON_GPU(SPHKV_PAGE_GATHER) | SK_ON_GPU(SPHKV_ATTN_MERGE) | \
           SK_ON_GPU(SPHKV_ATTN_SCHEDULE) | SK_ON_GPU(SPHKV_ATTN_DECODE) | SK_ON_GPU(SPHKV_KV_ENCODE) | \
-          SK_ON_GPU(SPHKV_PAGE_DECODE) | SK_ON_GPU(SPHKV_TOKEN_COMPACT) | SK_ON_GPU(SPHKV_ATTN_EXTEND), \
+          SK_ON_GPU(SPHKV_PAGE_DECODE) | SK_ON_GPU(SPHKV_TOKEN_COMPACT) | SK_ON_GPU(SPHKV_ATTN_EXTEND) | \
+          SK_ON_GPU(SPHKV_PAGE_RETIER),                                                           \
       "1|2|4|8|16|32", "warps of a block")                                                        \
     X(flight, SK_ON_GPU(SPHKV_PAGE_GATHER), "1|2|4|8", "16-byte loads of a lane under way at once") \
     X(pieces, SK_ON_GPU(SPHKV_PAGE_GATHER), "1|2|4|8|16", "blocks that share a page")       \
-    X(room, SK_ON_GPU(SPHKV_ATTN_DECODE) | SK_ON_GPU(SPHKV_KV_ENCODE) | SK_ON_GPU(SPHKV_ATTN_EXTEND), \
+    X(room, SK_ON_GPU(SPHKV_ATTN_DECODE) | SK_ON_GPU(SPHKV_KV_ENCODE) | SK_ON_GPU(SPHKV_ATTN_EXTEND) | \
+          SK_ON_GPU(SPHKV_PAGE_RETIER),                                                           \
       "shared|tables|global",                                                                    \
       "where scratch lies: in shared memory; look-up tables, and rebuilt pages, in global memory; " \
       "all of it there")   \

@@ -19,4 +19,30 @@ sk_status sk_encode_run(const sk_image *image, const void *args, uint32_t part, 
                         sk_err *err);
 void sk_encode_cost(const sk_spec *spec, const sk_shape *shape, sk_cost *out);
 
+/* ---- on a GPU (kv_encode_gpu.c) ---- */
+
+/* Bytes of scratch that the coding of a page takes. */
+uint32_t sk_encode_scratch_of(const sk_spec *spec, const sk_schedule *s);
+/* Schedules: etok, warps and so many bytes of shared memory; warps and etok of the default,
+ * with room=shared, and whether two blocks of so many bytes fit side by side. */
+sk_status sk_encode_gpu_valid(const sk_spec *spec, const sk_schedule *s, uint32_t shared,
+                              const sk_target *target, sk_err *err);
+void sk_encode_gpu_default(const sk_spec *spec, sk_schedule *out);
+bool sk_encode_gpu_roomy(const sk_target *target, uint32_t shared);
+
+/* The program's parameters, in the order in which sk_encode_gpu_run fills them. */
+typedef struct sk_encode_grid {
+    sk_builder *b;
+    sk_val items, src, dst, book, count, blocks, block;
+    sk_val room; /* the block's in the workspace, `room` bytes; SK_NONE: none are wanted */
+} sk_encode_grid;
+void sk_encode_grid_begin(sk_encode_grid *g, sk_builder *b, uint32_t room);
+/* Begins a loop over the items of a block: the address of one. */
+sk_val sk_encode_grid_item(const sk_encode_grid *g);
+
+/* Host side: bytes of workspace; a launch. */
+size_t sk_encode_gpu_rooms(const sk_image *image, uint32_t room);
+sk_status sk_encode_gpu_run(const sk_image *image, uint32_t room, const void *args, uint32_t part,
+                            uint32_t parts, sk_err *err);
+
 #endif

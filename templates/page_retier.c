@@ -13,13 +13,11 @@
  * what is left of a key without it. */
 #include <string.h>
 
-#include "kv_encode.h"
+#include "page_retier.h"
 #include "part_rebuild.h"
 #include "part_rope.h"
 #include "part_segments.h"
 #include "part_value.h"
-
-enum { TO, FROM }; /* tiers of the mix */
 
 /* Segments of the destination's key that are coded. */
 static uint32_t coded_segments(const sk_tier *tier)
@@ -32,14 +30,14 @@ static uint32_t coded_segments(const sk_tier *tier)
 /* Whether keys are coded whole on both sides: they stay in the space of codes. */
 static bool stays_coded(const sk_spec *spec)
 {
-    const sk_tier *to = &spec->tier[TO], *from = &spec->tier[FROM];
+    const sk_tier *to = &spec->tier[SK_RETIER_TO], *from = &spec->tier[SK_RETIER_FROM];
     return coded_segments(to) == to->nseg && coded_segments(from) == from->nseg;
 }
 
 static sk_status supported(const sk_spec *spec, sk_err *err)
 {
     sk_status st = sk_rows_supported(spec, "page_retier", err);
-    const sk_tier *to = &spec->tier[TO], *from = &spec->tier[FROM];
+    const sk_tier *to = &spec->tier[SK_RETIER_TO], *from = &spec->tier[SK_RETIER_FROM];
     if (st != SPHKV_OK) return st;
     if (spec->ntiers != 2)
         return sk_fail(err, SPHKV_EUNSUPPORTED,
@@ -66,10 +64,20 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
 
 /* ---- building ------------------------------------------------------------- */
 
-/* Both halves, each with the spec that it shall see: the source's without RoPE, the
- * destination's from kf32:vf32; without a codebook's mean and permutation where they stay. */
+void sk_retier_split(const sk_spec *spec, sk_retier_specs *out)
+{
+    const bool keys_only = spec->tier[SK_RETIER_TO].value == SK_VAL_KEY;
+    sk_tier *from = &out->from.tier[SK_RETIER_FROM];
+    out->from = out->to = *spec;
+    for (uint32_t s = 0; s < from->nseg; s++) from->seg[s].pre_rope = false;
+    out->to.tier[SK_RETIER_FROM] =
+        (sk_tier){.nseg = 1, .value = (uint8_t)(keys_only ? SK_VAL_KEY : SK_VAL_F32),
+                  .seg = {{.kind = SK_KEY_F32}}};
+    if (stays_coded(spec)) out->from.book = out->to.book = 0;
+}
+
 typedef struct retier {
-    sk_spec from, to;
+    sk_retier_specs both;
     sk_page_layout lay; /* of the source */
     sk_dec dec;
     sk_enc enc;
@@ -85,7 +93,7 @@ static uint32_t book_bytes(const sk_dec *d, const sk_key_part *p)
 static void rebuild_scratch(sk_dec *d, const sk_page_layout *lay)
 {
     uint32_t book = 0, spans = 0;
-    for (sk_key_part p = {0}; sk_rebuilt_next(d->spec, FROM, &p);) {
+    for (sk_key_part p = {0}; sk_rebuilt_next(d->spec, SK_RETIER_FROM, &p);) {
         book = book_bytes(d, &p) > book ? book_bytes(d, &p) : book;
         spans = lay->seg[p.seg].spans > spans ? lay->seg[p.seg].spans : spans;
     }
@@ -99,15 +107,10 @@ static void rebuild_scratch(sk_dec *d, const sk_page_layout *lay)
 
 static void init(retier *c, sk_builder *b, const sk_spec *spec, const sk_schedule *sched)
 {
-    const bool keys_only = spec->tier[FROM].value == SK_VAL_KEY;
-    c->from = c->to = *spec;
-    for (uint32_t s = 0; s < spec->tier[FROM].nseg; s++) c->from.tier[FROM].seg[s].pre_rope = false;
-    c->to.tier[FROM] = (sk_tier){.nseg = 1, .value = (uint8_t)(keys_only ? SK_VAL_KEY : SK_VAL_F32),
-                                 .seg = {{.kind = SK_KEY_F32}}};
-    if (stays_coded(spec)) c->from.book = c->to.book = 0;
-    sk_page_layout_get(spec, FROM, &c->lay);
-    sk_dec_init(&c->dec, b, &c->from, sched);
-    sk_encode_init(&c->enc, &c->to, sched);
+    sk_retier_split(spec, &c->both);
+    sk_page_layout_get(spec, SK_RETIER_FROM, &c->lay);
+    sk_dec_init(&c->dec, b, &c->both.from, sched);
+    sk_encode_init(&c->enc, &c->both.to, sched);
     c->enc.b = b;
     c->enc.rebuilt = true;
     c->enc.zero = c->dec.zero = sk_ir_u32(b, 0);
@@ -122,7 +125,7 @@ static void init(retier *c, sk_builder *b, const sk_spec *spec, const sk_schedul
 static void rebuild_keys(retier *c)
 {
     sk_dec *d = &c->dec, part;
-    for (sk_key_part p = {0}; sk_rebuilt_next(d->spec, FROM, &p);) {
+    for (sk_key_part p = {0}; sk_rebuilt_next(d->spec, SK_RETIER_FROM, &p);) {
         const sk_segment *seg = sk_dec_seg(&p.spec, p.slot);
         const sk_seg_layout *lay = &c->lay.seg[p.seg];
         sk_rebuilt_open(d, &p, d->d, &part);
@@ -144,7 +147,7 @@ static void rebuild_values(retier *c)
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
     if (c->enc.src.value_off == SK_NO_FIELD) return;
-    sk_value_form f = sk_value_form_of(d, FROM, d->w, false);
+    sk_value_form f = sk_value_form_of(d, SK_RETIER_FROM, d->w, false);
     const sk_val v0 = sk_ir_ptr_add(b, c->page, sk_k(d, c->lay.value_off), 1);
     const sk_val c0 = sk_ir_for(b, d->zero, sk_k(d, d->dv), d->w);
     sk_value_channels(d, &f, &c->lay, c->page, c0);
@@ -198,7 +201,7 @@ const sk_kernel sk_kernel_page_retier = {
     .workspace_at = offsetof(sphkv_encode_args, workspace),
     .weight = 1,
     .supported = supported,
-    .form = {[SK_BACKEND_CPU] = &on_cpu},
+    .form = {[SK_BACKEND_CPU] = &on_cpu, [SK_BACKEND_CUDA] = &sk_retier_on_gpu},
     .cost = sk_encode_cost,
     .shape = sk_items_prefill,
 };

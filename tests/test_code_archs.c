@@ -61,6 +61,8 @@ static const char *const models[] = {
     K("kv_encode", "low:vi4,kf16:vf16"), K("kv_encode", "lean:vi8,kf16:vf16"),
     K("kv_encode", "ki8:vi8,kf16:vf16"), K("page_decode", "good:vi8,kf16:vf16"),
     K("page_decode", "high:vi8,low:vi4,kf16:vf16"), K("attn_schedule", "good:vi8,kf16:vf16"),
+    K("page_retier", "low:vi4,good:vi8"), K("page_retier", "high:vi8,fine:vi8"),
+    K("page_retier", "lean:vi4,kf16:vf16"), K("page_retier", "kf16:vf16,good:vi8"),
     K("token_compact", "good:vi8,kf16:vf16"), K("token_compact", "high:vi4,fine:vf8,ki4:vi8"),
 };
 

@@ -8,6 +8,7 @@
 
 #define E(dims, mix) "kv_encode " dims " qf32 of32 if32 tight " mix
 #define C(dims, mix) "token_compact " dims " qf32 of32 if32 tight " mix
+#define R(dims, mix) "page_retier " dims " qf32 of32 if32 tight " mix
 #define D(dims, out, mix) "page_decode " dims " qf32 " out " if32 tight " mix
 
 static const gpu_row rows[] = {
@@ -33,6 +34,13 @@ static const gpu_row rows[] = {
     {E("d80 v48 h1 p80 l0", "kf8:vf8,kf16:vf16"), "room=global", 0},
     {E("d48 v80 h1 p64 l1", "kbf16:vf32,kf32:vf16"), "", 0},
     {E("d64 v64 h1 p64 l1", "low:vbf16,kf16:vf32") " mean permutation", "", 0},
+    {R("d128 v128 h1 p128 l1", "low:vi4,good:vi8"), "", 0},
+    {R("d64 v48 h1 p48 l0", "high:vi4,fine:vf8"), "room=shared", 90},
+    {R("d96 v64 h1 p64 l1", "kf16:vf16,g3b5r4s6:vi8"), "room=global,warps=16", 0},
+    {R("d96 v80 h1 p80 l1", "64@good+32@ki8:vi8,kf8:vbf16"), "room=tables,warps=2,etok=2", 75},
+    {R("d64 v64 h1 p16 l1", "sharp:vk,kf16p:vk"), "", 0},
+    {R("d48 v32 h1 p64 l0", "kf32:vf32,mid:vi4") " mean permutation", "room=tables", 0},
+    {R("d64 v16 h1 p32 l1", "ki4:vf8,g4b4x2r16sD:vi8") " mean permutation hadamard", "warps=1", 0},
     {D("d128 v128 h1 p128 l1", "of32", "good:vi8,kf16:vf16"), "", 0},
     {D("d80 v48 h1 p48 l0", "of16", "high:vi4,kf32:vf32,ki4:vf8"), "warps=2", 75},
     {D("d64 v64 h1 p64 l1", "obf16", "fine:vf8,kbf16:vf16,ki8:vi8"), "", 0},

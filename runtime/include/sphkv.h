@@ -643,7 +643,8 @@ typedef struct sphkv_encode_args {
  * coding lost stays lost. Both tiers are of one codebook set, made for this spec's mix;
  * between coded keys its mean and permutation stay as they are. Slots count .. P-1 become
  * zeros, positions go along; keys before RoPE (p) come from keys before RoPE, others from
- * others. A destination of vk drops values that the source has. On CPUs only. */
+ * others. A destination of vk drops values that the source has. On a GPU the workspace has
+ * the numbers of the pages at work, whose number the device bounds, not the run. */
 
 /* Tokens 0 .. count-1 of one page (sub-page) of one KV head, which become rows row
  * .. row+count-1. */
