@@ -100,7 +100,7 @@ sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_targ
     for (sk_key_part k = {0}; sk_key_next(spec, s, &k);) {
         const sk_segment *seg = sk_dec_seg(&k.spec, k.slot);
         const sk_lut_form form = sk_dec_form(&k.spec, s, k.slot);
-        form_used |= form != SK_FORM_DENSE && form != SK_FORM_ROWS && !seg->pre_rope;
+        form_used |= form != SK_FORM_DENSE && form != SK_FORM_ROWS && !sk_dec_rebuilt(&k.spec, k.slot);
         prob_used |= sk_probs_of(spec, s, k.tier) != SK_PROBS_F32;
         dots &= sk_probs_run(spec, s, k.tier, target);
         query_used |= sk_dec_query16(&k.spec, s, k.slot);
@@ -250,7 +250,7 @@ static bool default_of_width(const sk_spec *spec, const sk_target *target, uint3
     memset(out, 0, sizeof *out);
     for (sk_key_part k = {0}; sk_key_next(spec, out, &k);) {
         const sk_segment *seg = sk_dec_seg(&k.spec, k.slot);
-        dense |= seg->kind != SK_KEY_CODED || seg->pre_rope;
+        dense |= seg->kind != SK_KEY_CODED || sk_dec_rebuilt(&k.spec, k.slot);
         dense_only &= seg->kind != SK_KEY_CODED;
     }
     out->v[SK_T_w] = (int32_t)w;

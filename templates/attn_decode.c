@@ -2,8 +2,8 @@
  * out = softmax(logits) V for all query heads of a KV head, one query token or some.
  *
  * Applies when: every tier's key is coded or dense f32/f16/bf16/fp8/int8/int4, after RoPE
- * or before it (p), or of such segments; values are fields of their own or the first
- * dimensions of keys, as they are stored (vk); dims of heads and segments and tokens of a
+ * or before it (p), or of such segments, which a permutation or a transform may mix; values
+ * are fields of their own or the first dimensions of keys, as they are stored (vk); dims of heads and segments and tokens of a
  * page are multiples of 16.
  *
  * A block is one work item: the pages of one list (or a part of them) for one
@@ -32,11 +32,6 @@ static sk_status tier_supported(const sk_spec *spec, uint32_t i, sk_err *err)
                            "attn_decode: tier %u: a segment of %u dimensions (multiples of 16 only)", i,
                            t->seg[s].dims);
     }
-    if (t->value == SK_VAL_KEY && t->nseg > 1 &&
-        (spec->book & SPHKV_BOOK_PERMUTATION || sk_spec_turned(spec)))
-        return sk_fail(err, SPHKV_EUNSUPPORTED,
-                       "attn_decode: tier %u: values from keys of several segments that are %s", i,
-                       sk_spec_turned(spec) ? "transformed" : "permuted");
     return SPHKV_OK;
 }
 
@@ -137,14 +132,12 @@ static bool uses_query16(const sk_spec *spec, const sk_schedule *sched)
     return false;
 }
 
-static uint32_t most_spans(const sk_spec *spec)
+static uint32_t most_spans(const sk_spec *spec, const sk_schedule *sched)
 {
     uint32_t most = 1;
-    for (uint32_t i = 0; i < spec->ntiers; i++) {
-        sk_page_layout lay;
-        sk_page_layout_get(spec, i, &lay);
-        for (uint32_t s = 0; s < lay.nseg; s++)
-            if (lay.seg[s].spans > most) most = lay.seg[s].spans;
+    for (sk_key_part k = {0}; sk_key_next(spec, sched, &k);) {
+        const uint32_t spans = sk_rebuild_spans(&k.spec, k.slot);
+        if (spans > most) most = spans;
     }
     return most;
 }
@@ -214,7 +207,7 @@ static void rebuild_areas(sk_dec *c, sk_dec_place *place, void *user)
         if (bytes > book) book = bytes;
         two |= sk_rebuild_by_halves(&k.spec, c->sched, k.slot);
         any |= sk_dec_form(&k.spec, c->sched, k.slot) == SK_FORM_REBUILD;
-        back |= sk_spec_turned(&k.spec) && sk_dec_seg(&k.spec, k.slot)->kind == SK_KEY_CODED;
+        back |= sk_turns_back(&k.spec, k.slot);
         coded |= !sk_key_parted(c->spec, c->sched, k.tier) && sk_dec_seg(&k.spec, k.slot)->kind == SK_KEY_CODED;
     }
     if (book > 0)
@@ -262,7 +255,7 @@ void sk_dec_areas(sk_dec *c, sk_dec_place *place, void *user)
     c->off = place_area(c, "off", 8 * c->w * 4, place, user);
     const uint32_t bytes = most_page_bytes(spec, c->sched);
     if (bytes > 0) c->bytes = place_area(c, "bytes", bytes, place, user);
-    c->rad = place_area(c, "rad", most_spans(spec) * 4, place, user);
+    c->rad = place_area(c, "rad", most_spans(spec, c->sched) * 4, place, user);
     c->s = place_area(c, "s", c->h * c->tp * 4, place, user);
     const uint32_t probs = probs_bytes(c);
     if (probs > 0) c->probs = place_area(c, "probs", probs, place, user);

@@ -4,9 +4,9 @@
  * share a page: it is rebuilt once, as f32 or bfloat16s, and multiplied densely, at the
  * speed of multiply-adds, whatever its tier.
  *
- * Applies to keys before RoPE or after it, of one segment or several (not permuted then),
- * and to values of their own or from keys (vk); dims of heads and segments and tokens of a
- * page are multiples of 16.
+ * Applies to keys before RoPE or after it, of one segment or several, and to values of
+ * their own or from keys (vk); dims of heads and segments and tokens of a page are multiples
+ * of 16.
  *
  * A block is a tile of query tokens of one sequence with all query heads of one KV
  * head. It walks the pages that its last token sees, in the order of the list, and
@@ -22,12 +22,7 @@
 
 static sk_status supported(const sk_spec *spec, sk_err *err)
 {
-    sk_status st = sk_rows_supported(spec, "attn_extend", err);
-    for (uint32_t i = 0; st == SPHKV_OK && i < spec->ntiers; i++)
-        if (spec->tier[i].nseg > 1 && (spec->book & SPHKV_BOOK_PERMUTATION || sk_spec_turned(spec)))
-            return sk_fail(err, SPHKV_EUNSUPPORTED,
-                           "attn_extend: tier %u: keys of several segments that are %s", i,
-                           sk_spec_turned(spec) ? "transformed" : "permuted");
+    const sk_status st = sk_rows_supported(spec, "attn_extend", err);
     return st == SPHKV_OK ? sk_rope_supported(spec, "attn_extend", err) : st;
 }
 

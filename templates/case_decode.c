@@ -213,22 +213,37 @@ static double mean_of(const sk_spec *spec, const sk_tier *tier, const uint8_t *b
     return sk_case_get(book + sk_codebook_mean_off(spec), SPHKV_F32, d);
 }
 
+/* A segment like the one that element d of a key comes from: of all that it may come
+ * from, where they are mixed, radii are stored in fewer bits when some are, and several
+ * codes are added up when some have them. */
+static sk_segment source_of(const sk_spec *spec, const sk_tier *tier, uint32_t d)
+{
+    sk_segment like = *segment_of(tier, d);
+    const bool mixed = spec->book & SPHKV_BOOK_PERMUTATION || sk_spec_turned(spec);
+    for (uint32_t s = 0; s < tier->nseg && mixed && like.kind == SK_KEY_CODED; s++) {
+        if (tier->seg[s].rb < like.rb) like.rb = tier->seg[s].rb;
+        if (tier->seg[s].more > like.more) like.more = tier->seg[s].more;
+    }
+    return like;
+}
+
 double sk_case_key_hair(const sk_spec *spec, uint32_t tier_slot, const uint8_t *book,
                         const double *key, uint32_t dims, uint32_t d, double turn)
 {
     const sk_tier *tier = &spec->tier[tier_slot];
-    const sk_segment *seg = segment_of(tier, d);
-    const bool scaled = seg->kind == SK_KEY_CODED && seg->rb < 16;
+    const sk_segment seg = source_of(spec, tier, d);
+    const bool apart = tier->nseg > 1 && spec->book & SPHKV_BOOK_PERMUTATION; /* of the mean */
+    const bool scaled = seg.kind == SK_KEY_CODED && (seg.rb < 16 || apart);
     const double mean = mean_of(spec, tier, book, d), x = fabs(key[d]);
     double hair = mean != 0 ? x * 0x1p-23 : 0;
     hair = fmax(hair, turn);
     if (scaled) hair += (x + fabs(mean)) * 0x1p-22; /* four roundings */
-    if (sk_spec_turned(spec) && seg->kind == SK_KEY_CODED) { /* a sum over the key without its mean */
+    if (sk_spec_turned(spec) && seg.kind == SK_KEY_CODED) { /* a sum over the key without its mean */
         hair += sk_case_norm(key, dims) * 0x1p-18;
         for (uint32_t i = 0; i < spec->d; i++) hair += fabs(mean_of(spec, tier, book, i)) * 0x1p-20;
     }
     /* several codes: what adds up may be longer than the sum, but hardly than the key */
-    return seg->more ? hair + sk_case_norm(key, dims) * 0x1p-21 : hair;
+    return seg.more ? hair + sk_case_norm(key, dims) * 0x1p-21 : hair;
 }
 
 double sk_case_value_hair(const sk_spec *spec, uint32_t tier_slot, double value)

@@ -206,6 +206,8 @@ static inline bool sk_form_looks_up(sk_lut_form form)
     return form != SK_FORM_DENSE && form != SK_FORM_REBUILD;
 }
 sk_lut_form sk_dec_form(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
+/* Whether keys of a tier, or of a part, are rebuilt whatever the schedule says. */
+bool sk_dec_rebuilt(const sk_spec *spec, uint32_t tier_slot);
 /* Bytes of a tier's tables in that form, a multiple of 64. */
 uint32_t sk_dec_lut_bytes(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
 /* Offset of a tier's tables: 0 when built in scratch, stacked when separate. */

@@ -17,7 +17,8 @@ bool sk_unrow_in_registers(const sk_spec *spec, const sk_schedule *sched, uint32
 static uint32_t book_bytes(const sk_key_part *p, const sk_schedule *sched)
 {
     const sk_segment *seg = sk_dec_seg(&p->spec, p->slot);
-    if (seg->kind != SK_KEY_CODED || sk_unrow_in_registers(&p->spec, sched, p->slot)) return 0;
+    if (!sk_unrow_by_words(&p->spec, sched, p->slot))
+        return sk_rebuild_book_bytes(&p->spec, sched, p->slot);
     return (p->spec.d * sk_segment_codes(seg) * 4) << seg->b;
 }
 
@@ -25,14 +26,14 @@ void sk_unrow_scratch(sk_unrow *c)
 {
     sk_dec *d = &c->dec;
     uint32_t book = 0, spans = 0;
-    bool words = false;
+    bool words = false, back = false;
     for (uint32_t i = 0; i < d->spec->ntiers; i++) {
-        sk_page_layout lay;
         uint32_t bytes = 0;
-        sk_page_layout_get(d->spec, i, &lay);
         for (sk_key_part p = {0}; sk_rebuilt_next(d->spec, i, &p);) {
+            const uint32_t all = sk_rebuild_spans(&p.spec, p.slot);
             bytes += book_bytes(&p, d->sched);
-            if (lay.seg[p.seg].spans > spans) spans = lay.seg[p.seg].spans;
+            spans = all > spans ? all : spans;
+            back |= sk_turns_back(&p.spec, p.slot);
             words |= sk_unrow_by_words(&p.spec, d->sched, p.slot);
         }
         book = bytes > book ? bytes : book;
@@ -41,7 +42,6 @@ void sk_unrow_scratch(sk_unrow *c)
     if (spans) d->rad = sk_ir_name(d->b, sk_ir_shared(d->b, spans * 4), "rad");
     if (spans && d->spec->book & SPHKV_BOOK_PERMUTATION)
         d->where = sk_ir_name(d->b, sk_ir_shared(d->b, d->d * 4), "where");
-    const bool back = spans && sk_spec_turned(d->spec);
     if (back) d->turned = sk_ir_name(d->b, sk_ir_shared(d->b, d->d * d->w * 4), "turned");
     if (back || sk_spec_pre_rope(d->spec))
         d->keys = sk_ir_name(d->b, sk_ir_shared(d->b, d->d * 64), "keys");
@@ -151,7 +151,8 @@ static void key_block(sk_unrow *c, uint32_t tier_slot, const sk_seg_layout *lay,
     const bool coded = seg->kind == SK_KEY_CODED;
     sk_rebuild_at k = {0};
     sk_dense_keys dense = {0};
-    if ((seg->pre_rope && c->turned) || (coded && sk_spec_turned(d->spec))) {
+    const bool rotated = c->turned && sk_tier_pre_rope(&d->spec->tier[tier_slot]);
+    if (rotated || sk_turns_back(d->spec, tier_slot)) {
         whole_block(c, tier_slot, lay, page, set, t0, count, next);
         return;
     }
@@ -177,8 +178,7 @@ static void part_keys(sk_unrow *c, uint32_t slot, const sk_seg_layout *lay, sk_v
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
-    const sk_segment *seg = sk_dec_seg(d->spec, slot);
-    if (seg->kind == SK_KEY_CODED) sk_unpack_radius_scales(d, seg, lay, page);
+    sk_rebuild_scales(d, slot, lay, page);
     const sk_val whole = sk_and(d, count, ~(d->w - 1));
     const sk_val t0 = sk_ir_for(b, d->zero, whole, d->w);
     key_block(c, slot, lay, page, set, t0, SK_NONE, next);

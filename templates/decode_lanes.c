@@ -2,13 +2,26 @@
 #include "decode_lanes.h"
 
 #include "lanes.h"
+#include "part_rebuild.h"
 #include "part_rope.h"
 #include "transform.h"
+
+/* 32 KiB of scratch at most. */
+static uint32_t framed_tokens(const sk_spec *spec)
+{
+    return spec->d <= 256 ? 32 : spec->d <= 512 ? 16 : 8;
+}
+
+/* Whether dimensions of a tier's keys are made of all of them. */
+static bool is_whole(const sk_spec *spec, uint32_t tier_slot)
+{
+    return !sk_key_parted(spec, NULL, tier_slot) && sk_turns_back(spec, tier_slot);
+}
 
 void sk_numbers_init(sk_numbers *c, sk_builder *b, const sk_spec *spec, const sk_schedule *sched,
                      uint32_t step)
 {
-    *c = (sk_numbers){.step = step};
+    *c = (sk_numbers){.step = step, .tokens = framed_tokens(spec)};
     c->dec = (sk_dec){.b = b, .spec = spec, .sched = sched, .w = 32, .d = spec->d, .dv = spec->dv,
                       .p = spec->page, .tp = (spec->page + 15) / 16 * 16};
 }
@@ -20,7 +33,9 @@ uint32_t sk_numbers_where_bytes(const sk_spec *spec)
 
 uint32_t sk_numbers_framed_bytes(const sk_spec *spec)
 {
-    return sk_spec_turned(spec) ? spec->d * 128 : 0;
+    bool any = false;
+    for (uint32_t i = 0; i < spec->ntiers; i++) any |= is_whole(spec, i);
+    return any ? spec->d * framed_tokens(spec) * 4 : 0;
 }
 
 /* What a damaged permutation names nowhere stays where it is. */
@@ -94,27 +109,42 @@ static sk_val codeword_sum(sk_numbers *c, const sk_lanes *k, dim_at coded, const
     return x;
 }
 
-/* Of a set with a transform: from all of the key, which is in scratch. */
-static sk_val turned_value(sk_numbers *c, dim_at model, dim_at coded)
+/* Coded dimension j of the tokens in scratch, a lane each, as often as lanes are more. */
+static sk_val framed_dim(sk_numbers *c, sk_val j)
+{
+    sk_dec *d = &c->dec;
+    const sk_val row = sk_mul(d, j, c->tokens * 4);
+    if (!sk_numbers_fewer(c)) return sk_ir_ldv(d->b, SK_LD_F32, c->framed, row, 0);
+    const sk_val at = sk_add(d, row, sk_mul(d, sk_and(d, d->lane, c->tokens - 1), 4));
+    return sk_ir_ldg(d->b, SK_LD_F32, c->framed, at, 0, SK_NONE);
+}
+
+/* Coded dimension j before the transform, of all of the key, which is in scratch. */
+static sk_val turned_dim(sk_numbers *c, sk_val j)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
-    const sk_val j = sk_add(d, coded.dim, sk_k(d, coded.plus));
-    const uint32_t off = sk_codebook_transform_off(d->spec);
-    sk_val x;
-    if (d->spec->book & SPHKV_BOOK_TRANSFORM) {
-        const sk_val sum = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
-        const sk_val column = sk_ir_ptr_add(b, c->set, j, d->d * 4);
-        const sk_val i = sk_ir_for(b, d->zero, sk_k(d, d->d), 1);
-        const sk_val t = sk_ir_ldu(b, SK_LD_F32, column, sk_mul(d, i, 4), off);
-        sk_ir_set(b, sum, sk_fma(d, sk_ir_ldv(b, SK_LD_F32, c->framed, sk_mul(d, i, 128), 0), t,
-                                 sk_ir_get(b, sum)));
-        sk_ir_end(b);
-        x = sk_ir_get(b, sum);
-    } else {
-        x = sk_ir_2(b, SK_OP_FMUL, sk_ir_ldv(b, SK_LD_F32, c->framed, sk_mul(d, j, 128), 0),
-                    sk_ir_ldu(b, SK_LD_F32, c->set, sk_mul(d, j, 4), off));
-    }
+    const uint32_t off = sk_codebook_transform_off(d->spec), dims = d->spec->d;
+    if (!sk_spec_turned(d->spec)) return framed_dim(c, j);
+    if (d->spec->book & SPHKV_BOOK_HADAMARD)
+        return sk_ir_2(b, SK_OP_FMUL, framed_dim(c, j),
+                       sk_ir_ldu(b, SK_LD_F32, c->set, sk_mul(d, j, 4), off));
+    const sk_val sum = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
+    const sk_val column = sk_ir_ptr_add(b, c->set, j, dims * 4);
+    const sk_val i = sk_ir_for(b, d->zero, sk_k(d, dims), 1);
+    const sk_val t = sk_ir_ldu(b, SK_LD_F32, column, sk_mul(d, i, 4), off);
+    sk_ir_set(b, sum, sk_fma(d, framed_dim(c, i), t, sk_ir_get(b, sum)));
+    sk_ir_end(b);
+    return sk_ir_get(b, sum);
+}
+
+/* A dimension of the segment at work of keys that are in scratch. */
+static sk_val turned_value(sk_numbers *c, dim_at of)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const dim_at model = {of.dim, of.plus + d->vdim0}, coded = coded_of(c, model);
+    const sk_val x = turned_dim(c, sk_add(d, coded.dim, sk_k(d, coded.plus)));
     if (!(d->spec->book & SPHKV_BOOK_MEAN)) return x;
     return sk_ir_2(b, SK_OP_FADD, x,
                    sk_ir_ldu(b, SK_LD_F32, c->set, sk_mul(d, model.dim, 4),
@@ -136,8 +166,9 @@ static sk_val coded_value(sk_numbers *c, const sk_lanes *k, dim_at model, dim_at
 static sk_val coded_dim(sk_numbers *c, const sk_lanes *k, sk_val d0, uint32_t i, group_at *at)
 {
     const uint32_t g = k->seg->g;
-    const dim_at model = model_dim(c, d0, i), coded = coded_of(c, model);
-    if (sk_spec_turned(c->dec.spec)) return turned_value(c, model, coded);
+    const dim_at model = model_dim(c, d0, i);
+    if (c->back) return turned_value(c, model);
+    const dim_at coded = coded_of(c, model);
     const bool permuted = c->dec.spec->book & SPHKV_BOOK_PERMUTATION;
     const bool apart = c->step % g != 0 && g % c->step != 0; /* groups and pieces do not fit */
     if (permuted || apart || i % g == 0) take_group(c, k, coded, at); /* else it is the last one's */
@@ -155,8 +186,8 @@ static sk_val plain_dim(sk_numbers *c, const sk_lanes *k, sk_val d0, uint32_t i,
 static sk_val coded_alone(sk_numbers *c, const sk_lanes *k, dim_at model, sk_val radius)
 {
     group_at at = {.radius = radius};
+    if (c->back) return turned_value(c, model);
     const dim_at coded = coded_of(c, model);
-    if (sk_spec_turned(c->dec.spec)) return turned_value(c, model, coded);
     take_group(c, k, coded, &at);
     return coded_value(c, k, model, coded, &at);
 }
@@ -182,21 +213,29 @@ static sk_val rotated_dim(sk_numbers *c, const sk_lanes *k, sk_val d0, uint32_t 
     return sk_fma(d, x[0], turn.c, sk_ir_2(d->b, SK_OP_FMUL, x[1], turn.s));
 }
 
-/* A piece of 32 tokens. */
+/* The token of a lane: the last one of the page in place of what is behind. */
+static sk_val token_of(sk_numbers *c, sk_val t0)
+{
+    sk_dec *d = &c->dec;
+    const sk_val lane = sk_numbers_fewer(c) ? sk_and(d, d->lane, c->tokens - 1) : d->lane;
+    return sk_ir_2k(d->b, SK_OP_UMIN, sk_add(d, t0, lane), d->p - 1);
+}
+
+/* A piece of the tokens from t0 on, of the key, or part, that is the first segment of
+ * `lay`. */
 static void make_piece(sk_numbers *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
                        sk_val t0, sk_val d0)
 {
     sk_dec *d = &c->dec;
-    sk_builder *b = d->b;
     const bool coded = sk_dec_seg(d->spec, tier_slot)->kind == SK_KEY_CODED;
-    const sk_val token = sk_ir_2k(b, SK_OP_UMIN, sk_add(d, t0, d->lane), d->p - 1);
+    const sk_val token = token_of(c, t0);
     const sk_lanes k = sk_lanes_begin(d, tier_slot, lay, page, c->set, token);
     group_at at = {.radius = SK_NONE};
-    if (coded && lay->seg[0].spans == 1) at.radius = sk_lanes_radii(&k, d->zero);
+    if (coded && !c->back && lay->seg[0].spans == 1) at.radius = sk_lanes_radii(&k, d->zero);
     const sk_val scale = coded ? SK_NONE : sk_lanes_scales(&k, d0); /* a piece is of one block */
     sk_val x[SK_NUMBERS_STEP];
     sk_rope_lanes rope = {SK_NONE, SK_NONE};
-    const bool turned = k.seg->pre_rope && c->turned;
+    const bool turned = c->turned && d->spec->tier[tier_slot].seg[c->seg].pre_rope;
     if (turned) rope = sk_rope_lanes_begin(d, sk_rope_positions(d, tier_slot), page, token);
     for (uint32_t i = 0; i < c->step; i++)
         x[i] = turned ? rotated_dim(c, &k, d0, i, at.radius, &rope)
@@ -204,28 +243,86 @@ static void make_piece(sk_numbers *c, uint32_t tier_slot, const sk_page_layout *
     c->put_keys(c, x, t0, d0);
 }
 
-/* Of a set with a transform: 32 tokens as they are coded, groups dealt to the warps. */
-static void rebuild_chunk(sk_numbers *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page, sk_val t0)
+/* A segment of the tokens from t0 on as they are coded, groups dealt to the warps. */
+static void rebuild_segment(const sk_numbers *c, const sk_key_part *p, const sk_page_layout *lay,
+                            sk_val page, sk_val t0)
+{
+    sk_numbers one = *c;
+    sk_page_layout at = *lay;
+    sk_dec *d = &one.dec;
+    sk_builder *b = d->b;
+    sk_rebuilt_open(&c->dec, p, c->dec.d, d);
+    d->spec = &p->spec;
+    at.seg[0] = lay->seg[p->seg];
+    const sk_lanes k = sk_lanes_begin(d, p->slot, &at, page, c->set, token_of(&one, t0));
+    group_at group = {.radius = SK_NONE};
+    if (at.seg[0].spans == 1) group.radius = sk_lanes_radii(&k, d->zero);
+    const sk_val j = sk_gpu_turns(b, sk_k(d, at.seg[0].groups), 1);
+    const sk_val dim = sk_mul(d, j, k.seg->g), row = sk_mul(d, dim, c->tokens * 4);
+    const sk_val first = sk_ir_2k(b, SK_OP_ULT, d->lane, c->tokens);
+    take_group(&one, &k, (dim_at){dim, 0}, &group);
+    for (uint32_t i = 0; i < k.seg->g; i++) {
+        const uint32_t disp = (d->vdim0 + i) * c->tokens * 4;
+        const sk_val word = codeword_sum(&one, &k, (dim_at){dim, i}, &group);
+        const sk_val x = sk_ir_2(b, SK_OP_FMUL, word, group.radius);
+        if (sk_numbers_fewer(c))
+            sk_ir_stg(b, c->framed, sk_add(d, row, sk_mul(d, d->lane, 4)), disp, x, first);
+        else
+            sk_ir_stv(b, c->framed, row, disp, x);
+    }
+    sk_ir_end(b);
+}
+
+static void rebuild_chunk(sk_numbers *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
+                          sk_val t0)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
-    const sk_val token = sk_ir_2k(b, SK_OP_UMIN, sk_add(d, t0, d->lane), d->p - 1);
-    const sk_lanes k = sk_lanes_begin(d, tier_slot, lay, page, c->set, token);
-    group_at at = {.radius = SK_NONE};
-    if (lay->seg[0].spans == 1) at.radius = sk_lanes_radii(&k, d->zero);
-    const sk_val j = sk_gpu_turns(b, sk_k(d, lay->seg[0].groups), 1);
-    const sk_val dim = sk_mul(d, j, k.seg->g);
-    take_group(c, &k, (dim_at){dim, 0}, &at);
-    for (uint32_t i = 0; i < k.seg->g; i++)
-        sk_ir_stv(b, c->framed, sk_mul(d, dim, 128), i * 128,
-                  sk_ir_2(b, SK_OP_FMUL, codeword_sum(c, &k, (dim_at){dim, i}, &at), at.radius));
-    sk_ir_end(b);
+    for (sk_key_part p = {0}; sk_coded_next(d->spec, tier_slot, &p);)
+        rebuild_segment(c, &p, lay, page, t0);
     sk_ir_barrier(b);
-    if (d->spec->book & SPHKV_BOOK_TRANSFORM) return;
+    if (!(d->spec->book & SPHKV_BOOK_HADAMARD)) return;
     sk_ir_if(b, sk_ir_2k(b, SK_OP_EQ, sk_ir_0(b, SK_OP_WARP, 0), 0));
-    sk_hadamard_vectors(b, c->framed, d->d, 32);
+    sk_hadamard_rows(b, c->framed, d->d, 32, c->tokens);
     sk_ir_end(b);
     sk_ir_barrier(b);
+}
+
+/* The pieces of a segment of keys that are in scratch, among the first `dims` dimensions. */
+static void make_segment(const sk_numbers *c, const sk_key_part *p, const sk_page_layout *lay,
+                         sk_val page, sk_val t0, uint32_t dims)
+{
+    sk_numbers one = *c;
+    sk_page_layout at = *lay;
+    sk_dec *d = &one.dec;
+    sk_rebuilt_open(&c->dec, p, dims, d);
+    if (d->vdims == 0) return;
+    d->spec = c->dec.spec;
+    one.seg = p->seg;
+    at.seg[0] = lay->seg[p->seg];
+    const uint32_t steps = (d->vdims + c->step - 1) / c->step;
+    const sk_val d0 = sk_mul(d, sk_gpu_turns(d->b, sk_k(d, steps), 1), c->step);
+    make_piece(&one, p->tier, &at, page, t0, d0);
+    sk_ir_end(d->b);
+}
+
+/* Keys whose dimensions are made of all of them. */
+static void whole_keys(const sk_numbers *from, uint32_t tier_slot, const sk_page_layout *lay,
+                       sk_val page, uint32_t dims)
+{
+    sk_numbers one = *from, *c = &one;
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    c->back = true;
+    if (d->spec->book & SPHKV_BOOK_PERMUTATION) invert_permutation(c);
+    const sk_val t0 = sk_ir_for(b, d->zero, from->count, c->tokens);
+    if (sk_numbers_fewer(c))
+        c->count = sk_ir_2(b, SK_OP_UMIN, from->count, sk_add(d, t0, sk_k(d, c->tokens)));
+    rebuild_chunk(c, tier_slot, lay, page, t0);
+    for (sk_key_part p = {0}; sk_coded_next(d->spec, tier_slot, &p);)
+        make_segment(c, &p, lay, page, t0, dims);
+    sk_ir_barrier(b); /* scratch is the next tokens' then */
+    sk_ir_end(b);
 }
 
 /* Of a key, or a part of one that is the first segment of `lay`. */
@@ -236,16 +333,6 @@ static void part_keys(sk_numbers *c, uint32_t tier_slot, const sk_page_layout *l
     const bool coded = sk_dec_seg(d->spec, tier_slot)->kind == SK_KEY_CODED;
     const uint32_t steps = (d->vdims + c->step - 1) / c->step, chunks = (d->p + 31) / 32;
     if (coded && d->spec->book & SPHKV_BOOK_PERMUTATION) invert_permutation(c);
-    if (coded && sk_spec_turned(d->spec)) {
-        const sk_val t0 = sk_ir_for(b, d->zero, c->count, 32);
-        rebuild_chunk(c, tier_slot, lay, page, t0);
-        const sk_val d0 = sk_mul(d, sk_gpu_turns(b, sk_k(d, steps), 1), c->step);
-        make_piece(c, tier_slot, lay, page, t0, d0);
-        sk_ir_end(b);
-        sk_ir_barrier(b); /* scratch is the next tokens' then */
-        sk_ir_end(b);
-        return;
-    }
     const sk_val turn = sk_gpu_turns(b, sk_k(d, steps * chunks), 1);
     const sk_val t0 = sk_mul(d, sk_ir_2k(b, SK_OP_UDIV, turn, steps), 32);
     const sk_val d0 = sk_mul(d, sk_ir_2k(b, SK_OP_UREM, turn, steps), c->step);
@@ -258,6 +345,10 @@ static void part_keys(sk_numbers *c, uint32_t tier_slot, const sk_page_layout *l
 void sk_numbers_keys(sk_numbers *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
                      uint32_t dims)
 {
+    if (is_whole(c->dec.spec, tier_slot)) {
+        whole_keys(c, tier_slot, lay, page, dims);
+        return;
+    }
     for (sk_key_part p = {0}; sk_rebuilt_next(c->dec.spec, tier_slot, &p);) {
         sk_numbers one = *c;
         sk_page_layout at = *lay;

@@ -18,14 +18,14 @@ void sk_extend_scratch(sk_extend *c)
 {
     sk_dec *d = &c->dec;
     uint32_t book = 0, spans = 0;
-    bool vk = false;
+    bool vk = false, back = false;
     for (uint32_t i = 0; i < d->spec->ntiers; i++) {
         uint32_t bytes = 0;
-        sk_page_layout lay;
-        sk_page_layout_get(d->spec, i, &lay);
         for (sk_key_part p = {0}; sk_rebuilt_next(d->spec, i, &p);) {
+            const uint32_t all = sk_rebuild_spans(&p.spec, p.slot);
             bytes += book_bytes(c, &p);
-            if (lay.seg[p.seg].spans > spans) spans = lay.seg[p.seg].spans;
+            if (all > spans) spans = all;
+            back |= sk_turns_back(&p.spec, p.slot);
         }
         if (bytes > book) book = bytes;
         vk |= sk_dec_vk(d->spec, i);
@@ -33,7 +33,7 @@ void sk_extend_scratch(sk_extend *c)
     if (book) d->book = sk_extend_area(c, "book", book / 4, true);
     if (spans) d->rad = sk_extend_area(c, "rad", spans, false);
     if (spans && d->spec->book & SPHKV_BOOK_PERMUTATION) d->where = sk_extend_area(c, "where", d->d, false);
-    if (spans && sk_spec_turned(d->spec)) d->turned = sk_extend_area(c, "turned", d->d * d->w, false);
+    if (back) d->turned = sk_extend_area(c, "turned", d->d * d->w, false);
     d->keys = sk_extend_area(c, "keys", d->d * 16, false);
     if (sk_spec_pre_rope(d->spec)) d->cosines = sk_extend_area(c, "cosines", sk_rope_bytes(d) / 4, false);
     if (vk) d->vals = sk_extend_area(c, "vals", d->cp * d->tp, true);
@@ -108,8 +108,7 @@ static void rebuild_keys(sk_extend *c, uint32_t tier_slot, const sk_page_layout 
         const sk_seg_layout *at = &lay->seg[p.seg];
         sk_rebuilt_open(d, &p, d->dv, &part);
         if (bytes > 0) part.book = sk_ir_ptr_add(b, d->book, sk_k(d, bytes), 1);
-        const sk_segment *seg = sk_dec_seg(&p.spec, p.slot);
-        if (seg->kind == SK_KEY_CODED) sk_unpack_radius_scales(&part, seg, at, page);
+        sk_rebuild_scales(&part, p.slot, at, page);
         const sk_val t0 = sk_ir_for(b, d->zero, end, d->w);
         rebuild_tokens(c, &part, p.slot, at, page, set, t0);
         sk_ir_end(b);

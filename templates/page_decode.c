@@ -19,15 +19,6 @@
 static sk_status supported(const sk_spec *spec, sk_err *err)
 {
     const sk_status st = sk_rows_supported(spec, "page_decode", err);
-    if (st == SPHKV_OK && sk_spec_turned(spec) && spec->d > 256) /* 32 tokens in a GPU's scratch */
-        return sk_fail(err, SPHKV_EUNSUPPORTED,
-                       "page_decode: a transform of %u dimensions (256 at most)", spec->d);
-    for (uint32_t i = 0; st == SPHKV_OK && i < spec->ntiers; i++)
-        if (spec->tier[i].nseg > 1 &&
-            (spec->book & SPHKV_BOOK_PERMUTATION || sk_spec_turned(spec)))
-            return sk_fail(err, SPHKV_EUNSUPPORTED,
-                           "page_decode: tier %u: keys of several segments that are %s", i,
-                           sk_spec_turned(spec) ? "transformed" : "permuted");
     return st == SPHKV_OK ? sk_rope_supported(spec, "page_decode", err) : st;
 }
 

@@ -53,11 +53,6 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
     if (spec->book & SPHKV_BOOK_MEAN && coded_segments(from) > 0 && coded_segments(to) > 0 && !stay)
         return sk_fail(err, SPHKV_EUNSUPPORTED,
                        "page_retier: with a mean, coded keys where some segments of either tier are dense");
-    if ((spec->book & SPHKV_BOOK_PERMUTATION || sk_spec_turned(spec)) && from->nseg > 1 &&
-        coded_segments(from) > 0 && !stay)
-        return sk_fail(err, SPHKV_EUNSUPPORTED,
-                       "page_retier: a source of several segments that are %s, to dense keys",
-                       sk_spec_turned(spec) ? "transformed" : "permuted");
     st = sk_rope_supported(spec, "page_retier", err);
     return st == SPHKV_OK ? sk_variants_supported(spec, SPHKV_VARIANT_POSITIONS, err) : st;
 }
@@ -90,16 +85,19 @@ static uint32_t book_bytes(const sk_dec *d, const sk_key_part *p)
 }
 
 /* Of what keys are rebuilt from. */
-static void rebuild_scratch(sk_dec *d, const sk_page_layout *lay)
+static void rebuild_scratch(sk_dec *d)
 {
     uint32_t book = 0, spans = 0;
+    bool back = false;
     for (sk_key_part p = {0}; sk_rebuilt_next(d->spec, SK_RETIER_FROM, &p);) {
+        const uint32_t all = sk_rebuild_spans(&p.spec, p.slot);
         book = book_bytes(d, &p) > book ? book_bytes(d, &p) : book;
-        spans = lay->seg[p.seg].spans > spans ? lay->seg[p.seg].spans : spans;
+        spans = all > spans ? all : spans;
+        back |= sk_turns_back(&p.spec, p.slot);
     }
     if (book) d->book = sk_ir_name(d->b, sk_ir_shared(d->b, book), "book");
     if (spans) d->rad = sk_ir_name(d->b, sk_ir_shared(d->b, spans * 4), "rad");
-    if (spans && sk_spec_turned(d->spec))
+    if (back)
         d->turned = sk_ir_name(d->b, sk_ir_shared(d->b, d->d * d->w * 4), "turned");
     if (spans && d->spec->book & SPHKV_BOOK_PERMUTATION)
         d->where = sk_ir_name(d->b, sk_ir_shared(d->b, d->d * 4), "where");
@@ -117,7 +115,7 @@ static void init(retier *c, sk_builder *b, const sk_spec *spec, const sk_schedul
     c->enc.lane = c->dec.lane = sk_ir_lane(b);
     c->room = sk_ir_name(b, sk_ir_shared(b, c->enc.src.units * SPHKV_UNIT_BYTES), "page");
     c->dec.keys = sk_ir_ptr_add(b, c->room, sk_k(&c->dec, c->enc.src.seg[0].key_off), 1);
-    rebuild_scratch(&c->dec, &c->lay);
+    rebuild_scratch(&c->dec);
     sk_encode_scratch(&c->enc);
 }
 
@@ -126,15 +124,14 @@ static void rebuild_keys(retier *c)
 {
     sk_dec *d = &c->dec, part;
     for (sk_key_part p = {0}; sk_rebuilt_next(d->spec, SK_RETIER_FROM, &p);) {
-        const sk_segment *seg = sk_dec_seg(&p.spec, p.slot);
         const sk_seg_layout *lay = &c->lay.seg[p.seg];
         sk_rebuilt_open(d, &p, d->d, &part);
         part.keys_d = d->d;
         if (lay->dim0 > 0) part.keys = sk_ir_ptr_add(d->b, d->keys, sk_k(d, lay->dim0), 64);
-        if (seg->kind == SK_KEY_CODED) {
-            if (book_bytes(d, &p) > 0) sk_rebuild_load_words(&part, p.slot, c->enc.book);
+        if (sk_dec_seg(&p.spec, p.slot)->kind == SK_KEY_CODED) {
+            sk_rebuild_load_words(&part, p.slot, c->enc.book);
             sk_rebuild_load_order(&part, c->enc.book);
-            sk_unpack_radius_scales(&part, seg, lay, c->page);
+            sk_rebuild_scales(&part, p.slot, lay, c->page);
         }
         const sk_val t = sk_ir_for(d->b, d->zero, sk_k(d, d->p), d->w);
         sk_part_rebuild_vector(&part, p.slot, lay, c->page, c->enc.book, t, t, SK_NONE);

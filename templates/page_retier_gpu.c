@@ -71,8 +71,8 @@ static void put_keys(sk_numbers *n, sk_val *x, sk_val t0, sk_val d0)
     sk_builder *b = d->b;
     const sk_seg_layout *key = &c->enc.src.seg[0];
     const sk_val token = sk_add(d, t0, d->lane);
-    const bool pages = d->p % 32 == 0, pieces = d->vdims % STEP == 0;
-    const sk_val used = pages ? SK_NONE : sk_ir_2k(b, SK_OP_ULT, token, d->p);
+    const bool pages = d->p % 32 == 0 && !sk_numbers_fewer(n), pieces = d->vdims % STEP == 0;
+    const sk_val used = pages ? SK_NONE : sk_ir_2(b, SK_OP_ULT, token, n->count);
     const sk_val row = sk_add(d, sk_mul(d, sk_shr(d, token, 4), key->dims), d0);
     const sk_val at = sk_add(d, sk_mul(d, row, 64), sk_mul(d, sk_and(d, token, 15), 4));
     for (uint32_t i = 0; i < STEP; i++) {

@@ -19,6 +19,7 @@ bool sk_rebuild_by_halves(const sk_spec *spec, const sk_schedule *sched, uint32_
     if (seg->kind != SK_KEY_CODED || sk_dec_form(spec, sched, tier_slot) != SK_FORM_REBUILD)
         return false;
     if (seg->pre_rope && sk_dec_vk(spec, tier_slot)) return false; /* values are not rotated */
+    if (spec->tier[tier_slot].nseg > 1) return false;
     const bool one = seg->span == SK_SPAN_ALL || seg->span == (seg->dims ? seg->dims : spec->d);
     return one && seg->more == 0 && !sk_spec_turned(spec) && seg->b >= 6 && sched->v[SK_T_w] == 16 && sched->v[SK_T_ktok] >= 2;
 }

@@ -279,7 +279,6 @@ static void key_logits(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, 
                        sk_val limit, sk_val lut, sk_val next)
 {
     sk_builder *b = c->b;
-    const sk_segment *seg = sk_dec_seg(c->spec, tier_slot);
     const sk_lut_form form = sk_dec_form(c->spec, c->sched, tier_slot);
     if (form == SK_FORM_DENSE) {
         sk_part_logits_dense(c, tier_slot, lay, page, limit, next);
@@ -289,7 +288,7 @@ static void key_logits(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, 
         sk_bytes_logits(c, tier_slot, lay, page, limit, lut, next);
         return;
     }
-    if (seg->kind == SK_KEY_CODED) sk_unpack_radius_scales(c, seg, lay, page);
+    sk_rebuild_scales(c, tier_slot, lay, page);
     if (form == SK_FORM_REBUILD) {
         sk_part_logits_rebuild(c, tier_slot, lay, page, limit, next);
         return;

@@ -5,6 +5,8 @@
  * itself. */
 #include "part_rebuild.h"
 
+#include "part_segments.h"
+
 bool sk_rebuild_in_registers(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
 {
     const sk_segment *seg = sk_dec_seg(spec, tier_slot);
@@ -14,14 +16,27 @@ bool sk_rebuild_in_registers(const sk_spec *spec, const sk_schedule *sched, uint
 
 uint32_t sk_rebuild_book_bytes(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
 {
-    const sk_segment *seg = sk_dec_seg(spec, tier_slot);
-    if (seg->kind != SK_KEY_CODED || sk_rebuild_in_registers(spec, sched, tier_slot)) return 0;
-    return (spec->d * sk_segment_codes(seg) * 4) << seg->b;
+    uint32_t bytes = 0;
+    for (sk_key_part p = {0}; sk_coded_next(spec, tier_slot, &p);) {
+        const sk_segment *seg = sk_dec_seg(&p.spec, p.slot);
+        if (seg->kind != SK_KEY_CODED || sk_rebuild_in_registers(&p.spec, sched, p.slot)) continue;
+        bytes += (p.spec.d * sk_segment_codes(seg) * 4) << seg->b;
+    }
+    return bytes;
+}
+
+uint32_t sk_rebuild_spans(const sk_spec *spec, uint32_t tier_slot)
+{
+    sk_page_layout lay;
+    uint32_t sum = 0;
+    sk_page_layout_get(spec, tier_slot, &lay);
+    for (uint32_t s = 0; s < lay.nseg; s++) sum += lay.seg[s].spans;
+    return sum;
 }
 
 /* ---- codebooks ------------------------------------------------------------ */
 
-void sk_rebuild_load_words(sk_dec *d, uint32_t tier_slot, sk_val set)
+static void load_words(sk_dec *d, uint32_t tier_slot, sk_val set)
 {
     sk_builder *b = d->b;
     const sk_segment *seg = sk_dec_seg(d->spec, tier_slot);
@@ -29,6 +44,21 @@ void sk_rebuild_load_words(sk_dec *d, uint32_t tier_slot, sk_val set)
     const sk_val i = sk_ir_for(b, d->zero, sk_k(d, (d->d * sk_segment_codes(seg)) << seg->b), d->w);
     sk_ir_stv(b, d->book, sk_mul(d, i, 4), 0, sk_ir_ldv(b, SK_LD_F16, set, sk_mul(d, i, 2), off));
     sk_ir_end(b);
+}
+
+void sk_rebuild_load_words(sk_dec *d, uint32_t tier_slot, sk_val set)
+{
+    if (sk_rebuild_book_bytes(d->spec, d->sched, tier_slot) == 0) return;
+    if (d->spec->tier[tier_slot].nseg == 1) {
+        load_words(d, tier_slot, set);
+        return;
+    }
+    for (sk_key_part p = {0}; sk_coded_next(d->spec, tier_slot, &p);) {
+        sk_dec part;
+        if (sk_rebuild_book_bytes(&p.spec, d->sched, p.slot) == 0) continue;
+        (void)sk_coded_open(d, &p, NULL, &part);
+        load_words(&part, p.slot, set);
+    }
 }
 
 /* What a damaged permutation names nowhere stays where it is. */
@@ -45,6 +75,16 @@ void sk_rebuild_load_order(sk_dec *d, sk_val set)
     const sk_val place = sk_ir_2(b, SK_OP_UMIN, at, sk_k(d, d->d - 1));
     sk_ir_stu(b, d->where, sk_mul(d, place, 4), 0, i);
     sk_ir_end(b);
+}
+
+void sk_rebuild_scales(sk_dec *d, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page)
+{
+    if (sk_dec_seg(d->spec, tier_slot)->kind != SK_KEY_CODED) return;
+    for (sk_key_part p = {0}; sk_coded_next(d->spec, tier_slot, &p);) {
+        sk_dec part;
+        const sk_seg_layout at = sk_coded_open(d, &p, lay, &part);
+        sk_unpack_radius_scales(&part, sk_dec_seg(&p.spec, p.slot), &at, page);
+    }
 }
 
 /* ---- coded keys ----------------------------------------------------------- */

@@ -25,11 +25,15 @@ typedef struct sk_rebuild_at {
 
 /* Whether a tier's codewords are looked up in registers. */
 bool sk_rebuild_in_registers(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
-/* Bytes of `book` that a tier wants. */
+/* Bytes of `book` that a key, or a part, wants, and factors of `rad`: of all its segments
+ * where it is rebuilt whole (part_segments.h). */
 uint32_t sk_rebuild_book_bytes(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
-/* Fill `book` and `where` (nothing without a permutation) from the packed set of a head. */
+uint32_t sk_rebuild_spans(const sk_spec *spec, uint32_t tier_slot);
+/* Fill `book` and `where` (nothing without a permutation) from the packed set of a head,
+ * and `rad` from a page; nothing where they are not wanted. */
 void sk_rebuild_load_words(sk_dec *d, uint32_t tier_slot, sk_val set);
 void sk_rebuild_load_order(sk_dec *d, sk_val set);
+void sk_rebuild_scales(sk_dec *d, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page);
 
 /* Tokens t0 .. t0+W-1, a multiple of W. Where the head has one radius the caller takes
  * it next (sk_unpack_radii); the factors of stored radii are in `rad`. */
@@ -43,8 +47,10 @@ void sk_rebuild_group(sk_dec *d, sk_rebuild_at *k, sk_val j);
  * of step. */
 sk_val sk_rebuild_dim(sk_dec *d, sk_rebuild_at *k, sk_val d0, uint32_t i, uint32_t step);
 
-/* The same of W tokens, where the set has a transform: all dimensions of the model's key,
- * 64 bytes apart from byte `to` of `keys` on (part_turn.c). `turned`: [D][W] f32. */
+/* The same of W tokens, where all of a key is needed for a dimension, or where its segments
+ * are rebuilt together: all dimensions of the model's key, 64 bytes apart from byte `to` of
+ * `keys` on (part_turn.c). `turned`: [D][W] f32. */
+bool sk_turns_back(const sk_spec *spec, uint32_t tier_slot);
 void sk_part_turn_back(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
                        sk_val set, sk_val t, sk_val to);
 

@@ -21,7 +21,7 @@ void sk_part_rebuild_begin(sk_dec *c, uint32_t tier_slot)
     const sk_val set = sk_dec_book(c);
     if (sk_rebuild_by_halves(c->spec, c->sched, tier_slot))
         sk_halves_load(c, tier_slot, set);
-    else if (sk_rebuild_book_bytes(c->spec, c->sched, tier_slot) > 0)
+    else
         sk_rebuild_load_words(c, tier_slot, set);
     sk_rebuild_load_order(c, set);
 }
@@ -40,7 +40,7 @@ void sk_part_rebuild_vector(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *
     const bool coded = sk_dec_seg(c->spec, tier_slot)->kind == SK_KEY_CODED;
     sk_rebuild_at k = {0};
     sk_dense_keys dense = {0};
-    if (coded && sk_spec_turned(c->spec)) {
+    if (sk_turns_back(c->spec, tier_slot)) {
         const uint32_t d = c->keys_d ? c->keys_d : c->d;
         const sk_val first = sk_mul(c, sk_mul(c, sk_shr(c, at, 4), d), 64);
         const sk_val to = sk_add(c, first, sk_mul(c, sk_and(c, at, 15), 4));

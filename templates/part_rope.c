@@ -83,24 +83,35 @@ uint32_t sk_rope_positions(const sk_dec *c, uint32_t tier_slot)
     return lay.pos_off;
 }
 
-void sk_part_rope(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val t, sk_val at)
+/* Dimensions `dim0` on of W tokens, by what `cosines` holds. */
+static void rotate(sk_dec *c, uint32_t dim0, sk_val at)
 {
     sk_builder *b = c->b;
-    if (!sk_dec_seg(c->spec, tier_slot)->pre_rope) return;
-    sk_rope_turns(c, sk_rope_positions(c, tier_slot), page, t);
     const sk_val half = sk_shr(c, c->rope_dims, 1);
     const sk_val column = sk_mul(c, sk_and(c, at, 15), 4);
     const sk_val first = sk_add(c, sk_mul(c, sk_shr(c, at, 4), c->d * 64), column);
     const sk_val i0 = sk_ir_for(b, c->zero, half, 4), i1 = sk_add(c, i0, half);
     const sk_val low = sk_add(c, first, sk_mul(c, i0, 64)), high = sk_add(c, first, sk_mul(c, i1, 64));
     for (uint32_t i = 0; i < 4; i++) {
-        sk_val x = sk_ir_ldv(b, SK_LD_F32, c->keys, low, i * 64);
-        sk_val y = sk_ir_ldv(b, SK_LD_F32, c->keys, high, i * 64);
+        const uint32_t disp = (dim0 + i) * 64;
+        sk_val x = sk_ir_ldv(b, SK_LD_F32, c->keys, low, disp);
+        sk_val y = sk_ir_ldv(b, SK_LD_F32, c->keys, high, disp);
         sk_rope_pair(c, i0, i1, i, &x, &y);
-        sk_ir_stv(b, c->keys, low, i * 64, x);
-        sk_ir_stv(b, c->keys, high, i * 64, y);
+        sk_ir_stv(b, c->keys, low, disp, x);
+        sk_ir_stv(b, c->keys, high, disp, y);
     }
     sk_ir_end(b);
+}
+
+void sk_part_rope(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val t, sk_val at)
+{
+    const sk_tier *tier = &c->spec->tier[tier_slot];
+    sk_page_layout lay;
+    if (!sk_tier_pre_rope(tier)) return;
+    sk_page_layout_get(c->spec, tier_slot, &lay);
+    sk_rope_turns(c, sk_rope_positions(c, tier_slot), page, t);
+    for (uint32_t s = 0; s < tier->nseg; s++)
+        if (tier->seg[s].pre_rope) rotate(c, lay.seg[s].dim0, at);
 }
 
 /* ---- lanes ---------------------------------------------------------------- */
@@ -189,10 +200,6 @@ sk_status sk_rope_supported(const sk_spec *spec, const char *kernel, sk_err *err
             return sk_fail(err, SPHKV_EUNSUPPORTED,
                            "%s: tiers %u and %u rotate other dimensions (p): a mix is of one model", kernel,
                            first, i);
-        if (before && tier->nseg > 1 && (spec->book & SPHKV_BOOK_PERMUTATION || sk_spec_turned(spec)))
-            return sk_fail(err, SPHKV_EUNSUPPORTED,
-                           "%s: tier %u: segments kept before RoPE (p) that are %s", kernel, i,
-                           sk_spec_turned(spec) ? "transformed" : "permuted");
         if (!before && tier->value == SK_VAL_KEY && turns_values(spec, first))
             return sk_fail(err, SPHKV_EUNSUPPORTED,
                            "%s: tier %u: values from keys (vk) after RoPE, of tier %u they would be "

@@ -9,7 +9,8 @@
 
 /* Parameters, last of a program's: rope, rope_dims, rope_last. Nothing where no tier is
  * p. With rope_dims 0 keys stay before RoPE. Of a key of several segments those are
- * rotated that are p, each by itself: all of this is of a part then. */
+ * rotated that are p, each by itself: all of this is of a part then, or of all of the key
+ * where that is rebuilt whole (part_segments.h). */
 void sk_rope_params(sk_dec *c);
 void sk_rope_call(sk_call *call, const sk_spec *spec, const sphkv_rope *rope);
 

@@ -8,7 +8,7 @@
 static uint32_t times_of(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot, uint32_t seg)
 {
     const sk_segment *s = &spec->tier[tier_slot].seg[seg];
-    const bool rebuilt = !sched || s->pre_rope || sched->v[SK_T_lut] == SK_LUT_REBUILD ||
+    const bool rebuilt = sk_key_whole(spec, sched, tier_slot) || !sched || s->pre_rope || sched->v[SK_T_lut] == SK_LUT_REBUILD ||
                          sk_dec_vk(spec, tier_slot);
     return s->kind == SK_KEY_CODED && !rebuilt ? sk_segment_codes(s) : 1;
 }
@@ -21,8 +21,17 @@ static bool framed(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_
            !sk_tier_is_dense(tier) && !sk_tier_pre_rope(tier) && !sk_dec_vk(spec, tier_slot);
 }
 
+bool sk_key_whole(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
+{
+    const sk_tier *tier = &spec->tier[tier_slot];
+    const bool mixed = spec->book & SPHKV_BOOK_PERMUTATION || sk_spec_turned(spec);
+    if (tier->nseg == 1 || !mixed || sk_tier_is_dense(tier)) return false;
+    return !sched || sk_tier_pre_rope(tier) || sk_dec_vk(spec, tier_slot);
+}
+
 bool sk_key_parted(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
 {
+    if (sk_key_whole(spec, sched, tier_slot)) return false;
     return spec->tier[tier_slot].nseg > 1 || times_of(spec, sched, tier_slot, 0) > 1 ||
            framed(spec, sched, tier_slot);
 }
@@ -86,6 +95,21 @@ bool sk_rebuilt_next(const sk_spec *spec, uint32_t tier_slot, sk_key_part *at)
     return true;
 }
 
+bool sk_coded_next(const sk_spec *spec, uint32_t tier_slot, sk_key_part *at)
+{
+    const uint32_t nseg = spec->tier[tier_slot].nseg;
+    if (at->next_seg >= nseg) return false;
+    at->tier = tier_slot;
+    at->seg = at->next_seg++;
+    at->cut = nseg > 1;
+    at->slot = at->cut ? 0 : tier_slot;
+    at->times = 1;
+    at->spec = *spec;
+    if (at->cut) cut_spec(spec, tier_slot, at->seg, &at->spec);
+    at->spec.book = 0;
+    return true;
+}
+
 bool sk_key_next(const sk_spec *spec, const sk_schedule *sched, sk_key_part *at)
 {
     for (; at->next_tier < spec->ntiers; at->next_tier++) {
@@ -141,6 +165,24 @@ void sk_rebuilt_open(const sk_dec *c, const sk_key_part *part, uint32_t dims, sk
     }
     const uint32_t left = dims > out->vdim0 ? dims - out->vdim0 : 0;
     out->vdims = left < out->d ? left : out->d;
+}
+
+sk_seg_layout sk_coded_open(const sk_dec *c, const sk_key_part *part, const sk_seg_layout *lay,
+                            sk_dec *out)
+{
+    uint32_t book = 0, spans = 0;
+    sk_page_layout page;
+    sk_rebuilt_open(c, part, c->d, out);
+    out->spec = &part->spec;
+    if (!part->cut) return *lay;
+    sk_page_layout_get(c->spec, part->tier, &page);
+    for (sk_key_part p = {0}; sk_coded_next(c->spec, part->tier, &p) && p.seg < part->seg;) {
+        book += sk_rebuild_book_bytes(&p.spec, c->sched, p.slot);
+        spans += page.seg[p.seg].spans;
+    }
+    if (book > 0) out->book = sk_ir_ptr_add(c->b, c->book, sk_k(out, book), 1);
+    if (spans > 0) out->rad = sk_ir_ptr_add(c->b, c->rad, sk_k(out, spans), 4);
+    return page.seg[part->seg];
 }
 
 void sk_part_open(const sk_dec *c, const sk_key_part *part, sk_dec *out, uint32_t *lut_off)

@@ -13,7 +13,11 @@
  * A part has neither mean nor permutation: its queries are those of coded tiers
  * already, and <q, mean>, over the dimensions of the tier that are coded, enters with
  * the first part that is. A part that is kept before RoPE (p) is rebuilt with its mean,
- * and rotated in its own pairs of dimensions. */
+ * and rotated in its own pairs of dimensions.
+ *
+ * Where a permutation or a transform makes each coded dimension of dimensions of several
+ * segments, no segment is a key's: one that must become the model's, since it is rotated
+ * or values are, is rebuilt whole, as a key of one segment is (part_turn.c). */
 #ifndef SK_PART_SEGMENTS_H
 #define SK_PART_SEGMENTS_H
 
@@ -29,6 +33,9 @@ typedef struct sk_key_part {
     uint32_t next_tier, next_seg;
 } sk_key_part;
 
+/* Whether the segments of a tier's key become the model's numbers together. sched: of
+ * attention; NULL: keys are rebuilt. */
+bool sk_key_whole(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
 /* Whether a tier's key is taken in parts. sched: of attention; NULL: keys are rebuilt. */
 bool sk_key_parted(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
 bool sk_key_any_parted(const sk_spec *spec, const sk_schedule *sched);
@@ -44,6 +51,12 @@ sk_seg_layout sk_key_fields(const sk_key_part *at, const sk_page_layout *lay);
  * among the key's first `dims`. */
 bool sk_rebuilt_next(const sk_spec *spec, uint32_t tier_slot, sk_key_part *at);
 void sk_rebuilt_open(const sk_dec *c, const sk_key_part *part, uint32_t dims, sk_dec *out);
+/* The same of coded keys as they are coded, a segment at a time: without mean, permutation
+ * and transform; its codewords and radii among those of the key, its fields. lay: of a
+ * key of one segment, or a part that is like one. */
+bool sk_coded_next(const sk_spec *spec, uint32_t tier_slot, sk_key_part *at);
+sk_seg_layout sk_coded_open(const sk_dec *c, const sk_key_part *part, const sk_seg_layout *lay,
+                            sk_dec *out);
 /* Whether codewords of a key, or a part, are in scratch for rebuilding. */
 bool sk_part_rebuilds(const sk_spec *spec, const sk_schedule *sched, uint32_t slot);
 /* The decode of a part; tables at `lut` + *lut_off. */

@@ -32,15 +32,22 @@ static uint32_t row_words(const sk_spec *spec, uint32_t w)
     return (heads + n - 1) / n * n;
 }
 
+/* Tables would be of one position; values that are keys are the model's, so of a transform,
+ * or of mixed segments, they are rebuilt anyway. */
+bool sk_dec_rebuilt(const sk_spec *spec, uint32_t tier_slot)
+{
+    const sk_tier *tier = &spec->tier[tier_slot];
+    const bool mixed = sk_spec_turned(spec) || (tier->nseg > 1 && spec->book & SPHKV_BOOK_PERMUTATION);
+    return sk_tier_pre_rope(tier) || (mixed && tier->value == SK_VAL_KEY && !sk_tier_is_dense(tier));
+}
+
 sk_lut_form sk_dec_form(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
 {
     const sk_segment *seg = sk_dec_seg(spec, tier_slot);
     const uint32_t w = (uint32_t)sched->v[SK_T_w];
-    if (seg->pre_rope) return SK_FORM_REBUILD; /* tables would be of one position */
+    if (sk_dec_rebuilt(spec, tier_slot)) return SK_FORM_REBUILD;
     if (seg->kind != SK_KEY_CODED) return SK_FORM_DENSE;
-    /* values that are keys are the model's, so of a transform they are rebuilt anyway */
-    const bool back = sk_spec_turned(spec) && spec->tier[tier_slot].value == SK_VAL_KEY;
-    if (sched->v[SK_T_lut] == SK_LUT_REBUILD || seg->more || back) return SK_FORM_REBUILD;
+    if (sched->v[SK_T_lut] == SK_LUT_REBUILD || seg->more) return SK_FORM_REBUILD;
     sk_bytes bytes;
     if (sk_bytes_get(spec, sched, tier_slot, &bytes)) return SK_FORM_BYTE;
     if (sched->v[SK_T_lut] == SK_LUT_PERM && 1u << seg->b >= w && 1u << seg->b <= 4 * w)

@@ -1,8 +1,10 @@
 /* part_turn.c - the transform T of a codebook set (transform.h) in attention and in what
  * reads keys back. Look-ups, and keys that are rebuilt as they are coded, meet queries that
  * are transformed once; keys that must become the model's, since they are rotated or are
- * values, are multiplied by the inverse, W tokens at a time. */
+ * values, are multiplied by the inverse, W tokens at a time. So are, by a permutation
+ * alone, keys of several segments. */
 #include "part_rebuild.h"
+#include "part_segments.h"
 #include "transform.h"
 
 /* Dimension of the model's key that coded dimension j (a value) comes from. An index
@@ -57,7 +59,7 @@ static void hadamard_queries(sk_dec *c, sk_val book)
     }
     sk_ir_end(b);
     const sk_val h = sk_ir_for(b, c->zero, sk_k(c, c->h), 1);
-    sk_hadamard_row(b, sk_ir_ptr_add(b, c->qc, h, c->d * 4), c->d, c->w);
+    sk_hadamard_rows(b, sk_ir_ptr_add(b, c->qc, h, c->d * 4), c->d, c->w, 1);
     sk_ir_end(b);
 }
 
@@ -72,21 +74,27 @@ void sk_part_turn_queries(sk_dec *c)
 
 /* ---- keys ----------------------------------------------------------------------- */
 
+bool sk_turns_back(const sk_spec *spec, uint32_t tier_slot)
+{
+    if (sk_dec_seg(spec, tier_slot)->kind != SK_KEY_CODED) return false;
+    return sk_spec_turned(spec) || spec->tier[tier_slot].nseg > 1;
+}
+
 /* W tokens as they are coded to `turned`. */
 static void rebuild_coded(const sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
                           sk_val set, sk_val t)
 {
-    sk_spec bare = *c->spec;
-    sk_dec part = *c, *p = &part;
-    bare.book = 0;
-    p->spec = &bare;
-    sk_rebuild_at k = sk_rebuild_begin(p, tier_slot, lay, page, set, t);
-    if (lay->spans == 1) k.radius = sk_unpack_radii(p, k.seg, lay, page, p->zero, t);
-    const sk_val d0 = sk_ir_for(p->b, p->zero, sk_k(p, p->d), p->w);
-    for (uint32_t i = 0; i < p->w; i++)
-        sk_ir_stv(p->b, p->turned, sk_mul(p, d0, p->w * 4), i * p->w * 4,
-                  sk_rebuild_dim(p, &k, d0, i, p->w));
-    sk_ir_end(p->b);
+    for (sk_key_part key = {0}; sk_coded_next(c->spec, tier_slot, &key);) {
+        sk_dec part, *p = &part;
+        const sk_seg_layout at = sk_coded_open(c, &key, lay, p);
+        sk_rebuild_at k = sk_rebuild_begin(p, key.slot, &at, page, set, t);
+        if (at.spans == 1) k.radius = sk_unpack_radii(p, k.seg, &at, page, p->zero, t);
+        const sk_val d0 = sk_ir_for(p->b, p->zero, sk_k(p, p->d), p->w), to = sk_mul(p, d0, p->w * 4);
+        for (uint32_t i = 0; i < p->w; i++)
+            sk_ir_stv(p->b, p->turned, to, (p->vdim0 + i) * p->w * 4,
+                      sk_rebuild_dim(p, &k, d0, i, p->w));
+        sk_ir_end(p->b);
+    }
 }
 
 void sk_part_turn_back(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
@@ -94,10 +102,12 @@ void sk_part_turn_back(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, 
 {
     sk_builder *b = c->b;
     const bool matrix = (c->spec->book & SPHKV_BOOK_TRANSFORM) != 0;
+    const bool signs = (c->spec->book & SPHKV_BOOK_HADAMARD) != 0;
     const uint32_t mean = sk_codebook_mean_off(c->spec);
     rebuild_coded(c, tier_slot, lay, page, set, t);
-    if (!matrix) sk_hadamard_vectors(b, c->turned, c->d, c->w);
-    const sk_val field = sk_ir_ptr_add(b, set, sk_k(c, sk_codebook_transform_off(c->spec)), 1);
+    if (signs) sk_hadamard_vectors(b, c->turned, c->d, c->w);
+    const sk_val field =
+        matrix || signs ? sk_ir_ptr_add(b, set, sk_k(c, sk_codebook_transform_off(c->spec)), 1) : SK_NONE;
     const sk_val d0 = sk_ir_for(b, c->zero, sk_k(c, c->d), SK_TRANSFORM_ROWS);
     sk_val from[SK_TRANSFORM_ROWS], row[SK_TRANSFORM_ROWS], x[SK_TRANSFORM_ROWS];
     for (uint32_t i = 0; i < SK_TRANSFORM_ROWS; i++) {
@@ -108,9 +118,9 @@ void sk_part_turn_back(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, 
     }
     if (matrix) sk_transform_sums(b, c->turned, c->d, c->w, row, 4, x);
     for (uint32_t i = 0; i < SK_TRANSFORM_ROWS; i++) {
-        if (!matrix)
-            x[i] = sk_ir_2(b, SK_OP_FMUL,
-                           sk_ir_ldv(b, SK_LD_F32, c->turned, sk_mul(c, from[i], c->w * 4), 0),
+        if (!matrix) x[i] = sk_ir_ldv(b, SK_LD_F32, c->turned, sk_mul(c, from[i], c->w * 4), 0);
+        if (signs)
+            x[i] = sk_ir_2(b, SK_OP_FMUL, x[i],
                            sk_ir_ldu(b, SK_LD_F32, field, sk_mul(c, from[i], 4), 0));
         if (mean != SK_NO_FIELD)
             x[i] = sk_ir_2(b, SK_OP_FADD, x[i],

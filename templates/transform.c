@@ -34,12 +34,13 @@ void sk_hadamard_vectors(sk_builder *b, sk_val base, uint32_t n, uint32_t w)
     }
 }
 
-void sk_hadamard_row(sk_builder *b, sk_val base, uint32_t n, uint32_t w)
+/* Strides of less than a vector of each of its vectors, `all` numbers. */
+static void lane_passes(sk_builder *b, sk_val base, uint32_t all, uint32_t w, uint32_t apart)
 {
     const sk_val lane = sk_ir_lane(b);
-    const sk_val i = sk_ir_for(b, u32(b, 0), u32(b, n), w), at = sk_ir_2k(b, SK_OP_MUL, i, 4);
+    const sk_val i = sk_ir_for(b, u32(b, 0), u32(b, all), w), at = sk_ir_2k(b, SK_OP_MUL, i, 4);
     sk_val x = sk_ir_ldv(b, SK_LD_F32, base, at, 0);
-    for (uint32_t s = 1; s < w; s *= 2) {
+    for (uint32_t s = apart; s < w; s *= 2) {
         const sk_val other = sk_ir_2(b, SK_OP_SHUFFLE, x, sk_ir_2k(b, SK_OP_XOR, lane, s));
         const sk_val low = sk_ir_2(b, SK_OP_EQ, sk_ir_2k(b, SK_OP_AND, lane, s), u32(b, 0));
         x = sk_ir_3(b, SK_OP_SELECT, low, sk_ir_2(b, SK_OP_FADD, x, other),
@@ -47,7 +48,12 @@ void sk_hadamard_row(sk_builder *b, sk_val base, uint32_t n, uint32_t w)
     }
     sk_ir_stv(b, base, at, 0, x);
     sk_ir_end(b);
-    if (n > w) sk_hadamard_vectors(b, base, n / w, w);
+}
+
+void sk_hadamard_rows(sk_builder *b, sk_val base, uint32_t n, uint32_t w, uint32_t apart)
+{
+    if (apart < w) lane_passes(b, base, n * apart, w, apart);
+    if (n * apart > w) sk_hadamard_vectors(b, base, n * apart / w, w);
 }
 
 void sk_transform_sums(sk_builder *b, sk_val base, uint32_t d, uint32_t w, const sk_val *row,

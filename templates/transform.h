@@ -10,8 +10,9 @@
 /* H x in place, unscaled, by the fast Walsh-Hadamard transform, in ascending strides: n, a
  * power of two, vectors of W lanes from `base` on, each lane a transform of its own. */
 void sk_hadamard_vectors(sk_builder *b, sk_val base, uint32_t n, uint32_t w);
-/* The same of n numbers that stand in a row, n a multiple of W. */
-void sk_hadamard_row(sk_builder *b, sk_val base, uint32_t n, uint32_t w);
+/* The same of `apart` transforms, a power of two up to W, whose numbers stand in rows: number
+ * i of transform k is word i * apart + k. All of them are a multiple of W. */
+void sk_hadamard_rows(sk_builder *b, sk_val base, uint32_t n, uint32_t w, uint32_t apart);
 
 /* SK_TRANSFORM_ROWS sums over the D vectors of W lanes from `base` on: sum r is of
  * vector i times the f32 at row[r] + i * step. */

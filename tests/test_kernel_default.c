@@ -36,21 +36,11 @@ static bool beyond_models(const sk_spec *s)
     return beyond;
 }
 
-static bool beyond_tier(const sk_spec *s, uint32_t t)
+static bool odd_segments(const sk_tier *tier)
 {
-    const sk_tier *tier = &s->tier[t];
-    const bool vk = tier->value == SK_VAL_KEY, p = sk_tier_pre_rope(tier);
-    const bool mixed =
-        tier->nseg > 1 && (s->book & SPHKV_BOOK_PERMUTATION || sk_spec_turned(s));
     for (uint32_t i = 0; i < tier->nseg; i++)
         if (tier->seg[i].dims % 16) return true;
-    switch (s->kernel) {
-    case SPHKV_ATTN_DECODE:
-    case SPHKV_PAGE_MASS: return mixed && (vk || p);
-    case SPHKV_ATTN_EXTEND: return mixed;
-    case SPHKV_PAGE_DECODE: return mixed || (sk_spec_turned(s) && s->d > 256);
-    default: return mixed && p;
-    }
+    return false;
 }
 
 /* Coded keys that page_retier cannot leave in the space of codes. */
@@ -60,8 +50,7 @@ static bool beyond_codes(const sk_spec *s)
     for (uint32_t t = 0; t < 2; t++)
         for (uint32_t i = 0; i < s->tier[t].nseg; i++) coded[t] += s->tier[t].seg[i].kind == SK_KEY_CODED;
     if (coded[1] == 0 || (coded[0] == s->tier[0].nseg && coded[1] == s->tier[1].nseg)) return false;
-    return (s->book & SPHKV_BOOK_MEAN && coded[0] > 0) ||
-           ((s->book & SPHKV_BOOK_PERMUTATION || sk_spec_turned(s)) && s->tier[1].nseg > 1);
+    return s->book & SPHKV_BOOK_MEAN && coded[0] > 0;
 }
 
 static bool beyond_kernels(const sk_spec *s)
@@ -71,7 +60,7 @@ static bool beyond_kernels(const sk_spec *s)
     if (row->mix == SPHKV_MIX_ANY && !(row->reads & ~(uint32_t)SPHKV_READS_POSITIONS)) return false;
     const bool codes = s->kernel == SPHKV_KV_ENCODE || s->kernel == SPHKV_PAGE_RETIER;
     bool beyond = s->d % 16 || s->dv % 16 || s->page % 16 || beyond_models(s);
-    for (uint32_t t = 0; t < s->ntiers; t++) beyond |= beyond_tier(s, t);
+    for (uint32_t t = 0; t < s->ntiers; t++) beyond |= odd_segments(&s->tier[t]);
     if (s->kernel == SPHKV_PAGE_RETIER) beyond |= beyond_codes(s);
     if (codes)
         beyond |= sk_tier_pre_rope(&s->tier[0]) != sk_tier_pre_rope(&s->tier[1]) ||

@@ -229,10 +229,6 @@ static void refusals_name_what_is_missing(void **state)
     } rows[] = {
         {R("64", "sharp:vi8,good:vi8"), "keys before RoPE from keys after it"},
         {R("64", "kf16:vf16,sharp:vi8"), "keys after RoPE from keys before it"},
-        {R("64", "kf16:vf16,32@good+32@high:vi8") " permutation",
-         "a source of several segments that are permuted"},
-        {R("64", "kf16:vf16,32@good+32@high:vi8") " transform",
-         "a source of several segments that are transformed"},
         {R("64", "good:vi8,high:vk"), "vi8 values from a source of vk"},
         {R("64", "32@good+32@kf16:vi8,fine:vi8") " mean", "some segments of either tier are dense"},
         {R("24", "low:vi8,good:vi8"), "pages of 24 tokens"},

@@ -226,8 +226,8 @@ static inline uint32_t sphkv_ref_tier(uint64_t ref) { return (uint32_t)(ref >> 4
  * Of a key of several segments (512@g16b8r16s512+64@kf16p) those are kept before RoPE
  * that end in p, and each is rotated by itself: pairs are of its own dimensions, from its
  * first one on, n of them at most, by the same table. The tiers of a mix that are p rotate
- * the same dimensions; such keys are not permuted. Values from keys (vk) are the key as it
- * is stored, never rotated.
+ * the same dimensions: the model's, as before any permutation or transform. Values from keys
+ * (vk) are the key as it is stored, never rotated.
  *
  * The rotation, a table that the engine makes, for how positions are scaled is the
  * model's affair. With n = dims, pair i < n/2 at position x
@@ -659,11 +659,10 @@ typedef struct sphkv_decode_item {
 
 /* page_decode: pages of any tiers of the mix to dense rows in the spec's out_dtype:
  * k [rows][kv_heads][D], v [rows][kv_heads][Dv], either may be NULL. Keys are the
- * model's: codeword times radius, the mean added, the permutation undone; those of p
- * tiers rotated to what they are after RoPE, or, where rope.table is NULL, left as they
- * are before it. Rows that
- * no item names are left alone; that no two items name the same row of a KV head is
- * the caller's promise. 16-bit rows begin at multiples of 4 bytes. */
+ * model's: codeword times radius, transform and permutation undone, the mean added; those
+ * of p tiers rotated to what they are after RoPE, or, where rope.table is NULL, left as they
+ * are before it. Rows that no item names are left alone; that no two items name the same row
+ * of a KV head is the caller's promise. 16-bit rows begin at multiples of 4 bytes. */
 typedef struct sphkv_decode_args {
     uint32_t size;
     uint32_t items_count;

@@ -523,6 +523,46 @@ static const kernel_row mass[] = {
 
 #undef M
 
+/* ---- mixed --------------------------------------------------------------------------- */
+
+#define K(kernel, d, dv, h, p, l, rest) kernel " d" d " v" dv " h" h " p" p " l" l " " rest
+#define A(d, dv, h, p, l, rest) K("attn_decode", d, dv, h, p, l, rest)
+#define X(d, dv, h, p, l, rest) K("attn_extend", d, dv, h, p, l, rest)
+#define U(d, dv, p, l, rest) K("page_decode", d, dv, "1", p, l, rest)
+#define T "qf32 of32 if32 tight "
+
+static const kernel_row mixed[] = {
+    {A("96", "64", "3", "32", "1", T "64@good+32@high:vk,kf16:vf16 mean permutation"), "", 0},
+    {A("96", "96", "2", "64", "0", T "48@g4b8r8s12+48@lean:vk,kf32:vk transform"), "w=8", 256},
+    {A("64", "32", "4", "64", "1", "qf32 of32 if32 exact 32@g4b8r16s32+32@g2b8r16s32p:vi8,kf32:vf32 mean hadamard"), "w=4", 128},
+    {A("128", "64", "5", "32", "1", T "96@g16b8r16s96+32@g4b8r16s32p:vk,96@kf16+32@kf16p:vk mean permutation"), "", 0},
+    {A("128", "64", "2", "64", "1", "qf32 of32 if32 fast 96@g16b7r8s32p+32@g1b4r16s32p:vi4,fine:vi8,high:vi8 permutation"), "w=16,ktok=2", 512},
+    {A("64", "48", "20", "16", "0", "qf16 of16 if32 tight 16@g8b4x2r8s16+48@g16b6r8p:vf16,high:vi8 permutation hadamard bias positions queries"), "lut=rebuild", 0},
+    {X("96", "64", "3", "32", "1", T "64@good+32@high:vi8,kf16:vf16 mean permutation"), "", 0},
+    {X("64", "32", "2", "64", "0", T "32@turbo+32@g8b4x3r8s16:vk,good:vk hadamard"), "w=4,qvec=2", 128},
+    {X("96", "48", "4", "48", "1", "qf32 of32 if32 fast 64@lean+32@g2b6r16s32p:vi8,64@kf16+32@kf16p:vf16 mean transform"), "w=8,product=bf16", 256},
+    {X("64", "64", "2", "32", "1", "qf16 of32 if32 exact 16@g4b8r16s16p+48@g2b8r4s6:vk permutation transform"), "w=16", 512},
+    {U("96", "48", "48", "1", T "64@good+32@high:vi8,mid:vk mean permutation"), "", 0},
+    {U("64", "32", "32", "0", "qf32 of16 if32 tight 32@turbo+32@g8b4x3r8s16:vk,fine:vi4 mean hadamard"), "w=8", 256},
+    {U("96", "96", "64", "1", "qf32 obf16 if32 tight 48@g16b6r8p+48@g4b8r8s12p:vf8 transform"), "w=4", 128},
+    {U("128", "64", "32", "1", T "96@g16b8r16s96+32@g4b8r16s32p:vk,96@ki8+32@kf16p:vk permutation hadamard"), "w=16", 512},
+    {U("512", "64", "16", "1", T "448@g16b4r8+64@g4b4r16s64p:vk mean permutation hadamard"), "", 0},
+    {U("320", "32", "16", "0", "qf32 of16 if32 tight g8b3r8:vi8 mean transform"), "", 0},
+    {U("1024", "16", "16", "1", T "g32b3r8:vi8 hadamard"), "w=16", 512},
+    {"page_retier d96 v32 h1 p32 l1 " T "kf16:vf16,64@good+32@high:vi8 mean permutation", "", 0},
+    {"page_retier d64 v48 h1 p48 l0 " T "32@kf32+32@ki8:vk,16@fine+48@g8b4x2r8s48:vk transform", "w=4", 128},
+    {"page_retier d64 v64 h1 p64 l1 " T "48@kf16+16@kf16p:vi4,48@turbo+16@g4b5r4s16p:vi8 permutation hadamard", "", 0},
+    {"kv_encode d96 v64 h1 p64 l1 " T "64@good+32@g4b8r16s32p:vi8,64@kf16+32@kf32p:vf16 mean transform", "", 0},
+    {"kv_encode d96 v48 h1 p48 l1 " T "64@g16b6r8+32@g4b8r16s32p:vk,64@kf16+32@kf32p:vk permutation", "w=4", 128},
+    {"page_mass d96 v64 h3 p32 l1 " T "64@good+32@g4b8r16s32p:vk,64@kf16+32@kf16p:vk mean permutation", "", 0},
+};
+
+#undef K
+#undef A
+#undef X
+#undef U
+#undef T
+
 /* ---- retier -------------------------------------------------------------------------- */
 
 #define R(d, p, l, tiers) "page_retier d" d " v32 h1 p" p " l" l " qf32 of32 if32 tight " tiers
@@ -1004,7 +1044,7 @@ static const kernel_row variants[] = {
 
 const kernel_table kernel_tables[] = {
 #define T(name) {#name, name, SK_COUNT(name)}
-    T(books), T(bytes), T(codes), T(compact), T(decode), T(dense), T(extend), T(formats), T(gather), T(keys), T(mass), T(merge), T(mixes), T(retier), T(rope), T(rows), T(schedule), T(segments), T(sinks), T(spans), T(values), T(variants), T(vk), T(wide),
+    T(books), T(bytes), T(codes), T(compact), T(decode), T(dense), T(extend), T(formats), T(gather), T(keys), T(mass), T(merge), T(mixed), T(mixes), T(retier), T(rope), T(rows), T(schedule), T(segments), T(sinks), T(spans), T(values), T(variants), T(vk), T(wide),
 #undef T
 };
 const uint32_t kernel_ntables = SK_COUNT(kernel_tables);

@@ -94,7 +94,11 @@ sk_spec sk_random_spec(sk_rng *rng, bool small)
 typedef struct theme {
     uint32_t kernel, m, value, b, rb, book, variant;
     sk_key_kind key;
+    bool mixed; /* segments among whose dimensions the book moves some */
 } theme;
+
+/* What makes a dimension of what is coded from others of the key. */
+#define MOVES (SPHKV_BOOK_PERMUTATION | SPHKV_BOOK_TRANSFORM | SPHKV_BOOK_HADAMARD)
 
 static theme theme_of(uint32_t n)
 {
@@ -116,6 +120,7 @@ static theme theme_of(uint32_t n)
     t.b = 2 + coded % 7;
     t.rb = radius_bits[coded % 3];
     t.book = books[coded % SK_COUNT(books)];
+    t.mixed = !dense && t.key == SK_KEY_CODED && t.book & MOVES && (coded + coded / SK_COUNT(books)) % 2;
     t.variant = t.m % 2 ? 0 : 1u << t.m / 2 % SK_VARIANTS;
     return t;
 }
@@ -202,6 +207,29 @@ static void draw_themed(sk_rng *rng, const theme *t, const sk_spec *spec, sk_tie
     if (sk_rng_below(rng, 4) == 0) tier->seg[0].more = (uint8_t)sk_rng_below(rng, SK_MAX_CODES);
 }
 
+/* Two segments, both coded, which become the model's: as values, or rotated. No other tier
+ * is coded in part. */
+static void draw_mixed(sk_rng *rng, sk_spec *s)
+{
+    const uint32_t dims = 16 * (1 + sk_rng_below(rng, s->d / 16 - 1));
+    sk_tier *tier = &s->tier[0];
+    tier->nseg = 2;
+    for (uint32_t i = 0; i < 2; i++) {
+        const uint32_t n = i ? s->d - dims : dims;
+        tier->seg[i] = draw_coded(rng, n);
+        tier->seg[i].dims = (uint16_t)n;
+    }
+    if (s->dv <= s->d && sk_rng_below(rng, 2)) tier->value = SK_VAL_KEY;
+    if (tier->value != SK_VAL_KEY || sk_rng_below(rng, 2))
+        tier->seg[sk_rng_below(rng, 2)].pre_rope = true;
+    for (uint32_t i = 1; i < s->ntiers; i++) {
+        sk_segment *seg = s->tier[i].seg;
+        for (uint32_t k = 0; k < s->tier[i].nseg && s->tier[i].nseg > 1; k++)
+            if (seg[k].kind == SK_KEY_CODED)
+                seg[k] = (sk_segment){.kind = SK_KEY_F16, .dims = seg[k].dims};
+    }
+}
+
 /* The last dimensions are rotated, in most tiers by us (p), as latent attention has them. */
 static void draw_rotated(sk_rng *rng, bool dense_last, sk_spec *s)
 {
@@ -230,6 +258,7 @@ static void draw_source(sk_rng *rng, bool dense, sk_spec *s)
         for (uint32_t i = 0; i < to->nseg; i++) {
             from->seg[i] = draw_key(rng, to->seg[i].dims, dense);
             from->seg[i].dims = to->seg[i].dims;
+            from->seg[i].pre_rope = to->seg[i].pre_rope;
         }
     }
     if (sk_rng_below(rng, 8)) from->seg[0].pre_rope = to->seg[0].pre_rope;
@@ -244,8 +273,10 @@ static void draw_mix(sk_rng *rng, const theme *t, sk_spec *s)
     for (uint32_t i = 0; i < s->ntiers; i++)
         s->tier[i] = draw_tier(rng, s, dense && i + 1 == s->ntiers);
     if (t) draw_themed(rng, t, s, &s->tier[0]);
+    const bool mixed = t && t->mixed;
+    if (mixed) draw_mixed(rng, s);
     if (two) draw_source(rng, dense, s);
-    if (s->d >= 32 && sk_rng_below(rng, 12) == 0) draw_rotated(rng, dense, s);
+    if (!mixed && s->d >= 32 && sk_rng_below(rng, 12) == 0) draw_rotated(rng, dense, s);
 }
 
 /* Through its text, which drops what the kernel does not read. */
@@ -277,6 +308,7 @@ static sk_spec draw_kernel_spec(sk_rng *rng, const theme *t, bool themed, uint32
         memset(&s, 0, sizeof s);
         s.kernel = t->kernel;
         s.d = draw_dim(rng, dims);
+        if (themed && t->mixed && s.d < 32) continue; /* a segment has 16 */
         s.dv = sk_rng_below(rng, 2) ? s.d : draw_dim(rng, dims);
         s.page = draw_page(rng);
         s.heads_per_kv = 1 + sk_rng_below(rng, one_of(rng, most_heads, SK_COUNT(most_heads)));

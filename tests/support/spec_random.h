@@ -55,6 +55,8 @@ typedef struct sk_seen {
     uint32_t book[SPHKV_KERNEL_COUNT][SK_BOOKS]; /* by bit of SPHKV_BOOK_* */
     uint32_t variant[SPHKV_KERNEL_COUNT][SK_VARIANTS]; /* by bit of SPHKV_VARIANT_* */
     uint32_t pre_rope[SPHKV_KERNEL_COUNT][2]; /* coded keys before RoPE, and others */
+    uint32_t mixed[SPHKV_KERNEL_COUNT][2]; /* segments that a book mixes: of values from keys, or
+                                              before RoPE */
     uint32_t accuracy[3], layout[SK_LAYOUT_ROWS];
     uint32_t lists_shared, lists_per_head;
     uint32_t tunable[SPHKV_KERNEL_COUNT][SK_TUNABLE_COUNT][16];

@@ -25,6 +25,11 @@ void sk_seen_spec(sk_seen *seen, const sk_spec *spec, const sk_schedule *schedul
         for (uint32_t i = 0; i < sk_tunable_count(t); i++)
             seen->tunable[k][t][i] += schedule->v[t] == sk_tunable_value(t, i);
     for (uint32_t t = 0; t < spec->ntiers; t++) {
+        const sk_tier *tier = &spec->tier[t];
+        const bool moved = sk_spec_turned(spec) || spec->book & SPHKV_BOOK_PERMUTATION;
+        const bool mixed = moved && tier->nseg > 1 && !sk_tier_is_dense(tier);
+        seen->mixed[k][0] += mixed && tier->value == SK_VAL_KEY;
+        seen->mixed[k][1] += mixed && sk_tier_pre_rope(tier);
         seen->value[k][spec->tier[t].value]++;
         for (uint32_t s = 0; s < spec->tier[t].nseg; s++) {
             const sk_segment *seg = &spec->tier[t].seg[s];
@@ -78,6 +83,7 @@ static void print_kernel(const sk_seen *seen, uint32_t k, sk_text *out)
     sk_text_printf(out, "%s %u:", sk_kernel_name(k), seen->kernel[k]);
     print_counts(out, "keys", seen->key[k], SK_COUNT(seen->key[k]), key_text);
     sk_text_printf(out, " before RoPE coded %u, dense %u;", seen->pre_rope[k][0], seen->pre_rope[k][1]);
+    sk_text_printf(out, " mixed segments vk %u, before RoPE %u;", seen->mixed[k][0], seen->mixed[k][1]);
     print_counts(out, "values", seen->value[k], SK_COUNT(seen->value[k]), sk_value_name);
     print_counts(out, "inputs", seen->input[k], SK_INPUT_COUNT, sk_input_name);
     const uint32_t reads = sk_kernel_row_get(k)->reads;
@@ -185,6 +191,9 @@ static const char *missing_of_kernel(const sk_seen *seen, uint32_t k)
     if ((!seen->pre_rope[k][0] && tier_supported(k, "g4b4r8p", "vf16", "")) ||
         (!seen->pre_rope[k][1] && tier_supported(k, "kf16p", "vf16", "")))
         return say("keys before RoPE", name);
+    if (!seen->mixed[k][0] && !seen->mixed[k][1] &&
+        tier_supported(k, "32@g4b4r8+32@g4b4r8", "vk", "permutation"))
+        return say("mixed segments", name);
     for (uint32_t i = 0; i < SK_COUNT(seen->value[k]); i++)
         if (!seen->value[k][i] && tier_supported(k, "kf16", sk_value_name(i), ""))
             return say(sk_value_name(i), name);
