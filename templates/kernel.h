@@ -98,6 +98,11 @@ const sk_kernel *sk_kernel_get(uint32_t id); /* by sphkv_kernel; NULL when unkno
  * back end is not valid on a target of another. */
 void sk_kernel_default(const sk_kernel *kernel, const sk_spec *spec, const sk_target *target,
                        sk_schedule *out);
+/* The values of a text ("w=8,lut=perm"; NULL: none), the rest by default: where the default
+ * and they do not go together, of the nearest that does (kernel_given.c). Else why the
+ * default with these values is not valid. */
+sk_status sk_kernel_given(const sk_kernel *kernel, const sk_spec *spec, const sk_target *target,
+                          const char *text, sk_schedule *out, sk_err *err);
 sk_status sk_kernel_valid(const sk_kernel *kernel, const sk_spec *spec, const sk_schedule *schedule,
                           const sk_target *target, sk_err *err);
 sk_status sk_kernel_build(const sk_kernel *kernel, const sk_spec *spec, const sk_schedule *schedule,

@@ -35,6 +35,8 @@ expect 2 '--bogus' --bogus
 expect 2 'stray' stray
 expect 2 "'znver33'" --cpu znver33 --emit asm
 expect 2 'w' --schedule w=5
+expect 0 'w=8,lut=pair16' --heads-per-kv 4 --tiers good:vi8,kf16:vf16 --cpu znver4 --schedule w=8
+expect 2 "given twice" --schedule w=8,w=16
 expect 0 'sm_90' --list
 expect 0 '"gpus":' --list --json
 expect 2 'is a GPU' --emit asm --arch sm_90

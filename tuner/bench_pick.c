@@ -67,8 +67,7 @@ static sk_status pick_schedule(sk_db_set *set, const sk_device *device, const sk
     if (!schedule && set) return pick_stored(set, device, shape, out, err);
     if (!schedule || strcmp(schedule, "default") == 0) return SPHKV_OK;
     snprintf(out->how, sizeof out->how, "given");
-    sk_status st = sk_schedule_parse(out->spec.kernel, schedule, &out->schedule, err);
-    return st == SPHKV_OK ? sk_kernel_valid(kernel, &out->spec, &out->schedule, target, err) : st;
+    return sk_kernel_given(kernel, &out->spec, target, schedule, &out->schedule, err);
 }
 
 sk_status sk_bench_pick(sk_db_set *set, const sk_device *device, const sk_spec *spec,

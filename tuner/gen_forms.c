@@ -172,11 +172,7 @@ sk_status sk_gen_choose(sk_gen *g, const sk_gen_form *form, const char *arch, co
         st = kernel->supported(&g->spec, err);
     if (st)
         return st;
-    sk_kernel_default(kernel, &g->spec, &g->target, &g->schedule);
-    if (schedule)
-        st = sk_schedule_parse(g->spec.kernel, schedule, &g->schedule, err);
-    if (!st)
-        st = sk_kernel_valid(kernel, &g->spec, &g->schedule, &g->target, err);
+    st = sk_kernel_given(kernel, &g->spec, &g->target, schedule, &g->schedule, err);
     return st ? st : sk_code_ir_build(&g->spec, &g->schedule, &g->arena, &g->ir, err);
 }
 

@@ -40,7 +40,7 @@ static const char help_tail[] =
     "  --limits             also what a token costs by its bytes at the sweep's bandwidth, and\n"
     "                       by its instructions: the same kernel on pages that stay in the\n"
     "                       cache\n"
-    "  --schedule S         default, or k=v,... over the default, instead of winners\n"
+    "  --schedule S         default, or k=v,... and the rest by default, instead of winners\n"
     "  --effort WORD        quick, normal (default) or full: rounds of a run\n"
     "  --weights FORMAT     also the time of a whole token of --model: attention of all layers\n"
     "                       and one reading of the weights at the sweep's bandwidth. f16 q8_0\n"
