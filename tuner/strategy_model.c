@@ -17,7 +17,8 @@
 #define LEARN_EVERY 10
 #define NEAR_BEST SK_TIE_SHARE /* relative distance to the best below which all is alike */
 #define FAR_OF 8        /* first points: the farthest of so many by chance */
-#define SCORED_MOST 4096u /* points of a large space that are looked at for one choice */
+#define POOL_SHARE 0.9 /* of the pool is filled by chance: neighbours have room, too */
+#define POOL_MOST 8192u /* points of a large space among which is chosen until it learns anew */
 
 typedef struct model {
     sk_surrogate process;
@@ -25,7 +26,10 @@ typedef struct model {
     uint32_t learned;    /* told points at the last learning; 0 = never */
     double *unit;        /* [n][process.dims]: coordinates in the unit cube */
     double *x, *y;       /* [SK_SURROGATE_POINTS]: what is fitted */
-    uint32_t *picked;    /* [n]: which points those are, or are scored */
+    uint32_t *picked;    /* [SK_SURROGATE_POINTS]: which points those are */
+    uint32_t *pool;      /* the process's candidates */
+    double *gain;        /* of each */
+    uint32_t pool_best;  /* whose neighbours are in it */
 } model;
 
 /* Coordinates of dimensions with more than one value, evenly spaced by rank. */
@@ -46,15 +50,19 @@ static sk_status model_make(sk_strategy *s, sk_err *err)
     if (!m) return sk_fail(err, SPHKV_ENOMEM, "no memory for a model");
     for (uint32_t d = 0; d < p->dims; d++) dims += p->levels[d] > 1;
     if (dims == 0) dims = 1; /* one point: its coordinate stays 0 */
-    sk_status st = sk_surrogate_make(dims, &m->process, err);
+    const uint32_t pool = p->n < POOL_MOST ? p->n : POOL_MOST;
+    sk_status st = sk_surrogate_make(dims, pool, &m->process, err);
     if (st != SPHKV_OK) return st;
     m->first = 2 * dims + 6;
     if (s->trials && m->first > s->trials / 3) m->first = s->trials / 3;
     m->unit = sk_calloc((size_t)p->n * dims, sizeof *m->unit);
     m->x = sk_malloc(SK_SURROGATE_POINTS * dims * sizeof *m->x);
     m->y = sk_malloc(SK_SURROGATE_POINTS * sizeof *m->y);
-    m->picked = sk_malloc((p->n + SK_SURROGATE_POINTS) * sizeof *m->picked);
-    if (!m->unit || !m->x || !m->y || !m->picked)
+    m->picked = sk_malloc(SK_SURROGATE_POINTS * sizeof *m->picked);
+    m->pool = sk_malloc(m->process.pool.most * sizeof *m->pool);
+    m->gain = sk_malloc(m->process.pool.most * sizeof *m->gain);
+    m->pool_best = SK_NONE;
+    if (!m->unit || !m->x || !m->y || !m->picked || !m->pool || !m->gain)
         return sk_fail(err, SPHKV_ENOMEM, "no memory for a model of %u points", p->n);
     fill_unit(p, m);
     return SPHKV_OK;
@@ -69,6 +77,8 @@ static void model_free(sk_strategy *s)
     sk_free(m->x);
     sk_free(m->y);
     sk_free(m->picked);
+    sk_free(m->pool);
+    sk_free(m->gain);
     sk_free(m);
 }
 
@@ -178,24 +188,30 @@ static void fit(sk_strategy *s, model *m)
     if (m->learned && s->tolds < m->learned + LEARN_EVERY) return;
     sk_surrogate_learn(&m->process, m->learned ? LATER_TRIES : FIRST_TRIES, &s->rng);
     m->learned = s->tolds;
+    m->pool_best = SK_NONE;
 }
 
 /* ---- the choice ----------------------------------------------------------------- */
 
-/* Free points that are scored: all of a small space; of a large one the neighbours of
- * the best, and others by chance. */
-static uint32_t pick_free(sk_strategy *s, model *m)
+/* The candidates: all of a small space; of a large one the neighbours of the best, and
+ * others by chance, until the lengths are others or the best is. */
+static void fill_pool(sk_strategy *s, model *m)
 {
-    uint32_t n = 0, left = 0;
+    uint32_t left = 0;
     for (uint32_t i = 0; i < s->points.n; i++) left += s->state[i] == SK_POINT_FREE;
-    const double share = left > SCORED_MOST ? (double)SCORED_MOST / left : 1;
-    for (uint32_t i = 0; i < s->points.n; i++) {
-        if (s->state[i] != SK_POINT_FREE) continue;
-        if (share >= 1 || sk_points_apart(&s->points, i, s->best) <= 1 ||
-            sk_rng_unit(&s->rng) < share)
-            m->picked[n++] = i;
-    }
-    return n;
+    const bool all = left <= m->process.pool.most;
+    if (m->pool_best == s->best || (all && m->pool_best != SK_NONE)) return;
+    m->pool_best = s->best;
+    sk_surrogate_pool_clear(&m->process);
+    for (int near = 1; near >= 0; near--)
+        for (uint32_t i = 0; i < s->points.n; i++) {
+            if (s->state[i] != SK_POINT_FREE) continue;
+            if ((sk_points_apart(&s->points, i, s->best) <= 1) != near) continue;
+            if (!near && !all && sk_rng_unit(&s->rng) * left >= POOL_SHARE * m->process.pool.most)
+                continue;
+            const uint32_t at = m->process.pool.n;
+            if (sk_surrogate_pool_add(&m->process, unit_of(m, i))) m->pool[at] = i;
+        }
 }
 
 static uint32_t model_next(sk_strategy *s)
@@ -206,13 +222,12 @@ static uint32_t model_next(sk_strategy *s)
         given += s->state[i] == SK_POINT_GIVEN;
     if (given < m->first || s->best == SK_NONE) return far_point(s, m);
     fit(s, m);
-    const uint32_t n = pick_free(s, m);
-    double most = -INFINITY;
-    for (uint32_t i = 0; i < n; i++) {
-        const double gain = sk_surrogate_improvement(&m->process, unit_of(m, m->picked[i]), most);
-        if (gain > most) most = gain, best = m->picked[i];
-    }
-    return best;
+    fill_pool(s, m);
+    sk_surrogate_improvements(&m->process, m->gain);
+    for (uint32_t i = 0; i < m->process.pool.n; i++)
+        if (s->state[m->pool[i]] == SK_POINT_FREE && (best == SK_NONE || m->gain[i] > m->gain[best]))
+            best = i;
+    return best == SK_NONE ? SK_NONE : m->pool[best];
 }
 
 const sk_strategy_kind sk_strategy_model = {

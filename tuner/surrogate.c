@@ -14,9 +14,10 @@
 #define NOISE_MOST 0.5
 #define PIVOT_LEAST 1e-10
 
-sk_status sk_surrogate_make(uint32_t dims, sk_surrogate *out, sk_err *err)
+sk_status sk_surrogate_make(uint32_t dims, uint32_t pool, sk_surrogate *out, sk_err *err)
 {
-    const size_t n = SK_SURROGATE_POINTS;
+    const size_t n = SK_SURROGATE_POINTS, tile = SK_SURROGATE_TILE;
+    const size_t tiles = (pool + tile - 1) / tile;
     memset(out, 0, sizeof *out);
     if (dims == 0 || dims > SK_SURROGATE_DIMS)
         return sk_fail(err, SPHKV_EUNSUPPORTED, "a model of %u dimensions (at most %u)", dims,
@@ -27,9 +28,11 @@ sk_status sk_surrogate_make(uint32_t dims, sk_surrogate *out, sk_err *err)
     out->x = sk_malloc(n * dims * sizeof *out->x);
     out->y = sk_malloc(n * sizeof *out->y);
     out->factor = sk_malloc(n * n * sizeof *out->factor);
-    out->alpha = sk_malloc(n * sizeof *out->alpha);
-    out->work = sk_malloc(n * sizeof *out->work);
-    if (out->x && out->y && out->factor && out->alpha && out->work) return SPHKV_OK;
+    out->z = sk_malloc(n * sizeof *out->z);
+    out->pool.most = (uint32_t)(tiles * tile);
+    out->pool.x = sk_calloc(tiles * dims * tile, sizeof *out->pool.x);
+    out->pool.v = sk_malloc(tiles * n * tile * sizeof *out->pool.v);
+    if (out->x && out->y && out->factor && out->z && out->pool.x && out->pool.v) return SPHKV_OK;
     sk_surrogate_free(out);
     return sk_fail(err, SPHKV_ENOMEM, "no memory for a model of the space");
 }
@@ -39,72 +42,97 @@ void sk_surrogate_free(sk_surrogate *s)
     sk_free(s->x);
     sk_free(s->y);
     sk_free(s->factor);
-    sk_free(s->alpha);
-    sk_free(s->work);
+    sk_free(s->z);
+    sk_free(s->pool.x);
+    sk_free(s->pool.v);
     memset(s, 0, sizeof *s);
 }
 
-static double covariance(const sk_surrogate *s, const double *a, const double *b)
+void sk_surrogate_covariance(const sk_surrogate *s, const double *point, const double *others,
+                             uint32_t n, double *out)
 {
-    double sum = 0;
+    for (uint32_t i = 0; i < n; i++) out[i] = 0;
     for (uint32_t d = 0; d < s->dims; d++) {
-        const double z = (a[d] - b[d]) / s->length[d];
-        sum += z * z;
+        const double *x = others + (size_t)d * SK_SURROGATE_TILE, at = point[d];
+        const double scale = 1 / s->length[d];
+        for (uint32_t i = 0; i < n; i++) out[i] += (x[i] - at) * scale * ((x[i] - at) * scale);
     }
-    const double r = sqrt(5 * sum);
-    return (1 + r + r * r / 3) * exp(-r);
+    for (uint32_t i = 0; i < n; i++) {
+        const double r = sqrt(5 * out[i]);
+        out[i] = (1 + r + r * r / 3) * exp(-r);
+    }
 }
 
-static void factorise(sk_surrogate *s)
+/* ---- the factor ------------------------------------------------------------------ */
+
+/* Covariance of point i with those that begin at `from`. */
+static void covariance_row(const sk_surrogate *s, uint32_t i, uint32_t from, double *row)
 {
+    double others[SK_SURROGATE_DIMS * SK_SURROGATE_TILE];
+    for (; from < s->n; from += SK_SURROGATE_TILE) {
+        const uint32_t left = s->n - from, k = left < SK_SURROGATE_TILE ? left : SK_SURROGATE_TILE;
+        for (uint32_t d = 0; d < s->dims; d++)
+            for (uint32_t j = 0; j < k; j++)
+                others[d * SK_SURROGATE_TILE + j] = s->x[(size_t)(from + j) * s->dims + d];
+        sk_surrogate_covariance(s, s->x + (size_t)i * s->dims, others, k, row + from);
+    }
+}
+
+/* Columns from `first` on. */
+static void factorise(sk_surrogate *s, uint32_t first)
+{
+    const size_t stride = SK_SURROGATE_POINTS;
     for (uint32_t i = 0; i < s->n; i++) {
-        double *row = s->factor + (size_t)i * s->n;
-        for (uint32_t j = 0; j <= i; j++) {
-            const double *other = s->factor + (size_t)j * s->n;
-            double sum = covariance(s, s->x + (size_t)i * s->dims, s->x + (size_t)j * s->dims);
-            if (i == j) sum += s->noise;
-            for (uint32_t k = 0; k < j; k++) sum -= row[k] * other[k];
-            row[j] = i == j ? sqrt(fmax(sum, PIVOT_LEAST)) : sum / other[j];
+        double *row = s->factor + i * stride;
+        const uint32_t from = i > first ? i : first;
+        covariance_row(s, i, from, row);
+        for (uint32_t k = 0; k < i; k++) {
+            const double *above = s->factor + k * stride, by = above[i];
+            for (uint32_t j = from; j < s->n; j++) row[j] -= by * above[j];
         }
+        if (from == i) row[i] = sqrt(fmax(row[i] + s->noise, PIVOT_LEAST));
+        const double pivot = row[i];
+        for (uint32_t j = from > i ? from : i + 1; j < s->n; j++) row[j] /= pivot;
     }
+    s->rows = s->n;
 }
 
-/* v = factor^-1 b for what is lower triangular. */
-static void solve_lower(const sk_surrogate *s, const double *b, double *v)
-{
-    for (uint32_t i = 0; i < s->n; i++) {
-        const double *row = s->factor + (size_t)i * s->n;
-        double sum = b[i];
-        for (uint32_t k = 0; k < i; k++) sum -= row[k] * v[k];
-        v[i] = sum / row[i];
-    }
-}
-
-/* Factor, alpha and signal for the points held; the logarithm of their likelihood, the
+/* Factor, z and signal for the points held; the logarithm of their likelihood, the
  * signal's variance being the likeliest, up to a constant. */
-static double refit(sk_surrogate *s)
+static double refit(sk_surrogate *s, uint32_t first)
 {
     double square = 0, log_det = 0;
-    factorise(s);
-    solve_lower(s, s->y, s->alpha);
+    factorise(s, first);
+    memcpy(s->z, s->y, s->n * sizeof *s->z);
     for (uint32_t i = 0; i < s->n; i++) {
-        square += s->alpha[i] * s->alpha[i];
-        log_det += log(s->factor[(size_t)i * s->n + i]);
-    }
-    for (uint32_t i = s->n; i-- > 0;) {
-        double sum = s->alpha[i];
-        for (uint32_t k = i + 1; k < s->n; k++) sum -= s->factor[(size_t)k * s->n + i] * s->alpha[k];
-        s->alpha[i] = sum / s->factor[(size_t)i * s->n + i];
+        const double *row = s->factor + (size_t)i * SK_SURROGATE_POINTS;
+        s->z[i] /= row[i];
+        for (uint32_t j = i + 1; j < s->n; j++) s->z[j] -= row[j] * s->z[i];
+        square += s->z[i] * s->z[i];
+        log_det += log(row[i]);
     }
     s->signal = fmax(square / s->n, 1e-12);
     return -log_det - 0.5 * s->n * log(s->signal);
 }
 
+/* Lengths or noise are others: nothing of the factor holds. */
+static double refit_all(sk_surrogate *s)
+{
+    s->pool.rows = 0;
+    return refit(s, 0);
+}
+
 void sk_surrogate_fit(sk_surrogate *s, const double *x, const double *y, uint32_t n)
 {
+    const size_t point = s->dims * sizeof *x;
     double mean = 0, square = 0;
+    uint32_t same = 0;
+    while (same < n && same < s->rows &&
+           memcmp(s->x + (size_t)same * s->dims, x + (size_t)same * s->dims, point) == 0)
+        same++;
     s->n = n;
-    memcpy(s->x, x, (size_t)n * s->dims * sizeof *x);
+    if (s->pool.rows > same) s->pool.rows = same;
+    memcpy(s->x, x, n * point);
     for (uint32_t i = 0; i < n; i++) mean += y[i] / n;
     for (uint32_t i = 0; i < n; i++) square += (y[i] - mean) * (y[i] - mean) / n;
     const double scale = 1 / (sqrt(square) + 1e-12);
@@ -113,7 +141,7 @@ void sk_surrogate_fit(sk_surrogate *s, const double *x, const double *y, uint32_
         s->y[i] = (y[i] - mean) * scale;
         s->least = fmin(s->least, s->y[i]);
     }
-    (void)refit(s);
+    (void)refit(s, same);
 }
 
 static double log_normal(double x, double usual, double spread)
@@ -144,12 +172,12 @@ static void step(sk_surrogate *s, uint32_t number, sk_rng *rng)
 
 void sk_surrogate_learn(sk_surrogate *s, uint32_t tries, sk_rng *rng)
 {
-    double kept[SK_SURROGATE_DIMS], noise, best = refit(s) + log_prior(s);
+    double kept[SK_SURROGATE_DIMS], noise, best = refit_all(s) + log_prior(s);
     for (uint32_t i = 0; i < tries; i++) {
         memcpy(kept, s->length, sizeof kept);
         noise = s->noise;
         step(s, i, rng);
-        const double likely = refit(s) + log_prior(s);
+        const double likely = refit_all(s) + log_prior(s);
         if (likely > best) {
             best = likely;
             continue;
@@ -157,31 +185,5 @@ void sk_surrogate_learn(sk_surrogate *s, uint32_t tries, sk_rng *rng)
         memcpy(s->length, kept, sizeof kept);
         s->noise = noise;
     }
-    (void)refit(s);
-}
-
-static double improvement(double below, double deviation)
-{
-    const double z = below / deviation;
-    return deviation * (z * 0.5 * erfc(-z * 0.70710678118654752) +
-                        0.39894228040143268 * exp(-0.5 * z * z));
-}
-
-double sk_surrogate_improvement(const sk_surrogate *s, const double *at, double least_wanted)
-{
-    double mean = 0, known = 0;
-    for (uint32_t i = 0; i < s->n; i++) {
-        s->work[i] = covariance(s, at, s->x + (size_t)i * s->dims);
-        mean += s->work[i] * s->alpha[i];
-    }
-    const double most = improvement(s->least - mean, sqrt(s->signal));
-    if (most <= least_wanted) return most;
-    for (uint32_t i = 0; i < s->n; i++) { /* factor^-1 k, in place */
-        const double *row = s->factor + (size_t)i * s->n;
-        double sum = s->work[i];
-        for (uint32_t k = 0; k < i; k++) sum -= row[k] * s->work[k];
-        s->work[i] = sum / row[i];
-        known += s->work[i] * s->work[i];
-    }
-    return improvement(s->least - mean, sqrt(fmax(1 - known, 1e-9) * s->signal));
+    (void)refit_all(s);
 }

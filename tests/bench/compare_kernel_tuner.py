@@ -18,6 +18,7 @@ second call goes on where the first one ended. Prints a Markdown table. Exit cod
 """
 import argparse
 import contextlib
+import functools
 import gzip
 import importlib.util
 import io
@@ -66,6 +67,14 @@ class Space:
 
 def is_time(value):
     return isinstance(value, (int, float)) and value > 0
+
+
+def read_once():
+    """Caches are read by kernel_tuner in each search anew, most of a search's time: here
+    each is read once. Searches copy what they take from it."""
+    import kernel_tuner.util
+
+    kernel_tuner.util.read_cache = functools.cache(kernel_tuner.util.read_cache)
 
 
 def theirs(space, strategy, budget, seed):
@@ -190,6 +199,7 @@ def main():
         words.error("no %s in %s" % (end, asked.folder))
     names = strategies([s for s in asked.strategies.split(",") if s])
     runs = Runs(asked.keep)
+    read_once()
     with tempfile.TemporaryDirectory() as into:
         spaces = [Space(asked.folder, name, into) for name in found]
         for seed in range(1, asked.seeds + 1):
