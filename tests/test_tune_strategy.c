@@ -5,6 +5,7 @@
 
 #include <math.h>
 
+#include "coordinates.h"
 #include "strategy.h"
 
 enum { DIMS = 5, POINTS = 8 * 5 * 3 * 2 * 1 };
@@ -26,7 +27,7 @@ static void make_grid(grid *g)
             rest /= levels[d];
         }
     }
-    g->points = (sk_points){POINTS, DIMS, g->at, g->levels};
+    g->points = (sk_points){POINTS, DIMS, g->at, g->levels, NULL};
 }
 
 /* A valley that is not along the axes, a cliff, and a corner that fails. */
@@ -143,13 +144,79 @@ static void the_model_finds_more(void **state)
     assert_true(mean_regret(&g, "auto", seed) == model); /* 25 trials do not cover 240 points */
 }
 
+/* Whether two divides a number matters to a machine: 16 to 256 in steps of 16, and all but
+ * powers of two are slow. */
+static void numbers_say_more_than_ranks(void **state)
+{
+    enum { X = 16, Y = 6, Z = 6, N = X * Y * Z, TRIALS = 25, SEEDS = 12 };
+    static uint16_t at[N * 3];
+    static double number[N * 3], cost[N];
+    const uint16_t levels[3] = {X, Y, Z};
+    const uint64_t seed = sk_test_seed(11);
+    double regret[2] = {0};
+    (void)state;
+    for (uint32_t i = 0; i < N; i++) {
+        const uint32_t x = i % X, y = i / X % Y, z = i / X / Y, size = 16 * (x + 1);
+        at[i * 3] = (uint16_t)x, at[i * 3 + 1] = (uint16_t)y, at[i * 3 + 2] = (uint16_t)z;
+        number[i * 3] = size;
+        number[i * 3 + 1] = number[i * 3 + 2] = NAN;
+        cost[i] = (size & (size - 1) ? 3 : 1) *
+                  (1 + fabs(x / 15.0 - 0.45) + 0.2 * fabs(y - 2.0) + 0.1 * fabs(z - 3.0));
+    }
+    for (uint32_t known = 0; known < 2; known++)
+        for (uint64_t k = 0; k < SEEDS; k++) {
+            const sk_points points = {N, 3, at, levels, known ? number : NULL};
+            sk_strategy *s;
+            sk_err err = {0};
+            double best = INFINITY, least = INFINITY;
+            for (uint32_t i = 0; i < N; i++) least = fmin(least, cost[i]);
+            sk_assert_ok(sk_strategy_make("model", &points, TRIALS, seed + k, &s, &err), &err);
+            for (uint32_t n = 0, i; n < TRIALS && sk_strategy_next(s, &i); n++) {
+                best = fmin(best, cost[i]);
+                sk_strategy_tell(s, i, cost[i]);
+            }
+            sk_strategy_free(s);
+            regret[known] += (best / least - 1) / SEEDS;
+        }
+    print_message("ranks %.4f, numbers %.4f\n", regret[0], regret[1]);
+    assert_true(regret[1] < 0.5 * regret[0]);
+}
+
+/* What becomes a coordinate, and what does not. */
+static void places_in_the_cube(void **state)
+{
+    enum { N = 4, IN = 6 };
+    /* mixed sizes, powers of two and none, words, fractions, one value, not whole */
+    const double number[N][IN] = {{16, 0, NAN, 0.5, 7, 2}, {48, 1, NAN, 1, 7, 6},
+                                  {64, 2, NAN, 3, 7, 10}, {96, 4, NAN, 6, 7, 18}};
+    const uint16_t at[N][IN] = {{0, 0, 1, 0, 0, 0}, {1, 1, 0, 1, 0, 1},
+                                {2, 2, 1, 2, 0, 2}, {3, 3, 0, 3, 0, 3}};
+    const uint16_t levels[IN] = {4, 4, 2, 4, 1, 4};
+    const double expected[N][6] = {{0, 4 / 6.0, 0, 1, 0, 0},
+                                   {1 / 3.0, 4 / 6.0, 1 / 3.0, 0, 1 / 3.0, 1 / 3.0},
+                                   {2 / 3.0, 1, 2 / 3.0, 1, 2 / 3.0, 2 / 3.0},
+                                   {1, 5 / 6.0, 1, 0, 1, 1}};
+    const sk_points points = {N, IN, at[0], levels, number[0]};
+    uint32_t dims;
+    double *unit;
+    sk_err err = {0};
+    (void)state;
+    sk_assert_ok(sk_coordinates_make(&points, &unit, &dims, &err), &err);
+    assert_int_equal(dims, 6);
+    for (uint32_t i = 0; i < N; i++)
+        for (uint32_t d = 0; d < dims; d++)
+            if (fabs(unit[i * dims + d] - expected[i][d]) > 1e-12)
+                fail_msg("point %u, coordinate %u: %g", i, d, unit[i * dims + d]);
+    sk_free(unit);
+}
+
 /* More was seen than a model holds: it takes the best and the newest. */
 static void more_than_a_model_holds(void **state)
 {
     enum { N = 1200 };
     static uint16_t at[N * 2];
     static const uint16_t levels[2] = {40, 30};
-    const sk_points points = {N, 2, at, levels};
+    const sk_points points = {N, 2, at, levels, NULL};
     sk_strategy *s;
     sk_err err = {0};
     uint32_t next, near = 0;
@@ -190,7 +257,7 @@ static void one_point(void **state)
 {
     (void)state;
     const uint16_t at[1] = {0}, levels[1] = {1};
-    const sk_points points = {1, 1, at, levels};
+    const sk_points points = {1, 1, at, levels, NULL};
     const char *name;
     for (uint32_t k = 0; (name = sk_strategy_name(k)) != NULL; k++) {
         sk_strategy *s;
@@ -220,7 +287,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_point_once),    cmocka_unit_test(never_twice),
         cmocka_unit_test(the_model_finds_more), cmocka_unit_test(nothing_but_failures),
-        cmocka_unit_test(more_than_a_model_holds),
+        cmocka_unit_test(more_than_a_model_holds), cmocka_unit_test(places_in_the_cube),
+        cmocka_unit_test(numbers_say_more_than_ranks),
         cmocka_unit_test(one_point),           cmocka_unit_test(unknown_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,13 +1,13 @@
 /* strategy.h - which candidate of a space is tried next. A space is a list of points,
- * each with a coordinate per dimension; a strategy knows nothing else of it, so that the
+ * each with a value per dimension; a strategy knows nothing else of it, so that the
  * same one searches our schedules and spaces that others have recorded (simulate.h).
  *
  *   exhaustive  all of them in their order
  *   random      all of them in a seeded order
  *   local       the neighbours of the best so far (one dimension apart), shuffled, two of
  *               them to one of the random order
- *   model       a Gaussian process of what was seen (surrogate.h); the point of the
- *               largest expected improvement
+ *   model       a Gaussian process of what was seen (surrogate.h, coordinates.h); the
+ *               point of the largest expected improvement
  *   auto        exhaustive where the trials are enough for the whole space, else model
  *
  * What a strategy gives depends on the seed and on what it was told, on nothing else. */
@@ -21,6 +21,7 @@ typedef struct sk_points {
     uint32_t n, dims;
     const uint16_t *at;     /* [n][dims]: place among the values of the dimension */
     const uint16_t *levels; /* [dims]: how many values it has, at least 1 */
+    const double *number;   /* [n][dims]: the value, NAN where it is a word; NULL: not known */
 } sk_points;
 
 typedef struct sk_strategy sk_strategy;

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "coordinates.h"
 #include "statistics.h"
 #include "strategy_impl.h"
 #include "surrogate.h"
@@ -32,39 +33,26 @@ typedef struct model {
     uint32_t pool_best;  /* whose neighbours are in it */
 } model;
 
-/* Coordinates of dimensions with more than one value, evenly spaced by rank. */
-static void fill_unit(const sk_points *p, model *m)
-{
-    double *to = m->unit;
-    for (uint32_t i = 0; i < p->n; i++)
-        for (uint32_t d = 0; d < p->dims; d++)
-            if (p->levels[d] > 1)
-                *to++ = (double)p->at[(size_t)i * p->dims + d] / (p->levels[d] - 1);
-}
-
 static sk_status model_make(sk_strategy *s, sk_err *err)
 {
     const sk_points *p = &s->points;
     uint32_t dims = 0;
     model *m = s->own = sk_calloc(1, sizeof *m);
     if (!m) return sk_fail(err, SPHKV_ENOMEM, "no memory for a model");
-    for (uint32_t d = 0; d < p->dims; d++) dims += p->levels[d] > 1;
-    if (dims == 0) dims = 1; /* one point: its coordinate stays 0 */
     const uint32_t pool = p->n < POOL_MOST ? p->n : POOL_MOST;
-    sk_status st = sk_surrogate_make(dims, pool, &m->process, err);
+    sk_status st = sk_coordinates_make(p, &m->unit, &dims, err);
+    if (st == SPHKV_OK) st = sk_surrogate_make(dims, pool, &m->process, err);
     if (st != SPHKV_OK) return st;
     m->first = 2 * dims + 6;
     if (s->trials && m->first > s->trials / 3) m->first = s->trials / 3;
-    m->unit = sk_calloc((size_t)p->n * dims, sizeof *m->unit);
     m->x = sk_malloc(SK_SURROGATE_POINTS * dims * sizeof *m->x);
     m->y = sk_malloc(SK_SURROGATE_POINTS * sizeof *m->y);
     m->picked = sk_malloc(SK_SURROGATE_POINTS * sizeof *m->picked);
     m->pool = sk_malloc(m->process.pool.most * sizeof *m->pool);
     m->gain = sk_malloc(m->process.pool.most * sizeof *m->gain);
     m->pool_best = SK_NONE;
-    if (!m->unit || !m->x || !m->y || !m->picked || !m->pool || !m->gain)
+    if (!m->x || !m->y || !m->picked || !m->pool || !m->gain)
         return sk_fail(err, SPHKV_ENOMEM, "no memory for a model of %u points", p->n);
-    fill_unit(p, m);
     return SPHKV_OK;
 }
 

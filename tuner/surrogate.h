@@ -12,7 +12,7 @@
 
 #include "base.h"
 
-#define SK_SURROGATE_DIMS 32u
+#define SK_SURROGATE_DIMS 128u
 #define SK_SURROGATE_POINTS 320u
 #define SK_SURROGATE_TILE 128u /* candidates that are worked on together */
 

@@ -18,6 +18,7 @@ void sk_t4_free(sk_t4 *t)
 {
     sk_free(t->at);
     sk_free(t->levels);
+    sk_free(t->number);
     sk_free(t->cost);
     sk_free(t->seconds);
     memset(t, 0, sizeof *t);
@@ -140,6 +141,7 @@ static sk_status read_dimension(reader *r, uint32_t d, value *all, value *sorted
     for (uint32_t i = 0; i < r->n; i++) {
         const value *found = bsearch(&all[i], sorted, levels, sizeof *sorted, by_value);
         r->out->at[(size_t)i * r->dims + d] = (uint16_t)(found - sorted);
+        r->out->number[(size_t)i * r->dims + d] = all[i].word ? NAN : all[i].number;
     }
     return SPHKV_OK;
 }
@@ -151,9 +153,10 @@ static sk_status read_points(reader *r)
     sk_status st = SPHKV_OK;
     t->at = sk_calloc((size_t)r->n * r->dims, sizeof *t->at);
     t->levels = sk_calloc(r->dims, sizeof *t->levels);
+    t->number = sk_calloc((size_t)r->n * r->dims, sizeof *t->number);
     t->cost = sk_calloc(r->n, sizeof *t->cost);
     t->seconds = sk_calloc(r->n, sizeof *t->seconds);
-    if (!all || !sorted || !t->at || !t->levels || !t->cost || !t->seconds)
+    if (!all || !sorted || !t->at || !t->levels || !t->number || !t->cost || !t->seconds)
         st = sk_fail(r->err, SPHKV_ENOMEM, "no memory for %u configurations", r->n);
     for (uint32_t d = 0; d < r->dims && st == SPHKV_OK; d++) st = read_dimension(r, d, all, sorted);
     sk_free(all);
@@ -240,7 +243,7 @@ sk_status sk_t4_read(const char *path, sk_t4 *out, sk_err *err)
     st = list_results(&r, root);
     if (st == SPHKV_OK) st = read_points(&r);
     if (st == SPHKV_OK) st = read_outcomes(&r, root);
-    out->points = (sk_points){r.n, r.dims, out->at, out->levels};
+    out->points = (sk_points){r.n, r.dims, out->at, out->levels, out->number};
     sk_free(r.result);
     cJSON_Delete(root);
     if (st != SPHKV_OK) sk_t4_free(out);

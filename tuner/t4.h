@@ -7,8 +7,9 @@
 #include "strategy.h"
 
 typedef struct sk_t4 {
-    sk_points points;      /* its arrays are own memory: see at, levels */
+    sk_points points;      /* its arrays are own memory: see at, levels, number */
     uint16_t *at, *levels;
+    double *number;
     double *cost;          /* [n]: the objective's mean; INFINITY: it failed */
     double *seconds;       /* [n]: compile and run time on the device that was recorded */
     double best;           /* least cost */

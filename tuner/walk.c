@@ -1,6 +1,7 @@
 /* walk.c - see walk.h. */
 #include "walk.h"
 
+#include <math.h>
 #include <string.h>
 
 static bool tunes(const sk_space *space, uint32_t t)
@@ -8,23 +9,26 @@ static bool tunes(const sk_space *space, uint32_t t)
     return sk_tunable_tunes(t, space->spec.kernel, space->target.backend);
 }
 
-/* A coordinate is the place of a tunable's value in its list. */
-static void fill_points(const sk_space *space, sk_points *p, uint16_t *at, uint16_t *levels)
+/* The place of a tunable's value in its list, and the value when it is a number. */
+static void fill_points(const sk_space *space, sk_points *p, sk_walk *w)
 {
     uint32_t d = 0;
     for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++) {
         if (!tunes(space, t)) continue;
-        levels[d] = (uint16_t)sk_tunable_count(t);
+        const char first = sk_tunable_get(t)->values[0];
+        w->levels[d] = (uint16_t)sk_tunable_count(t);
         for (uint32_t i = 0; i < space->count; i++) {
+            const int32_t v = space->candidate[i].schedule.v[t];
             uint32_t k = 0;
-            while (k + 1 < levels[d] && sk_tunable_value(t, k) != space->candidate[i].schedule.v[t])
-                k++;
-            at[(size_t)i * p->dims + d] = (uint16_t)k;
+            while (k + 1 < w->levels[d] && sk_tunable_value(t, k) != v) k++;
+            w->at[(size_t)i * p->dims + d] = (uint16_t)k;
+            w->number[(size_t)i * p->dims + d] = first >= '0' && first <= '9' ? v : (double)NAN;
         }
         d++;
     }
-    p->at = at;
-    p->levels = levels;
+    p->at = w->at;
+    p->levels = w->levels;
+    p->number = w->number;
 }
 
 sk_status sk_walk_start(sk_space *space, const char *strategy, uint32_t trials, uint64_t seed,
@@ -36,13 +40,14 @@ sk_status sk_walk_start(sk_space *space, const char *strategy, uint32_t trials, 
     for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++) points.dims += tunes(space, t);
     out->at = sk_calloc((size_t)points.n * points.dims + 1, sizeof *out->at);
     out->levels = sk_calloc(points.dims + 1, sizeof *out->levels);
+    out->number = sk_calloc((size_t)points.n * points.dims + 1, sizeof *out->number);
     out->cost = sk_calloc(points.n, sizeof *out->cost);
     out->gone = sk_calloc(points.n, sizeof *out->gone);
-    if (!out->at || !out->levels || !out->cost || !out->gone) {
+    if (!out->at || !out->levels || !out->number || !out->cost || !out->gone) {
         sk_walk_free(out);
         return sk_fail(err, SPHKV_ENOMEM, "no memory for the order of trials");
     }
-    fill_points(space, &points, out->at, out->levels);
+    fill_points(space, &points, out);
     sk_status st = sk_strategy_make(strategy, &points, trials, seed, &out->strategy, err);
     if (st != SPHKV_OK) sk_walk_free(out);
     return st;
@@ -53,6 +58,7 @@ void sk_walk_free(sk_walk *w)
     sk_strategy_free(w->strategy);
     sk_free(w->at);
     sk_free(w->levels);
+    sk_free(w->number);
     sk_free(w->cost);
     sk_free(w->gone);
     sk_free(w->first);

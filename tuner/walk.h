@@ -11,6 +11,7 @@ typedef struct sk_walk {
     sk_space *space;
     sk_strategy *strategy;
     uint16_t *at, *levels; /* the strategy's points: a dimension for each tunable */
+    double *number;        /* the same, the values themselves */
     double *cost;          /* [count]: what was told; 0 = nothing */
     bool *gone;            /* [count]: handed out, told or passed over */
     bool begun;            /* the default was handed out */
