@@ -54,7 +54,7 @@ static const kernel_row books[] = {
     {A "d64 v32 h2 p32 l1" T "sharp:vi8,kf16p:vf16" MEAN PERM HADA, "", 0},
     {A "d48 v32 h2 p32 l1" T "g4b8r16sDp:vi8,good:vi8" MEAN TURN, "", 0},
     {A "d64 v64 h2 p32 l1" T "good:vk,kf16:vk" MEAN PERM HADA, "", 0},
-    {A "d64 v64 h2 p32 l1" T "lean:vk" TURN, "lut=rebuild", 0},
+    {A "d64 v64 h2 p32 l1" T "lean:vk" TURN, "", 0},
     {A "d96 v32 h2 p64 l1" T "64@good+32@high:vi8,kf16:vf16" MEAN PERM TURN, "", 0},
     {A "d64 v32 h2 p64 l1" T "32@good+32@high:vi8,good:vi8" MEAN HADA, "lut=rebuild", 0},
     {E "d64 v32 h1 p64 l1" T "good:vi8,kf16:vf16" TURN, "", 0},
