@@ -52,7 +52,7 @@ static void round_trip(void **state)
     char *said = tune_case_read(c->out);
     assert_non_null(strstr(said, "\"results\":4"));
     sk_free(said);
-    sk_assert_ok(sk_t4_read(file, &t, &err), &err);
+    sk_assert_ok(sk_t4_read(file, NULL, &t, &err), &err);
     assert_int_equal(t.points.n, 4);
     assert_int_equal(t.points.dims, 2);
     assert_int_equal(t.failed, 2);
@@ -86,7 +86,7 @@ static void own_records(void **state)
     tune_case_expect(c, run_db(c, words), 0);
     sk_t4 t;
     sk_err err = {0};
-    sk_assert_ok(sk_t4_read(file, &t, &err), &err);
+    sk_assert_ok(sk_t4_read(file, NULL, &t, &err), &err);
     assert_int_equal(t.points.n, all);
     assert_int_equal(t.points.n - t.failed, right);
     sk_t4_free(&t);

@@ -36,7 +36,7 @@ static void what_is_read(void **state)
         sk_t4 t;
         sk_err err = {0};
         write_file(*state, "space.json", SPACE, packed, path);
-        sk_assert_ok(sk_t4_read(path, &t, &err), &err);
+        sk_assert_ok(sk_t4_read(path, NULL, &t, &err), &err);
         assert_int_equal(t.points.n, 4);
         assert_int_equal(t.points.dims, 2);
         assert_int_equal(t.levels[0], 2);
@@ -71,11 +71,11 @@ static void what_is_wrong(void **state)
         sk_t4 t;
         sk_err err = {0};
         write_file(*state, "wrong.json", wrong[i].text, false, path);
-        assert_int_equal(sk_t4_read(path, &t, &err), SPHKV_EINVAL);
+        assert_int_equal(sk_t4_read(path, NULL, &t, &err), SPHKV_EINVAL);
         if (!strstr(err.message, wrong[i].says)) fail_msg("%s", err.message);
     }
     sk_t4 t;
-    assert_int_equal(sk_t4_read("/nowhere/space.json", &t, NULL), SPHKV_EIO);
+    assert_int_equal(sk_t4_read("/nowhere/space.json", NULL, &t, NULL), SPHKV_EIO);
 }
 
 /* Any damage to the bytes is an error or another space, never a crash. */
@@ -91,7 +91,7 @@ static void damage(void **state)
         for (int k = 0; k < 2; k++)
             bad[sk_rng_below(&rng, sizeof text - 1)] = (char)(1 + sk_rng_below(&rng, 127));
         write_file(*state, "damaged.json", bad, round % 2, path);
-        if (sk_t4_read(path, &t, NULL) == SPHKV_OK) sk_t4_free(&t);
+        if (sk_t4_read(path, NULL, &t, NULL) == SPHKV_OK) sk_t4_free(&t);
     }
 }
 

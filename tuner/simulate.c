@@ -49,15 +49,19 @@ static void print_runs(const sk_simulation_params *p, const sk_t4 *space, const 
     double mean = 0, seconds = 0;
     for (uint32_t i = 0; i < n; i++) mean += run[i].regret / n, seconds += run[i].seconds / n;
     if (!json) {
-        sk_text_printf(out, "%s: %u configurations, %u fail, best %g\n%s, %u evaluations, %u run%s "
-                       "from seed %llu: regret %.2f %%, %.0f s of the device\n", p->file,
-                       space->points.n, space->failed, space->best, p->strategy,
+        sk_text_printf(out, "%s: %u configurations, %u fail, best %g", p->file, space->points.n,
+                       space->failed, space->best);
+        if (p->t1)
+            sk_text_printf(out, "; constraints of %s forbid %u more", p->t1, space->forbidden);
+        sk_text_printf(out, "\n%s, %u evaluations, %u run%s "
+                       "from seed %llu: regret %.2f %%, %.0f s of the device\n", p->strategy,
                        run[0].evaluations, n, n == 1 ? "" : "s", (unsigned long long)p->seed,
                        mean * 100, seconds);
         return;
     }
     sk_json_open(&j, NULL, '{');
     run_json(&j, p, space, &run[0]);
+    if (p->t1) sk_json_u64(&j, "forbidden", space->forbidden);
     if (n > 1 && isfinite(mean)) sk_json_f64(&j, "mean_regret", mean);
     if (n > 1) sk_json_open(&j, "runs", '[');
     for (uint32_t i = 0; i < n && n > 1; i++) {
@@ -75,8 +79,11 @@ sk_status sk_simulate_report(const sk_simulation_params *p, bool json, sk_text *
                              sk_err *err)
 {
     sk_t4 space;
-    sk_status st = sk_t4_read(p->file, &space, err);
+    sk_t1 t1 = {0};
+    sk_status st = p->t1 ? sk_t1_read(p->t1, &t1, err) : SPHKV_OK;
     *stopped = false;
+    if (st == SPHKV_OK) st = sk_t4_read(p->file, p->t1 ? &t1 : NULL, &space, err);
+    sk_t1_free(&t1);
     if (st != SPHKV_OK) return st;
     sk_simulation *run = sk_calloc(p->runs, sizeof *run);
     if (!run) st = sk_fail(err, SPHKV_ENOMEM, "no memory for %u runs", p->runs);

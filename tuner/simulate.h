@@ -7,7 +7,9 @@
 #include "t4.h"
 
 typedef struct sk_simulation_params {
-    const char *file, *strategy; /* a name of strategy.h */
+    const char *file;            /* T4 */
+    const char *t1;              /* its description; NULL: none */
+    const char *strategy;        /* a name of strategy.h */
     uint32_t trials;             /* evaluations of a run; a failure costs one */
     uint64_t seed;               /* of the first run */
     uint32_t runs;               /* seeds one after the other */

@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include <cjson/cJSON.h>
-#include <zlib.h>
 
-#define BYTES_MOST (1u << 30)
+#include "json_file.h"
+
 #define RESULTS_MOST (1u << 22)
 #define DIMS_MOST 64u
 #define LEVELS_MOST 65535u
@@ -24,70 +24,7 @@ void sk_t4_free(sk_t4 *t)
     memset(t, 0, sizeof *t);
 }
 
-/* ---- the text ---------------------------------------------------------------- */
-
-static sk_status read_all(gzFile file, const char *path, char **text, sk_err *err)
-{
-    size_t size = 0, cap = 1u << 20;
-    char *bytes = sk_malloc(cap);
-    int got = 1;
-    while (bytes && got > 0 && size < BYTES_MOST) {
-        got = gzread(file, bytes + size, (unsigned)(cap - size - 1));
-        if (got > 0) size += (size_t)got;
-        if (size + 1 < cap) continue;
-        char *more = sk_realloc(bytes, cap *= 2);
-        if (!more) sk_free(bytes);
-        bytes = more;
-    }
-    if (!bytes) return sk_fail(err, SPHKV_ENOMEM, "no memory for %.200s", path);
-    if (got < 0 || size >= BYTES_MOST) {
-        sk_free(bytes);
-        return sk_fail(err, SPHKV_EIO, "%.200s: %s", path,
-                       got < 0 ? "damaged, or not readable" : "larger than 1 GiB");
-    }
-    bytes[size] = '\0';
-    *text = bytes;
-    return SPHKV_OK;
-}
-
-static sk_status read_text(const char *path, char **text, sk_err *err)
-{
-    gzFile file = gzopen(path, "rb");
-    if (!file) return sk_fail(err, SPHKV_EIO, "%.200s cannot be opened", path);
-    sk_status st = read_all(file, path, text, err);
-    (void)gzclose(file);
-    return st;
-}
-
 /* ---- configurations ------------------------------------------------------------- */
-
-/* A value of a parameter: a number (false and true are 0 and 1) or a word. */
-typedef struct value {
-    const char *word; /* NULL: a number */
-    double number;
-} value;
-
-static int by_value(const void *a, const void *b)
-{
-    const value *x = a, *y = b;
-    if (x->word && y->word) return strcmp(x->word, y->word);
-    if (x->word || y->word) return x->word ? 1 : -1; /* numbers first */
-    return (x->number > y->number) - (x->number < y->number);
-}
-
-static bool take_value(const cJSON *item, value *out)
-{
-    *out = (value){0};
-    if (cJSON_IsNumber(item))
-        out->number = item->valuedouble;
-    else if (cJSON_IsBool(item))
-        out->number = cJSON_IsTrue(item);
-    else if (cJSON_IsString(item))
-        out->word = item->valuestring;
-    else
-        return false;
-    return isfinite(out->number);
-}
 
 /* What is being read. */
 typedef struct reader {
@@ -95,6 +32,8 @@ typedef struct reader {
     const cJSON *results, **result; /* result [n]: the array's, as an array */
     uint32_t n, dims;
     const char *name[DIMS_MOST];
+    const sk_t1 *t1;      /* NULL: no description */
+    uint32_t param[DIMS_MOST]; /* its place there */
     sk_t4 *out;
     sk_err *err;
 } reader;
@@ -122,26 +61,71 @@ static sk_status list_results(reader *r, const cJSON *root)
     return r->dims ? SPHKV_OK : wrong(r, 0, "no \"configuration\"");
 }
 
-/* Values of one parameter to places among them. */
-static sk_status read_dimension(reader *r, uint32_t d, value *all, value *sorted)
+/* The values of one parameter, of all configurations. */
+static sk_status list_values(const reader *r, uint32_t d, sk_t1_value *all)
 {
     for (uint32_t i = 0; i < r->n; i++) {
         const cJSON *c = cJSON_GetObjectItemCaseSensitive(r->result[i], "configuration");
         const cJSON *x = cJSON_GetObjectItemCaseSensitive(c, r->name[d]);
-        if (cJSON_GetArraySize(c) != (int)r->dims || !take_value(x, &all[i]))
+        if (cJSON_GetArraySize(c) != (int)r->dims || !sk_t1_value_take(x, &all[i]))
             return wrong(r, i, "its parameters are not those of the first");
+        r->out->number[(size_t)i * r->dims + d] = all[i].word ? NAN : all[i].number;
     }
+    return SPHKV_OK;
+}
+
+/* To places among the values that are described. */
+static sk_status place_described(reader *r, uint32_t d, const sk_t1_value *all)
+{
+    const sk_t1_param *p = &r->t1->param[r->param[d]];
+    r->out->levels[d] = (uint16_t)p->n;
+    for (uint32_t i = 0; i < r->n; i++) {
+        const uint32_t at = sk_t1_place(p, &all[i]);
+        if (at == p->n)
+            return sk_fail(r->err, SPHKV_EINVAL, "%.200s: result %u: its %.60s is no value that "
+                           "%.200s describes", r->path, i, p->name, r->t1->path);
+        r->out->at[(size_t)i * r->dims + d] = (uint16_t)at;
+    }
+    return SPHKV_OK;
+}
+
+/* To places among the values that occur. */
+static sk_status read_dimension(reader *r, uint32_t d, sk_t1_value *all, sk_t1_value *sorted)
+{
+    const sk_status st = list_values(r, d, all);
+    if (st != SPHKV_OK) return st;
+    if (r->t1) return place_described(r, d, all);
     uint32_t levels = 0;
     memcpy(sorted, all, r->n * sizeof *all);
-    qsort(sorted, r->n, sizeof *sorted, by_value);
+    qsort(sorted, r->n, sizeof *sorted, sk_t1_value_order);
     for (uint32_t i = 0; i < r->n; i++)
-        if (i == 0 || by_value(&sorted[levels - 1], &sorted[i]) != 0) sorted[levels++] = sorted[i];
+        if (i == 0 || sk_t1_value_order(&sorted[levels - 1], &sorted[i]) != 0)
+            sorted[levels++] = sorted[i];
     if (levels > LEVELS_MOST) return wrong(r, 0, "more than 65535 values of a parameter");
     r->out->levels[d] = (uint16_t)levels;
     for (uint32_t i = 0; i < r->n; i++) {
-        const value *found = bsearch(&all[i], sorted, levels, sizeof *sorted, by_value);
+        const sk_t1_value *found =
+            bsearch(&all[i], sorted, levels, sizeof *sorted, sk_t1_value_order);
         r->out->at[(size_t)i * r->dims + d] = (uint16_t)(found - sorted);
-        r->out->number[(size_t)i * r->dims + d] = all[i].word ? NAN : all[i].number;
+    }
+    return SPHKV_OK;
+}
+
+/* Both must speak of the same parameters. */
+static sk_status match_description(reader *r)
+{
+    uint32_t d;
+    for (d = 0; d < r->dims; d++) {
+        r->param[d] = sk_t1_find(r->t1, r->name[d]);
+        if (r->param[d] == SK_T1_PARAMS)
+            return sk_fail(r->err, SPHKV_EINVAL, "%.200s does not describe %.60s, a parameter of "
+                           "%.200s", r->t1->path, r->name[d], r->path);
+    }
+    for (uint32_t p = 0; p < r->t1->params; p++) {
+        for (d = 0; d < r->dims && r->param[d] != p;) d++;
+        if (d == r->dims)
+            return sk_fail(r->err, SPHKV_EINVAL, "%.200s describes %.60s, which %.200s does not "
+                           "have", r->t1->path, r->t1->param[p].name, r->path);
     }
     return SPHKV_OK;
 }
@@ -149,7 +133,7 @@ static sk_status read_dimension(reader *r, uint32_t d, value *all, value *sorted
 static sk_status read_points(reader *r)
 {
     sk_t4 *t = r->out;
-    value *all = sk_calloc(r->n, sizeof *all), *sorted = sk_calloc(r->n, sizeof *sorted);
+    sk_t1_value *all = sk_calloc(r->n, sizeof *all), *sorted = sk_calloc(r->n, sizeof *sorted);
     sk_status st = SPHKV_OK;
     t->at = sk_calloc((size_t)r->n * r->dims, sizeof *t->at);
     t->levels = sk_calloc(r->dims, sizeof *t->levels);
@@ -230,19 +214,46 @@ static sk_status read_outcomes(reader *r, const cJSON *root)
     return isfinite(t->best) ? SPHKV_OK : wrong(r, 0, "and no other has a right result");
 }
 
-sk_status sk_t4_read(const char *path, sk_t4 *out, sk_err *err)
+/* What the constraints forbid is out of the space before anything is tried. */
+static sk_status keep_allowed(reader *r)
 {
-    char *text = NULL;
-    reader r = {.path = path, .out = out, .err = err};
+    sk_t4 *t = r->out;
+    sk_t1_value value[SK_T1_PARAMS];
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < r->n; i++) {
+        const char *broken;
+        const uint16_t *at = t->at + (size_t)i * r->dims;
+        for (uint32_t d = 0; d < r->dims; d++)
+            value[r->param[d]] = r->t1->param[r->param[d]].value[at[d]];
+        const sk_status st = sk_t1_check(r->t1, value, &broken, r->err);
+        if (st != SPHKV_OK) return st;
+        if (broken && isfinite(t->cost[i]))
+            return sk_fail(r->err, SPHKV_EINVAL, "%.200s: result %u is right, but breaks '%.160s' of "
+                           "%.200s", r->path, i, broken, r->t1->path);
+        if (broken) continue;
+        memmove(t->at + (size_t)kept * r->dims, at, r->dims * sizeof *at);
+        memmove(t->number + (size_t)kept * r->dims, t->number + (size_t)i * r->dims,
+                r->dims * sizeof *t->number);
+        t->cost[kept] = t->cost[i];
+        t->seconds[kept++] = t->seconds[i];
+    }
+    t->forbidden = r->n - kept;
+    t->failed -= t->forbidden;
+    r->n = kept;
+    return SPHKV_OK;
+}
+
+sk_status sk_t4_read(const char *path, const sk_t1 *t1, sk_t4 *out, sk_err *err)
+{
+    cJSON *root = NULL;
+    reader r = {.path = path, .t1 = t1, .out = out, .err = err};
     memset(out, 0, sizeof *out);
-    sk_status st = read_text(path, &text, err);
-    if (st != SPHKV_OK) return st;
-    cJSON *root = cJSON_Parse(text);
-    sk_free(text);
-    if (!root) return sk_fail(err, SPHKV_EINVAL, "%.200s: not JSON", path);
-    st = list_results(&r, root);
+    sk_status st = sk_json_file_read(path, &root, err);
+    if (st == SPHKV_OK) st = list_results(&r, root);
+    if (st == SPHKV_OK && t1) st = match_description(&r);
     if (st == SPHKV_OK) st = read_points(&r);
     if (st == SPHKV_OK) st = read_outcomes(&r, root);
+    if (st == SPHKV_OK && t1) st = keep_allowed(&r);
     out->points = (sk_points){r.n, r.dims, out->at, out->levels, out->number};
     sk_free(r.result);
     cJSON_Delete(root);

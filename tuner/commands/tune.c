@@ -46,7 +46,9 @@ static const char help_tail[] =
     "  --seed N             order of trials and inputs (default 1)\n"
     "  --simulate FILE      instead: searches a space that was recorded in the T4 format (plain\n"
     "                       or gzip), --trials evaluations (100), and prints how far from\n"
-    "                       the best it ended; --seeds N: the mean of N runs\n"
+    "                       the best it ended; --seeds N: the mean of N runs; --t1 FILE: its\n"
+    "                       description in the T1 format: values in their order, and\n"
+    "                       constraints, which are known before anything is tried\n"
     "  --strategy WORD      exhaustive, random, local, model or auto (default: exhaustive where\n"
     "                       the trials suffice for the space, else model)\n"
     "  --keep K=V,...       searches only schedules with these values, and the default\n"
@@ -144,6 +146,7 @@ static sk_status take_own(tune *t, sk_args *a, bool *taken, sk_err *err)
     if (sk_args_is(a, "--time")) return sk_args_seconds(a, &t->seconds, err);
     if (sk_args_is(a, "--trials")) return sk_args_u32(a, 1, 1u << 20, &t->trials, err);
     if (sk_args_is(a, "--simulate")) return sk_args_value(a, &t->simulation.file, err);
+    if (sk_args_is(a, "--t1")) return sk_args_value(a, &t->simulation.t1, err);
     if (sk_args_is(a, "--strategy")) return take_strategy(t, a, err);
     if (sk_args_is(a, "--keep")) return sk_args_value(a, &t->keep, err);
     if (sk_args_is(a, "--seeds")) return sk_args_u32(a, 1, 10000, &t->simulation.runs, err);
@@ -211,8 +214,9 @@ static sk_status read_options(tune *t, int argc, char **argv, sk_err *err)
         if (!taken) return sk_fail(err, SPHKV_EINVAL, "unknown option '%.60s'", a.word);
         if (t->help) return SPHKV_OK;
     }
-    if (st == SPHKV_OK && !t->simulation.file && t->simulation.runs)
-        return sk_fail(err, SPHKV_EINVAL, "--seeds is of a --simulate");
+    if (st == SPHKV_OK && !t->simulation.file && (t->simulation.runs || t->simulation.t1))
+        return sk_fail(err, SPHKV_EINVAL, "%s is of a --simulate",
+                       t->simulation.runs ? "--seeds" : "--t1");
     if (st != SPHKV_OK || t->options.list_models || t->simulation.file) return st;
     if (!t->options.model && !t->options.head_dim) t->options.model = "llama-3.1-8b";
     if (t->options.threads.n && t->choice && sk_cuda_named(t->choice, NULL))

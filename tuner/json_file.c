@@ -1,0 +1,50 @@
+/* json_file.c - see json_file.h. */
+#include "json_file.h"
+
+#include <cjson/cJSON.h>
+#include <zlib.h>
+
+#define BYTES_MOST (1u << 30)
+
+static sk_status read_all(gzFile file, const char *path, char **text, sk_err *err)
+{
+    size_t size = 0, cap = 1u << 20;
+    char *bytes = sk_malloc(cap);
+    int got = 1;
+    while (bytes && got > 0 && size < BYTES_MOST) {
+        got = gzread(file, bytes + size, (unsigned)(cap - size - 1));
+        if (got > 0) size += (size_t)got;
+        if (size + 1 < cap) continue;
+        char *more = sk_realloc(bytes, cap *= 2);
+        if (!more) sk_free(bytes);
+        bytes = more;
+    }
+    if (!bytes) return sk_fail(err, SPHKV_ENOMEM, "no memory for %.200s", path);
+    if (got < 0 || size >= BYTES_MOST) {
+        sk_free(bytes);
+        return sk_fail(err, SPHKV_EIO, "%.200s: %s", path,
+                       got < 0 ? "damaged, or not readable" : "larger than 1 GiB");
+    }
+    bytes[size] = '\0';
+    *text = bytes;
+    return SPHKV_OK;
+}
+
+static sk_status read_text(const char *path, char **text, sk_err *err)
+{
+    gzFile file = gzopen(path, "rb");
+    if (!file) return sk_fail(err, SPHKV_EIO, "%.200s cannot be opened", path);
+    sk_status st = read_all(file, path, text, err);
+    (void)gzclose(file);
+    return st;
+}
+
+sk_status sk_json_file_read(const char *path, cJSON **out, sk_err *err)
+{
+    char *text = NULL;
+    const sk_status st = read_text(path, &text, err);
+    if (st != SPHKV_OK) return st;
+    *out = cJSON_Parse(text);
+    sk_free(text);
+    return *out ? SPHKV_OK : sk_fail(err, SPHKV_EINVAL, "%.200s: not JSON", path);
+}
