@@ -25,6 +25,7 @@
  *   turn  [P/W][D][W]    of a set with a transform: all keys in its frame, f32
  *   rs    [spans]        r_scale as stored, f32
  *   ks    [D/32][P]      ki8, ki4: scales as stored, f16 bits in u32
+ *   val   [P][16]        CPU, vi8 and vi4: values of the 16 channels at work, f32
  *   vs    [Cp]           value scales as stored, f16 bits in u32
  *   vm    [Cp]           value minima (vi4), the same
  *   red   [2][32]        GPU: what each warp has found, for keys and for values */
@@ -49,7 +50,7 @@ typedef struct sk_enc {
     bool direct;               /* codewords are read where the set has them: no cb */
     bool rebuilt;              /* the source page is scratch: nothing of it is asked for ahead */
     sk_val room;               /* GPU: where scratch lies if not in shared memory, or SK_NONE */
-    sk_val cb, hn, key, rad, code, turn, rs, ks, vs, vm, red;
+    sk_val cb, hn, key, rad, code, turn, rs, ks, val, vs, vm, red;
     sk_val zero, lane;
 } sk_enc;
 
@@ -181,6 +182,9 @@ sk_val sk_encode_masked(sk_enc *c, sk_val token, sk_val x);
 sk_val sk_encode_scale(sk_enc *c, sk_val most, uint32_t top, sk_val *bits);
 /* The inverse alone, from the bits. zero: the f32. */
 sk_val sk_encode_inverse(sk_enc *c, sk_val bits, sk_val zero);
+/* The integer nearest to x from low (as signed) to top, low for NaN: cut from above as a
+ * float, since what is beyond integers becomes the smallest of them, below as an integer. */
+sk_val sk_encode_nearest(sk_enc *c, sk_val x, uint32_t low, uint32_t top);
 /* v / scale to the nearest code. */
 sk_val sk_encode_code(sk_enc *c, sk_val v, sk_val inv, uint32_t top);
 /* n numbers of `bits` from u32s at scratch `from`, packed in plain order at

@@ -73,7 +73,7 @@ static void float_values(sk_enc *c)
 sk_val sk_encode_inverse(sk_enc *c, sk_val bits, sk_val zero)
 {
     const sk_val stored = sk_ir_1(c->b, SK_OP_F16LO, bits);
-    const sk_val some = sk_op2(c, SK_OP_FLT, zero, stored);
+    const sk_val some = sk_op2(c, SK_OP_ULT, c->zero, bits); /* a CPU compares halves one by one */
     return sk_pick(c, some, sk_op2(c, SK_OP_FDIV, sk_ir_f32(c->b, 1.0f), stored), zero);
 }
 
@@ -87,12 +87,15 @@ sk_val sk_encode_scale(sk_enc *c, sk_val most, uint32_t top, sk_val *bits)
     return sk_encode_inverse(c, *bits, zero);
 }
 
-/* Cut as a float: a value beyond a cut scale may be beyond integers too. */
+sk_val sk_encode_nearest(sk_enc *c, sk_val x, uint32_t low, uint32_t top)
+{
+    const sk_val cut = sk_op2(c, SK_OP_FMIN, sk_ir_f32(c->b, (float)top), x);
+    return sk_opk(c, SK_OP_SMAX, sk_ir_1(c->b, SK_OP_F2I, cut), low);
+}
+
 sk_val sk_encode_code(sk_enc *c, sk_val v, sk_val inv, uint32_t top)
 {
-    const sk_val x = sk_op2(c, SK_OP_FMUL, v, inv);
-    const sk_val low = sk_op2(c, SK_OP_FMAX, x, sk_ir_f32(c->b, -(float)top));
-    return sk_ir_1(c->b, SK_OP_F2I, sk_op2(c, SK_OP_FMIN, low, sk_ir_f32(c->b, (float)top)));
+    return sk_encode_nearest(c, sk_op2(c, SK_OP_FMUL, v, inv), 0 - top, top);
 }
 
 void sk_encode_values(sk_enc *c)

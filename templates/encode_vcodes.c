@@ -26,14 +26,13 @@ static sk_val cut(sk_enc *c, sk_val x, float low, float high)
 
 /* ---- scales on a GPU ---------------------------------------------------- */
 
-/* The least value, 0 where there is none, of those that variables low and high are
+/* The least value, 0 where there is none, of those that low and high are
  * the bounds of; *scale (bits) and *inv: of their range. */
 static sk_val int4_range(sk_enc *c, sk_val low, sk_val high, sk_val *scale, sk_val *inv)
 {
-    sk_builder *b = c->b;
-    const sk_val hi = sk_ir_get(b, high), any = sk_op2(c, SK_OP_FLE, sk_ir_get(b, low), hi);
-    const sk_val lo = sk_pick(c, any, sk_ir_get(b, low), f32(c, 0.0f));
-    const sk_val range = sk_op2(c, SK_OP_FSUB, sk_pick(c, any, hi, f32(c, 0.0f)), lo);
+    const sk_val any = sk_op2(c, SK_OP_FLE, low, high);
+    const sk_val lo = sk_pick(c, any, low, f32(c, 0.0f));
+    const sk_val range = sk_op2(c, SK_OP_FSUB, sk_pick(c, any, high, f32(c, 0.0f)), lo);
     *inv = sk_encode_scale(c, range, I4_TOP, scale);
     return lo;
 }
@@ -66,7 +65,7 @@ static void channel_scales(sk_enc *c)
     sk_ir_end(b);
     if (four)
         sk_ir_stg(b, c->vm, sk_times(c, channel, 4), 0,
-                  int4_minimum(c, int4_range(c, low, high, &bits, &inv)), inside);
+                  int4_minimum(c, int4_range(c, sk_ir_get(b, low), sk_ir_get(b, high), &bits, &inv)), inside);
     else
         inv = sk_encode_scale(c, sk_ir_get(b, high), I8_TOP, &bits);
     sk_ir_stg(b, c->vs, sk_times(c, channel, 4), 0, bits, inside);
@@ -87,32 +86,85 @@ static void stored_scales(sk_enc *c, sk_val c0, sk_val *inv, sk_val *least)
 
 /* ---- vi8 ---------------------------------------------------------------- */
 
-#define SCAN 4u /* tokens looked at in a row: each maximum waits for the one before it */
+#define STEP_MOST 8u /* tokens that are coded at once, at most */
+
+/* Tokens looked at in a row: each maximum waits for the one before it. */
+static uint32_t scanned(const sk_enc *c) { return c->w == 16 ? 4 : 2; }
+
+/* Vector i of the values of tokens from t on, whose first element is e; from count on what
+ * no bound heeds, and what becomes the code 0. */
+static sk_val scan_values(sk_enc *c, sk_val e, sk_val t, uint32_t i)
+{
+    const sk_ld_kind from = sk_rows_value_kind(c->spec->tier[1].value);
+    const uint32_t es = sk_ld_bytes(from);
+    const sk_val none = f32(c, c->spec->tier[0].value == SK_VAL_I4 ? NAN : 0.0f);
+    const sk_val v = sk_ir_ldv(c->b, from, c->src_page, sk_times(c, e, es),
+                               c->src.value_off + i * c->w * es);
+    const sk_val token = sk_opk(c, SK_OP_ADD, t, i * c->w / 16);
+    return sk_pick(c, sk_op2(c, SK_OP_ULT, token, c->count), v, none);
+}
+
+/* Tokens that are coded, in whole steps of any kind; the rest of the page is zeros. */
+static sk_val coded_tokens(sk_enc *c)
+{
+    return sk_opk(c, SK_OP_AND, sk_opk(c, SK_OP_ADD, c->count, STEP_MOST - 1), ~(STEP_MOST - 1));
+}
+
+/* Largest values of the 16 channels from c0, of magnitudes without `low`; in low the smallest.
+ * The values are kept as f32, where the codes are made of them. */
+static void scan_channels(sk_enc *c, sk_val c0, sk_val *low, sk_val *high)
+{
+    sk_builder *b = c->b;
+    const uint32_t n = 16 / c->w, rows = scanned(c);
+    sk_val least[8], most[8];
+    for (uint32_t i = 0; i < rows * n; i++) {
+        if (low) least[i] = sk_ir_var(b, SK_LANE, f32(c, INFINITY));
+        most[i] = sk_ir_var(b, SK_LANE, f32(c, low ? -INFINITY : 0.0f));
+    }
+    const sk_val t = sk_ir_for(b, c->zero, coded_tokens(c), rows), e = element(c, c0, t);
+    for (uint32_t i = 0; i < rows * n; i++) {
+        sk_val v = scan_values(c, e, t, i);
+        sk_ir_stv(b, c->val, sk_times(c, t, 64), i * c->w * 4, v);
+        if (!low) v = sk_ir_1(b, SK_OP_FABS, v);
+        if (low) sk_ir_set(b, least[i], sk_op2(c, SK_OP_FMIN, v, sk_ir_get(b, least[i])));
+        sk_ir_set(b, most[i], sk_op2(c, SK_OP_FMAX, v, sk_ir_get(b, most[i])));
+    }
+    sk_ir_end(b);
+    for (uint32_t i = 0; i < rows * n; i++) {
+        const uint32_t x = i % n;
+        if (low) least[i] = sk_ir_get(b, least[i]);
+        most[i] = sk_ir_get(b, most[i]);
+        if (low) low[x] = i < n ? least[i] : sk_op2(c, SK_OP_FMIN, least[i], low[x]);
+        high[x] = i < n ? most[i] : sk_op2(c, SK_OP_FMAX, most[i], high[x]);
+    }
+}
 
 /* Scales of the 16 channels from c0: stored to vs, inverses returned. */
 static void int8_scales(sk_enc *c, sk_val c0, sk_val *inv)
 {
-    sk_builder *b = c->b;
-    const uint32_t n = 16 / c->w;
-    sk_val most[16];
-    for (uint32_t x = 0; x < SCAN * n; x++) most[x] = sk_ir_var(b, SK_LANE, f32(c, 0.0f));
-    const sk_val t = sk_ir_for(b, c->zero, c->count, SCAN);
-    const sk_val e = element(c, c0, t);
-    for (uint32_t x = 0; x < SCAN * n; x++) {
-        const sk_val v = sk_ir_1(b, SK_OP_FABS, sk_encode_load_values(c, e, t, x));
-        sk_ir_set(b, most[x], sk_op2(c, SK_OP_FMAX, v, sk_ir_get(b, most[x])));
+    sk_val most[4], bits;
+    scan_channels(c, c0, NULL, most);
+    for (uint32_t x = 0; x < 16 / c->w; x++) {
+        inv[x] = sk_encode_scale(c, most[x], I8_TOP, &bits);
+        sk_ir_stv(c->b, c->vs, sk_times(c, c0, 4), x * c->w * 4, bits);
     }
-    sk_ir_end(b);
-    for (uint32_t x = 0; x < n; x++)
-        for (uint32_t k = 1; k < SCAN; k++) {
-            const sk_val more = sk_ir_get(b, most[k * n + x]);
-            sk_ir_set(b, most[x], sk_op2(c, SK_OP_FMAX, more, sk_ir_get(b, most[x])));
-        }
-    for (uint32_t x = 0; x < n; x++) {
-        sk_val bits;
-        inv[x] = sk_encode_scale(c, sk_ir_get(b, most[x]), I8_TOP, &bits);
-        sk_ir_stv(b, c->vs, sk_times(c, c0, 4), x * c->w * 4, bits);
-    }
+}
+
+/* Vector x of the values from token t0 on, whose first element is e. */
+static sk_val load_value(sk_enc *c, sk_val e, sk_val t0, uint32_t x)
+{
+    if (c->gpu) return sk_encode_load_values(c, e, t0, x);
+    return sk_ir_ldv(c->b, SK_LD_F32, c->val, sk_times(c, t0, 64), x * c->w * 4);
+}
+
+/* Zeros for the 16 channels from c0 of tokens that are not coded; `bits` a code. */
+static void zero_rest(sk_enc *c, sk_val c0, uint32_t bits)
+{
+    const sk_val t = sk_ir_for(c->b, coded_tokens(c), sk_u32(c, c->dst.tp), STEP_MOST);
+    const sk_val at = sk_opk(c, SK_OP_SHR, sk_times(c, element(c, c0, t), bits), 3);
+    for (uint32_t x = 0; x < STEP_MOST * 16 * bits / 8; x += c->w * 4)
+        sk_ir_stv(c->b, c->dst_page, at, c->dst.value_off + x, c->zero);
+    sk_ir_end(c->b);
 }
 
 /* Vectors of a token's 16 channels, and tokens of a vector: one of them is 1. */
@@ -125,7 +177,7 @@ static void int8_plain(sk_enc *c, sk_val c0, sk_val t0, const sk_val *inv)
     const sk_val e = element(c, c0, t0);
     sk_val q[4];
     for (uint32_t x = 0; x < 4; x++)
-        q[x] = sk_encode_code(c, sk_encode_load_values(c, e, t0, x), inv[x % per_token(c)], I8_TOP);
+        q[x] = sk_encode_code(c, load_value(c, e, t0, x), inv[x % per_token(c)], I8_TOP);
     sk_ir_stv(c->b, c->dst_page, e, c->dst.value_off, sk_rows_pack8(c->b, q));
 }
 
@@ -136,7 +188,7 @@ static uint32_t pair_vectors(const sk_enc *c) { return per_token(c) > 2 ? per_to
 static sk_val load_pairs(sk_enc *c, sk_val e, sk_val t0, uint32_t i, uint32_t k)
 {
     const uint32_t n = per_token(c), first = i / n * 2 * n + i % n;
-    if (c->w <= 16) return sk_encode_load_values(c, e, t0, first + k * n);
+    if (c->w <= 16) return load_value(c, e, t0, first + k * n);
     const sk_ld_kind from = sk_rows_value_kind(c->spec->tier[1].value); /* two pairs, lane by lane */
     const uint32_t es = sk_ld_bytes(from), token = 4 * i + k;
     const sk_val pair = sk_times(c, sk_opk(c, SK_OP_SHR, c->lane, 4), 2);
@@ -179,7 +231,8 @@ static void int8_values(sk_enc *c)
     } else {
         c0 = sk_ir_for(c->b, c->zero, sk_u32(c, c->dst.cp), 16);
         int8_scales(c, c0, inv);
-        t0 = sk_ir_for(c->b, c->zero, sk_u32(c, c->dst.tp), step);
+        zero_rest(c, c0, 8);
+        t0 = sk_ir_for(c->b, c->zero, coded_tokens(c), step);
     }
     if (pairs)
         int8_pairs(c, c0, t0, inv);
@@ -197,18 +250,7 @@ static void int4_scales(sk_enc *c, sk_val c0, sk_val *inv, sk_val *least)
     sk_builder *b = c->b;
     const uint32_t n = 16 / c->w;
     sk_val low[4], high[4];
-    for (uint32_t x = 0; x < n; x++) {
-        low[x] = sk_ir_var(b, SK_LANE, f32(c, INFINITY));
-        high[x] = sk_ir_var(b, SK_LANE, f32(c, -INFINITY));
-    }
-    const sk_val t = sk_ir_for(b, c->zero, c->count, 1);
-    const sk_val e = element(c, c0, t);
-    for (uint32_t x = 0; x < n; x++) {
-        const sk_val v = sk_encode_load_values(c, e, t, x);
-        sk_ir_set(b, low[x], sk_op2(c, SK_OP_FMIN, v, sk_ir_get(b, low[x])));
-        sk_ir_set(b, high[x], sk_op2(c, SK_OP_FMAX, v, sk_ir_get(b, high[x])));
-    }
-    sk_ir_end(b);
+    scan_channels(c, c0, low, high);
     const sk_val at = sk_times(c, c0, 4);
     for (uint32_t x = 0; x < n; x++) {
         sk_val bits;
@@ -230,11 +272,9 @@ static void int4_codes(sk_enc *c, sk_val c0, sk_val t0, const sk_val *inv, const
         const uint32_t x = i % per_token(c);
         sk_val t = sk_opk(c, SK_OP_ADD, t0, i * per_vector(c) / per_token(c));
         if (c->w > 16) t = sk_op2(c, SK_OP_ADD, t, sk_opk(c, SK_OP_SHR, c->lane, 4));
-        const sk_val v = sk_encode_load_values(c, e, t0, i);
-        const sk_val above = sk_op2(c, SK_OP_FSUB, v, least[x]);
-        const sk_val code = cut(c, sk_op2(c, SK_OP_FMUL, above, inv[x]), 0.0f, (float)I4_TOP);
-        const sk_val used = sk_op2(c, SK_OP_ULT, t, c->count);
-        q[i] = sk_pick(c, used, sk_ir_1(b, SK_OP_F2I, code), c->zero);
+        const sk_val above = sk_op2(c, SK_OP_FSUB, load_value(c, e, t0, i), least[x]);
+        const sk_val code = sk_encode_nearest(c, sk_op2(c, SK_OP_FMUL, above, inv[x]), 0, I4_TOP);
+        q[i] = c->gpu ? sk_pick(c, sk_op2(c, SK_OP_ULT, t, c->count), code, c->zero) : code;
     }
     sk_ir_stv(b, c->dst_page, sk_opk(c, SK_OP_SHR, e, 1), c->dst.value_off,
               sk_rows_pack4(b, q));
@@ -251,7 +291,8 @@ static void int4_values(sk_enc *c)
     } else {
         c0 = sk_ir_for(c->b, c->zero, sk_u32(c, c->dst.cp), 16);
         int4_scales(c, c0, inv, least);
-        t0 = sk_ir_for(c->b, c->zero, sk_u32(c, c->dst.tp), step);
+        zero_rest(c, c0, 4);
+        t0 = sk_ir_for(c->b, c->zero, coded_tokens(c), step);
     }
     int4_codes(c, c0, t0, inv, least);
     sk_enc_nest_end(c);

@@ -124,7 +124,7 @@ sk_val sk_encode_from(sk_enc *c, sk_val t0, sk_val d0, sk_val to)
 }
 
 /* The arrays of scratch, in order. */
-#define ARRAYS(X) X(vs) X(vm) X(ks) X(cb) X(hn) X(key) X(rad) X(code) X(rs) X(red) X(turn)
+#define ARRAYS(X) X(vs) X(vm) X(val) X(ks) X(cb) X(hn) X(key) X(rad) X(code) X(rs) X(red) X(turn)
 enum {
 #define X(name) A_##name,
     ARRAYS(X)
@@ -151,6 +151,7 @@ static void scratch_words(const sk_enc *c, uint32_t words[ARRAYS_MOST])
     memset(words, 0, ARRAYS_MOST * sizeof *words);
     words[A_vs] = c->dst.cp;
     if (tier->value == SK_VAL_I4) words[A_vm] = c->dst.cp;
+    if (!c->gpu && (tier->value == SK_VAL_I4 || tier->value == SK_VAL_I8)) words[A_val] = page * 16;
     for (uint32_t s = 0; s < tier->nseg; s++) {
         const sk_seg_layout *lay = &c->dst.seg[s];
         const uint32_t kind = tier->seg[s].kind, codes = 1u << tier->seg[s].b;
