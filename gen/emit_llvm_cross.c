@@ -128,3 +128,11 @@ LLVMValueRef sk_lv_reduce(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
         v = combine(l, in->op, sk_lv_slice(l, v, 0, n), sk_lv_slice(l, v, n, n));
     return LLVMBuildExtractElement(l->b, v, sk_lv_index(l, 0), "");
 }
+
+LLVMValueRef sk_lv_any(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
+{
+    (void)in;
+    LLVMTypeRef bits = LLVMIntTypeInContext(l->ctx, l->w);
+    LLVMValueRef all = LLVMBuildBitCast(l->b, sk_lv_splat(l, a[0], l->w), bits, "");
+    return LLVMBuildICmp(l->b, LLVMIntNE, all, LLVMConstInt(bits, 0, 0), "");
+}

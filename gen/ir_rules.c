@@ -76,8 +76,8 @@ static const char *const arg_rule[SK_OP_COUNT] = {
 
 static const bool gpu_only[SK_OP_COUNT] = {
     [SK_OP_QUAD] = true,  [SK_OP_WORD] = true,    [SK_OP_LDQ] = true,      [SK_OP_STQ] = true,
-    [SK_OP_PRMT] = true,  [SK_OP_DOT4] = true,    [SK_OP_ANY] = true,      [SK_OP_HADD2] = true,
-    [SK_OP_HMUL2] = true, [SK_OP_HFMA2] = true,   [SK_OP_MOVM] = true,     [SK_OP_MMA] = true,
+    [SK_OP_PRMT] = true,  [SK_OP_DOT4] = true,    [SK_OP_MMA] = true,      [SK_OP_HADD2] = true,
+    [SK_OP_HMUL2] = true, [SK_OP_HFMA2] = true,   [SK_OP_MOVM] = true,
     [SK_OP_CPASYNC] = true, [SK_OP_CPCOMMIT] = true, [SK_OP_CPWAIT] = true, [SK_OP_ATOMADD] = true,
 };
 

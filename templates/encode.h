@@ -1,7 +1,8 @@
 /* encode.h - the shared state of the parts that build kv_encode, and the destination of
  * page_retier:
  *   encode_keys.c    the codes and radii of a page
- *   encode_search.c  the codes of one group
+ *   encode_search.c  the codes of one group, by products with all codewords in f32
+ *   encode_sorted.c  of single dimensions whose codewords are sorted
  *   encode_frame.c   keys in the frame that the codebook set gives them
  *   encode_pack.c    numbers of scratch packed to fields of the page
  *   encode_values.c  values (and float keys) of a page, converted
@@ -18,6 +19,8 @@
  * dimensions of the largest:
  *   cb    [D * x][2^b]   f32 codewords, as in the packed set; x: codes of a group
  *   hn    [rows][2^b]    -1/2 of their squared norms; rows: groups * x
+ *   tree  [rows][2^b]    search=sorted: bounds between neighbours, see encode_sorted.c
+ *   ord   [rows][2^b]    and the code of each place in their order
  *   key   [span][T]      CPU: keys of the chunk and span at work, f32, where vectors are
  *                        free: they are met again when the radius is known
  *   rad   [spans][P]     radii, f32, then their stored form as u32
@@ -46,11 +49,12 @@ typedef struct sk_enc {
     uint32_t w, t, codes;      /* lanes, tokens of a chunk, 2^b */
     sk_val src_page, dst_page, book, count;
     sk_val words;              /* codewords of the segment in the packed set */
+    uint32_t search;           /* CPU: the tunable */
     bool gpu;                  /* warps take turns */
     bool direct;               /* codewords are read where the set has them: no cb */
     bool rebuilt;              /* the source page is scratch: nothing of it is asked for ahead */
     sk_val room;               /* GPU: where scratch lies if not in shared memory, or SK_NONE */
-    sk_val cb, hn, key, rad, code, turn, rs, ks, val, vs, vm, red;
+    sk_val cb, hn, tree, ord, key, rad, code, turn, rs, ks, val, vs, vm, red;
     sk_val zero, lane;
 } sk_enc;
 
@@ -147,6 +151,12 @@ static inline sk_val sk_encode_row(sk_enc *c, sk_val group, uint32_t i)
     const uint32_t codes = sk_segment_codes(c->seg);
     return codes == 1 ? group : sk_opk(c, SK_OP_ADD, sk_times(c, group, codes), i);
 }
+/* Whether the codewords of a segment are sorted. */
+bool sk_encode_is_sorted(const sk_enc *c, const sk_segment *seg);
+/* Sorts those of `rows` rows, which are in cb. */
+void sk_encode_sort(sk_enc *c, uint32_t rows);
+/* The codes nearest to the span's keys that are held, of row j. */
+void sk_encode_search_sorted(sk_enc *c, const sk_enc_span *span, sk_val j, sk_val *index);
 /* Whether keys are coded in the frame of a transform. */
 static inline bool sk_encode_turned(const sk_enc *c)
 {

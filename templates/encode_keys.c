@@ -46,6 +46,10 @@ static void load_codebook(sk_enc *c, uint32_t rows)
         sk_ir_end(b);
         sk_enc_sync(c);
     }
+    if (sk_encode_is_sorted(c, c->seg)) {
+        sk_encode_sort(c, rows); /* norms are not asked for */
+        return;
+    }
     if (c->gpu || c->codes < c->w) {
         norms_in_turns(c, rows);
         return;

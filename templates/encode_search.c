@@ -53,11 +53,13 @@ static sk_val codeword(sk_enc *c, sk_val at, uint32_t k, uint32_t i)
 }
 
 /* Numbers `index` of the 2^b at byte `row` + disp, a lane each: shuffles of up to four
- * vectors where that is all there are. */
+ * vectors where that is all there are, of one that holds them several times where they are few. */
 static sk_val look_up(sk_enc *c, sk_ld_kind kind, sk_val from, sk_val row, uint32_t disp, sk_val index)
 {
     sk_builder *b = c->b;
     const uint32_t n = c->codes / c->w, es = sk_ld_bytes(kind);
+    if (n == 0 && !c->gpu && kind == SK_LD_F32)
+        return sk_ir_2(b, SK_OP_SHUFFLE, sk_ir_ldrows(b, kind, from, row, disp, c->codes), index);
     if (c->gpu || n > 4 || n == 0)
         return sk_ir_ldg(b, kind, from, sk_op2(c, SK_OP_ADD, row, sk_times(c, index, es)), disp,
                          SK_NONE);
@@ -248,10 +250,14 @@ static void search_distances(sk_enc *c, const sk_enc_span *s, sk_val j, sk_enc_f
 
 static void search(sk_enc *c, const sk_enc_span *s, sk_val row, sk_enc_found *to)
 {
-    if (by_distance(c, s))
+    if (sk_encode_is_sorted(c, c->seg)) {
+        sk_encode_search_sorted(c, s, row, to->index[0]);
+        fit_chosen(c, s, row, to);
+    } else if (by_distance(c, s)) {
         search_distances(c, s, row, to);
-    else
+    } else {
         search_scores(c, s, row, to);
+    }
 }
 
 /* Codes that add up: each is the nearest to what the ones before it leave of the key. */

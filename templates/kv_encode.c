@@ -64,6 +64,18 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
     return st == SPHKV_OK ? sk_variants_supported(spec, SPHKV_VARIANT_POSITIONS, err) : st;
 }
 
+/* Whether a segment of the destination has groups of one dimension, with 2^b = codes, or any. */
+static bool has_single(const sk_tier *to, uint32_t codes)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < to->nseg; i++)
+        any |= to->seg[i].kind == SK_KEY_CODED && to->seg[i].g == 1 &&
+               (codes == 0 || 1u << to->seg[i].b == codes);
+    return any;
+}
+
+#define SORT_PAYS 64u /* tokens of a page; for half as many it takes as long as it saves */
+
 /* The widest vectors there are for coded keys: their search is multiply-adds; one vector of
  * tokens, so that codewords are operands in memory. */
 void sk_encode_default(const sk_spec *spec, const sk_target *target, sk_schedule *out)
@@ -72,6 +84,8 @@ void sk_encode_default(const sk_spec *spec, const sk_target *target, sk_schedule
     const bool wide = coded && target->vector_bits >= 512;
     out->v[SK_T_w] = wide ? 16 : sk_rows_default_width(target);
     out->v[SK_T_etok] = coded && !wide ? 2 : 1;
+    const bool sorted = spec->page >= SORT_PAYS && has_single(&spec->tier[0], (uint32_t)out->v[SK_T_w]);
+    out->v[SK_T_search] = sorted ? SK_SEARCH_SORTED : SK_SEARCH_ALL;
 }
 
 sk_status sk_encode_valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
@@ -85,6 +99,8 @@ sk_status sk_encode_valid(const sk_spec *spec, const sk_schedule *s, const sk_ta
                        spec->page);
     if (sk_tier_is_dense(&spec->tier[0]) && s->v[SK_T_etok] != 1)
         return sk_fail(err, SPHKV_EINVAL, "etok without coded keys");
+    if (s->v[SK_T_search] == SK_SEARCH_SORTED && !has_single(&spec->tier[0], 0))
+        return sk_fail(err, SPHKV_EINVAL, "search=sorted without groups of one dimension");
     return SPHKV_OK;
 }
 
@@ -95,6 +111,7 @@ void sk_encode_init(sk_enc *c, const sk_spec *spec, const sk_schedule *sched)
     c->w = (uint32_t)sched->v[SK_T_w];
     c->t = c->w * (uint32_t)sched->v[SK_T_etok];
     c->gpu = sched->backend == SK_BACKEND_CUDA;
+    c->search = c->gpu ? SK_SEARCH_ALL : (uint32_t)sched->v[SK_T_search];
     c->direct = c->gpu && sched->v[SK_T_room] != SK_ROOM_SHARED;
     c->room = SK_NONE;
     sk_page_layout_get(spec, 0, &c->dst);
@@ -124,7 +141,7 @@ sk_val sk_encode_from(sk_enc *c, sk_val t0, sk_val d0, sk_val to)
 }
 
 /* The arrays of scratch, in order. */
-#define ARRAYS(X) X(vs) X(vm) X(val) X(ks) X(cb) X(hn) X(key) X(rad) X(code) X(rs) X(red) X(turn)
+#define ARRAYS(X) X(vs) X(vm) X(val) X(ks) X(cb) X(hn) X(tree) X(ord) X(key) X(rad) X(code) X(rs) X(red) X(turn)
 enum {
 #define X(name) A_##name,
     ARRAYS(X)
@@ -161,6 +178,10 @@ static void scratch_words(const sk_enc *c, uint32_t words[ARRAYS_MOST])
         if (kind != SK_KEY_CODED) continue;
         if (!c->direct) at_least(&words[A_cb], lay->codes * tier->seg[s].g * codes);
         at_least(&words[A_hn], lay->codes * codes);
+        if (sk_encode_is_sorted(c, &tier->seg[s])) {
+            at_least(&words[A_tree], lay->codes * codes);
+            at_least(&words[A_ord], lay->codes * codes);
+        }
         if (!c->gpu) at_least(&words[A_key], lay->span_dims * c->t);
         at_least(&words[A_rad], lay->spans * page);
         at_least(&words[A_code], lay->codes * page);

@@ -586,6 +586,7 @@ static const kernel_row retier[] = {
     {R("64", "32", "1", "kf8:vf8,lean:vf16"), "", 0},
     {R("64", "64", "1", "good:vi8,kf16:vf16"), "", 0},
     {R("64", "64", "1", "turbo:vf8,kbf16:vf32"), "w=16,etok=2", 512},
+    {R("64", "64", "1", "g1b4x2r16sD:vi4,good:vi8"), "w=16,etok=2,search=sorted", 512},
     {R("64", "32", "1", "kf16:vi8,ki4:vi4"), "", 0},
     {R("64", "64", "1", "good:vi4,good:vi8"), "w=16,etok=4", 512},
     {R("64", "64", "1", "low:vi8,good:vi8") " mean", "", 0},
@@ -756,6 +757,9 @@ static const kernel_row rows[] = {
     {E("64", "32", "1", "fine:vi8,kf16:vf16"), "w=16,etok=2", 512}, /* searched by distance */
     {E("64", "64", "0", "turbo:vi8,kf16:vf16"), "w=16,etok=4", 512},
     {E("64", "16", "1", "g1b3r8s4:vf16,kf16:vf16"), "w=8,etok=1", 256},
+    {E("64", "48", "1", "g1b3r8s4:vi4,kf16:vf32"), "w=8,etok=2,search=sorted", 256},
+    {E("64", "64", "1", "turbo:vi4,kf16:vf16"), "w=16,etok=1,search=sorted", 512},
+    {E("64", "64", "0", "g1b2r8s16:vi8,kf32:vbf16"), "w=4,etok=4,search=sorted", 0},
     {E("64", "32", "1", "g2b2r16sD:vi4,kf32:vf16"), "w=16", 512}, /* fewer codewords than lanes */
     {E("64", "64", "0", "g8b5r4:vi8,kf16:vf16"), "w=16", 512}, /* fields packed in vectors */
     {E("64", "64", "1", "g4b7r8sD:vf16,kbf16:vf16"), "w=8,etok=2", 256},
