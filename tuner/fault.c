@@ -12,13 +12,13 @@
 #ifdef SK_FAULTS
 
 static const char *const words[] = {"", "hang", "crash", "oob", "wrong", "abort", "illegal",
-                                    "hog"};
+                                    "hog", "twin"};
 
 sk_fault_kind sk_fault_of(uint32_t ordinal)
 {
     const char *text = getenv("SPHKV_FAULT");
     while (text && *text) {
-        for (uint32_t k = SK_FAULT_HANG; k <= SK_FAULT_HOG; k++) {
+        for (uint32_t k = SK_FAULT_HANG; k <= SK_FAULT_TWIN; k++) {
             size_t n = strlen(words[k]);
             if (strncmp(text, words[k], n) != 0 || text[n] != ':') continue;
             if (strtoul(text + n + 1, NULL, 10) == ordinal) return (sk_fault_kind)k;

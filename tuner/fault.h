@@ -2,10 +2,10 @@
  * tuner. Only in the program that tests use (hooked/bin/sphkv-tune in the build
  * folder, compiled with SK_FAULTS); elsewhere everything is absent.
  *
- * SPHKV_FAULT="hang:3,crash:5,oob:7,wrong:9,abort:11,illegal:13,hog:15": the n-th
+ * SPHKV_FAULT="hang:3,crash:5,oob:7,wrong:9,abort:11,illegal:13,hog:15,twin:17": the n-th
  * trial of a job (the default is number 1) hangs, crashes, writes behind its output,
  * gives a wrong result, aborts in the compiler, meets an illegal instruction, takes
- * memory without end.
+ * memory without end; or its compiler makes the code of the default of it.
  * SPHKV_LIMIT="2": seconds of every limit, so that a hang is short. */
 #ifndef SK_FAULT_H
 #define SK_FAULT_H
@@ -20,7 +20,8 @@ typedef enum sk_fault_kind {
     SK_FAULT_WRONG,
     SK_FAULT_ABORT,
     SK_FAULT_ILLEGAL,
-    SK_FAULT_HOG
+    SK_FAULT_HOG,
+    SK_FAULT_TWIN
 } sk_fault_kind;
 
 /* What trial number `ordinal` is to suffer. */

@@ -59,8 +59,10 @@ static sk_status compile(sk_seat *s, sk_desk *desk, uint32_t index, uint32_t ord
 {
     sk_ready ready;
     sk_desk_enter(desk, SK_PHASE_COMPILE, index);
-    if (sk_fault_of(ordinal) == SK_FAULT_ABORT) sk_fault_strike(SK_FAULT_ABORT);
-    const sk_schedule *schedule = &s->job->space.candidate[index].schedule;
+    const sk_fault_kind fault = sk_fault_of(ordinal);
+    if (fault == SK_FAULT_ABORT) sk_fault_strike(fault);
+    const sk_schedule *schedule =
+        &s->job->space.candidate[fault == SK_FAULT_TWIN ? 0 : index].schedule;
     sk_status st = sk_ready_start(&s->job->spec, schedule, &ready, err);
     if (st != SPHKV_OK) return st;
     st = s->cuda ? sk_ready_compile_cuda(&ready, s->job->device->arch, s->cuda, err)

@@ -246,6 +246,8 @@ static sk_status try_made(sk_search *s, uint32_t index, const sk_made *made, sk_
     sk_sha256 sha;
     sk_sha256_init(&sha);
     sk_sha256_add(&sha, made->bytes, made->size);
+    sk_sha256_add(&sha, made->entries, strlen(made->entries) + 1);
+    sk_sha256_add(&sha, made->launch, strlen(made->launch) + 1);
     sk_sha256_hex(&sha, code);
     if (take_twin(s, index, made, code, t)) return SPHKV_OK;
     sk_status st = sk_made_show(base, 0, &s->job->code[0], err);
