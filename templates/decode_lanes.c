@@ -119,16 +119,14 @@ static sk_val framed_dim(sk_numbers *c, sk_val j)
     return sk_ir_ldg(d->b, SK_LD_F32, c->framed, at, 0, SK_NONE);
 }
 
-/* Coded dimension j before the transform, of all of the key, which is in scratch. */
+/* Coded dimension j before the transform, of all of the key, which is in scratch; of a
+ * Hadamard transform scratch has it. */
 static sk_val turned_dim(sk_numbers *c, sk_val j)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
     const uint32_t off = sk_codebook_transform_off(d->spec), dims = d->spec->d;
-    if (!sk_spec_turned(d->spec)) return framed_dim(c, j);
-    if (d->spec->book & SPHKV_BOOK_HADAMARD)
-        return sk_ir_2(b, SK_OP_FMUL, framed_dim(c, j),
-                       sk_ir_ldu(b, SK_LD_F32, c->set, sk_mul(d, j, 4), off));
+    if (!(d->spec->book & SPHKV_BOOK_TRANSFORM)) return framed_dim(c, j);
     const sk_val sum = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
     const sk_val column = sk_ir_ptr_add(b, c->set, j, dims * 4);
     const sk_val i = sk_ir_for(b, d->zero, sk_k(d, dims), 1);
@@ -273,6 +271,26 @@ static void rebuild_segment(const sk_numbers *c, const sk_key_part *p, const sk_
     sk_ir_end(b);
 }
 
+/* The inverse of a Hadamard transform, in place: by one warp, signs by all. */
+static void hadamard_back(sk_numbers *c)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const uint32_t each = 32 / c->tokens, bits = (uint32_t)__builtin_ctz(c->tokens);
+    sk_ir_if(b, sk_ir_2k(b, SK_OP_EQ, sk_ir_0(b, SK_OP_WARP, 0), 0));
+    sk_hadamard_rows(b, c->framed, d->d, 32, c->tokens);
+    sk_ir_end(b);
+    sk_ir_barrier(b);
+    const sk_val j0 = sk_gpu_turns(b, sk_k(d, d->d), each), at = sk_mul(d, j0, c->tokens * 4);
+    const sk_val j = sk_add(d, j0, sk_shr(d, d->lane, bits));
+    const sk_val sign = sk_ir_ldg(b, SK_LD_F32, c->set, sk_mul(d, j, 4),
+                                  sk_codebook_transform_off(d->spec), SK_NONE);
+    const sk_val x = sk_ir_ldv(b, SK_LD_F32, c->framed, at, 0);
+    sk_ir_stv(b, c->framed, at, 0, sk_ir_2(b, SK_OP_FMUL, x, sign));
+    sk_ir_end(b);
+    sk_ir_barrier(b);
+}
+
 static void rebuild_chunk(sk_numbers *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
                           sk_val t0)
 {
@@ -281,11 +299,7 @@ static void rebuild_chunk(sk_numbers *c, uint32_t tier_slot, const sk_page_layou
     for (sk_key_part p = {0}; sk_coded_next(d->spec, tier_slot, &p);)
         rebuild_segment(c, &p, lay, page, t0);
     sk_ir_barrier(b);
-    if (!(d->spec->book & SPHKV_BOOK_HADAMARD)) return;
-    sk_ir_if(b, sk_ir_2k(b, SK_OP_EQ, sk_ir_0(b, SK_OP_WARP, 0), 0));
-    sk_hadamard_rows(b, c->framed, d->d, 32, c->tokens);
-    sk_ir_end(b);
-    sk_ir_barrier(b);
+    if (d->spec->book & SPHKV_BOOK_HADAMARD) hadamard_back(c);
 }
 
 /* The pieces of a segment of keys that are in scratch, among the first `dims` dimensions. */
