@@ -121,7 +121,8 @@ static theme theme_of(uint32_t n)
     t.rb = radius_bits[coded % 3];
     t.book = books[coded % SK_COUNT(books)];
     t.mixed = !dense && t.key == SK_KEY_CODED && t.book & MOVES && (coded + coded / SK_COUNT(books)) % 2;
-    t.variant = t.m % 2 ? 0 : 1u << t.m / 2 % SK_VARIANTS;
+    /* two of three, so that ten in a row have each */
+    t.variant = t.m % 3 == 2 ? 0 : 1u << (t.m - t.m / 3) % SK_VARIANTS;
     return t;
 }
 
