@@ -54,11 +54,11 @@ typedef enum sk_backend { SK_BACKEND_CPU, SK_BACKEND_CUDA, SK_BACKENDS } sk_back
     X(flight, SK_ON_GPU(SPHKV_PAGE_GATHER), "1|2|4|8", "16-byte loads of a lane under way at once") \
     X(pieces, SK_ON_GPU(SPHKV_PAGE_GATHER), "1|2|4|8|16", "blocks that share a page")       \
     X(room, SK_ON_GPU(SPHKV_ATTN_DECODE) | SK_ON_GPU(SPHKV_KV_ENCODE) | SK_ON_GPU(SPHKV_ATTN_EXTEND) | \
-          SK_ON_GPU(SPHKV_PAGE_RETIER),                                                           \
+          SK_ON_GPU(SPHKV_PAGE_RETIER) | SK_ON_GPU(SPHKV_PAGE_MASS),                              \
       "shared|tables|global",                                                                    \
       "where scratch lies: in shared memory; look-up tables, and rebuilt pages, in global memory; " \
       "all of it there")   \
-    X(blocks, SK_ON_GPU(SPHKV_ATTN_DECODE) | SK_ON_GPU(SPHKV_ATTN_EXTEND), "1|2|4|8|16",                                         \
+    X(blocks, SK_ON_GPU(SPHKV_ATTN_DECODE) | SK_ON_GPU(SPHKV_ATTN_EXTEND) | SK_ON_GPU(SPHKV_PAGE_MASS), "1|2|4|8|16",                                         \
       "blocks that a multiprocessor holds at once")                                                \
     X(merge, SK_ON_GPU(SPHKV_ATTN_DECODE), "last|separate",                                       \
       "lists that blocks share are joined by the last of them, or by a launch of their own")      \

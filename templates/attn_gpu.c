@@ -33,7 +33,7 @@ static void prepare(sk_image *image)
     a->blocks = (uint32_t)(home < a->pages ? home : a->pages > 0 ? a->pages : 1);
     a->partials_bytes = 2 * (size_t)a->blocks * m->q_len * sk_dec_partial_bytes(spec);
     if (image->schedule.v[SK_T_form] == SK_ATTN_WARP) {
-        const sk_warp_room room = sk_warp_room_of(spec, &image->schedule);
+        const sk_warp_room room = sk_warp_room_of(spec, &image->schedule, 0);
         a->tables_bytes = (size_t)a->blocks * (room.tables + (size_t)m->q_len * room.query);
     }
     a->partials = align128((size_t)a->blocks * 4);

@@ -146,12 +146,20 @@ void sk_warp_inner(const sk_spec *spec, sk_schedule *out);
 typedef struct sk_warp_room {
     uint32_t scratch, tables, query;
 } sk_warp_room;
-sk_warp_room sk_warp_room_of(const sk_spec *spec, const sk_schedule *sched);
+/* own: bytes that the program takes beside the parts of a CPU; of attn_decode. */
+sk_warp_room sk_warp_room_of(const sk_spec *spec, const sk_schedule *sched, uint32_t own);
+uint32_t sk_grid_scratch(const sk_spec *spec);
+/* Finds room for the parts: of what is global, block by block from `tables` on. */
 void sk_warp_begin(sk_grid *g, const sk_schedule *sched);
+/* The item of a piece, in scratch, but for where its rows go; and all that is done with it. */
+void sk_warp_item(sk_grid *g, const sk_piece *piece);
 void sk_warp_decode(sk_grid *g, const sk_piece *piece);
 
-/* attn_gpu_build.c: declares the parameters. */
+/* attn_gpu_build.c: declares the parameters; or those alone that other programs over lists have,
+ * too: q to refs, flags to q_head_bytes. */
 void sk_grid_params(sk_grid *g);
+void sk_grid_params_read(sk_grid *g);
+void sk_grid_params_of_run(sk_grid *g);
 
 /* attn_raw.c */
 sk_status sk_raw_valid(const sk_spec *spec, sk_err *err);
@@ -159,6 +167,12 @@ sk_status sk_raw_build(const sk_spec *spec, const sk_schedule *s, sk_arena *aren
                        sk_err *err);
 #define SK_RAW_WARPS 4u
 uint32_t sk_raw_scratch(void);
+
+/* attn_gpu_choice.c: room and blocks of a form of one warp that takes `own` bytes beside the
+ * parts of a CPU. */
+sk_status sk_warp_valid(const sk_spec *spec, const sk_schedule *s, uint32_t own,
+                        const sk_target *target, sk_err *err);
+void sk_warp_default(const sk_spec *spec, uint32_t own, const sk_target *target, sk_schedule *out);
 
 /* The form's functions, see kernel.h. */
 sk_status sk_gpu_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,

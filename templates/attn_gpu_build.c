@@ -8,7 +8,7 @@
 
 /* ---- parameters ------------------------------------------------------------------ */
 
-void sk_grid_params(sk_grid *g)
+void sk_grid_params_read(sk_grid *g)
 {
     sk_dec *c = g->c;
     sk_builder *b = c->b;
@@ -17,6 +17,25 @@ void sk_grid_params(sk_grid *g)
     c->arena = sk_ir_param_ptr(b, "arena", false);
     g->indptr = sk_ir_param_ptr(b, "indptr", false);
     g->refs = sk_ir_param_ptr(b, "refs", false);
+}
+
+void sk_grid_params_of_run(sk_grid *g)
+{
+    sk_builder *b = g->c->b;
+    g->flags = sk_ir_param_u32(b, "flags");
+    g->batch = sk_ir_param_u32(b, "batch");
+    g->kv_heads = sk_ir_param_u32(b, "kv_heads");
+    g->kv_first = sk_ir_param_u32(b, "kv_first");
+    g->kv_count = sk_ir_param_u32(b, "kv_count");
+    g->q_seq = sk_ir_param_u32(b, "q_seq_bytes");
+    g->c->q_stride = sk_ir_param_u32(b, "q_head_bytes");
+}
+
+void sk_grid_params(sk_grid *g)
+{
+    sk_dec *c = g->c;
+    sk_builder *b = c->b;
+    sk_grid_params_read(g);
     g->out = sk_ir_param_ptr(b, "out", true);
     g->lse = sk_ir_param_ptr(b, "lse", true);
     g->page_ml = sk_ir_param_ptr(b, "page_ml", true);
@@ -24,13 +43,7 @@ void sk_grid_params(sk_grid *g)
     g->counters = sk_ir_param_ptr(b, "counters", true);
     g->partials = sk_ir_param_ptr(b, "partials", true);
     c->tables = sk_ir_param_ptr(b, "tables", true);
-    g->flags = sk_ir_param_u32(b, "flags");
-    g->batch = sk_ir_param_u32(b, "batch");
-    g->kv_heads = sk_ir_param_u32(b, "kv_heads");
-    g->kv_first = sk_ir_param_u32(b, "kv_first");
-    g->kv_count = sk_ir_param_u32(b, "kv_count");
-    g->q_seq = sk_ir_param_u32(b, "q_seq_bytes");
-    c->q_stride = sk_ir_param_u32(b, "q_head_bytes");
+    sk_grid_params_of_run(g);
     g->out_seq = sk_ir_param_u32(b, "out_seq_bytes");
     g->out_head = sk_ir_param_u32(b, "out_head_bytes");
     g->lse_seq = sk_ir_param_u32(b, "lse_seq");

@@ -3,36 +3,51 @@
 #include "attn_gpu.h"
 #include "gpu.h"
 
-static bool fits(const sk_spec *spec, int32_t room, const sk_target *target)
+static bool fits(const sk_spec *spec, int32_t room, uint32_t own, const sk_target *target)
 {
     sk_schedule s = {.backend = SK_BACKEND_CUDA};
     s.v[SK_T_room] = room;
-    return sk_warp_room_of(spec, &s).scratch <= target->shared_block;
+    return sk_warp_room_of(spec, &s, own).scratch <= target->shared_block;
 }
 
 /* Slower memory only for what has no place in the faster. */
-static sk_status check_room(const sk_spec *spec, int32_t rule, const sk_target *target, sk_err *err)
+static sk_status check_room(const sk_spec *spec, int32_t rule, uint32_t own, const sk_target *target,
+                            sk_err *err)
 {
     sk_schedule s = {.backend = SK_BACKEND_CUDA};
     s.v[SK_T_room] = SK_ROOM_TABLES;
-    if (rule == SK_ROOM_TABLES && sk_warp_room_of(spec, &s).tables == 0)
+    if (rule == SK_ROOM_TABLES && sk_warp_room_of(spec, &s, own).tables == 0)
         return sk_fail(err, SPHKV_EINVAL, "room=tables without tables");
-    if (rule == SK_ROOM_GLOBAL && fits(spec, SK_ROOM_TABLES, target))
+    if (rule == SK_ROOM_GLOBAL && fits(spec, SK_ROOM_TABLES, own, target))
         return sk_fail(err, SPHKV_EINVAL, "room=global where a block has room");
     return SPHKV_OK;
+}
+
+sk_status sk_warp_valid(const sk_spec *spec, const sk_schedule *s, uint32_t own,
+                        const sk_target *target, sk_err *err)
+{
+    const uint32_t scratch = sk_warp_room_of(spec, s, own).scratch;
+    const sk_status st = check_room(spec, s->v[SK_T_room], own, target, err);
+    return st == SPHKV_OK ? sk_gpu_home(target, (uint32_t)s->v[SK_T_blocks], scratch, 32, err) : st;
+}
+
+void sk_warp_default(const sk_spec *spec, uint32_t own, const sk_target *target, sk_schedule *out)
+{
+    out->v[SK_T_room] = SK_ROOM_SHARED;
+    while (out->v[SK_T_room] < SK_ROOM_GLOBAL && !fits(spec, out->v[SK_T_room], own, target))
+        out->v[SK_T_room]++;
+    for (out->v[SK_T_blocks] = 8; out->v[SK_T_blocks] > 1; out->v[SK_T_blocks] /= 2)
+        if (sk_warp_valid(spec, out, own, target, NULL) == SPHKV_OK) return;
 }
 
 /* A block is one warp, and takes a page whole. */
 static sk_status check_warp(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
                             sk_err *err)
 {
-    const uint32_t scratch = sk_warp_room_of(spec, s).scratch;
     if (s->v[SK_T_warps] != 1 || s->v[SK_T_slab] != sk_tunable_value(SK_T_slab, 0) ||
         s->v[SK_T_stages] != 0)
         return sk_fail(err, SPHKV_EINVAL, "form=warp has one warp and no slabs");
-    const sk_status st = check_room(spec, s->v[SK_T_room], target, err);
-    if (st != SPHKV_OK) return st;
-    return sk_gpu_home(target, (uint32_t)s->v[SK_T_blocks], scratch, 32, err);
+    return sk_warp_valid(spec, s, sk_grid_scratch(spec), target, err);
 }
 
 /* Tiles end as all forms do, so a sink is theirs too; between their logits and their
@@ -93,8 +108,5 @@ void sk_gpu_attn_default(const sk_spec *spec, const sk_target *target, sk_schedu
     out->v[SK_T_warps] = 1;
     out->v[SK_T_stages] = 0;
     out->v[SK_T_slab] = sk_tunable_value(SK_T_slab, 0);
-    while (out->v[SK_T_room] < SK_ROOM_GLOBAL && !fits(spec, out->v[SK_T_room], target))
-        out->v[SK_T_room]++;
-    for (out->v[SK_T_blocks] = 8; out->v[SK_T_blocks] > 1; out->v[SK_T_blocks] /= 2)
-        if (sk_gpu_attn_valid(spec, out, target, NULL) == SPHKV_OK) return;
+    sk_warp_default(spec, sk_grid_scratch(spec), target, out);
 }

@@ -70,14 +70,19 @@ static sk_val place(sk_dec *c, const sk_dec_area *area, void *user)
 
 static bool several(const sk_spec *spec) { return (spec->variants & SPHKV_VARIANT_QUERIES) != 0; }
 
-sk_warp_room sk_warp_room_of(const sk_spec *spec, const sk_schedule *sched)
+uint32_t sk_grid_scratch(const sk_spec *spec)
+{
+    return rounded(sk_item_words(spec) * 4) + rounded(SK_DEAL_WORDS * 4);
+}
+
+sk_warp_room sk_warp_room_of(const sk_spec *spec, const sk_schedule *sched, uint32_t own)
 {
     sk_schedule inner;
     sk_dec dec;
     sk_warp_inner(spec, &inner);
     sk_dec_init(&dec, NULL, spec, &inner);
     room r = {.rule = sched->v[SK_T_room], .several = several(spec)};
-    r.taken.scratch = rounded(sk_item_words(spec) * 4) + rounded(SK_DEAL_WORDS * 4);
+    r.taken.scratch = own;
     sk_dec_areas(&dec, measure, &r);
     return r.taken;
 }
@@ -85,7 +90,7 @@ sk_warp_room sk_warp_room_of(const sk_spec *spec, const sk_schedule *sched)
 void sk_warp_begin(sk_grid *g, const sk_schedule *sched)
 {
     sk_dec *c = g->c;
-    const sk_warp_room whole = sk_warp_room_of(c->spec, sched);
+    const sk_warp_room whole = sk_warp_room_of(c->spec, sched, 0);
     room r = {.rule = sched->v[SK_T_room], .several = several(c->spec)};
     r.tables = sk_ir_ptr_add(c->b, c->tables, g->block, whole.tables);
     if (r.several) {
@@ -155,12 +160,12 @@ static void put_variants(sk_grid *g, const sk_piece *piece)
     sk_dec *c = g->c;
     if (sk_dec_counts(c->spec)) put_tokens(g, piece);
     if (!sk_dec_has(c, SPHKV_VARIANT_POSITIONS)) return;
-    const bool many = sk_dec_has(c, SPHKV_VARIANT_QUERIES);
+    const bool many = sk_dec_has(c, SPHKV_VARIANT_QUERIES) || c->spec->kernel == SPHKV_PAGE_MASS;
     put(g, SK_ITEM_QUERY,
         many ? sk_ir_2(c->b, SK_OP_MUL, piece->seq, c->var.q_len) : piece->seq);
 }
 
-void sk_warp_decode(sk_grid *g, const sk_piece *piece)
+void sk_warp_item(sk_grid *g, const sk_piece *piece)
 {
     sk_dec *c = g->c;
     sk_builder *b = c->b;
@@ -174,6 +179,12 @@ void sk_warp_decode(sk_grid *g, const sk_piece *piece)
     put(g, SK_ITEM_ML_STEP, ml.step);
     put(g, SK_ITEM_ML_ADD, ml.add);
     put_variants(g, piece);
+}
+
+void sk_warp_decode(sk_grid *g, const sk_piece *piece)
+{
+    sk_dec *c = g->c;
+    sk_warp_item(g, piece);
     sk_dec_pages pages = {.refs = g->refs, .ml = g->page_ml};
     sk_dec_start(c);
     sk_dec_walk(c, &pages);

@@ -9,7 +9,7 @@
 #include "kernel.h"
 
 extern const sk_kernel_form sk_append_on_gpu, sk_compact_on_gpu, sk_encode_on_gpu, sk_extend_on_gpu,
-    sk_gather_on_gpu, sk_merge_on_gpu, sk_plan_on_gpu, sk_retier_on_gpu, sk_unrow_on_gpu;
+    sk_gather_on_gpu, sk_mass_on_gpu, sk_merge_on_gpu, sk_plan_on_gpu, sk_retier_on_gpu, sk_unrow_on_gpu;
 
 /* valid of forms for which any number of warps will do. */
 sk_status sk_gpu_valid(const sk_spec *spec, const sk_schedule *schedule, const sk_target *target,

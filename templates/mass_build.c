@@ -1,5 +1,6 @@
-/* mass_build.c - the program of page_mass: attention's walk over the pages of an item,
- * twice per query, with steps of its own for a page. */
+/* mass_build.c - page_mass: attention's walk over the pages of an item, with steps of its
+ * own for a page, to find the sum of a query's softmax, and to give each slot its share;
+ * and the program of a CPU, which does both for each query in turn. */
 #include <math.h>
 #include <string.h>
 
@@ -8,11 +9,6 @@
 #include "rows.h"
 
 #define LOG2E 1.44269504f
-
-typedef struct mass {
-    sk_val q_tok, q_len, lse, lse_wanted, lse_tok, out, sums, sums_wanted; /* parameters */
-    sk_val top; /* scratch: [heads of a turn] what logits are measured against, log2 */
-} mass;
 
 static sk_val in_scratch(sk_dec *c, const sk_dec_area *area, void *user)
 {
@@ -35,7 +31,7 @@ static sk_dec_seen logits_of(sk_dec *c, const sk_dec_at *at)
 static void sum_page(sk_dec *c, const sk_dec_at *at)
 {
     sk_dec one = *c;
-    one.ml = ((const mass *)c->page_user)->out;
+    one.ml = ((const sk_mass *)c->page_user)->out;
     one.ml_wanted = sk_ir_2k(c->b, SK_OP_NE, c->zero, 0);
     const sk_dec_seen seen = logits_of(c, at);
     sk_part_softmax(&one, at->tier_slot, seen.end, SK_NONE);
@@ -44,7 +40,7 @@ static void sum_page(sk_dec *c, const sk_dec_at *at)
 
 /* Shares of W slots from t0 on, of all heads of the turn; none of what is not seen, for
  * which no logit is finite. */
-static sk_val shares(sk_dec *c, const mass *m, sk_val t0, const sk_dec_seen *seen)
+static sk_val shares(sk_dec *c, const sk_mass *m, sk_val t0, const sk_dec_seen *seen)
 {
     sk_builder *b = c->b;
     const bool fast = c->spec->accuracy == SPHKV_FAST;
@@ -63,7 +59,7 @@ static sk_val shares(sk_dec *c, const mass *m, sk_val t0, const sk_dec_seen *see
 /* The second time: each slot's share. */
 static void share_page(sk_dec *c, const sk_dec_at *at)
 {
-    const mass *m = c->page_user;
+    const sk_mass *m = c->page_user;
     sk_builder *b = c->b;
     const sk_dec_seen seen = logits_of(c, at);
     const sk_val row = sk_ir_ptr_add(b, m->out, at->row, c->p * 4);
@@ -82,7 +78,7 @@ static void share_page(sk_dec *c, const sk_dec_at *at)
 }
 
 /* Nothing has fallen on any slot yet. */
-static void clear_rows(sk_dec *c, const mass *m)
+void sk_mass_clear(sk_dec *c, const sk_mass *m)
 {
     sk_builder *b = c->b;
     const sk_val zero = sk_ir_f32(b, 0.0f);
@@ -102,7 +98,7 @@ static void clear_rows(sk_dec *c, const mass *m)
 }
 
 /* Heads that the turn before has had count no second time: nothing is near infinity. */
-static void put_top(sk_dec *c, const mass *m, uint32_t h, sk_val top, sk_val had)
+static void put_top(sk_dec *c, const sk_mass *m, uint32_t h, sk_val top, sk_val had)
 {
     sk_builder *b = c->b;
     if (c->turns > 1) {
@@ -123,41 +119,53 @@ static sk_val log_sum(sk_dec *c, uint32_t h)
     return sk_ir_2(b, SK_OP_FADD, all.m, sk_ir_1(b, SK_OP_LOG2, all.l));
 }
 
-/* What the logits of the query at work are measured against: log2 of their sum. */
-static void find_top(sk_dec *c, mass *m, sk_dec_pages *pages, sk_val query, sk_val had)
+void sk_mass_query(sk_dec *c, const sk_mass *m, sk_val q, sk_val query)
+{
+    c->var.q_len = m->q_len;
+    c->var.query = query;
+    c->q = sk_ir_ptr_add(c->b, q, sk_ir_2(c->b, SK_OP_MUL, query, m->q_tok), 1);
+    sk_dec_start(c);
+}
+
+void sk_mass_given(sk_dec *c, const sk_mass *m, sk_val query, sk_val unit, sk_val had)
+{
+    const sk_val row = sk_mass_lse_row(c, m, query);
+    for (uint32_t h = 0; h < c->h; h++)
+        put_top(c, m, h, sk_ir_2(c->b, SK_OP_FMUL, sk_ir_ldu(c->b, SK_LD_F32, row, c->zero, h * 4), unit),
+                had);
+}
+
+sk_val sk_mass_lse_row(sk_dec *c, const sk_mass *m, sk_val query)
 {
     sk_builder *b = c->b;
-    sk_ir_if(b, sk_ir_2(b, SK_OP_NE, m->lse_wanted, c->zero));
-    sk_val row = sk_ir_ptr_add(b, m->lse, sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_LSE * 4), 1);
-    row = sk_dec_turn_row(c, sk_ir_ptr_add(b, row, sk_ir_2(b, SK_OP_MUL, query, m->lse_tok), 1), 4);
-    for (uint32_t h = 0; h < c->h; h++) {
-        const sk_val x = sk_ir_ldu(b, SK_LD_F32, row, c->zero, h * 4);
-        put_top(c, m, h, sk_ir_2(b, SK_OP_FMUL, x, sk_ir_f32(b, LOG2E)), had);
-    }
-    sk_ir_else(b);
+    const sk_val at = sk_ir_ldu(b, SK_LD_U32, c->item, c->zero, SK_ITEM_LSE * 4);
+    const sk_val row = sk_ir_ptr_add(b, m->lse, at, 1);
+    return sk_dec_turn_row(c, sk_ir_ptr_add(b, row, sk_ir_2(b, SK_OP_MUL, query, m->lse_tok), 1), 4);
+}
+
+void sk_mass_sum(sk_dec *c, const sk_mass *m, sk_dec_pages *pages, sk_val sum[SK_HEAD_TILE])
+{
+    c->page_user = (void *)(uintptr_t)m;
     c->page_step = sum_page;
     sk_dec_walk(c, pages);
-    for (uint32_t h = 0; h < c->h; h++) put_top(c, m, h, log_sum(c, h), had);
-    sk_ir_end(b);
+    for (uint32_t h = 0; h < c->h; h++) sum[h] = log_sum(c, h);
 }
 
-/* All queries, for the heads of a turn; had: heads that turns before have had. */
-static void each_query(sk_dec *c, mass *m, sk_dec_pages *pages, sk_val had)
+void sk_mass_share(sk_dec *c, const sk_mass *m, sk_dec_pages *pages)
 {
-    sk_builder *b = c->b;
-    const sk_val q = c->q;
-    c->var.q_len = m->q_len;
-    c->var.query = sk_ir_for(b, c->zero, m->q_len, 1);
-    c->q = sk_ir_ptr_add(b, q, sk_ir_2(b, SK_OP_MUL, c->var.query, m->q_tok), 1);
-    sk_dec_start(c);
-    find_top(c, m, pages, c->var.query, had);
+    c->page_user = (void *)(uintptr_t)m;
     c->page_step = share_page;
     sk_dec_walk(c, pages);
-    sk_ir_end(b);
-    c->q = q;
 }
 
-static void params(sk_dec *c, mass *m, sk_dec_pages *pages)
+/* ---- on a CPU ----------------------------------------------------------------- */
+
+typedef struct cpu_params {
+    sk_dec_pages pages;
+    sk_val lse_given;
+} cpu_params;
+
+static void params(sk_dec *c, sk_mass *m, cpu_params *p)
 {
     sk_builder *b = c->b;
     c->item = sk_ir_param_ptr(b, "item", false);
@@ -168,16 +176,34 @@ static void params(sk_dec *c, mass *m, sk_dec_pages *pages)
     m->q_tok = sk_ir_param_u32(b, "q_token_bytes");
     m->q_len = sk_ir_param_u32(b, "q_len");
     c->arena = sk_ir_param_ptr(b, "arena", false);
-    pages->refs = sk_ir_param_ptr(b, "refs", false);
+    p->pages.refs = sk_ir_param_ptr(b, "refs", false);
     m->lse = sk_ir_param_ptr(b, "lse", false);
-    m->lse_wanted = sk_ir_param_u32(b, "lse_given");
+    p->lse_given = sk_ir_param_u32(b, "lse_given");
     m->lse_tok = sk_ir_param_u32(b, "lse_token_bytes");
     m->out = sk_ir_param_ptr(b, "mass", true);
     m->sums = sk_ir_param_ptr(b, "page_mass", true);
     m->sums_wanted = sk_ir_param_u32(b, "page_mass_wanted");
-    pages->ml = m->out; /* no statistics: none are asked for */
+    p->pages.ml = m->out; /* no statistics: none are asked for */
     sk_dec_variant_params(c);
     sk_rope_params(c);
+}
+
+/* All queries, for the heads of a turn; had: heads that turns before have had. */
+static void each_query(sk_dec *c, const sk_mass *m, cpu_params *p, sk_val had)
+{
+    sk_builder *b = c->b;
+    const sk_val q = c->q, query = sk_ir_for(b, c->zero, m->q_len, 1);
+    sk_val sum[SK_HEAD_TILE];
+    sk_mass_query(c, m, q, query);
+    sk_ir_if(b, sk_ir_2(b, SK_OP_NE, p->lse_given, c->zero));
+    sk_mass_given(c, m, query, sk_ir_f32(b, LOG2E), had);
+    sk_ir_else(b);
+    sk_mass_sum(c, m, &p->pages, sum);
+    for (uint32_t h = 0; h < c->h; h++) put_top(c, m, h, sum[h], had);
+    sk_ir_end(b);
+    sk_mass_share(c, m, &p->pages);
+    sk_ir_end(b);
+    c->q = q;
 }
 
 sk_status sk_mass_build(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena, sk_build *out,
@@ -185,22 +211,21 @@ sk_status sk_mass_build(const sk_spec *spec, const sk_schedule *sched, sk_arena 
 {
     sk_builder builder, *b = &builder;
     sk_dec dec, *c = &dec;
-    mass masses, *m = &masses;
-    sk_dec_pages pages = {.refs = SK_NONE};
+    sk_mass masses, *m = &masses;
+    cpu_params cpu = {.lse_given = SK_NONE};
     const sk_schedule full = sk_mass_attention(sched);
     const sk_status st = sk_rows_begin(b, spec, sched, arena, "", err);
     if (st != SPHKV_OK) return st;
     sk_dec_init(c, b, spec, &full);
-    params(c, m, &pages);
+    params(c, m, &cpu);
     c->zero = sk_ir_u32(b, 0);
     c->lane = sk_ir_lane(b);
-    c->page_user = m;
     sk_dec_areas(c, in_scratch, NULL);
     m->top = sk_ir_name(b, sk_ir_shared(b, c->h * 4), "top");
     const sk_val had = sk_ir_var(b, SK_BLOCK, c->zero);
-    clear_rows(c, m);
+    sk_mass_clear(c, m);
     sk_dec_turns_begin(c);
-    each_query(c, m, &pages, sk_ir_get(b, had));
+    each_query(c, m, &cpu, sk_ir_get(b, had));
     if (c->turns > 1) sk_ir_set(b, had, sk_add(c, c->h0, sk_k(c, c->h)));
     sk_dec_turns_end(c);
     memset(out, 0, sizeof *out);

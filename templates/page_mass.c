@@ -8,9 +8,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "gpu.h"
 #include "items.h"
 #include "page_mass.h"
-#include "page_table.h"
 #include "part_rope.h"
 #include "variants.h"
 
@@ -72,19 +72,9 @@ static void default_schedule(const sk_spec *spec, const sk_target *target, sk_sc
 
 /* ---- host side ---------------------------------------------------------------- */
 
-typedef struct mass_run {
-    const sk_image *image;
-    sphkv_mass_args a;
-    sk_table_look look;
-    uint32_t heads, kv_count, step; /* query heads; KV heads of the run; rows of a reference */
-    uint64_t q_bytes, lse_bytes, rows;
-} mass_run;
-
 static size_t workspace(const sk_image *image) { return image->maxima.parts * sk_items_scratch(image); }
 
-static uint32_t q_bytes_of(const sk_image *image) { return image->spec.q_dtype == SPHKV_F32 ? 4 : 2; }
-
-static void complete(mass_run *r)
+static void complete(sk_mass_run *r)
 {
     sphkv_mass_args *a = &r->a;
     const uint32_t d = r->image->spec.d;
@@ -99,11 +89,11 @@ static void complete(mass_run *r)
 }
 
 /* Offsets of rows are 32 bits; KV heads before the run's are part of the reach. */
-static sk_status check_rows(mass_run *r, sk_err *err)
+static sk_status check_rows(sk_mass_run *r, sk_err *err)
 {
     const sphkv_mass_args *a = &r->a;
     const uint32_t head = (r->look.kv_first + r->kv_count) * r->image->spec.heads_per_kv;
-    const uint32_t es = q_bytes_of(r->image), last = a->batch ? a->batch - 1 : 0;
+    const uint32_t es = r->q_es, last = a->batch ? a->batch - 1 : 0;
     if (a->batch == 0 || r->kv_count == 0) return SPHKV_OK;
     r->q_bytes = (sk_items_steps(last, a->q_stride_seq) + sk_items_steps(a->q_len - 1, a->q_stride_tok) +
                   sk_items_steps(head - 1, a->q_stride_head) + r->image->spec.d) * es;
@@ -117,7 +107,7 @@ static sk_status check_rows(mass_run *r, sk_err *err)
     return SPHKV_OK;
 }
 
-static sk_status check_buffers(mass_run *r, sk_err *err)
+static sk_status check_buffers(sk_mass_run *r, bool device, sk_err *err)
 {
     const sphkv_mass_args *a = &r->a;
     sk_status st = a->batch ? sk_items_aligned(a->arena, err) : SPHKV_OK;
@@ -126,7 +116,7 @@ static sk_status check_buffers(mass_run *r, sk_err *err)
     if (st == SPHKV_OK) st = sk_items_workspace(r->image, a->workspace, a->workspace_bytes, err);
     if (st == SPHKV_OK) st = sk_rope_check(&r->image->spec, &r->a.rope, a->batch == 0, err);
     r->look.rope = &a->rope;
-    if (st == SPHKV_OK) st = sk_table_check(&r->look, err);
+    if (st == SPHKV_OK) st = device ? sk_table_frame(&r->look, err) : sk_table_check(&r->look, err);
     if (st != SPHKV_OK) return st;
     r->step = r->look.shared ? r->image->maxima.kv_heads : 1;
     r->rows = r->look.refs_end * r->step;
@@ -135,14 +125,16 @@ static sk_status check_buffers(mass_run *r, sk_err *err)
     return SPHKV_OK;
 }
 
-static sk_status mass_begin(mass_run *r, const sk_image *image, const void *args, sk_err *err)
+sk_status sk_mass_read(sk_mass_run *r, const sk_image *image, const void *args, bool device, sk_err *err)
 {
+    memset(r, 0, sizeof *r);
     sk_status st = sk_args_copy(&r->a, sizeof r->a, args, err);
     const sk_variant_args v = SK_VARIANTS_OF(&r->a);
     if (st == SPHKV_OK) st = sk_args_reserved(r->a.reserved, err);
     if (st == SPHKV_OK) st = sk_variants_check(&image->spec, &v, r->a.batch == 0, err);
     if (st != SPHKV_OK) return st;
     r->image = image;
+    r->q_es = image->spec.q_dtype == SPHKV_F32 ? 4 : 2;
     r->heads = image->maxima.kv_heads * image->spec.heads_per_kv;
     r->look = (sk_table_look){.image = image, .table = &r->a.table, .batch = r->a.batch,
                               .kv_first = r->a.kv_head_first, .kv_count = r->a.kv_head_count,
@@ -154,11 +146,11 @@ static sk_status mass_begin(mass_run *r, const sk_image *image, const void *args
     if (!(fabsf(r->a.scale) < 1e30f)) return sk_fail(err, SPHKV_EINVAL, "scale is not finite");
     complete(r);
     st = check_rows(r, err);
-    return st == SPHKV_OK ? check_buffers(r, err) : st;
+    return st == SPHKV_OK ? check_buffers(r, device, err) : st;
 }
 
 /* The item of sequence seq and a KV head; false: it has no pages. */
-static bool fill_item(const mass_run *r, uint32_t seq, uint32_t kv_head, uint32_t *item)
+static bool fill_item(const sk_mass_run *r, uint32_t seq, uint32_t kv_head, uint32_t *item)
 {
     const sphkv_mass_args *a = &r->a;
     const uint32_t list = r->look.shared ? seq : seq * r->image->maxima.kv_heads + kv_head;
@@ -167,7 +159,7 @@ static bool fill_item(const mass_run *r, uint32_t seq, uint32_t kv_head, uint32_
     uint32_t i = a->table.indptr[list];
     if (i == end) return false;
     memset(item, 0, SK_ITEM_WORDS_ALL * sizeof *item);
-    item[SK_ITEM_Q] = (seq * a->q_stride_seq + head * a->q_stride_head) * q_bytes_of(r->image);
+    item[SK_ITEM_Q] = (seq * a->q_stride_seq + head * a->q_stride_head) * r->q_es;
     item[SK_ITEM_HEAD] = kv_head;
     item[SK_ITEM_LSE] = (seq * a->lse_stride_seq + head) * 4;
     item[SK_ITEM_QUERY] = seq * a->q_len;
@@ -187,10 +179,10 @@ static bool fill_item(const mass_run *r, uint32_t seq, uint32_t kv_head, uint32_
 
 static sk_status run(const sk_image *image, const void *args, uint32_t part, uint32_t parts, sk_err *err)
 {
-    mass_run r = {0};
+    sk_mass_run r;
     uint32_t item[SK_ITEM_WORDS_ALL];
     sk_status st = sk_items_part(image, part, parts, err);
-    if (st == SPHKV_OK) st = mass_begin(&r, image, args, err);
+    if (st == SPHKV_OK) st = sk_mass_read(&r, image, args, false, err);
     if (st != SPHKV_OK) return st;
     const sphkv_mass_args *a = &r.a;
     const sk_variant_args v = SK_VARIANTS_OF(a);
@@ -199,8 +191,8 @@ static sk_status run(const sk_image *image, const void *args, uint32_t part, uin
     sk_call_ptr(&call, a->q, r.q_bytes);
     sk_call_ptr(&call, a->codebook, a->codebook_bytes);
     sk_call_f32(&call, (float)(a->scale * 1.4426950408889634));
-    sk_call_u32(&call, a->q_stride_head * q_bytes_of(image));
-    sk_call_u32(&call, a->q_stride_tok * q_bytes_of(image));
+    sk_call_u32(&call, a->q_stride_head * r.q_es);
+    sk_call_u32(&call, a->q_stride_tok * r.q_es);
     sk_call_u32(&call, a->q_len);
     sk_call_ptr(&call, a->arena, a->arena_bytes);
     sk_call_ptr(&call, a->table.refs, r.look.refs_end * 8);
@@ -261,7 +253,7 @@ const sk_kernel sk_kernel_page_mass = {
     .over_lists = true,
     .weight = 1,
     .supported = supported,
-    .form = {[SK_BACKEND_CPU] = &on_cpu},
+    .form = {[SK_BACKEND_CPU] = &on_cpu, [SK_BACKEND_CUDA] = &sk_mass_on_gpu},
     .cost = cost,
     .shape = shape_of,
 };

@@ -1,8 +1,37 @@
-/* page_mass.h - what the files of page_mass share. */
+/* page_mass.h - what the files of page_mass share:
+ *   page_mass.c      schedules of a CPU, the host side
+ *   mass_build.c     what is done with pages; the program of a CPU
+ *   page_mass_gpu.c  the form for GPUs */
 #ifndef SK_PAGE_MASS_H
 #define SK_PAGE_MASS_H
 
 #include "decode.h"
+#include "page_table.h"
+
+/* ---- programs ---- */
+
+/* Parameters of any program, and a place in scratch. */
+typedef struct sk_mass {
+    sk_val q_tok, q_len;     /* bytes from query to query; how many there are of a sequence */
+    sk_val lse, lse_tok;     /* rows of LSE, bytes from one query's to the next's */
+    sk_val out, sums, sums_wanted;
+    sk_val top;              /* [heads of a turn] what logits are measured against, log2 */
+} sk_mass;
+
+/* Nothing has fallen yet on the pages of the item. */
+void sk_mass_clear(sk_dec *c, const sk_mass *m);
+/* Makes a query, of the q_len at q, the one at work. */
+void sk_mass_query(sk_dec *c, const sk_mass *m, sk_val q, sk_val query);
+/* The LSE of a query for the first head of the turn. */
+sk_val sk_mass_lse_row(sk_dec *c, const sk_mass *m, sk_val query);
+/* top from a row of LSE, times `unit`; had: heads that turns before have had. */
+void sk_mass_given(sk_dec *c, const sk_mass *m, sk_val query, sk_val unit, sk_val had);
+/* log2 of the sum of the softmax over the item's pages, for each head of the turn. */
+void sk_mass_sum(sk_dec *c, const sk_mass *m, sk_dec_pages *pages, sk_val sum[SK_HEAD_TILE]);
+/* Adds each slot's share of that query. */
+void sk_mass_share(sk_dec *c, const sk_mass *m, sk_dec_pages *pages);
+
+/* ---- on a CPU ---- */
 
 /* The schedule of the parts of attention that it is made of. */
 sk_schedule sk_mass_attention(const sk_schedule *s);
@@ -14,5 +43,19 @@ static inline uint32_t sk_mass_key_bytes(const sk_page_layout *lay)
     if (lay->vscale_off != SK_NO_FIELD) return lay->vscale_off;
     return lay->value_off != SK_NO_FIELD ? lay->value_off : lay->bytes;
 }
+
+/* ---- host side ---- */
+
+/* A run: its arguments, completed, and what they reach. */
+typedef struct sk_mass_run {
+    const sk_image *image;
+    sphkv_mass_args a;
+    sk_table_look look;
+    uint32_t heads, kv_count, step; /* query heads; KV heads of the run; rows of a reference */
+    uint32_t q_es;                  /* bytes of a query's element */
+    uint64_t q_bytes, lse_bytes, rows;
+} sk_mass_run;
+/* device: the page table is in memory that is not looked at. */
+sk_status sk_mass_read(sk_mass_run *r, const sk_image *image, const void *args, bool device, sk_err *err);
 
 #endif

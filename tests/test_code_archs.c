@@ -63,6 +63,9 @@ static const char *const models[] = {
     K("page_decode", "high:vi8,low:vi4,kf16:vf16"), K("attn_schedule", "good:vi8,kf16:vf16"),
     K("page_retier", "low:vi4,good:vi8"), K("page_retier", "high:vi8,fine:vi8"),
     K("page_retier", "lean:vi4,kf16:vf16"), K("page_retier", "kf16:vf16,good:vi8"),
+    "page_mass d128 v128 h4 p128 l1" T "good:vi8,kf16:vf16",
+    "page_mass d128 v128 h8 p128 l1" T "high:vi8,kf16:vf16",
+    "page_mass d128 v128 h4 p128 l1" T "sharp:vi8,kf16p:vf16",
     K("token_compact", "good:vi8,kf16:vf16"), K("token_compact", "high:vi4,fine:vf8,ki4:vi8"),
 };
 

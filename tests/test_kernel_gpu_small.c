@@ -52,6 +52,9 @@ static const gpu_row rows[] = {
     {C("d96 v48 h1 p48 l0", "high:vi4,g3b5r4s6:vi8,kf32:vf32"), "warps=2", 75},
     {C("d64 v64 h1 p64 l1", "fine:vf8,ki4:vi8,kf8:vi4,mid:vbf16"), "warps=32", 0},
     {C("d32 v16 h1 p8 l1", "16@g4b3r8+16@ki8:vi8,sharp:vk"), "warps=1", 0},
+    {"page_mass d128 v128 h4 p128 l1 qf32 of32 if32 tight good:vi8,kf16:vf16", "", 0},
+    {"page_mass d16 v16 h18 p16 l0 qf32 of32 if32 tight mid:vi4,kf32:vf32", "blocks=1", 75},
+    {"page_mass d64 v64 h3 p64 l1 qf16 of32 if32 exact high:vi8,kf32:vf32 softcap sink headscale", "blocks=2", 0},
     {"attn_merge d128 v128 h4 p128 l0 qf32 of32 if32 tight kf16:vf16", "", 0},
     {"attn_merge d128 v80 h3 p128 l0 qf32 of16 if16 tight kf16:vf16", "warps=8", 0},
     {"attn_merge d128 v16 h1 p128 l0 qf32 obf16 if32 tight kf16:vf16", "warps=1", 75},
@@ -171,7 +174,7 @@ int main(void)
     char name[2 * SK_COUNT(rows)][160];
     size_t n = 0;
     for (size_t i = 0; i < SK_COUNT(rows); i++) {
-        const bool exact = strncmp(rows[i].spec, "attn", 4) != 0;
+        const bool exact = strncmp(rows[i].spec, "attn", 4) != 0 && strncmp(rows[i].spec, "page_mass", 9) != 0;
         for (uint32_t k = 0; k < (exact ? 2u : 1u); k++, n++) {
             snprintf(name[n], sizeof name[n], "%s%s %s", k ? "as on a CPU: " : "", rows[i].spec,
                      rows[i].schedule);

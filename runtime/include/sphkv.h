@@ -772,7 +772,8 @@ typedef struct sphkv_compact_args {
  *     lists, sinks included; NULL: it is found here, by going over the keys once more.
  * Values are not read. Rows of references that are in no list are not touched. KV heads
  * as in attn_args. A list is one part's, so batch times KV heads bound the parts that
- * have work. */
+ * have work. On a GPU blocks share lists, and each 64 queries are launches of their own:
+ * two, or one where lse is given. */
 typedef struct sphkv_mass_args {
     uint32_t size;
     uint32_t batch;
