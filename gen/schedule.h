@@ -65,12 +65,14 @@ typedef enum sk_backend { SK_BACKEND_CPU, SK_BACKEND_CUDA, SK_BACKENDS } sk_back
     X(form, SK_ON_GPU(SPHKV_ATTN_DECODE) | SK_ON_GPU(SPHKV_ATTN_EXTEND), "warp|tile|raw",                                        \
       "a block is one warp that does what a CPU does; or warps with tensor cores; or text "       \
       "written by hand")                                                                          \
-    X(slab, SK_ON_GPU(SPHKV_ATTN_DECODE), "16|32|64", "tokens of a page that a warp takes at once") \
+    X(slab, SK_ON_GPU(SPHKV_ATTN_DECODE) | SK_ON_GPU(SPHKV_ATTN_EXTEND), "16|32|64",              \
+      "tokens of a page that a warp, or a block, takes at once") \
     X(stages, SK_ON_GPU(SPHKV_ATTN_DECODE), "0|1|2|3|4",                                          \
       "slabs that a warp copies to shared memory ahead; 0: it reads them where they are")         \
     X(qtile, SK_FOR(SPHKV_ATTN_EXTEND) | SK_ON_GPU(SPHKV_ATTN_EXTEND), "24|48|96|192|384",                                       \
       "query rows (tokens times heads of a KV head) that share a rebuilt page")                   \
-    X(qrows, SK_FOR(SPHKV_ATTN_EXTEND), "4|6|8|12", "query rows of a register tile")              \
+    X(qrows, SK_FOR(SPHKV_ATTN_EXTEND) | SK_ON_GPU(SPHKV_ATTN_EXTEND), "4|6|8|12|16|32",         \
+      "query rows of a register tile, or of a warp with tensor cores")              \
     X(qvec, SK_FOR(SPHKV_ATTN_EXTEND), "1|2|4",                                                   \
       "vectors of tokens, and of channels, of a register tile, at most")                          \
     X(product, SK_FOR(SPHKV_ATTN_EXTEND), "f32|bf16",                                             \

@@ -287,9 +287,12 @@ sk_dec_seen sk_part_seen(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val coun
  * positions: address of theirs, for a page of a tier by sk_dec_positions. */
 sk_val sk_dec_sees(sk_dec *c, sk_val positions, sk_val query, sk_val t0, sk_val end);
 sk_val sk_dec_positions(sk_dec *c, uint32_t tier_slot, sk_val page);
+/* The same of one that stands at `at`, which is a token's. */
+sk_val sk_dec_sees_position(sk_dec *c, sk_val at, sk_val query);
 /* W logits of the slots from t0 on as they enter the softmax, soft-capped and biased, where
  * the spec asks for it. */
-sk_val sk_dec_bias(sk_dec *c, sk_val bias, sk_val t0); /* SK_NONE where there are none */
+sk_val sk_dec_bias_unit(sk_dec *c, sk_val x); /* a bias in units of log2 */
+sk_val sk_dec_bias(sk_dec *c, sk_val bias, sk_val t0); /* W; SK_NONE where there are none */
 sk_val sk_dec_logit(sk_dec *c, sk_val x, sk_val bias);
 /* Logits of the page become what enters the softmax; bias: address of its slots'. */
 void sk_part_mask(sk_dec *c, uint32_t tier_slot, sk_val page, const sk_dec_seen *seen, sk_val bias);
@@ -433,6 +436,16 @@ static inline void sk_dec_one_end(sk_dec *c)
 static inline void sk_dec_barrier(sk_dec *c)
 {
     if (c->warps > 1) sk_ir_barrier(c->b);
+}
+/* What two numbers lose when they are packed as bfloat16s, packed the same way. */
+static inline sk_val sk_bf16_rest(sk_dec *c, const sk_val x[2], sk_val packed)
+{
+    sk_val left[2];
+    for (uint32_t k = 0; k < 2; k++) {
+        const sk_val bits = k ? sk_and(c, packed, 0xffff0000u) : sk_shl(c, packed, 16);
+        left[k] = sk_ir_2(c->b, SK_OP_FSUB, x[k], sk_ir_1(c->b, SK_OP_FLOAT, bits));
+    }
+    return sk_ir_2(c->b, SK_OP_PACKBF16, left[0], left[1]);
 }
 /* The key of a tier that is not taken in parts. */
 static inline const sk_segment *sk_dec_seg(const sk_spec *spec, uint32_t tier_slot)

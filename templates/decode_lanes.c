@@ -21,7 +21,7 @@ static bool is_whole(const sk_spec *spec, uint32_t tier_slot)
 void sk_numbers_init(sk_numbers *c, sk_builder *b, const sk_spec *spec, const sk_schedule *sched,
                      uint32_t step)
 {
-    *c = (sk_numbers){.step = step, .tokens = framed_tokens(spec)};
+    *c = (sk_numbers){.first = SK_NONE, .step = step, .tokens = framed_tokens(spec)};
     c->dec = (sk_dec){.b = b, .spec = spec, .sched = sched, .w = 32, .d = spec->d, .dv = spec->dv,
                       .p = spec->page, .tp = (spec->page + 15) / 16 * 16};
 }
@@ -329,7 +329,7 @@ static void whole_keys(const sk_numbers *from, uint32_t tier_slot, const sk_page
     sk_builder *b = d->b;
     c->back = true;
     if (d->spec->book & SPHKV_BOOK_PERMUTATION) invert_permutation(c);
-    const sk_val t0 = sk_ir_for(b, d->zero, from->count, c->tokens);
+    const sk_val t0 = sk_ir_for(b, c->first == SK_NONE ? d->zero : c->first, from->count, c->tokens);
     if (sk_numbers_fewer(c))
         c->count = sk_ir_2(b, SK_OP_UMIN, from->count, sk_add(d, t0, sk_k(d, c->tokens)));
     rebuild_chunk(c, tier_slot, lay, page, t0);
@@ -345,10 +345,11 @@ static void part_keys(sk_numbers *c, uint32_t tier_slot, const sk_page_layout *l
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
     const bool coded = sk_dec_seg(d->spec, tier_slot)->kind == SK_KEY_CODED;
-    const uint32_t steps = (d->vdims + c->step - 1) / c->step, chunks = (d->p + 31) / 32;
+    const uint32_t steps = (d->vdims + c->step - 1) / c->step, chunks = ((c->most ? c->most : d->p) + 31) / 32;
     if (coded && d->spec->book & SPHKV_BOOK_PERMUTATION) invert_permutation(c);
     const sk_val turn = sk_gpu_turns(b, sk_k(d, steps * chunks), 1);
-    const sk_val t0 = sk_mul(d, sk_ir_2k(b, SK_OP_UDIV, turn, steps), 32);
+    sk_val t0 = sk_mul(d, sk_ir_2k(b, SK_OP_UDIV, turn, steps), 32);
+    if (c->first != SK_NONE) t0 = sk_add(d, t0, c->first);
     const sk_val d0 = sk_mul(d, sk_ir_2k(b, SK_OP_UREM, turn, steps), c->step);
     sk_ir_if(b, sk_ir_2(b, SK_OP_ULT, t0, c->count));
     make_piece(c, tier_slot, lay, page, t0, d0);
@@ -370,6 +371,34 @@ void sk_numbers_keys(sk_numbers *c, uint32_t tier_slot, const sk_page_layout *la
         if (one.dec.vdims == 0) continue;
         at.seg[0] = lay->seg[p.seg];
         part_keys(&one, p.slot, &at, page);
+    }
+}
+
+sk_val sk_numbers_row(sk_numbers *c, const sk_number_rows *to, sk_val t, uint32_t dim)
+{
+    sk_builder *b = c->dec.b;
+    sk_val rows = to->rows;
+    if (dim > 0) rows = sk_ir_ptr_add(b, rows, sk_k(&c->dec, dim), to->es);
+    return sk_ir_ptr_add(b, rows, sk_ir_2(b, SK_OP_MUL, t, to->stride), to->es);
+}
+
+void sk_numbers_put_rows(sk_numbers *c, const sk_number_rows *to, sk_val *x, sk_val t0, sk_val d0)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const uint32_t words = c->step * to->es / 4;
+    sk_transpose(d, x, words);
+    const sk_val run = sk_and(d, d->lane, 32 - words); /* its token is that of lane 0, and so much */
+    const sk_val w0 = to->es == 2 ? sk_shr(d, d0, 1) : d0;
+    const sk_val word = sk_add(d, w0, sk_and(d, d->lane, words - 1));
+    const sk_val inside = sk_ir_2k(b, SK_OP_ULT, word, d->vdims * to->es / 4);
+    const sk_val far = sk_mul(d, sk_ir_2(b, SK_OP_MUL, run, to->stride), to->es);
+    const sk_val off = sk_add(d, far, sk_mul(d, word, 4));
+    for (uint32_t i = 0; i < words; i++) {
+        const sk_val t = sk_add(d, t0, sk_k(d, i));
+        const sk_val used = sk_ir_2(b, SK_OP_ULT, sk_add(d, t, run), c->count);
+        sk_ir_stg(b, sk_numbers_row(c, to, t, d->vdim0), off, 0, x[i],
+                  sk_ir_2(b, SK_OP_PAND, used, inside));
     }
 }
 

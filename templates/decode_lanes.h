@@ -29,7 +29,9 @@ typedef struct sk_numbers {
     uint32_t tokens;     /* so many as they are coded */
     bool back;           /* whether keys at work are; then: */
     uint32_t seg;        /* the segment at work */
-    sk_val set, count;   /* the packed set of the KV head; tokens that are wanted */
+    sk_val set, count;   /* the packed set of the KV head; tokens that are wanted: of the keys */
+    sk_val first;        /* those from this slot on, a multiple of 32, SK_NONE: 0; */
+    uint32_t most;       /* so many at most, 0: P */
     sk_put_keys *put_keys;
     sk_put_values *put_values;
     void *user;
@@ -47,6 +49,16 @@ uint32_t sk_numbers_framed_bytes(const sk_spec *spec);
 /* The first `dims` dimensions of the keys of a page. Scratch is free behind a barrier. */
 void sk_numbers_keys(sk_numbers *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
                      uint32_t dims);
+/* Rows of numbers: 2 or 4 bytes each, so many numbers from a row to the next. */
+typedef struct sk_number_rows {
+    uint32_t es;
+    sk_val rows, stride;
+} sk_number_rows;
+/* The row of token t, from dimension `dim` on. */
+sk_val sk_numbers_row(sk_numbers *c, const sk_number_rows *to, sk_val t, uint32_t dim);
+/* For put_keys: the 8 or 16 words of a piece, numbers or pairs of them, to the rows of
+ * tokens below `count`, through a transposition in registers. */
+void sk_numbers_put_rows(sk_numbers *c, const sk_number_rows *to, sk_val *x, sk_val t0, sk_val d0);
 /* Values of a page, `per` channels a word (1 or 2). */
 void sk_numbers_values(sk_numbers *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
                        uint32_t per);

@@ -78,6 +78,7 @@ typedef struct sk_extend {
     uint32_t group;     /* rows of a register tile */
     uint32_t each;      /* factors in a word: 2 with product=bf16, else 1 */
     uint32_t q_words;   /* of a row of qs */
+    uint32_t sum_words; /* of a row of sums: W, or 1 */
     uint32_t tokens_panel, channels_panel; /* elements */
     sk_val kx, vx, sums, top, sees, alpha;
     sk_val begins, where, places; /* of variants, where they are */
@@ -102,6 +103,11 @@ typedef struct sk_extend_io {
 } sk_extend_io;
 /* The parameters that every form has, at the end: what sk_extend_call fills. */
 void sk_extend_params(sk_extend *c, sk_extend_io *io);
+/* A word of the item; where row (i, h) of a tensor begins, `word` being the item's place in
+ * it, `i` the byte offset of the token; what the logits of query head h are multiplied by. */
+sk_val sk_extend_word(sk_dec *d, uint32_t word);
+sk_val sk_extend_row_at(sk_dec *d, const sk_extend_tensor *p, uint32_t word, sk_val i, sk_val h);
+sk_val sk_extend_head_scale(sk_dec *d, sk_val h);
 /* Constants and scratch, when parameters are there; then the item at dec.item, which may
  * be done in a loop of block scope. */
 void sk_extend_begin(sk_extend *c);
@@ -125,6 +131,16 @@ typedef struct sk_extend_page {
     sk_val bias;          /* address of its biases; SK_NONE */
     sk_val least, most;   /* with positions: those of its tokens */
 } sk_extend_page;
+/* The walk over the pages of the item that hold tokens; the page's address. */
+typedef struct sk_extend_ref {
+    sk_val unit, tier;
+    sk_extend_page page; /* without least and most */
+} sk_extend_ref;
+typedef void sk_extend_visit(sk_extend *c, void *user, const sk_extend_ref *ref);
+void sk_extend_walk(sk_extend *c, sk_val refs, sk_extend_visit *visit, void *user);
+sk_val sk_extend_page_at(sk_extend *c, const sk_extend_ref *ref);
+/* Rows of the output and LSE from acc, sums, top. */
+void sk_extend_outputs(sk_extend *c, const sk_extend_tensor *out, const sk_extend_tensor *lse);
 /* With positions: those of a page of a tier into `places`, and the least and the most. */
 void sk_extend_places(sk_extend *c, uint32_t tier_slot, sk_val page, sk_val count, sk_val least,
                       sk_val most);

@@ -1,8 +1,9 @@
 /* extend_gpu.c - attn_extend on a GPU: schedules, programs, the host side. See extend_gpu.h.
  *
  * Form "warp": a block is one warp, and its tiles go through the parts that a CPU runs
- * (extend_tile.c), with 16 lanes, of which ir_widen.c makes 32. It serves every spec. */
-#include "extend_gpu.h"
+ * (extend_tile.c), with 16 lanes, of which ir_widen.c makes 32. It serves every spec. Form
+ * "tile": tensor cores, where they can do the spec (extend_mma.h). */
+#include "extend_mma.h"
 
 #include <string.h>
 
@@ -19,7 +20,7 @@ static void inner_schedule(const sk_schedule *s, sk_schedule *out)
 {
     sk_schedule_begin(SK_BACKEND_CPU, out);
     out->v[SK_T_w] = WIDTH;
-    out->v[SK_T_qrows] = 6;
+    out->v[SK_T_qrows] = s->v[SK_T_qrows];
     out->v[SK_T_qvec] = 4;
     out->v[SK_T_qtile] = s->v[SK_T_qtile];
 }
@@ -37,9 +38,11 @@ static sk_extend_room room_of(const sk_spec *spec, const sk_schedule *s, int32_t
 static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target, sk_err *err)
 {
     const int32_t rule = s->v[SK_T_room];
+    if (s->v[SK_T_form] == SK_ATTN_TILE) return sk_mma_valid(spec, s, target, err);
     if (s->v[SK_T_form] != SK_ATTN_WARP)
-        return sk_fail(err, SPHKV_EINVAL, "attn_extend has form=warp");
-    if (s->v[SK_T_warps] != 1) return sk_fail(err, SPHKV_EINVAL, "form=warp has one warp");
+        return sk_fail(err, SPHKV_EINVAL, "attn_extend has form=warp and form=tile");
+    if (s->v[SK_T_warps] != 1 || s->v[SK_T_slab] != sk_tunable_value(SK_T_slab, 0) || s->v[SK_T_qrows] > 12)
+        return sk_fail(err, SPHKV_EINVAL, "form=warp has one warp, no slabs, and up to 12 rows at once");
     if (rule == SK_ROOM_GLOBAL && room_of(spec, s, SK_ROOM_TABLES).inside_bytes <= target->shared_block)
         return sk_fail(err, SPHKV_EINVAL, "room=global where a block has room");
     return sk_gpu_home(target, (uint32_t)s->v[SK_T_blocks], room_of(spec, s, rule).inside_bytes, 32, err);
@@ -53,8 +56,11 @@ static void default_schedule(const sk_spec *spec, const sk_target *target, sk_sc
         uint8_t rows, room, blocks;
     } order[] = {{48, SK_ROOM_SHARED, 4}, {48, SK_ROOM_TABLES, 4}, {24, SK_ROOM_TABLES, 4},
                  {24, SK_ROOM_TABLES, 2}, {24, SK_ROOM_TABLES, 1}, {24, SK_ROOM_GLOBAL, 4}};
+    if (sk_mma_default(spec, target, out)) return;
     out->v[SK_T_form] = SK_ATTN_WARP;
     out->v[SK_T_warps] = 1;
+    out->v[SK_T_slab] = sk_tunable_value(SK_T_slab, 0);
+    out->v[SK_T_qrows] = 6;
     for (uint32_t i = 0; i < SK_COUNT(order); i++) {
         out->v[SK_T_qtile] = order[i].rows;
         out->v[SK_T_room] = order[i].room;
@@ -85,39 +91,64 @@ static void parameters(sk_extend_grid *g)
     sk_extend_params(c, &g->io);
 }
 
-static void block(sk_extend_grid *g, uint32_t outside)
+static void begin_block(sk_extend_grid *g)
 {
-    sk_extend *c = g->c;
-    sk_builder *b = c->dec.b;
+    sk_builder *b = g->c->dec.b;
     parameters(g);
     g->block = sk_ir_block(b, 0);
-    c->room.outside = sk_ir_ptr_add(b, c->room.outside, g->block, outside);
-    c->dec.item = sk_ir_name(b, sk_ir_shared(b, SK_EXT_ALL_WORDS * 4), "item");
+    g->c->dec.item = sk_ir_name(b, sk_ir_shared(b, SK_EXT_ALL_WORDS * 4), "item");
+}
+
+static sk_status build_warp(const sk_spec *spec, const sk_schedule *sched, sk_builder *b, sk_arena *arena,
+                            sk_program **out, sk_err *err)
+{
+    sk_extend extend, *c = &extend;
+    sk_schedule inner;
+    sk_extend_grid grid = {.c = c};
+    sk_program *narrow;
+    inner_schedule(sched, &inner);
+    sk_status st = sk_rows_begin(b, spec, &inner, arena, "", err);
+    if (st != SPHKV_OK) return st;
+    sk_ir_occupancy(b, (uint32_t)sched->v[SK_T_blocks]);
+    sk_extend_init(c, b, spec, &inner);
+    c->room.rule = sched->v[SK_T_room];
+    begin_block(&grid);
+    const uint32_t outside = room_of(spec, sched, sched->v[SK_T_room]).outside_bytes;
+    c->room.outside = sk_ir_ptr_add(b, c->room.outside, grid.block, outside);
     sk_extend_begin(c);
-    sk_extend_deal(g);
-    sk_extend_tile(c, &g->io);
+    sk_extend_deal(&grid);
+    sk_extend_tile(c, &grid.io);
     sk_ir_end(b);
+    st = sk_ir_finish(b, &narrow, err);
+    return st == SPHKV_OK ? sk_ir_widen(narrow, arena, out, err) : st;
+}
+
+static sk_status build_tile(const sk_spec *spec, const sk_schedule *sched, sk_builder *b, sk_arena *arena,
+                            sk_program **out, sk_err *err)
+{
+    sk_extend extend;
+    sk_mma mma;
+    sk_extend_grid grid = {.c = &extend};
+    const sk_status st = sk_rows_begin(b, spec, sched, arena, "", err);
+    if (st != SPHKV_OK) return st;
+    sk_ir_occupancy(b, (uint32_t)sched->v[SK_T_blocks]);
+    sk_mma_init(&mma, &extend, b, spec, sched);
+    begin_block(&grid);
+    sk_mma_begin(&mma);
+    sk_extend_deal(&grid);
+    sk_mma_tile(&mma, &grid.io);
+    sk_ir_end(b);
+    return sk_ir_finish(b, out, err);
 }
 
 static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena, sk_build *out,
                        sk_err *err)
 {
     sk_builder builder;
-    sk_extend extend;
-    sk_schedule inner;
-    sk_extend_grid grid = {.c = &extend};
-    sk_program *narrow;
-    inner_schedule(sched, &inner);
     memset(out, 0, sizeof *out);
-    sk_status st = sk_rows_begin(&builder, spec, &inner, arena, "", err);
-    if (st != SPHKV_OK) return st;
-    sk_ir_occupancy(&builder, (uint32_t)sched->v[SK_T_blocks]);
-    sk_extend_init(&extend, &builder, spec, &inner);
-    extend.room.rule = sched->v[SK_T_room];
-    block(&grid, room_of(spec, sched, sched->v[SK_T_room]).outside_bytes);
     out->n = 1;
-    st = sk_ir_finish(&builder, &narrow, err);
-    return st == SPHKV_OK ? sk_ir_widen(narrow, arena, &out->program[0], err) : st;
+    return (sched->v[SK_T_form] == SK_ATTN_TILE ? build_tile : build_warp)(spec, sched, &builder, arena,
+                                                                           &out->program[0], err);
 }
 
 /* ---- host side ------------------------------------------------------------ */
@@ -127,16 +158,23 @@ typedef struct space {
     size_t bytes; /* of all of them */
 } space;
 
+static uint32_t tile_tokens(const sk_spec *spec, const sk_schedule *s)
+{
+    if (s->v[SK_T_form] == SK_ATTN_WARP) return sk_extend_tokens(spec, s);
+    return (uint32_t)(s->v[SK_T_qrows] * s->v[SK_T_warps]) / spec->heads_per_kv;
+}
+
 /* As many blocks as are at home at once, but no more than a run has tiles that is as
  * typical as the maxima say. */
 static void prepare(sk_image *image)
 {
     const sphkv_maxima *m = &image->maxima;
     space *a = (space *)(void *)image->own;
-    const uint32_t tokens = sk_extend_tokens(&image->spec, &image->schedule);
+    const uint32_t tokens = tile_tokens(&image->spec, &image->schedule);
     const uint64_t home = (uint64_t)image->sms * (uint64_t)image->schedule.v[SK_T_blocks];
     const uint64_t tiles = (uint64_t)m->batch * m->kv_heads * ((m->q_len + tokens - 1) / tokens);
     a->blocks = (uint32_t)(home < tiles ? home : tiles > 0 ? tiles : 1);
+    if (image->schedule.v[SK_T_form] != SK_ATTN_WARP) return;
     a->bytes = (size_t)a->blocks *
                room_of(&image->spec, &image->schedule, image->schedule.v[SK_T_room]).outside_bytes;
 }

@@ -58,8 +58,7 @@ void sk_extend_init(sk_extend *c, sk_builder *b, const sk_spec *spec, const sk_s
     c->rows = (c->tokens * d->h + c->group - 1) / c->group * c->group;
     c->each = sched->v[SK_T_product] == SK_PRODUCT_BF16 ? 2 : 1;
     c->q_words = (d->d / c->each + d->w - 1) / d->w * d->w;
-    c->tokens_panel = sk_extend_panel(sched, spec->page);
-    c->channels_panel = sk_extend_panel(sched, d->cp);
+    c->sum_words = d->w;
 }
 
 static uint32_t rounded(uint32_t bytes) { return (bytes + 63) & ~63u; }
@@ -80,6 +79,8 @@ sk_val sk_extend_area(sk_extend *c, const char *name, uint32_t words, bool page)
 static void areas(sk_extend *c)
 {
     sk_dec *d = &c->dec;
+    c->tokens_panel = sk_extend_panel(d->sched, d->p);
+    c->channels_panel = sk_extend_panel(d->sched, d->cp);
     d->qs = sk_extend_area(c, "qs", c->rows * c->q_words, false);
     c->kx = sk_extend_area(c, "kx", d->p * d->d / c->each, true);
     c->vx = sk_extend_area(c, "vx", d->tp * d->cp / c->each, true);
@@ -101,28 +102,28 @@ sk_extend_room sk_extend_room_of(const sk_spec *spec, const sk_schedule *sched, 
     return c.room;
 }
 
-static sk_val item_word(sk_dec *d, uint32_t word)
+sk_val sk_extend_word(sk_dec *d, uint32_t word)
 {
     return sk_ir_ldu(d->b, SK_LD_U32, d->item, d->zero, word * 4);
 }
 
 /* ---- rows ------------------------------------------------------------------ */
 
-/* Where row (i, h) of a tensor begins; word: the item's place in it. */
-static sk_val row_at(sk_dec *d, const sk_extend_tensor *p, uint32_t word, sk_val i, sk_val h)
+sk_val sk_extend_row_at(sk_dec *d, const sk_extend_tensor *p, uint32_t word, sk_val i, sk_val h)
 {
     sk_builder *b = d->b;
-    const sk_val first = sk_ir_ptr_add(b, p->data, item_word(d, word), 1);
+    const sk_val first = sk_ir_ptr_add(b, p->data, sk_extend_word(d, word), 1);
     const sk_val token = sk_ir_ptr_add(b, first, i, 1);
     return sk_ir_ptr_add(b, token, sk_ir_2(b, SK_OP_MUL, h, p->head_bytes), 1);
 }
 
-/* Begins the loops over query tokens and heads: byte offset of the token, head, row.
- * Two ENDs close them. */
+/* Begins the loops over query tokens, which warps take in turns, and heads: byte offset of
+ * the token, head, row. Two ENDs close them. */
 static void each_row(sk_dec *d, const sk_extend_tensor *p, sk_val *at, sk_val *token, sk_val *h, sk_val *r)
 {
     sk_builder *b = d->b;
-    *token = sk_ir_for(b, d->zero, item_word(d, SK_EXT_TOKENS), 1);
+    const bool turns = d->warps > 1;
+    *token = sk_ir_for(b, turns ? d->warp : d->zero, sk_extend_word(d, SK_EXT_TOKENS), turns ? d->warps : 1);
     *at = sk_ir_2(b, SK_OP_MUL, *token, p->tok_bytes);
     *h = sk_ir_for(b, d->zero, sk_k(d, d->h), 1);
     *r = sk_add(d, sk_mul(d, *token, d->h), *h);
@@ -134,7 +135,7 @@ static void clear(sk_extend *c)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
-    const sk_val last = sk_ir_2(b, SK_OP_SUB, item_word(d, SK_EXT_TOKENS), sk_k(d, 1));
+    const sk_val last = sk_ir_2(b, SK_OP_SUB, sk_extend_word(d, SK_EXT_TOKENS), sk_k(d, 1));
     const sk_val zero = sk_ir_f32(b, 0.0f);
     const sk_val r = sk_ir_for(b, d->zero, sk_k(d, c->rows), 1);
     sk_ir_stu(b, c->top, sk_mul(d, r, 4), 0, sk_ir_f32(b, -INFINITY));
@@ -151,12 +152,11 @@ static void clear(sk_extend *c)
     sk_ir_end(b);
 }
 
-/* What the logits of query head h are multiplied by. */
-static sk_val head_scale(sk_dec *d, sk_val h)
+sk_val sk_extend_head_scale(sk_dec *d, sk_val h)
 {
     sk_builder *b = d->b;
     if (!sk_dec_has(d, SPHKV_VARIANT_HEADSCALE)) return d->scale;
-    const sk_val head = sk_add(d, sk_mul(d, item_word(d, SK_EXT_HEAD), d->h), h);
+    const sk_val head = sk_add(d, sk_mul(d, sk_extend_word(d, SK_EXT_HEAD), d->h), h);
     const sk_val own = sk_ir_ldu(b, SK_LD_F32, d->var.head_scale, sk_mul(d, head, 4), 0);
     return sk_ir_2(b, SK_OP_FMUL, d->scale, own);
 }
@@ -184,43 +184,58 @@ static void queries(sk_extend *c, const sk_extend_tensor *from)
     sk_val at, token, h, r;
     each_row(d, from, &at, &token, &h, &r);
     sk_extend_mask_row(c, r, token);
-    const sk_val scale = head_scale(d, h);
-    const sk_val q = row_at(d, from, SK_EXT_Q, at, h), to = sk_ir_ptr_add(b, d->qs, r, c->q_words * 4);
+    const sk_val scale = sk_extend_head_scale(d, h);
+    const sk_val q = sk_extend_row_at(d, from, SK_EXT_Q, at, h), to = sk_ir_ptr_add(b, d->qs, r, c->q_words * 4);
     const sk_val i0 = sk_ir_for(b, d->zero, sk_k(d, c->q_words), d->w);
     sk_ir_stv(b, to, sk_mul(d, i0, 4), 0, query_words(c, q, i0, scale));
     for (uint32_t i = 0; i < 3; i++) sk_ir_end(b);
 }
 
-static void walk(sk_extend *c, sk_val refs)
+sk_val sk_extend_page_at(sk_extend *c, const sk_extend_ref *ref)
+{
+    sk_dec *d = &c->dec;
+    const sk_val more = sk_ir_ldu(d->b, SK_LD_U32, d->item, sk_shl(d, ref->tier, 2), SK_EXT_UNITS * 4);
+    return sk_ir_ptr_add(d->b, d->arena, sk_add(d, ref->unit, more), SPHKV_UNIT_BYTES);
+}
+
+void sk_extend_walk(sk_extend *c, sk_val refs, sk_extend_visit *visit, void *user)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
-    const sk_val head = item_word(d, SK_EXT_HEAD);
-    const sk_val before = sk_ir_var(b, SK_BLOCK, item_word(d, SK_EXT_BEFORE));
-    const sk_val least = sk_ir_var(b, SK_WARP, d->zero), most = sk_ir_var(b, SK_WARP, d->zero);
-    const sk_val rows = sk_mul(d, item_word(d, SK_EXT_TOKENS), d->h);
-    const sk_val i = sk_ir_for(b, item_word(d, SK_EXT_LO), item_word(d, SK_EXT_HI), 1);
-    const sk_val ref = sk_ir_ptr_add(b, refs, i, 8); /* tables may be larger than 4 GiB */
-    const sk_val unit = sk_ir_ldu(b, SK_LD_U32, ref, d->zero, 0);
-    const sk_val rest = sk_ir_ldu(b, SK_LD_U32, ref, d->zero, 4);
-    const sk_val count = sk_and(d, rest, 0xffff), tier = sk_shr(d, rest, 16);
+    const sk_val before = sk_ir_var(b, SK_BLOCK, sk_extend_word(d, SK_EXT_BEFORE));
+    const sk_val i = sk_ir_for(b, sk_extend_word(d, SK_EXT_LO), sk_extend_word(d, SK_EXT_HI), 1);
+    const sk_val at = sk_ir_ptr_add(b, refs, i, 8); /* tables may be larger than 4 GiB */
+    const sk_val rest = sk_ir_ldu(b, SK_LD_U32, at, d->zero, 4), count = sk_and(d, rest, 0xffff);
+    sk_extend_ref ref = {.unit = sk_ir_ldu(b, SK_LD_U32, at, d->zero, 0), .tier = sk_shr(d, rest, 16)};
+    ref.page = (sk_extend_page){.before = sk_ir_get(b, before), .count = count, .bias = SK_NONE};
+    if (sk_dec_has(d, SPHKV_VARIANT_BIAS)) ref.page.bias = sk_ir_ptr_add(b, d->var.bias, i, d->p * 4);
     sk_ir_if(b, sk_ir_2(b, SK_OP_NE, count, d->zero));
+    visit(c, user, &ref);
+    sk_ir_set(b, before, sk_add(d, ref.page.before, count));
+    sk_ir_end(b);
+    sk_ir_end(b);
+}
+
+/* A page: rebuilt, then gone through by all rows. */
+static void visit(sk_extend *c, void *user, const sk_extend_ref *ref)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const sk_val head = sk_extend_word(d, SK_EXT_HEAD);
+    const sk_val least = sk_ir_var(b, SK_WARP, d->zero), most = sk_ir_var(b, SK_WARP, d->zero);
+    const sk_val rows = sk_mul(d, sk_extend_word(d, SK_EXT_TOKENS), d->h), from = sk_extend_page_at(c, ref);
+    (void)user;
     for (uint32_t k = 0; k < d->spec->ntiers; k++) {
-        sk_ir_if(b, sk_ir_2k(b, SK_OP_EQ, tier, k));
-        const sk_val at = sk_add(d, unit, item_word(d, SK_EXT_UNITS + k));
-        const sk_val from = sk_ir_ptr_add(b, d->arena, at, SPHKV_UNIT_BYTES);
-        sk_extend_rebuild(c, k, from, count, head);
-        sk_extend_places(c, k, from, count, least, most);
+        sk_ir_if(b, sk_ir_2k(b, SK_OP_EQ, ref->tier, k));
+        sk_extend_rebuild(c, k, from, ref->page.count, head);
+        sk_extend_places(c, k, from, ref->page.count, least, most);
         sk_ir_end(b);
     }
-    sk_extend_page page = {.before = sk_ir_get(b, before), .count = count, .bias = SK_NONE,
-                           .least = sk_ir_get(b, least), .most = sk_ir_get(b, most)};
-    if (sk_dec_has(d, SPHKV_VARIANT_BIAS)) page.bias = sk_ir_ptr_add(b, d->var.bias, i, d->p * 4);
+    sk_extend_page page = ref->page;
+    page.least = sk_ir_get(b, least);
+    page.most = sk_ir_get(b, most);
     const sk_val r0 = sk_ir_for(b, d->zero, rows, c->group);
     sk_extend_rows(c, r0, &page);
-    sk_ir_end(b);
-    sk_ir_set(b, before, sk_add(d, sk_ir_get(b, before), count));
-    sk_ir_end(b);
     sk_ir_end(b);
 }
 
@@ -229,13 +244,15 @@ static sk_dec_sum row_sum(sk_extend *c, sk_val r, sk_val h)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
-    const sk_val all = sk_ir_ldv(b, SK_LD_F32, c->sums, sk_mul(d, r, d->w * 4), 0);
+    const sk_val at = sk_mul(d, r, c->sum_words * 4);
+    const sk_val l = c->sum_words == 1 ? sk_ir_ldu(b, SK_LD_F32, c->sums, at, 0)
+                                       : sk_ir_1(b, SK_OP_RED_FADD, sk_ir_ldv(b, SK_LD_F32, c->sums, at, 0));
     const sk_dec_sum sum = {.m = sk_ir_ldu(b, SK_LD_F32, c->top, sk_mul(d, r, 4), 0),
-                            .l = sk_ir_1(b, SK_OP_RED_FADD, all), .keep = sk_ir_f32(b, 1.0f)};
+                            .l = l, .keep = sk_ir_f32(b, 1.0f)};
     if (!sk_dec_has(d, SPHKV_VARIANT_SINK)) return sum;
-    const sk_val first = item_word(d, SK_EXT_SINK), none = sk_k(d, SK_ITEM_NONE);
-    const sk_val at = sk_add(d, first, sk_mul(d, h, 4));
-    return sk_part_sink(d, sk_sel(d, sk_ir_2(b, SK_OP_EQ, first, none), none, at), 0, sum.m, sum.l);
+    const sk_val first = sk_extend_word(d, SK_EXT_SINK), none = sk_k(d, SK_ITEM_NONE);
+    const sk_val own = sk_add(d, first, sk_mul(d, h, 4));
+    return sk_part_sink(d, sk_sel(d, sk_ir_2(b, SK_OP_EQ, first, none), none, own), 0, sum.m, sum.l);
 }
 
 /* acc of one row over its sum. */
@@ -249,7 +266,7 @@ static sk_val final_channels(sk_dec *d, const void *of, sk_val at)
     return sk_ir_2(d->b, SK_OP_FMUL, sk_part_row(d, r->acc, at, 0, d->cp), r->inv);
 }
 
-static void outputs(sk_extend *c, const sk_extend_tensor *out, const sk_extend_tensor *lse)
+void sk_extend_outputs(sk_extend *c, const sk_extend_tensor *out, const sk_extend_tensor *lse)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
@@ -259,11 +276,11 @@ static void outputs(sk_extend *c, const sk_extend_tensor *out, const sk_extend_t
     const sk_dec_sum sum = row_sum(c, r, h);
     const sk_val inv = sk_sel(d, sk_ir_2(b, SK_OP_FLT, none, sum.l),
                               sk_ir_2(b, SK_OP_FDIV, sum.keep, sum.l), none);
-    sk_part_out(d, row_at(d, out, SK_EXT_OUT, at, h), final_channels,
+    sk_part_out(d, sk_extend_row_at(d, out, SK_EXT_OUT, at, h), final_channels,
                 &(final_row){sk_ir_ptr_add(b, d->acc, r, d->cp * 4), inv});
-    sk_ir_if(b, sk_ir_2(b, SK_OP_NE, item_word(d, SK_EXT_LSE), sk_k(d, SK_ITEM_NONE)));
+    sk_ir_if(b, sk_ir_2(b, SK_OP_NE, sk_extend_word(d, SK_EXT_LSE), sk_k(d, SK_ITEM_NONE)));
     const sk_val to = sk_ir_2(b, SK_OP_MUL, token, lse->tok_bytes);
-    sk_ir_stu(b, row_at(d, lse, SK_EXT_LSE, to, h), d->zero, 0, sk_part_lse(d, sum.m, sum.l));
+    sk_ir_stu(b, sk_extend_row_at(d, lse, SK_EXT_LSE, to, h), d->zero, 0, sk_part_lse(d, sum.m, sum.l));
     for (uint32_t i = 0; i < 3; i++) sk_ir_end(b);
 }
 
@@ -279,6 +296,6 @@ void sk_extend_tile(sk_extend *c, const sk_extend_io *io)
     c->held = sk_ir_var(c->dec.b, SK_BLOCK, c->dec.zero);
     clear(c);
     queries(c, &io->q);
-    walk(c, io->refs);
-    outputs(c, &io->out, &io->lse);
+    sk_extend_walk(c, io->refs, visit, NULL);
+    sk_extend_outputs(c, &io->out, &io->lse);
 }

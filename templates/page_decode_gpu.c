@@ -25,55 +25,26 @@ static void default_schedule(const sk_spec *spec, const sk_target *target, sk_sc
 
 enum { ITEM_UNIT, ITEM_TIER, ITEM_COUNT, ITEM_ROW, ITEM_HEAD, ITEM_WORDS };
 
-/* Where the numbers of an item go. */
-typedef struct unrow {
-    uint32_t es;         /* bytes of an output element */
-    sk_val rows, stride; /* its first row, elements to the next */
-} unrow;
-
-static sk_val out_row(sk_numbers *c, sk_val t, uint32_t dim)
-{
-    const unrow *to = c->user;
-    sk_builder *b = c->dec.b;
-    sk_val rows = to->rows;
-    if (dim > 0) rows = sk_ir_ptr_add(b, rows, sk_k(&c->dec, dim), to->es);
-    return sk_ir_ptr_add(b, rows, sk_ir_2(b, SK_OP_MUL, t, to->stride), to->es);
-}
-
 static sk_op pack_op(const sk_numbers *c)
 {
     return c->dec.spec->out_dtype == SPHKV_F16 ? SK_OP_PACKF16 : SK_OP_PACKBF16;
 }
 
-/* WORDS words of the rows of 32 tokens to where they belong. */
 static void put_keys(sk_numbers *c, sk_val *x, sk_val t0, sk_val d0)
 {
-    const unrow *to = c->user;
-    sk_dec *d = &c->dec;
-    sk_builder *b = d->b;
+    const sk_number_rows *to = c->user;
     for (uint32_t i = 0; to->es == 2 && i < WORDS; i++)
-        x[i] = sk_ir_2(b, pack_op(c), x[2 * i], x[2 * i + 1]);
-    sk_transpose(d, x, WORDS);
-    const sk_val run = sk_and(d, d->lane, WORDS); /* a lane's token is that of lane 0, and 0 or 16 */
-    const sk_val w0 = to->es == 2 ? sk_shr(d, d0, 1) : d0;
-    const sk_val word = sk_add(d, w0, sk_and(d, d->lane, WORDS - 1));
-    const sk_val inside = sk_ir_2k(b, SK_OP_ULT, word, d->vdims * to->es / 4);
-    const sk_val far = sk_mul(d, sk_ir_2(b, SK_OP_MUL, run, to->stride), to->es);
-    const sk_val off = sk_add(d, far, sk_mul(d, word, 4));
-    for (uint32_t i = 0; i < WORDS; i++) {
-        const sk_val t = sk_add(d, t0, sk_k(d, i));
-        const sk_val used = sk_ir_2(b, SK_OP_ULT, sk_add(d, t, run), c->count);
-        sk_ir_stg(b, out_row(c, t, d->vdim0), off, 0, x[i], sk_ir_2(b, SK_OP_PAND, used, inside));
-    }
+        x[i] = sk_ir_2(c->dec.b, pack_op(c), x[2 * i], x[2 * i + 1]);
+    sk_numbers_put_rows(c, to, x, t0, d0);
 }
 
 static void put_values(sk_numbers *c, const sk_val *x, sk_val t, sk_val word, sk_val inside)
 {
     sk_dec *d = &c->dec;
-    const unrow *to = c->user;
+    const sk_number_rows *to = c->user;
     const sk_val put = to->es == 4 ? sk_ir_1(d->b, SK_OP_BITS, x[0])
                                    : sk_ir_2(d->b, pack_op(c), x[0], x[1]);
-    sk_ir_stg(d->b, out_row(c, t, 0), sk_mul(d, word, 4), 0, put, inside);
+    sk_ir_stg(d->b, sk_numbers_row(c, to, t, 0), sk_mul(d, word, 4), 0, put, inside);
 }
 
 /* The parameters of rows of keys (0) and values (1). */
@@ -95,7 +66,7 @@ static void decode_item(sk_numbers *c, uint32_t tier_slot, const sk_val f[ITEM_W
                         const row_params rows[2])
 {
     sk_builder *b = c->dec.b;
-    unrow *to = c->user;
+    sk_number_rows *to = c->user;
     sk_page_layout lay;
     sk_page_layout_get(c->dec.spec, tier_slot, &lay);
     const sk_val page = sk_ir_ptr_add(b, c->dec.arena, f[ITEM_UNIT], SPHKV_UNIT_BYTES);
@@ -127,7 +98,7 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
 {
     sk_builder builder, *b = &builder;
     sk_numbers c;
-    unrow to = {.es = spec->out_dtype == SPHKV_F32 ? 4 : 2};
+    sk_number_rows to = {.es = spec->out_dtype == SPHKV_F32 ? 4 : 2};
     const sk_status st = sk_rows_begin(b, spec, sched, arena, "", err);
     if (st != SPHKV_OK) return st;
     /* steps that fit no group hold many codes at once: 255 registers, if they ask for them */

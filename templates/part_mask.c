@@ -75,14 +75,18 @@ static sk_val query_position(sk_dec *c)
     return sk_ir_ldu(c->b, SK_LD_U32, c->var.q_positions, sk_mul(c, at, 4), 0);
 }
 
+sk_val sk_dec_sees_position(sk_dec *c, sk_val at, sk_val query)
+{
+    const sk_val yes = op(c, SK_OP_ULE, at, query);
+    if (!sk_dec_has(c, SPHKV_VARIANT_WINDOW)) return yes;
+    return op(c, SK_OP_PAND, yes, op(c, SK_OP_ULT, op(c, SK_OP_SUB, query, at), c->var.window));
+}
+
 sk_val sk_dec_sees(sk_dec *c, sk_val positions, sk_val query, sk_val t0, sk_val end)
 {
     const sk_val at = sk_ir_ldv(c->b, SK_LD_U32, positions, sk_mul(c, t0, 4), 0);
-    sk_val yes = op(c, SK_OP_ULT, sk_add(c, t0, c->lane), end);
-    yes = op(c, SK_OP_PAND, yes, op(c, SK_OP_ULE, at, query));
-    if (sk_dec_has(c, SPHKV_VARIANT_WINDOW))
-        yes = op(c, SK_OP_PAND, yes, op(c, SK_OP_ULT, op(c, SK_OP_SUB, query, at), c->var.window));
-    return yes;
+    const sk_val yes = op(c, SK_OP_ULT, sk_add(c, t0, c->lane), end);
+    return op(c, SK_OP_PAND, yes, sk_dec_sees_position(c, at, query));
 }
 
 static sk_dec_seen seen_by_position(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count)
@@ -129,12 +133,15 @@ static sk_val soft_cap(sk_dec *c, sk_val x)
     return op(c, SK_OP_FMUL, op(c, SK_OP_FDIV, twice, all), c->var.cap_up);
 }
 
-/* W biases in units of log2. */
+sk_val sk_dec_bias_unit(sk_dec *c, sk_val x)
+{
+    return op(c, SK_OP_FMUL, op(c, SK_OP_FMAX, x, f32(c, -1e30f)), f32(c, LOG2E));
+}
+
 sk_val sk_dec_bias(sk_dec *c, sk_val bias, sk_val t0)
 {
     if (!sk_dec_has(c, SPHKV_VARIANT_BIAS)) return SK_NONE;
-    const sk_val x = sk_ir_ldv(c->b, SK_LD_F32, bias, sk_mul(c, t0, 4), 0);
-    return op(c, SK_OP_FMUL, op(c, SK_OP_FMAX, x, f32(c, -1e30f)), f32(c, LOG2E));
+    return sk_dec_bias_unit(c, sk_ir_ldv(c->b, SK_LD_F32, bias, sk_mul(c, t0, 4), 0));
 }
 
 sk_val sk_dec_logit(sk_dec *c, sk_val x, sk_val bias)

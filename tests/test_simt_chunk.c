@@ -1,7 +1,6 @@
-/* test_simt_chunk.c - attn_extend: the half of its table that test_simt_extend.c leaves
- * out, as CUDA text on the harness. */
+/* test_simt_chunk.c - attn_extend: the second third of its table, see test_simt_extend.c. */
 #include "sk_test.h"
 
 #include "simt_tables.h"
 
-SIMT_SHARE(odd_rows_of_the_table, 1, 2, "extend")
+SIMT_SHARE(second_third_of_the_table, 1, 3, "extend")
