@@ -127,17 +127,6 @@ sk_status sk_space_resolve(sk_space *space, uint32_t index, sk_err *err)
     return SPHKV_OK;
 }
 
-sk_status sk_space_resolve_all(sk_space *space, uint32_t *distinct, sk_err *err)
-{
-    *distinct = 0;
-    for (uint32_t i = 0; i < space->count; i++) {
-        sk_status st = sk_space_resolve(space, i, err);
-        if (st != SPHKV_OK) return st;
-        *distinct += space->candidate[i].same_as == i;
-    }
-    return SPHKV_OK;
-}
-
 uint32_t sk_space_find(const sk_space *space, const sk_schedule *schedule)
 {
     for (uint32_t i = 0; i < space->count; i++)

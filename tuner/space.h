@@ -43,8 +43,6 @@ sk_status sk_space_keep(sk_space *space, const char *values, sk_err *err);
 /* Builds and hashes the IR of a candidate, once. A build that fails is in
  * `built`; the return is SPHKV_ENOMEM or SPHKV_OK. */
 sk_status sk_space_resolve(sk_space *space, uint32_t index, sk_err *err);
-/* Resolves all; how many differ in their code. */
-sk_status sk_space_resolve_all(sk_space *space, uint32_t *distinct, sk_err *err);
 
 /* Index of the candidate with that schedule, or SK_NONE. */
 uint32_t sk_space_find(const sk_space *space, const sk_schedule *schedule);

@@ -209,7 +209,6 @@ sk_status sk_wish_space_print(const sk_wish_item *item, const sk_target *target,
                               sk_text *out, sk_err *err)
 {
     sk_space space;
-    uint32_t distinct;
     sk_status st = sk_space_make(&item->spec, target, &space, err);
     if (st == SPHKV_EUNSUPPORTED) {
         sk_wish_print(item, out);
@@ -217,16 +216,14 @@ sk_status sk_wish_space_print(const sk_wish_item *item, const sk_target *target,
         return SPHKV_OK;
     }
     if (st == SPHKV_OK && keep) st = sk_space_keep(&space, keep, err);
-    if (st == SPHKV_OK) st = sk_space_resolve_all(&space, &distinct, err);
     if (st != SPHKV_OK) {
         sk_space_free(&space);
         return st;
     }
     sk_wish_print(item, out);
-    sk_text_printf(out, ": %llu combinations, %u valid, %u differ in their code\n",
-                   (unsigned long long)space.combinations, space.count, distinct);
+    sk_text_printf(out, ": %llu combinations, %u of them can run\n",
+                   (unsigned long long)space.combinations, space.count);
     for (uint32_t i = 0; i < space.count; i++) {
-        if (space.candidate[i].same_as != i) continue;
         sk_text_append(out, "  ", 2);
         sk_schedule_print(item->spec.kernel, &space.candidate[i].schedule, out);
         sk_text_append(out, i ? "\n" : "  (default)\n", i ? 1 : 12);

@@ -59,7 +59,7 @@ static const char help_tail[] =
     "                       SLURM_ARRAY_TASK_ID says, or JOB_COMPLETION_INDEX with\n"
     "                       JOB_COMPLETIONS. 1/1: everything\n"
     "  --fresh              does not count what earlier runs tried\n"
-    "  --dry-run            prints the schedules that would be searched\n"
+    "  --dry-run            prints the schedules that can run, and runs none\n"
     "  --db FILE            the database (default $SPHKV_DB, or\n"
     "                       $XDG_CACHE_HOME/sphkv/kernels.db)\n"
     "  --json               JSON on stdout\n"
