@@ -143,9 +143,10 @@ static void words_for_people(void **in)
     snprintf(words, sizeof words, "explain %s", s->id);
     EXPECT(s, words, 0, "w=8,lut=perm", "among the fastest of the 2 that passed",
            "of 5 candidates tried", "interval 1.90 to 2.10", "7 % that the same final",
-           "2 schedules were within noise",
+           "2 schedules could as well have won", "               lut=pair16\n",
+           "lut=rows, else the same",
            "0.00015 (S1 rms); class tight allows 1e-03", "3 of 5; 1 not tried", "2 crash",
-           "first: signal 11 (w=16,lut=rows)", "75 %", "ready");
+           "first: signal 11 (w=16,lut=rows)", "75 % of the bandwidth of a plain sweep", "ready: its code is stored");
 }
 
 static void exit_codes(void **in)

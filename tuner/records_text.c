@@ -1,4 +1,5 @@
-/* records_text.c - records for people: a table, all of it, or the reasons.
+/* records_text.c - records for people: a table, or all of it; the reasons are in
+ * records_explain.c.
  *
  * Colour only marks what is already said in words, so nothing is lost without
  * it. Columns of the table are as wide as their longest cell. */
@@ -7,14 +8,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "records.h"
+#include "records_impl.h"
 
-#define BOLD "\033[1m"
-#define RED "\033[31m"
-#define GREEN "\033[32m"
-#define PLAIN "\033[0m"
-
-static void paint(sk_text *out, bool color, const char *code, const char *text)
+void sk_record_paint(sk_text *out, bool color, const char *code, const char *text)
 {
     if (color)
         sk_text_printf(out, "%s", code);
@@ -24,16 +20,16 @@ static void paint(sk_text *out, bool color, const char *code, const char *text)
 }
 
 /* "label     " at the start of a line of show and explain. */
-static void label(sk_text *out, bool color, const char *name)
+void sk_record_label(sk_text *out, bool color, const char *name)
 {
     sk_text_printf(out, "  ");
-    paint(out, color, BOLD, name);
+    sk_record_paint(out, color, BOLD, name);
     sk_text_printf(out, "%*s", 11 - (int)strlen(name), "");
 }
 
-static void labelled(sk_text *out, bool color, const char *name, const char *text)
+void sk_record_labelled(sk_text *out, bool color, const char *name, const char *text)
 {
-    label(out, color, name);
+    sk_record_label(out, color, name);
     sk_record_clean(out, text);
     sk_text_printf(out, "\n");
 }
@@ -112,26 +108,26 @@ static void print_table(const sk_records *records, bool color, sk_text *out)
 
 /* ---- what show and explain share ---------------------------------------------- */
 
-static void print_problem(const sk_record *record, bool color, sk_text *out)
+void sk_record_problem(const sk_record *record, bool color, sk_text *out)
 {
     char shape[SK_DB_SHAPE_TEXT];
     const sk_db_trial_key *key = &record->trial[0]->key;
     sk_db_shape_text(&key->shape, shape);
-    paint(out, color, BOLD, key->kernel);
+    sk_record_paint(out, color, BOLD, key->kernel);
     sk_text_printf(out, "  ");
     sk_record_clean(out, record->tiers);
     sk_text_printf(out, "\n");
-    labelled(out, color, "spec", key->spec);
-    labelled(out, color, "shape", shape);
-    label(out, color, "device");
+    sk_record_labelled(out, color, "spec", key->spec);
+    sk_record_labelled(out, color, "shape", shape);
+    sk_record_label(out, color, "device");
     sk_record_clean(out, key->device->name);
     sk_text_printf(out, " (%s), ", record->match);
     sk_record_clean(out, key->device->arch);
     sk_text_printf(out, "\n");
-    labelled(out, color, "database", record->source);
+    sk_record_labelled(out, color, "database", record->source);
 }
 
-static void print_speedup(const sk_record *record, sk_text *out)
+void sk_record_speedup(const sk_record *record, sk_text *out)
 {
     const sk_db_winner *w = record->winner;
     if (w->trial_id == w->default_trial_id) {
@@ -151,7 +147,7 @@ static void print_trial(const sk_db_trial *t, bool wins, bool color, sk_text *ou
 {
     sk_text_printf(out, "  %s %.8s  ", wins ? "*" : " ", t->trial_hash);
     const char *word = sk_db_outcome_text(t->outcome);
-    paint(out, color, t->outcome == SK_OUTCOME_OK ? GREEN : RED, word);
+    sk_record_paint(out, color, t->outcome == SK_OUTCOME_OK ? GREEN : RED, word);
     sk_text_printf(out, "%*s", 13 - (int)strlen(word), "");
     sk_text time = {0}, error = {0};
     number_cell(&time, t->median_us, 1, " us");
@@ -182,7 +178,7 @@ static void print_provenance(const sk_db_trial *t, bool color, sk_text *out)
     struct tm parts;
     if (gmtime_r(&seconds, &parts))
         strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S UTC", &parts);
-    label(out, color, "made by");
+    sk_record_label(out, color, "made by");
     sk_record_clean(out, t->tool_version);
     if (t->compiler_version[0]) {
         sk_text_printf(out, ", ");
@@ -198,14 +194,15 @@ static void print_provenance(const sk_db_trial *t, bool color, sk_text *out)
 }
 
 /* How sure the choice is, where the record knows. */
-static void print_risk(const sk_db_winner *w, bool color, sk_text *out)
+void sk_record_risk(const sk_db_winner *w, bool color, sk_text *out)
 {
     if (!isfinite(w->flip_risk))
         return;
-    label(out, color, "risk");
-    sk_text_printf(out, "%.0f %% that the same final names another schedule", 100 * w->flip_risk);
+    sk_record_label(out, color, "risk");
+    sk_text_printf(out, "%.0f %% that the same final, run once more, names another schedule",
+                   100 * w->flip_risk);
     if (w->ties[0])
-        sk_text_printf(out, ", most likely a tie");
+        sk_text_printf(out, ", then most likely a tie");
     if (w->noisy > 0)
         sk_text_printf(out, "; %.0f %% of its rounds were noisy", 100 * w->noisy);
     if (isfinite(w->drift) && (w->drift > 1.05 || w->drift < 0.95))
@@ -217,147 +214,39 @@ static void print_winner(const sk_record *record, bool color, sk_text *out)
 {
     const sk_db_winner *w = record->winner;
     const sk_db_trial *t = &w->trial;
-    labelled(out, color, "schedule", t->key.schedule);
-    label(out, color, "time");
+    sk_record_labelled(out, color, "schedule", t->key.schedule);
+    sk_record_label(out, color, "time");
     sk_text_printf(out, "%.1f us (%zu samples); ", t->median_us, t->sample_count);
-    print_speedup(record, out);
+    sk_record_speedup(record, out);
     sk_text_printf(out, "\n");
-    label(out, color, "traffic");
+    sk_record_label(out, color, "traffic");
     sk_text_printf(out, "%" PRIu64 " bytes", t->bytes);
     if (t->bandwidth_gbps > 0)
         sk_text_printf(out, ", %.1f GB/s", t->bandwidth_gbps);
     if (w->roofline > 0)
         sk_text_printf(out, ", %.0f %% of the measured bandwidth", 100 * w->roofline);
     sk_text_printf(out, "\n");
-    print_risk(w, color, out);
+    sk_record_risk(w, color, out);
     if (w->ties[0])
-        labelled(out, color, "ties", w->ties);
-    labelled(out, color, "ir", t->key.ir_hash);
-    labelled(out, color, "code", t->artifact_key[0] ? t->artifact_key : "not kept");
-    labelled(out, color, "look-up", w->state);
+        sk_record_labelled(out, color, "ties", w->ties);
+    sk_record_labelled(out, color, "ir", t->key.ir_hash);
+    sk_record_labelled(out, color, "code", t->artifact_key[0] ? t->artifact_key : "not kept");
+    sk_record_labelled(out, color, "look-up", w->state);
     print_provenance(t, color, out);
 }
 
 static void print_show(const sk_record *record, bool color, sk_text *out)
 {
-    print_problem(record, color, out);
+    sk_record_problem(record, color, out);
     if (record->winner)
         print_winner(record, color, out);
     else
-        labelled(out, color, "winner", "none: no trial has been chosen");
+        sk_record_labelled(out, color, "winner", "none: no trial has been chosen");
     sk_text_printf(out, "  %zu trial%s\n", record->trial_count,
                    record->trial_count == 1 ? "" : "s");
     for (size_t i = 0; i < record->trial_count; i++)
         print_trial(record->trial[i],
                     record->winner && record->trial[i]->id == record->winner->trial_id, color, out);
-}
-
-/* ---- explain ----------------------------------------------------------------------- */
-
-static void explain_choice(const sk_record *record, const sk_record_sum *sum, bool color,
-                           sk_text *out)
-{
-    const sk_db_winner *w = record->winner;
-    labelled(out, color, "chosen", w->trial.key.schedule);
-    label(out, color, "because");
-    size_t passed = sum->outcome[SK_OUTCOME_OK];
-    if (passed == 1)
-        sk_text_printf(out, "it is the only one of %zu candidate%s that passed its check",
-                       sum->tried, sum->tried == 1 ? "" : "s");
-    else
-        sk_text_printf(out, "%s of the %zu that passed their check, of %zu candidates tried",
-                       sum->ties ? "it is among the fastest" : "it is the fastest", passed,
-                       sum->tried);
-    sk_text_printf(out, "\n");
-    label(out, color, "time");
-    sk_text_printf(out, "%.1f us; ", w->trial.median_us);
-    print_speedup(record, out);
-    sk_text_printf(out, "\n");
-    if (sum->default_schedule && w->trial_id != w->default_trial_id)
-        labelled(out, color, "default", sum->default_schedule);
-    print_risk(w, color, out);
-    if (sum->ties) {
-        label(out, color, "ties");
-        sk_text_printf(out, "%zu schedule%s within noise, the fixed order decided: ", sum->ties,
-                       sum->ties == 1 ? " was" : "s were");
-        sk_record_clean(out, w->ties);
-        sk_text_printf(out, "\n");
-    }
-}
-
-static void explain_error(const sk_record *record, const sk_record_sum *sum, bool color,
-                          sk_text *out)
-{
-    const sk_db_trial *t = &record->winner->trial;
-    label(out, color, "error");
-    if (!isfinite(t->error) || t->error < 0)
-        sk_text_printf(out, "not recorded");
-    else
-        sk_text_printf(out, "%.2g (", t->error);
-    if (isfinite(t->error) && t->error >= 0) {
-        sk_record_clean(out, t->error_kind[0] ? t->error_kind : "kind not recorded");
-        sk_text_printf(out, ")");
-    }
-    sk_text_printf(out, "; class ");
-    sk_record_clean(out, t->key.accuracy);
-    if (sum->bound > 0)
-        sk_text_printf(out, " allows %.0e", sum->bound);
-    sk_text_printf(out, "\n");
-    if (record->winner->roofline > 0) {
-        label(out, color, "roofline");
-        sk_text_printf(out, "%.0f %% of the bandwidth measured beside it\n",
-                       100 * record->winner->roofline);
-    }
-}
-
-/* One line per kind of failure, with the first message of its kind. */
-static void explain_failures(const sk_record *record, const sk_record_sum *sum, bool color,
-                             sk_text *out)
-{
-    label(out, color, "failed");
-    sk_text_printf(out, "%zu of %zu", sum->failed, sum->tried);
-    if (sum->outcome[SK_OUTCOME_SKIPPED] + sum->outcome[SK_OUTCOME_INVALID])
-        sk_text_printf(out, "; %zu not tried",
-                       sum->outcome[SK_OUTCOME_SKIPPED] + sum->outcome[SK_OUTCOME_INVALID]);
-    sk_text_printf(out, "\n");
-    for (int o = SK_OUTCOME_OK + 1; o < SK_OUTCOME_COUNT; o++) {
-        if (!sum->outcome[o])
-            continue;
-        sk_text_printf(out, "             %zu ", sum->outcome[o]);
-        paint(out, color, RED, sk_db_outcome_text((sk_db_outcome)o));
-        const sk_db_trial *first = NULL;
-        for (size_t i = 0; i < record->trial_count && !first; i++)
-            if ((int)record->trial[i]->outcome == o && record->trial[i]->message[0])
-                first = record->trial[i];
-        if (first) {
-            sk_text_printf(out, ", first: ");
-            sk_record_clean(out, first->message);
-            sk_text_printf(out, " (");
-            sk_record_clean(out, first->key.schedule);
-            sk_text_printf(out, ")");
-        }
-        sk_text_printf(out, "\n");
-    }
-}
-
-static void print_explain(const sk_record *record, bool color, sk_text *out)
-{
-    sk_record_sum sum;
-    sk_record_add_up(record, &sum);
-    print_problem(record, color, out);
-    if (record->winner) {
-        explain_choice(record, &sum, color, out);
-        explain_error(record, &sum, color, out);
-    } else {
-        label(out, color, "chosen");
-        sk_text_printf(out, "nothing: %zu of %zu candidates passed%s\n", sum.outcome[SK_OUTCOME_OK],
-                       sum.tried, sum.outcome[SK_OUTCOME_OK] ? ", but no choice was recorded" : "");
-    }
-    explain_failures(record, &sum, color, out);
-    if (record->winner)
-        labelled(out, color, "look-up", record->winner->state);
-    label(out, color, "cost");
-    sk_text_printf(out, "%.1f s for all trials\n", sum.seconds);
 }
 
 void sk_records_text(const sk_records *records, sk_records_form form, bool color, sk_text *out)
@@ -372,6 +261,6 @@ void sk_records_text(const sk_records *records, sk_records_form form, bool color
         if (form == SK_RECORDS_SHOW)
             print_show(&records->at[i], color, out);
         else
-            print_explain(&records->at[i], color, out);
+            sk_record_explain(&records->at[i], color, out);
     }
 }
