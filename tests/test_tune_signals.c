@@ -67,6 +67,8 @@ static void signals_at_any_moment(void **state)
     }
     sk_free(before);
     tune_case_expect(c, tune_case_run(c, TUNE_PROGRAM, words), 0);
+    assert_int_equal(tune_case_count(c, SK_OUTCOME_OK, &m), 9); /* three each: none lost, none twice */
+    assert_int_equal(m, 9);
     tune_case_check_winners(c, 3);
     tune_case_tidy(c);
 }
