@@ -37,6 +37,9 @@ typedef struct sk_encode_grid {
     sk_val room; /* the block's in the workspace, `room` bytes; SK_NONE: none are wanted */
 } sk_encode_grid;
 void sk_encode_grid_begin(sk_encode_grid *g, sk_builder *b, uint32_t room);
+/* Registers of a block that codes several codes a group: what is left of it is held while
+ * one after the other is found. */
+void sk_encode_gpu_occupancy(sk_builder *b, const sk_spec *spec, const sk_schedule *s);
 /* Begins a loop over the items of a block: the address of one. */
 sk_val sk_encode_grid_item(const sk_encode_grid *g);
 

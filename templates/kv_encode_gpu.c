@@ -128,6 +128,14 @@ static uint32_t room_bytes(const sk_spec *spec, const sk_schedule *s)
     return s->v[SK_T_room] == SK_ROOM_GLOBAL ? sk_encode_scratch_of(spec, s) : 0;
 }
 
+void sk_encode_gpu_occupancy(sk_builder *b, const sk_spec *spec, const sk_schedule *s)
+{
+    const uint32_t warps = (uint32_t)s->v[SK_T_warps];
+    bool several = false;
+    for (uint32_t i = 0; i < spec->tier[0].nseg; i++) several |= spec->tier[0].seg[i].more > 0;
+    if (several) sk_ir_occupancy(b, warps < 8 ? 8 / warps : 1);
+}
+
 static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena, sk_build *out,
                        sk_err *err)
 {
@@ -136,6 +144,7 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
     sk_enc enc, *c = &enc;
     const sk_status st = sk_rows_begin(b, spec, sched, arena, "", err);
     if (st != SPHKV_OK) return st;
+    sk_encode_gpu_occupancy(b, spec, sched);
     sk_encode_init(c, spec, sched);
     c->b = b;
     sk_encode_grid_begin(&grid, b, room_bytes(spec, sched));

@@ -129,6 +129,7 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
     const room r = room_of(spec, sched);
     const sk_status st = sk_rows_begin(b, spec, sched, arena, "", err);
     if (st != SPHKV_OK) return st;
+    sk_encode_gpu_occupancy(b, spec, sched);
     sk_retier_split(spec, &both);
     sk_page_layout_get(spec, SK_RETIER_FROM, &c->lay);
     sk_numbers_init(&c->numbers, b, &both.from, sched, STEP);
