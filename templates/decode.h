@@ -15,7 +15,7 @@
  *   part_turn.c     the transform of a codebook set: queries, and keys back
  *   part_softmax.c  page softmax: probabilities, factors, running (m, l)
  *   part_probs.c    probabilities in the form that the value product wants
- *   part_exp8.c     those of 8 bits straight from logits
+ *   part_exps.c     those in bytes straight from logits
  *   part_sinks.c    heads of a page for which integer probabilities are too coarse
  *   part_value.c    probabilities times values into acc[head][channel]
  *   part_dots.c     the same in dot products of bytes or bfloat16s
@@ -166,7 +166,7 @@ void sk_dec_turns_end(sk_dec *c);
 sk_val sk_dec_turn_row(sk_dec *c, sk_val row, uint32_t bytes);
 sk_val sk_dec_turn_row_by(sk_dec *c, sk_val row, sk_val bytes);
 
-/* Sizes from spec and schedule; everything else is empty. */
+/* Sizes from spec and schedule (attn_scratch.c); everything else is empty. */
 void sk_dec_init(sk_dec *c, sk_builder *b, const sk_spec *spec, const sk_schedule *sched);
 
 /* An area of scratch; `table`: of look-up tables. */
@@ -182,6 +182,15 @@ typedef sk_val sk_dec_place(sk_dec *c, const sk_dec_area *area, void *user);
  * out. */
 void sk_dec_areas(sk_dec *c, sk_dec_place *place, void *user);
 
+/* Those of queries alone; tables: of who makes tables (decode, and the entry of that). */
+void sk_dec_query_areas(sk_dec *c, bool tables, sk_dec_place *place, void *user);
+/* Whether a tier that is not taken in parts is looked up in rows. */
+bool sk_dec_uses_rows(const sk_spec *spec, const sk_schedule *sched);
+static inline bool sk_dec_fused(const sk_schedule *sched)
+{
+    return sched->v[SK_T_lut_build] == SK_LUT_FUSED;
+}
+
 /* The pages of an item: references, and their rows of page statistics. */
 typedef struct sk_dec_pages {
     sk_val refs, ml;
@@ -189,7 +198,7 @@ typedef struct sk_dec_pages {
 } sk_dec_pages;
 /* Queries of the item in their forms, nothing accumulated; then all its pages. */
 void sk_dec_start(sk_dec *c);
-void sk_dec_walk(sk_dec *c, sk_dec_pages *pages);
+void sk_dec_walk(sk_dec *c, sk_dec_pages *pages); /* attn_walk.c */
 
 /* The form a tier's keys are looked up in, given schedule and target width. */
 typedef enum sk_lut_form {
