@@ -203,7 +203,7 @@ static void dots_fold(sk_dec *c, const dots *d)
     for (uint32_t h = 0; h < d->hn; h++)
         for (uint32_t x = 0; x < d->f.nv; x++) {
             sk_val all = sk_ir_get(b, d->acc[acc_at(d, h, 0, x)]);
-            /* at most 256 tokens of 128 times 65535: below 2^31 */
+            /* at most 256 tokens of 128 times 32767: below 2^31 */
             if (d->planes == 2)
                 all = sk_add(c, sk_shl(c, all, 8), sk_ir_get(b, d->acc[acc_at(d, h, 1, x)]));
             sum[h][x] = d->form == SK_PROBS_BF16 ? all : sk_ir_1(b, SK_OP_I2F, all);

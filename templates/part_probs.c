@@ -43,16 +43,16 @@ bool sk_probs_run(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_s
 
 bool sk_probs_of_logits(const sk_dec *c, sk_probs form)
 {
-    return form == SK_PROBS_U8 && c->w == 16;
+    return (form == SK_PROBS_U8 || form == SK_PROBS_U16) && c->w == 16;
 }
 
 uint32_t sk_probs_one(sk_probs form)
 {
     switch (form) {
-    case SK_PROBS_I16: return 32767;
+    case SK_PROBS_I16:
+    case SK_PROBS_U16: return 32767;
     case SK_PROBS_U8: return 255;
     case SK_PROBS_U7: return 127;
-    case SK_PROBS_U16: return 65535;
     default: return 0;
     }
 }
@@ -126,17 +126,21 @@ static sk_probs_packed pack_bytes(sk_dec *c, sk_probs form, const sk_val *from)
 }
 
 /* Vectors 0, 1 share the words of one vector and 2, 3 of another, 4W bytes behind. */
-static sk_probs_packed pack_u16(sk_dec *c, const sk_val *from)
+sk_probs_packed sk_probs_halves(sk_dec *c, sk_val low, sk_val high)
 {
-    sk_val p[4];
-    for (uint32_t k = 0; k < 4; k++) p[k] = at_most(c, SK_PROBS_U16, from[k]);
-    const sk_val low = above(c, p[0], p[1], 16), high = above(c, p[2], p[3], 16);
     const sk_val v = sk_shr(c, c->lane, (uint32_t)__builtin_ctz(c->w / 4));
     const sk_val at = sk_add(c, sk_shl(c, sk_and(c, v, 1), 1), sk_mul(c, sk_shr(c, v, 1), 4 * c->w));
     sk_probs_packed r;
     for (uint32_t k = 0; k < 2; k++)
         r.plane[k] = sk_ir_3(c->b, SK_OP_PERM8X2, low, high, byte_order(c, sk_add(c, at, sk_k(c, 1 - k))));
     return r;
+}
+
+static sk_probs_packed pack_u16(sk_dec *c, const sk_val *from)
+{
+    sk_val p[4];
+    for (uint32_t k = 0; k < 4; k++) p[k] = at_most(c, SK_PROBS_U16, from[k]);
+    return sk_probs_halves(c, above(c, p[0], p[1], 16), above(c, p[2], p[3], 16));
 }
 
 /* Upper halves of the floats: lane L of the merged words holds tokens L and W + L. */

@@ -3,7 +3,7 @@
  *   i16   0..32767, 16 bits a token (vi8, vi4)
  *   u8    0..255, a byte a token (vi8, vi4; class fast)
  *   u7    0..127, the same (vi8): two products with values add up to 16 bits
- *   u16   0..65535, two planes of bytes: the high ones of all heads, then the low ones
+ *   u16   0..32767, two planes of bytes: the high ones of all heads, then the low ones
  *   bf16  truncated to bfloat16, 16 bits a token (vf16, vbf16; class fast)
  * f32 ones are in `s`, and with any other form the logits stay there. */
 #ifndef SK_PART_PROBS_H
@@ -20,7 +20,7 @@ bool sk_probs_dots(sk_probs form);
 /* Whether the target has what is multiplied then. */
 bool sk_probs_run(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot,
                   const sk_target *target);
-/* Whether probabilities come of logits without floats between (part_exp8.c). */
+/* Whether probabilities come of logits without floats between (part_exps.c). */
 bool sk_probs_of_logits(const sk_dec *c, sk_probs form);
 /* What stands for a probability of 1; 0 of floats. */
 uint32_t sk_probs_one(sk_probs form);
@@ -43,14 +43,17 @@ typedef struct sk_probs_packed {
     sk_val plane[2];
 } sk_probs_packed;
 sk_probs_packed sk_probs_pack(sk_dec *c, sk_probs form, const sk_val *p);
-/* Of u8: words whose byte v is of vector v, to bytes in order of tokens. */
+/* Of u8: words whose byte v is of vector v, to bytes in order of tokens. Of u16: words whose
+ * halves are of vectors 0 and 1, and of 2 and 3. */
 sk_probs_packed sk_probs_bytes(sk_dec *c, sk_val words);
-/* Bytes of four vectors of logits, of which m is the largest (part_exp8.c); W = 16. */
-typedef struct sk_exp8 {
+sk_probs_packed sk_probs_halves(sk_dec *c, sk_val low, sk_val high);
+/* Integers of four vectors of logits, of which m is the largest (part_exps.c); W = 16. */
+typedef struct sk_exps {
+    sk_probs form;
     sk_val fraction[2], power; /* tables */
-} sk_exp8;
-sk_exp8 sk_exp8_begin(sk_dec *c);
-sk_probs_packed sk_exp8_pack(sk_dec *c, const sk_exp8 *x, const sk_val logit[4], sk_val m);
+} sk_exps;
+sk_exps sk_exps_begin(sk_dec *c, sk_probs form);
+sk_probs_packed sk_exps_pack(sk_dec *c, const sk_exps *x, const sk_val logit[4], sk_val m);
 /* Stores them for the tokens from t0 on, into the row at rows + disp. */
 void sk_probs_put(sk_dec *c, sk_probs form, const sk_probs_packed *x, sk_val rows, sk_val t0,
                   uint32_t disp);

@@ -7,7 +7,7 @@
  * size are then wrong by 8.8e-6 sqrt(n) of it, against their part of sum p|v|, 0.8
  * of it (the mean of normal values over their RMS) times their sum of
  * probabilities R. R >= sqrt(n) / 64 keeps that below 7e-4, of the 1e-3 of class
- * tight; class fast is 50 times wider, u16 half, u8 128 and u7 256 times as coarse. Who
+ * tight; class fast is 50 times wider, u8 128 and u7 256 times as coarse. Who
  * is a sink is not known here: all probabilities of 1/16 and more may be, so R is the
  * sum of those below. A page whose sum is beyond that of four sinks and R has enough in
  * the others.
@@ -173,10 +173,7 @@ static void split_head(sk_dec *c, const sink_head *a)
 /* sqrt(n) over the least R: steps of the form to the class. */
 static float least_share(const sk_dec *c, sk_probs form)
 {
-    const float tight = form == SK_PROBS_I16   ? 64.0f
-                        : form == SK_PROBS_U16 ? 128.0f
-                        : form == SK_PROBS_U8  ? 0.5f
-                                               : 0.25f;
+    const float tight = form == SK_PROBS_U8 ? 0.5f : form == SK_PROBS_U7 ? 0.25f : 64.0f;
     return c->spec->accuracy == SPHKV_FAST ? 50 * tight : tight;
 }
 

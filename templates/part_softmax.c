@@ -44,7 +44,7 @@ typedef struct softmax {
     float unit;      /* what sums of products with values are multiplied by */
     sk_val count, limit; /* tokens; whole blocks of them */
     bool full;       /* a full page needs no masks */
-    sk_exp8 exp8;    /* of u8 */
+    sk_exps exps;    /* of u8 and u16 */
     uint32_t tier_slot;
     sk_val next;     /* page that is prefetched, or SK_NONE */
 } softmax;
@@ -78,8 +78,8 @@ static sk_val probability(sk_dec *c, const softmax *x, uint32_t h, sk_val t0, ui
     return sk_sel(c, sk_ir_2(b, SK_OP_ULT, t, x->count), p, sk_ir_f32(b, 0.0f));
 }
 
-/* Vectors from t0 on, packed: 8 bits come of the logits as they are, other forms of
- * floats relative to `base`. */
+/* Vectors from t0 on, packed: bytes come of the logits as they are, other forms of floats
+ * relative to `base`. */
 static sk_probs_packed probabilities(sk_dec *c, const softmax *x, uint32_t h, sk_val t0, sk_val m,
                                      sk_val base)
 {
@@ -88,12 +88,12 @@ static sk_probs_packed probabilities(sk_dec *c, const softmax *x, uint32_t h, sk
     for (uint32_t u = 0; u < sk_probs_vectors(x->form); u++)
         p[u] = of_logits ? load_logits(c, t0, h, u, x->count, x->full)
                          : probability(c, x, h, t0, u, base);
-    if (of_logits) return sk_exp8_pack(c, &x->exp8, p, m);
+    if (of_logits) return sk_exps_pack(c, &x->exps, p, m);
     return sk_probs_pack(c, x->form, p);
 }
 
 /* Probabilities of the heads of a tile, stored; l: their sums, in units of 1. The
- * mass of integers is exact: at most 256 times 65535. */
+ * mass of integers is exact: at most 256 times 32767. */
 static void page_exp(sk_dec *c, const softmax *x, uint32_t h0, uint32_t hn, const sk_val *m, sk_val *l)
 {
     sk_builder *b = c->b;
@@ -202,7 +202,7 @@ void sk_part_softmax(sk_dec *c, uint32_t tier_slot, sk_val count, sk_val next)
     some.up = some.one ? log2f((float)some.one) : (float)sk_probs_scale(c->spec, tier_slot, form);
     some.unit = sk_probs_unit(c->spec, tier_slot, form);
     some.limit = sk_round_up(c, count, block);
-    if (sk_probs_of_logits(c, form)) some.exp8 = sk_exp8_begin(c);
+    if (sk_probs_of_logits(c, form)) some.exps = sk_exps_begin(c, form);
     softmax all = some;
     all.limit = sk_k(c, c->p);
     all.full = true;

@@ -120,33 +120,39 @@ static void test_order(void **state)
 }
 
 /* Logits from the largest down, and what is no number. */
-static void test_from_logits(void **state)
+static void check_from_logits(sk_probs form, double relative)
 {
-    (void)state;
     for (uint32_t n = 0; n < 200; n++) {
         float x[TOKENS], sum = 0;
         uint32_t bits[TOKENS];
         uint8_t row[TOKENS * 4] = {0};
         const float m = n % 3 ? (float)n * 7.3f - 500 : 0;
-        for (uint32_t k = 0; k < TOKENS; k++) x[k] = m - (float)(k * 200 + n) / 1024;
+        for (uint32_t k = 0; k < TOKENS; k++) x[k] = m - (float)(k * 300 + n) / 1024;
         x[0] = m;
         x[TOKENS - 1] = n % 2 ? -INFINITY : n % 4 ? NAN : -1e30f;
         memcpy(bits, x, sizeof bits);
         bench t;
         begin(&t, 16);
         sk_val p[4];
-        const sk_exp8 tables = sk_exp8_begin(&t.c);
+        const sk_exps tables = sk_exps_begin(&t.c, form);
         loads(&t, SK_LD_F32, 4, t.c.zero, p);
-        const sk_probs_packed packed = sk_exp8_pack(&t.c, &tables, p, sk_ir_f32(&t.b, m));
-        sk_probs_put(&t.c, SK_PROBS_U8, &packed, t.out, t.c.zero, 0);
+        const sk_probs_packed packed = sk_exps_pack(&t.c, &tables, p, sk_ir_f32(&t.b, m));
+        sk_probs_put(&t.c, form, &packed, t.out, t.c.zero, 0);
         sk_ir_stu(&t.b, t.total, t.c.zero, 0, sk_ir_f32(&t.b, 0.0f));
         run(&t, bits, row, &sum);
-        assert_int_equal(row[TOKENS - 1], 0);
+        assert_int_equal(token_of(form, row, TOKENS - 1), 0);
         for (uint32_t k = 0; k + 1 < TOKENS; k++) {
-            const double want = 255 * exp2((double)x[k] - (double)m);
-            assert_true(fabs(row[k] - want) <= 0.501 + 0.008 * want);
+            const double want = sk_probs_one(form) * exp2((double)x[k] - (double)m);
+            assert_true(fabs(token_of(form, row, k) - want) <= 0.501 + relative * want);
         }
     }
+}
+
+static void test_from_logits(void **state)
+{
+    (void)state;
+    check_from_logits(SK_PROBS_U8, 0.008);
+    check_from_logits(SK_PROBS_U16, 0.0003);
 }
 
 int main(void)
