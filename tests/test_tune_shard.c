@@ -161,7 +161,7 @@ static void dealt(void **state)
 /* All of small spaces: what a search of more does depends on what it finds in its database. */
 #define WHOLE "--kernels", "kv_append,kv_encode", "--quiet", "--effort", "quick", "--trials", "9", \
     "--head-dim", "64", "--heads", "2", "--kv-heads", "1", "--context", "512", "--tiers", \
-    "good:vi8,kf16:vf16;low:vi4,kf16:vf16;mid:vi8,kf16:vf16"
+    "mid:vi8,kf16:vf16;kf32:vf32;kbf16:vbf16"
 
 static void run(const tune_case *c, const char *program, const char *const *words, bool with_db)
 {
