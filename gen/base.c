@@ -45,7 +45,7 @@ sk_status sk_fail(sk_err *err, sk_status st, const char *fmt, ...)
     else if ((size_t)n >= sizeof line)
         cut_partial_char(line, sizeof line - 1);
     for (char *c = line; *c; c++)
-        if (*c == '\n' || *c == '\r')
+        if ((unsigned char)*c < ' ' || *c == 0x7f) /* of a stranger's file, perhaps */
             *c = ' ';
     err->status = st;
     memcpy(err->message, line, sizeof line);

@@ -304,6 +304,8 @@ static void errors_are_one_line(void **state)
     assert_string_equal(err.message, "a b 3");
     sk_fail(&err, SPHKV_EDB, "outer: %s", err.message);
     assert_string_equal(err.message, "outer: a b 3");
+    sk_fail(&err, SPHKV_EINVAL, "%s", "x\033[31m\ty\177"); /* a stranger's file may hold it */
+    assert_string_equal(err.message, "x [31m y ");
     for (size_t before = 495; before < sizeof err.message; before++) {
         char text[600];
         memset(text, 'x', before);
