@@ -64,7 +64,10 @@ static void what_is_wrong(void **state)
          "{\"configuration\":{\"y\":1},\"invalidity\":\"correct\"}]}",
          "result 1: its parameters"},
         {"{\"results\":[{\"configuration\":{\"x\":1},\"invalidity\":\"runtime\"}]}",
-         "no other has a right result"},
+         "none of 1 results is right"},
+        {"{\"results\":[{\"configuration\":{\"x\":1e999},\"invalidity\":\"correct\"}]}",
+         "result 0: a parameter that is no finite number"},
+        {SPACE "]", "not JSON"},
     };
     for (size_t i = 0; i < SK_COUNT(wrong); i++) {
         char path[300];
@@ -76,6 +79,47 @@ static void what_is_wrong(void **state)
     }
     sk_t4 t;
     assert_int_equal(sk_t4_read("/nowhere/space.json", NULL, &t, NULL), SPHKV_EIO);
+}
+
+/* What a download that broke off leaves: most of the text, or all of it without its end. */
+static void cut_short(void **state)
+{
+    tune_case *c = *state;
+    char path[300];
+    size_t size;
+    write_file(c, "space.json.gz", SPACE, true, path);
+    FILE *file = fopen(path, "r+");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 0, SEEK_END), 0);
+    size = (size_t)ftell(file);
+    for (size_t left = size - 1; left > size / 2; left -= 7) {
+        sk_t4 t;
+        sk_err err = {0};
+        assert_int_equal(ftruncate(fileno(file), (off_t)left), 0);
+        assert_int_equal(sk_t4_read(path, NULL, &t, &err), SPHKV_EIO);
+        if (!strstr(err.message, "cut or damaged")) fail_msg("%zu: %s", left, err.message);
+    }
+    assert_int_equal(fclose(file), 0);
+    const char *const argv[] = {"--simulate", path, NULL};
+    tune_case_expect(c, tune_case_run(c, TUNE_PROGRAM, argv), 2);
+}
+
+/* Times that no device takes are none. */
+static void odd_times(void **state)
+{
+    static const char *const odd[] = {"1e999", "-5", "\"4\"", "null"};
+    for (size_t i = 0; i < SK_COUNT(odd); i++) {
+        char path[300], text[400];
+        sk_t4 t;
+        sk_err err = {0};
+        snprintf(text, sizeof text, "{\"results\":[{\"configuration\":{\"x\":1},\"times\":"
+                 "{\"compilation\":%s,\"runtimes\":[2,%s]},\"invalidity\":\"correct\","
+                 "\"measurements\":[{\"name\":\"time\",\"value\":2}]}]}", odd[i], odd[i]);
+        write_file(*state, "times.json", text, false, path);
+        sk_assert_ok(sk_t4_read(path, NULL, &t, &err), &err);
+        assert_true(t.cost[0] == 2 && fabs(t.seconds[0] - 0.002) < 1e-12);
+        sk_t4_free(&t);
+    }
 }
 
 /* Any damage to the bytes is an error or another space, never a crash. */
@@ -125,7 +169,8 @@ static void the_command(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TUNE_CASE(what_is_read), TUNE_CASE(what_is_wrong), TUNE_CASE(damage),
+        TUNE_CASE(what_is_read), TUNE_CASE(what_is_wrong), TUNE_CASE(cut_short),
+        TUNE_CASE(odd_times), TUNE_CASE(damage),
         TUNE_CASE(the_command),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

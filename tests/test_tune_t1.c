@@ -25,8 +25,10 @@ static void what_constraints_mean(void **state)
         {"y in [1, 2, 3]", 1}, {"y not in [1, 2, 3]", 0}, {"mode in ('slow', 'fast')", 1},
         {"y == 3 or x / 0 == 1", 1}, {"y == 4 and x % (y - 3) == 0", 0}, {"True and not False", 1},
         {"(((x*y+(15-1)))*((y+2))) < 12*1024", 1}, {"x - y - 3 == 10", 1}, {"1 + 2 * 3 == 7", 1},
+        {"x < 3 < x / 0", 0}, {"x < 3 < mode", 0}, {"mode == 16", 0}, {"mode != 16", 1},
         {"x / 0 == 1", -1}, {"x ==", -1}, {"z == 1", -1}, {"x == 1 x", -1}, {"(x == 1", -1},
         {"mode + 1 == 2", -1}, {"'fast", -1}, {"", -1}, {"x in 3", -1}, {"x.y", -1}, {"1e999 > x", -1},
+        {"mode < 3", -1}, {"3 >= mode", -1}, {"x > 3 < x / 0", -1}, {"y in [1, 2)", -1}, {"y in (1]", -1},
     };
     for (size_t i = 0; i < SK_COUNT(rule); i++) {
         bool holds;
@@ -149,6 +151,11 @@ static void what_is_wrong(void **state)
         if (!strstr(err.message, wrong[i].says)) fail_msg("%s: %s", wrong[i].says, err.message);
         assert_null(strchr(err.message, '\n'));
     }
+    sk_t4 t;
+    sk_err err = {0};
+    assert_int_equal(read_both(*state, T1(X "," Y, ""), "{\"results\":[{\"configuration\":[1,2]}]}",
+                               &t, &err), SPHKV_EINVAL);
+    if (!strstr(err.message, "result 0: no \"configuration\"")) fail_msg("%s", err.message);
     sk_t1 t1;
     assert_int_equal(sk_t1_read("/nowhere/space.T1.json", &t1, NULL), SPHKV_EIO);
 }

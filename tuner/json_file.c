@@ -6,6 +6,16 @@
 
 #define BYTES_MOST (1u << 30)
 
+/* Why no more comes; NULL: everything was read. A file that was cut ends like a whole one,
+ * with what it held so far. */
+static const char *what_ended(gzFile file, int got)
+{
+    int code;
+    (void)gzerror(file, &code);
+    if (code == Z_BUF_ERROR) return "cut or damaged: its compressed data do not end";
+    return got < 0 || code < 0 ? "damaged, or not readable" : NULL;
+}
+
 static sk_status read_all(gzFile file, const char *path, char **text, sk_err *err)
 {
     size_t size = 0, cap = 1u << 20;
@@ -20,10 +30,10 @@ static sk_status read_all(gzFile file, const char *path, char **text, sk_err *er
         bytes = more;
     }
     if (!bytes) return sk_fail(err, SPHKV_ENOMEM, "no memory for %.200s", path);
-    if (got < 0 || size >= BYTES_MOST) {
+    const char *wrong = size >= BYTES_MOST ? "larger than 1 GiB" : what_ended(file, got);
+    if (wrong) {
         sk_free(bytes);
-        return sk_fail(err, SPHKV_EIO, "%.200s: %s", path,
-                       got < 0 ? "damaged, or not readable" : "larger than 1 GiB");
+        return sk_fail(err, SPHKV_EIO, "%.200s: %s", path, wrong);
     }
     bytes[size] = '\0';
     *text = bytes;
@@ -44,7 +54,7 @@ sk_status sk_json_file_read(const char *path, cJSON **out, sk_err *err)
     char *text = NULL;
     const sk_status st = read_text(path, &text, err);
     if (st != SPHKV_OK) return st;
-    *out = cJSON_Parse(text);
+    *out = cJSON_ParseWithOpts(text, NULL, true);
     sk_free(text);
     return *out ? SPHKV_OK : sk_fail(err, SPHKV_EINVAL, "%.200s: not JSON", path);
 }

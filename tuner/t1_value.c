@@ -194,11 +194,12 @@ static sk_t1_value sum(reader *r)
 static uint32_t list(reader *r, sk_t1_value *value, uint32_t most)
 {
     uint32_t n = 0;
-    if (!take(r, "[") && !take(r, "(")) (void)fail(r, "no [");
-    while (!r->wrong && !take_either(r, "]", ")")) {
+    const char *end = take(r, "[") ? "]" : take(r, "(") ? ")" : NULL;
+    if (!end) (void)fail(r, "no [");
+    while (!r->wrong && !take(r, end)) {
         if (n == most) (void)fail(r, "too many values");
         else value[n++] = sum(r);
-        if (!take(r, ",") && *r->at != ']' && *r->at != ')') (void)fail(r, "no , or ]");
+        if (!take(r, ",") && *r->at != *end) (void)fail(r, *end == ']' ? "no , or ]" : "no , or )");
     }
     return r->wrong ? 0 : n;
 }
@@ -212,7 +213,17 @@ static bool within(reader *r, const sk_t1_value *v)
     return false;
 }
 
-/* One after the other, as in 32 <= a * b <= 1024. */
+/* Which of two comes first, of a word and a number, no one can say. */
+static bool holds(reader *r, const char *sign, const sk_t1_value *left, const sk_t1_value *right)
+{
+    const int by = sk_t1_value_order(left, right);
+    if (sign[0] == '=' || sign[0] == '!') return (by == 0) == (sign[0] == '=');
+    if (!r->dead && !left->word != !right->word)
+        (void)fail(r, "a word that is compared with a number");
+    return (by == 0 && sign[1] == '=') || (sign[0] == '<' ? by < 0 : by > 0);
+}
+
+/* One after the other, as in 32 <= a * b <= 1024, until one does not hold. */
 static sk_t1_value compare(reader *r)
 {
     static const char *const signs[] = {"<=", ">=", "==", "!=", "<", ">"};
@@ -227,10 +238,11 @@ static sk_t1_value compare(reader *r)
         }
         while (s < SK_COUNT(signs) && !take(r, signs[s])) s++;
         if (s == SK_COUNT(signs)) break;
+        r->dead += !all;
         const sk_t1_value right = sum(r);
-        const int by = sk_t1_value_order(&left, &right);
-        const bool holds[] = {by <= 0, by >= 0, by == 0, by != 0, by < 0, by > 0};
-        all = all && holds[s];
+        const bool held = holds(r, signs[s], &left, &right);
+        r->dead -= !all;
+        all = all && held;
         some = true;
         left = right;
     }

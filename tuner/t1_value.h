@@ -3,7 +3,8 @@
  *
  * Constraints are what Python evaluates: numbers, names, words in quotes, + - * / // % **,
  * comparisons (also several in a row, and `in [...]`), and, or, not, parentheses; && || !
- * mean the same. What is not looked at (behind a true `or`) may divide by zero. */
+ * mean the same. What is not looked at (behind a true `or`, a false `and`, a comparison
+ * in a row that does not hold) may divide by zero. */
 #ifndef SK_T1_VALUE_H
 #define SK_T1_VALUE_H
 

@@ -54,11 +54,12 @@ static sk_status list_results(reader *r, const cJSON *root)
     if (!r->result) return sk_fail(r->err, SPHKV_ENOMEM, "no memory for %d results", n);
     cJSON_ArrayForEach(item, r->results) r->result[r->n++] = item;
     const cJSON *first = cJSON_GetObjectItemCaseSensitive(r->result[0], "configuration");
+    if (!cJSON_IsObject(first)) first = NULL; /* what a list holds has no names */
     cJSON_ArrayForEach(item, first) {
         if (r->dims == DIMS_MOST) return wrong(r, 0, "more than 64 parameters");
         r->name[r->dims++] = item->string;
     }
-    return r->dims ? SPHKV_OK : wrong(r, 0, "no \"configuration\"");
+    return r->dims ? SPHKV_OK : wrong(r, 0, "no \"configuration\" with parameters");
 }
 
 /* The values of one parameter, of all configurations. */
@@ -67,8 +68,10 @@ static sk_status list_values(const reader *r, uint32_t d, sk_t1_value *all)
     for (uint32_t i = 0; i < r->n; i++) {
         const cJSON *c = cJSON_GetObjectItemCaseSensitive(r->result[i], "configuration");
         const cJSON *x = cJSON_GetObjectItemCaseSensitive(c, r->name[d]);
-        if (cJSON_GetArraySize(c) != (int)r->dims || !sk_t1_value_take(x, &all[i]))
+        if (!x || cJSON_GetArraySize(c) != (int)r->dims)
             return wrong(r, i, "its parameters are not those of the first");
+        if (!sk_t1_value_take(x, &all[i]))
+            return wrong(r, i, "a parameter that is no finite number and no word");
         r->out->number[(size_t)i * r->dims + d] = all[i].word ? NAN : all[i].number;
     }
     return SPHKV_OK;
@@ -167,10 +170,16 @@ static double unit_seconds(const cJSON *root)
     return found;
 }
 
+/* 0: it is no number that a time can be. */
+static double positive(const cJSON *x)
+{
+    return cJSON_IsNumber(x) && x->valuedouble > 0 && isfinite(x->valuedouble) ? x->valuedouble : 0;
+}
+
 static double number_in(const cJSON *object, const char *name)
 {
     const cJSON *x = cJSON_GetObjectItemCaseSensitive(object, name);
-    return cJSON_IsNumber(x) && x->valuedouble > 0 ? x->valuedouble : 0;
+    return positive(x);
 }
 
 static double time_spent(const cJSON *result)
@@ -178,7 +187,7 @@ static double time_spent(const cJSON *result)
     const cJSON *times = cJSON_GetObjectItemCaseSensitive(result, "times"), *x;
     double sum = number_in(times, "compilation");
     cJSON_ArrayForEach(x, cJSON_GetObjectItemCaseSensitive(times, "runtimes"))
-        if (cJSON_IsNumber(x)) sum += x->valuedouble;
+        sum += positive(x);
     return sum;
 }
 
@@ -211,7 +220,9 @@ static sk_status read_outcomes(reader *r, const cJSON *root)
         t->failed += isfinite(t->cost[i]) ? 0 : 1;
         t->best = fmin(t->best, t->cost[i]);
     }
-    return isfinite(t->best) ? SPHKV_OK : wrong(r, 0, "and no other has a right result");
+    if (isfinite(t->best)) return SPHKV_OK;
+    return sk_fail(r->err, SPHKV_EINVAL, "%.200s: none of %u results is right, so there is nothing "
+                   "to find", r->path, r->n);
 }
 
 /* What the constraints forbid is out of the space before anything is tried. */
