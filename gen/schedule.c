@@ -73,19 +73,34 @@ int32_t sk_tunable_value(uint32_t tunable, uint32_t i)
     return value;
 }
 
-bool sk_tunable_parse(uint32_t tunable, const char *text, int32_t *value)
+uint32_t sk_tunable_find(const char *name, size_t len)
+{
+    uint32_t t = 0;
+    while (t < SK_TUNABLE_COUNT &&
+           (strlen(tunables[t].name) != len || memcmp(tunables[t].name, name, len) != 0))
+        t++;
+    return t;
+}
+
+uint32_t sk_tunable_place(uint32_t tunable, const char *text)
 {
     const sk_tunable_info *info = sk_tunable_get(tunable);
-    uint32_t count = sk_tunable_count(tunable);
-    for (uint32_t i = 0; text && i < count; i++) {
+    const uint32_t count = sk_tunable_count(tunable);
+    for (uint32_t i = 0; i < count; i++) {
         size_t len;
         const char *s = value_word(info, i, &len);
-        if (strlen(text) == len && memcmp(s, text, len) == 0) {
-            *value = sk_tunable_value(tunable, i);
-            return true;
-        }
+        if (strlen(text) == len && memcmp(s, text, len) == 0)
+            return i;
     }
-    return false;
+    return count;
+}
+
+bool sk_tunable_parse(uint32_t tunable, const char *text, int32_t *value)
+{
+    const uint32_t count = sk_tunable_count(tunable), i = text ? sk_tunable_place(tunable, text) : count;
+    if (i < count)
+        *value = sk_tunable_value(tunable, i);
+    return i < count;
 }
 
 void sk_schedule_print(uint32_t kernel, const sk_schedule *schedule, sk_text *out)
@@ -122,22 +137,19 @@ static sk_status parse_one(uint32_t kernel, const char *text, size_t len, sk_sch
     if (!eq)
         return sk_fail(err, SPHKV_EINVAL, "schedule: '%s' is not name=value", item);
     *eq = '\0';
-    for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++) {
-        const sk_tunable_info *info = &tunables[t];
-        if (strcmp(info->name, item) != 0)
-            continue;
-        if (!sk_tunable_tunes(t, kernel, schedule->backend))
-            return sk_fail(err, SPHKV_EINVAL, "schedule: %s is not a tunable of this kernel%s",
-                           item, schedule->backend == SK_BACKEND_CUDA ? " on GPUs" : "");
-        if (*seen >> t & 1)
-            return sk_fail(err, SPHKV_EINVAL, "schedule: %s is given twice", item);
-        *seen |= UINT64_C(1) << t;
-        if (!sk_tunable_parse(t, eq + 1, &schedule->v[t]))
-            return sk_fail(err, SPHKV_EINVAL, "schedule: %s=%s, but it takes %s", item, eq + 1,
-                           info->values);
-        return SPHKV_OK;
-    }
-    return sk_fail(err, SPHKV_EINVAL, "schedule: no tunable is called '%s'", item);
+    const uint32_t t = sk_tunable_find(item, strlen(item));
+    if (t == SK_TUNABLE_COUNT)
+        return sk_fail(err, SPHKV_EINVAL, "schedule: no tunable is called '%s'", item);
+    if (!sk_tunable_tunes(t, kernel, schedule->backend))
+        return sk_fail(err, SPHKV_EINVAL, "schedule: %s is not a tunable of this kernel%s",
+                       item, schedule->backend == SK_BACKEND_CUDA ? " on GPUs" : "");
+    if (*seen >> t & 1)
+        return sk_fail(err, SPHKV_EINVAL, "schedule: %s is given twice", item);
+    *seen |= UINT64_C(1) << t;
+    if (!sk_tunable_parse(t, eq + 1, &schedule->v[t]))
+        return sk_fail(err, SPHKV_EINVAL, "schedule: %s=%s, but it takes %s", item, eq + 1,
+                       tunables[t].values);
+    return SPHKV_OK;
 }
 
 sk_status sk_schedule_parse(uint32_t kernel, const char *text, sk_schedule *schedule, sk_err *err)

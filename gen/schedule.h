@@ -121,6 +121,10 @@ void sk_schedule_begin(uint32_t backend, sk_schedule *out);
 /* Number of values of a tunable, and the i-th (stored form). */
 uint32_t sk_tunable_count(uint32_t tunable);
 int32_t sk_tunable_value(uint32_t tunable, uint32_t i);
+/* The tunable of this name of `len` characters; SK_TUNABLE_COUNT: there is none. */
+uint32_t sk_tunable_find(const char *name, size_t len);
+/* The place of a value, as text, in its list; the number of values: it is not there. */
+uint32_t sk_tunable_place(uint32_t tunable, const char *text);
 /* The stored form from text ("i16" -> 1, "8" -> 8); false when unknown. */
 bool sk_tunable_parse(uint32_t tunable, const char *text, int32_t *value);
 

@@ -144,7 +144,7 @@ static void words_for_people(void **in)
     EXPECT(s, words, 0, "w=8,lut=perm", "among the fastest of the 2 that passed",
            "of 5 candidates tried", "interval 1.90 to 2.10", "7 % that the same final",
            "2 schedules could as well have won", "               lut=pair16\n",
-           "lut=rows, else the same",
+           "lut=rows, else the same", "  words      w          lanes of a warp", "\n             lut        look-up",
            "0.00015 (S1 rms); class tight allows 1e-03", "3 of 5; 1 not tried", "2 crash",
            "first: signal 11 (w=16,lut=rows)", "75 % of the bandwidth of a plain sweep", "ready: its code is stored");
 }

@@ -18,6 +18,7 @@ static void test_table(void **state)
             int32_t v = -1;
             assert_true(sk_tunable_parse(t, w, &v));
             assert_int_equal(v, sk_tunable_value(t, n));
+            assert_int_equal(sk_tunable_place(t, w), n);
             if (info->values[0] >= '0' && info->values[0] <= '9') {
                 uint64_t number;
                 assert_true(sk_parse_u64(w, 0, INT32_MAX, &number));
@@ -29,6 +30,8 @@ static void test_table(void **state)
         }
         assert_int_equal(sk_tunable_count(t), n);
         int32_t v;
+        assert_int_equal(sk_tunable_find(info->name, strlen(info->name)), t);
+        assert_int_equal(sk_tunable_place(t, ""), n);
         assert_false(sk_tunable_parse(t, "", &v));
         assert_false(sk_tunable_parse(t, info->values, &v) && n > 1);
         sk_free(words);

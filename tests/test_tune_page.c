@@ -171,6 +171,32 @@ static void page_says_what_records_hold(void **state)
     sk_text_free(&page);
 }
 
+/* Values of a tunable stand in the order of its list, whichever was tried first. */
+static void values_in_their_order(void **state)
+{
+    (void)state;
+    const sk_db_device device = {.kind = "cpu", .name = "cpu", .arch = "x86_64", .fingerprint = "c"};
+    sk_db_trial trial[TRIALS];
+    const sk_db_trial *list[TRIALS], *late[TRIALS];
+    sk_db_winner winner;
+    sk_record record;
+    make_record(trial, list, &device, &winner, &record);
+    trial[0].key.schedule = "w=4,lut=rows,gone=1"; /* of another version */
+    trial[1].key.schedule = "w=8,lut=rows,gone=2";
+    for (int i = 0; i < TRIALS; i++) late[i] = list[i == 0 ? 1 : i == 1 ? 0 : TRIALS + 1 - i];
+    record.trial = late;
+    const sk_records records = {.at = &record, .count = 1};
+    sk_text page = {0};
+    sk_report_page(&records, 1, &page);
+    assert_well_formed(page.s);
+    assert_non_null(strstr(page.s, "best of each: 4 1.43x (1), 8 1.14x (2), 16 1.00x (1)"));
+    assert_non_null(strstr(page.s, "best of each: rows 1.29x (2), perm 1.00x (2)"));
+    assert_non_null(strstr(page.s, "best of each: 2 1.29x (1), 1 1.43x (1)")); /* no list: as it came */
+    assert_non_null(strstr(page.s, "<h3>w</h3>\n<p>lanes of a warp"));
+    assert_non_null(strstr(page.s, "<h3>gone</h3>\n<p>not a tunable"));
+    sk_text_free(&page);
+}
+
 /* ---- the command -------------------------------------------------------------------------- */
 
 static void command_writes_a_page(void **state)
@@ -198,6 +224,7 @@ int main(void)
         cmocka_unit_test(ticks_are_round),
         cmocka_unit_test(dots_stand_where_they_should),
         cmocka_unit_test(page_says_what_records_hold),
+        cmocka_unit_test(values_in_their_order),
         TUNE_CASE(command_writes_a_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

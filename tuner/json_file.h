@@ -6,7 +6,8 @@
 
 struct cJSON;
 
-/* SPHKV_EIO: it cannot be read, or was cut; SPHKV_EINVAL: no JSON, or more behind it. To be freed by cJSON_Delete. */
+/* SPHKV_EIO: it cannot be read, or was cut; SPHKV_EINVAL: no JSON, or more behind it. To be
+ * freed by cJSON_Delete. */
 sk_status sk_json_file_read(const char *path, struct cJSON **out, sk_err *err);
 
 #endif

@@ -54,8 +54,8 @@ sk_status sk_lane_settle(sk_lane *lane, bool walked, sk_err *err);
 void sk_lane_move(sk_lane *lane, sk_rng *rng);
 
 /* n samples of each lane and, where sweep[i] is not NULL, of its sweep, in
- * rounds, before each of which all lanes move. us[i] and sweep_us[i] hold `rounds` numbers; sweep_us[i] is only
- * written with a sweep. */
+ * rounds, before each of which all lanes move. us[i] and sweep_us[i] hold `rounds` numbers;
+ * sweep_us[i] is only written with a sweep. */
 sk_status sk_measure_rounds(sk_lane *const *lane, sk_sweep *const *sweep, uint32_t n,
                             uint32_t rounds, uint64_t seed, double *const *us,
                             double *const *sweep_us, sk_err *err);

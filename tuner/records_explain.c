@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "records_impl.h"
+#include "schedule.h"
 
 /* Whether a schedule has this word, "spread=30". */
 static bool has_word(const char *schedule, const char *word, size_t n)
@@ -59,8 +60,9 @@ static void explain_reason(const sk_record *record, const sk_record_sum *sum, sk
         sk_text_printf(out, "it is the only one of %zu candidate%s that passed its check",
                        sum->tried, sum->tried == 1 ? "" : "s");
     else if (w->trial_id == w->default_trial_id)
-        sk_text_printf(out, "it is the default, and none of the %zu that passed their check, of %zu "
-                       "candidates tried, was proven faster by more than 1 %%", passed, sum->tried);
+        sk_text_printf(out, "it is the default, and of the %zu that passed their check, of %zu "
+                       "candidates tried, none is faster by more than 1 %% for sure", passed,
+                       sum->tried);
     else
         sk_text_printf(out, "%s of the %zu that passed their check, of %zu candidates tried",
                        sum->ties ? "it is among the fastest" : "it is the fastest", passed,
@@ -154,6 +156,19 @@ static void explain_state(const char *state, bool color, sk_text *out)
     sk_text_printf(out, "\n");
 }
 
+/* What the words of the chosen schedule are about: a line each. */
+static void explain_words(const char *schedule, bool color, sk_text *out)
+{
+    const char *label = "words";
+    for (const char *p = schedule; *p; p += strcspn(p, ","), p += *p == ',') {
+        const sk_tunable_info *info = sk_tunable_get(sk_tunable_find(p, strcspn(p, "=,")));
+        if (!info) continue;
+        sk_record_label(out, color, label);
+        sk_text_printf(out, "%-9s  %s\n", info->name, info->doc);
+        label = "";
+    }
+}
+
 void sk_record_explain(const sk_record *record, bool color, sk_text *out)
 {
     sk_record_sum sum;
@@ -172,4 +187,5 @@ void sk_record_explain(const sk_record *record, bool color, sk_text *out)
         explain_state(record->winner->state, color, out);
     sk_record_label(out, color, "cost");
     sk_text_printf(out, "%.1f s for all trials: compiling, checking, timing\n", sum.seconds);
+    if (record->winner) explain_words(record->winner->trial.key.schedule, color, out);
 }

@@ -10,6 +10,7 @@
 
 #include "plot.h"
 #include "report.h"
+#include "schedule.h"
 
 static bool timed(const sk_db_trial *t)
 {
@@ -159,6 +160,19 @@ static bool value_in(const char *schedule, const char *name, char out[NAME])
     return false;
 }
 
+/* In the order of the tunable's list; what is not in it comes last, as it came. */
+static void order_values(const char *name, value *v, uint32_t n)
+{
+    const uint32_t t = sk_tunable_find(name, strlen(name));
+    for (uint32_t i = 1; i < n; i++) {
+        const value one = v[i];
+        uint32_t k = i;
+        for (; k > 0 && sk_tunable_place(t, v[k - 1].text) > sk_tunable_place(t, one.text); k--)
+            v[k] = v[k - 1];
+        v[k] = one;
+    }
+}
+
 static uint32_t values_of(const sk_record *r, const char *name, value v[MOST_VALUES])
 {
     uint32_t n = 0;
@@ -176,6 +190,7 @@ static uint32_t values_of(const sk_record *r, const char *name, value v[MOST_VAL
         v[k].best = t->median_us < v[k].best ? t->median_us : v[k].best;
         v[k].count++;
     }
+    order_values(name, v, n);
     return n;
 }
 
@@ -184,12 +199,15 @@ static void draw_effect(const sk_record *r, const char *name, const value *v, ui
                         const sk_axis *axis, double best, sk_text *out)
 {
     char text[NAME];
+    const sk_tunable_info *info = sk_tunable_get(sk_tunable_find(name, strlen(name)));
     sk_plot p = {.out = out, .width = 940, .height = 46 + 22.0 * n, .left = 110, .bottom = 34,
                  .x = *axis, .y = {.lo = -0.5, .hi = n - 0.5}};
     p.x.label = "times the fastest candidate";
     sk_text_printf(out, "<h3>");
     sk_html_escape(out, name);
-    sk_text_printf(out, "</h3>\n");
+    sk_text_printf(out, "</h3>\n<p>");
+    sk_html_escape(out, info ? info->doc : "not a tunable of this version");
+    sk_text_printf(out, "</p>\n");
     sk_plot_begin(&p, name);
     for (uint32_t k = 0; k < n; k++) {
         const double y = n - 1.0 - k;
