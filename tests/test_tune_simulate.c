@@ -162,6 +162,9 @@ static void the_command(void **state)
     sk_free(text);
     const char *const missing[] = {"--simulate", "/nowhere/x.json", NULL};
     tune_case_expect(c, tune_case_run(c, TUNE_PROGRAM, missing), 2);
+    const char *const report[] = {"--simulate", path, "--report", "/nowhere/x.html", NULL};
+    tune_case_expect(c, tune_case_run(c, TUNE_PROGRAM, report), 2);
+    tune_case_said(c, "--report is of a search on devices", true);
     const char *const alone[] = {"--seeds", "2", NULL};
     tune_case_expect(c, tune_case_run(c, TUNE_PROGRAM, alone), 2);
 }

@@ -52,6 +52,7 @@ static const char help_tail[] =
     "  --strategy WORD      exhaustive, random, local, model or auto (default: exhaustive where\n"
     "                       the trials suffice for the space, else model)\n"
     "  --keep K=V,...       searches only schedules with these values, and the default\n"
+    "                       (sphkv-gen --list says what they mean)\n"
     "  --report FILE        an HTML page: progress of the search, every candidate against the\n"
     "                       roofline, the effect of each tunable, ties, rejections\n"
     "  --shard I/N          the I-th of N parts of the work, into a database of its own\n"
@@ -201,6 +202,22 @@ static sk_status take_shard(tune *t, sk_err *err)
     return SPHKV_OK;
 }
 
+/* What only a simulation has, or only a search on devices. */
+static sk_status check_simulation(const tune *t, sk_err *err)
+{
+    const char *simulated = t->simulation.runs ? "--seeds" : t->simulation.t1 ? "--t1" : NULL;
+    const char *real = t->report         ? "--report"
+                       : t->keep         ? "--keep"
+                       : t->shard.count  ? "--shard"
+                       : t->dry_run      ? "--dry-run"
+                                         : NULL;
+    if (!t->simulation.file && simulated)
+        return sk_fail(err, SPHKV_EINVAL, "%s is of a --simulate", simulated);
+    if (t->simulation.file && real)
+        return sk_fail(err, SPHKV_EINVAL, "%s is of a search on devices, not of a --simulate", real);
+    return SPHKV_OK;
+}
+
 static sk_status read_options(tune *t, int argc, char **argv, sk_err *err)
 {
     sk_args a;
@@ -214,9 +231,7 @@ static sk_status read_options(tune *t, int argc, char **argv, sk_err *err)
         if (!taken) return sk_fail(err, SPHKV_EINVAL, "unknown option '%.60s'", a.word);
         if (t->help) return SPHKV_OK;
     }
-    if (st == SPHKV_OK && !t->simulation.file && (t->simulation.runs || t->simulation.t1))
-        return sk_fail(err, SPHKV_EINVAL, "%s is of a --simulate",
-                       t->simulation.runs ? "--seeds" : "--t1");
+    if (st == SPHKV_OK) st = check_simulation(t, err);
     if (st != SPHKV_OK || t->options.list_models || t->simulation.file) return st;
     if (!t->options.model && !t->options.head_dim) t->options.model = "llama-3.1-8b";
     if (t->options.threads.n && t->choice && sk_cuda_named(t->choice, NULL))
