@@ -3,8 +3,8 @@
  *
  * Applies when: every tier's key is coded or dense f32/f16/bf16/fp8/int8/int4, after RoPE
  * or before it (p), or of such segments, which a permutation or a transform may mix; values
- * are fields of their own or the first dimensions of keys, as they are stored (vk); dims of heads and segments and tokens of a
- * page are multiples of 16.
+ * are fields of their own or the first dimensions of keys, as they are stored (vk); dims of
+ * heads and segments and tokens of a page are multiples of 16.
  *
  * A block is one work item: the pages of one list (or a part of them) for one
  * KV head. Per page: logits -> page softmax -> value product. Items that cover

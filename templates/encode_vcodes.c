@@ -1,7 +1,7 @@
-/* encode_vcodes.c - values of a dense page as codes: vi8 (symmetric, one f16
- * scale per page and channel) and vi4 (a scale and a minimum). A first sweep finds the scales as they are stored, a second
- * one the codes against those. Largest and smallest values are found with the new
- * one first: a NaN then counts for nothing, and its token alone suffers. */
+/* encode_vcodes.c - values of a dense page as codes: vi8 (symmetric, one f16 scale per page
+ * and channel) and vi4 (a scale and a minimum). A first sweep finds the scales as they are
+ * stored, a second one the codes against those. Largest and smallest values are found with
+ * the new one first: a NaN then counts for nothing, and its token alone suffers. */
 #include <math.h>
 
 #include "encode.h"

@@ -5,8 +5,9 @@
  *   extend_product.c  query rows times keys, softmax, times values
  *   extend_mask.c     which tokens a row sees
  *   extend_run.c      the host side
- *   extend_gpu.c, extend_deal.c  the form for GPUs: host side and programs; items,
+ *   extend_gpu.c, extend_deal.c  the forms for GPUs: host side and programs; items,
  *                     which blocks find on the device
+ *   extend_mma.h      of these the one of tensor cores
  *
  * A row is a query head of a query token; row i * heads_per_kv + h is head h of the
  * i-th token of the tile. R = rows of a tile, rounded up to whole register tiles.
@@ -22,7 +23,7 @@
  * of the probabilities hold tokens i and i + W, which two vectors of probabilities
  * are without any shuffle.
  *   acc   [R][Cp]             unnormalised output
- *   sums  [R][W]              sums of probabilities, a lane each
+ *   sums  [R][W]              sums of probabilities, a lane each (tensor cores: one)
  *   top   [R]                 largest logit so far
  *   sees  [R]                 u32: how many tokens of the list a row sees, from its
  *                             beginning
@@ -40,7 +41,8 @@
 #include "part_rebuild.h"
 #include "part_value.h"
 
-/* The work item, written by the host side (extend_run.c). */
+/* The work item, written by the host side (extend_run.c), on a GPU by its block
+ * (extend_deal.c). */
 enum {
     SK_EXT_Q,      /* byte offset of the first token's query of the first head */
     SK_EXT_OUT,    /* the same of its output row */

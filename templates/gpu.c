@@ -15,7 +15,7 @@ sk_status sk_gpu_valid(const sk_spec *spec, const sk_schedule *schedule, const s
 #define BLOCK_KEEPS 1024u
 
 sk_status sk_gpu_home(const sk_target *target, uint32_t blocks, uint32_t scratch,
-                            uint32_t threads, sk_err *err)
+                      uint32_t threads, sk_err *err)
 {
     if (scratch > target->shared_block)
         return sk_fail(err, SPHKV_EINVAL, "%u bytes of scratch, a block has %u", scratch,

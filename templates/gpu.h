@@ -1,5 +1,5 @@
-/* gpu.h - the GPU forms of the kernels that move rows and pages, and what those
- * forms share. A block is as many warps as its schedule says; they take the words,
+/* gpu.h - the GPU forms of kernels (attn_decode's: attn_gpu.h), and what those share that
+ * move rows and pages. There a block is as many warps as its schedule says; they take the words,
  * rows or pieces of its item in turns, so that a warp's accesses lie side by side
  * and the block has enough of them under way to cover the latency of memory. Items
  * lie in the device's memory: their programs read them, the host does not. */
