@@ -98,8 +98,8 @@ static void equals_do_not_win(void **state)
     }
 }
 
-/* Two that are apart by more than the tie share are told apart, and named in the order of
- * their speed; the flip risk says that it stays so. */
+/* Who is fastest by far wins, in every final; the flip risk says that it stays so, and no
+ * one is tied, but by chance where tails are long. */
 static void clear_winners_win(void **state)
 {
     static double times[4][ROUNDS_MOST];
@@ -108,6 +108,7 @@ static void clear_winners_win(void **state)
     for (shape s = 0; s < SHAPES; s++) {
         device d = {.shape = s, .noise = 0.02, .rng = sk_test_rng(300 + s)};
         double risk = 0;
+        uint32_t tied = 0;
         for (uint32_t k = 0; k < 40; k++) {
             sk_entrant entrant[4];
             sk_verdict v;
@@ -116,10 +117,11 @@ static void clear_winners_win(void **state)
             for (uint32_t i = 0; i < 4; i++) entrant[i] = (sk_entrant){i < 3 ? 7 * i : 5, times[i]};
             sk_assert_ok(sk_verdict_find(entrant, 4, 41, k, &v, &err), &err);
             assert_int_equal(v.winner, 1);
-            assert_false(v.tied[0] || v.tied[2] || v.tied[3]);
+            tied += v.tied[0] || v.tied[2] || v.tied[3];
             risk += v.flip_risk / 40;
         }
         assert_true(risk < 0.05);
+        at_most(tied, 40, s == TAILS ? 0.02 : 0, "one far behind was tied", s);
     }
 }
 
@@ -222,11 +224,13 @@ static void the_bad_leave(void **state)
     (void)state;
     for (shape s = 0; s < SHAPES; s++) {
         device d = {.shape = s, .noise = 0.04, .rng = sk_test_rng(600 + s)};
+        uint32_t lost = 0;
         for (uint32_t k = 0; k < 50; k++) {
             (void)run_race(&d, us, 6, 41, &race);
             assert_true(race.out[2] && race.out[3] && race.out[4]);
-            assert_false(race.out[1] || race.out[5]); /* a tie of the best stays in */
+            lost += race.out[1] || race.out[5];
         }
+        at_most(lost, 50, SK_RACE_RISK, "the best, or a tie of it, left", s);
     }
 }
 
