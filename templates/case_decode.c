@@ -251,19 +251,18 @@ double sk_case_value_hair(const sk_spec *spec, uint32_t tier_slot, double value)
     return spec->tier[tier_slot].value == SK_VAL_I4 ? fabs(value) * 0x1p-23 : 0; /* one fma */
 }
 
-/* What a rotation in f32 may be off: of the dimension that this one is paired with, too. */
-static double rope_hair(const decode_judge *j, const sphkv_rope *rope, const double *k,
-                        const uint8_t *book, const sk_tier *tier, uint32_t d)
+double sk_case_rope_hair(const sk_spec *spec, uint32_t turned, uint32_t source, const sphkv_rope *rope,
+                         const uint8_t *book, const double *k, uint32_t d)
 {
-    const sk_spec *spec = &j->c->p.spec;
+    const sk_tier *tier = &spec->tier[turned], *from = &spec->tier[source];
     const uint32_t n = sk_rope_dims_ref(spec, rope);
     const sk_segment *seg = segment_of(tier, d);
     uint32_t dim0 = 0;
     for (const sk_segment *s = tier->seg; s < seg; s++) dim0 += s->dims;
     if (!seg->pre_rope || !rope->table || d - dim0 >= n) return 0;
     const uint32_t pair = d - dim0 < n / 2 ? d + n / 2 : d - n / 2;
-    return (fabs(k[d]) + fabs(k[pair]) + fabs(mean_of(spec, tier, book, d)) +
-            fabs(mean_of(spec, tier, book, pair))) * 0x1p-20;
+    return (fabs(k[d]) + fabs(k[pair]) + fabs(mean_of(spec, from, book, d)) +
+            fabs(mean_of(spec, from, book, pair))) * 0x1p-20;
 }
 
 static void judge_item(decode_judge *j, const sphkv_decode_args *a, const sphkv_decode_item *it,
@@ -284,7 +283,7 @@ static void judge_item(decode_judge *j, const sphkv_decode_args *a, const sphkv_
         const size_t row = it->row + t;
         for (uint32_t d = 0; a->k && d < spec->d; d++) {
             const double *key = k + (size_t)t * spec->d, want = key[d];
-            const double turn = rope_hair(j, &a->rope, key, book, tier, d);
+            const double turn = sk_case_rope_hair(spec, it->tier_slot, it->tier_slot, &a->rope, book, key, d);
             const double hair = sk_case_key_hair(spec, it->tier_slot, book, key, spec->d, d, turn);
             judge_element(j, a->k, row * a->k_stride_row + it->kv_head * a->k_stride_head + d, want,
                           hair);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "case_impl.h"
+#include "kv_encode.h"
 
 static void encode_pages(sk_case *c, sk_rng *rng)
 {
@@ -18,6 +19,15 @@ static void encode_pages(sk_case *c, sk_rng *rng)
         page.tier = 0;
         s->page[n + i] = page;
     }
+}
+
+static void put_positions(const sk_case *c, sk_rng *rng, uint32_t count, uint8_t *page)
+{
+    uint32_t positions[256]; /* of the largest page, sk_spec_check */
+    const sk_page_layout *at = &sk_case_state_of(c)->at[1];
+    if (at->pos_off == SK_NO_FIELD) return;
+    sk_case_positions(c, rng, 0, count, positions);
+    sk_case_positions_put(at, positions, count, page);
 }
 
 static void fill_sources(sk_case *c, sk_rng *rng, double *k, double *v)
@@ -46,10 +56,7 @@ static void fill_sources(sk_case *c, sk_rng *rng, double *k, double *v)
             if (s->book_stride) book = b[SK_BUF_BOOK].data + (size_t)items[i].kv_head * s->book_stride;
             if (book) sk_case_mean_add(spec, book, page->filled, k);
             sk_encode_page_ref(spec, 1, k, v, page->filled, book, to);
-            for (uint32_t t = 0; t < page->filled && s->at[1].pos_off != SK_NO_FIELD; t++) {
-                const uint32_t x = (uint32_t)sk_rng_u64(rng);
-                memcpy(to + s->at[1].pos_off + t * 4, &x, 4);
-            }
+            put_positions(c, rng, page->filled, to);
         }
         c->read_bytes += (size_t)s->at[1].bytes * page->count / spec->page;
     }
@@ -57,7 +64,7 @@ static void fill_sources(sk_case *c, sk_rng *rng, double *k, double *v)
     for (uint32_t i = 0; i < n; i++)
         memset(dst + (size_t)s->page[n + i].unit * SPHKV_UNIT_BYTES, SK_CASE_POISON,
                (size_t)s->at[0].units * SPHKV_UNIT_BYTES);
-    c->read_bytes += b[SK_BUF_BOOK].bytes;
+    c->read_bytes += b[SK_BUF_BOOK].bytes + b[SK_BUF_ROPE].bytes;
     c->write_bytes = (size_t)n * s->at[0].bytes;
 }
 
@@ -81,6 +88,7 @@ static sk_status make_encode(sk_case *c, sk_rng *rng, double *k, double *v, sk_e
         st = sk_case_buffer_make(&b[SK_BUF_BOOK], (size_t)s->book_stride * s->kv_heads, err);
     if (st == SPHKV_OK)
         st = sk_case_buffer_make(&b[SK_BUF_LIST], n * sizeof(sphkv_encode_item), err);
+    if (st == SPHKV_OK && sk_encode_turns(&c->p.spec)) st = sk_case_rope_make(c, err);
     if (st == SPHKV_OK) fill_sources(c, rng, k, v);
     return st;
 }
@@ -99,6 +107,7 @@ static void encode_args(sk_case *c, uint32_t copy)
         .dst_arena_bytes = dst->bytes,
         .codebook = b[SK_BUF_BOOK].data,
         .codebook_bytes = b[SK_BUF_BOOK].bytes,
+        .rope = sk_case_rope(c, copy),
     };
 }
 

@@ -43,7 +43,7 @@ enum {
     SK_BUF_SINK,  /* sinks, */
     SK_BUF_BIAS,  /* biases of slots, */
     SK_BUF_WHERE, /* positions of queries */
-    SK_BUF_ROPE,  /* attn, decode: the table of rotations; append: positions of rows */
+    SK_BUF_ROPE,  /* attn, decode, encode: the table of rotations; append: positions of rows */
     SK_BUF_COUNT
 };
 
@@ -163,6 +163,10 @@ void sk_case_positions(const sk_case *c, sk_rng *rng, uint32_t first, uint32_t c
 /* Into a page, where it stores them. */
 void sk_case_positions_put(const sk_page_layout *at, const uint32_t *positions, uint32_t count,
                            uint8_t *page);
+/* Keys of a source page (tier 1) as a destination (tier 0) on the other side of RoPE shall
+ * have them, and what f32 arithmetic may be off then: both [count][D]. */
+void sk_case_turn_keys(const sk_spec *spec, const sphkv_rope *rope, const uint8_t *book,
+                       const uint8_t *page, uint32_t count, double *k, double *hair);
 /* Keys that shall be k after RoPE, as such a tier holds them. */
 void sk_case_rotate_back(const sk_case *c, uint32_t tier, const uint32_t *positions, uint32_t count,
                          double *k);
@@ -195,6 +199,10 @@ sk_status sk_case_judge_compact(const sk_case *c, uint32_t copy, double *error, 
  * dimensions. */
 double sk_case_key_hair(const sk_spec *spec, uint32_t tier_slot, const uint8_t *book,
                         const double *key, uint32_t dims, uint32_t d, double turn);
+/* That: of the dimension that this one is paired with, too, where keys of a tier are rotated
+ * as another tier's (or their own) are; k after it. */
+double sk_case_rope_hair(const sk_spec *spec, uint32_t turned, uint32_t source, const sphkv_rope *rope,
+                         const uint8_t *book, const double *k, uint32_t d);
 double sk_case_value_hair(const sk_spec *spec, uint32_t tier_slot, double value);
 /* Whether `got` lies between the roundings of a hair less and a hair more. */
 bool sk_case_near(double got, double want, double hair, uint32_t dtype);

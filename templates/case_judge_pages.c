@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "case_impl.h"
+#include "kv_encode.h"
 
 /* One destination page under judgement. */
 typedef struct encode_judge {
@@ -17,7 +18,10 @@ typedef struct encode_judge {
     const uint8_t *book;   /* of its KV head */
     uint8_t *rest;         /* the page with all that was judged set to zero */
     double *k, *v;         /* source rows; k becomes what coded tiers hold */
-    double *best, *word;   /* radii of a span; a decoded codeword */
+    double *best;          /* radii of a span, */
+    double *off;           /* and what they may be off */
+    const sphkv_rope *rope; /* of keys that are rotated on their way; then: */
+    double *hair;          /* what f32 arithmetic may be off, like k; else zeros */
     uint32_t item, count;
     double worst;          /* largest relative excess of a distance */
 } encode_judge;
@@ -32,11 +36,11 @@ static void zero_f16(uint8_t *base, uint32_t index)
     memset(base + (size_t)index * 2, 0, 2);
 }
 
-/* Whether an f16 is the rounded form of x, or a neighbour of it. */
-static bool near_f16(double got, double x)
+/* Whether an f16 is the rounded form of x, or a neighbour of it; x may be off by a hair. */
+static bool near_f16(double got, double x, double hair)
 {
     double rounded = (double)sk_f16_to_f32(sk_f32_to_f16((float)x));
-    return fabs(got - rounded) <= fmax(fabs(rounded) * 0x1p-10, 0x1p-24);
+    return fabs(got - rounded) <= fmax(fabs(rounded) * 0x1p-10, 0x1p-24) + hair;
 }
 
 static sk_status judge_fail(const encode_judge *j, const char *what, uint32_t token, double got,
@@ -73,9 +77,10 @@ static bool same_word(const uint8_t *book, const sk_segment *seg, uint32_t row, 
 /* One code of one group of one token against all others; x: what it is for, over the
  * radius of the span. The excess is relative to the best distance, or, where that is
  * nearly none, to a hundredth of a group's share of the span. A unit codeword is chosen
- * by its inner product: distance 2 - 2 <k, c> / r. */
+ * by its inner product: distance 2 - 2 <k, c> / r. Where x is off by a hair, two distances
+ * are to each other by twice that times what lies between their codewords. */
 static uint32_t judge_code(encode_judge *j, uint32_t s, uint32_t row, uint32_t token, const double *x,
-                           bool none)
+                           bool none, double hair)
 {
     const sk_segment *seg = &j->spec->tier[0].seg[s];
     const sk_seg_layout *at = &j->at->seg[s];
@@ -95,6 +100,7 @@ static uint32_t judge_code(encode_judge *j, uint32_t s, uint32_t row, uint32_t t
         if (i < code && same_word(book, seg, row, i, code)) j->worst = fmax(j->worst, 1);
         if (i == code) got = d;
     }
+    got -= 2 * hair * (sqrt(fmax(got, 0)) + sqrt(fmax(best, 0)));
     j->worst = fmax(j->worst, (got - best) / (best + 0.01 * seg->g / at->span_dims));
     return code;
 }
@@ -102,7 +108,7 @@ static uint32_t judge_code(encode_judge *j, uint32_t s, uint32_t row, uint32_t t
 /* All codes of a group: each is for what the ones before it leave. Adds <k, c> and
  * <c, c> of their codewords' sum. */
 static void judge_group(encode_judge *j, uint32_t s, uint32_t group, uint32_t token, double r,
-                        double *kc, double *cc)
+                        double hair, double *kc, double *cc)
 {
     const sk_segment *seg = &j->spec->tier[0].seg[s];
     const sk_seg_layout *at = &j->at->seg[s];
@@ -113,7 +119,7 @@ static void judge_group(encode_judge *j, uint32_t s, uint32_t group, uint32_t to
         uint32_t row = group * sk_segment_codes(seg) + n;
         for (uint32_t i = 0; i < seg->g; i++)
             left[i] = r > 0 ? k[i] / r - sum[i] : 0;
-        uint32_t code = judge_code(j, s, row, token, left, r == 0);
+        uint32_t code = judge_code(j, s, row, token, left, r == 0, r > 0 ? 2 * hair / r : 0);
         for (uint32_t i = 0; i < seg->g; i++)
             sum[i] += page_f16(book, ((row * seg->g + i) << seg->b) + code);
     }
@@ -128,13 +134,15 @@ static sk_status judge_radii(encode_judge *j, uint32_t s, uint32_t span, sk_err 
 {
     const sk_segment *seg = &j->spec->tier[0].seg[s];
     const sk_seg_layout *at = &j->at->seg[s];
-    double most = 0, scale = 0, top = (double)((1u << seg->rb) - 1);
-    for (uint32_t t = 0; t < j->count; t++)
+    double most = 0, off = 0, scale = 0, top = (double)((1u << seg->rb) - 1);
+    for (uint32_t t = 0; t < j->count; t++) {
         most = fmax(most, j->best[t]);
+        off = fmax(off, j->off[t]);
+    }
     if (seg->rb < 16) {
         scale = page_f16(j->page + at->rscale_off, span);
         zero_f16(j->rest + at->rscale_off, span);
-        if (!near_f16(scale, most)) return judge_fail(j, "radius scale", 0, scale, most, err);
+        if (!near_f16(scale, most, off)) return judge_fail(j, "radius scale", 0, scale, most, err);
     }
     for (uint32_t t = 0; t < j->count; t++) {
         uint32_t slot = span * j->spec->page + t;
@@ -148,10 +156,18 @@ static sk_status judge_radii(encode_judge *j, uint32_t s, uint32_t span, sk_err 
             allowed = 0.51 * scale / top + 0x1p-11 * most; /* half a code; the scale was rounded */
             sk_bits_put(j->rest + at->radius_off, slot * seg->rb, seg->rb, 0);
         }
-        if (!(fabs(got - j->best[t]) <= allowed + 0x1p-24))
+        if (!(fabs(got - j->best[t]) <= allowed + j->off[t] + 0x1p-24))
             return judge_fail(j, "radius", t, got, j->best[t], err);
     }
     return SPHKV_OK;
+}
+
+/* What a span may be off: as much as the key, where its dimensions are made of any. */
+static double span_hair(const encode_judge *j, uint32_t token, uint32_t dim0, uint32_t dims)
+{
+    const double *hair = j->hair + (size_t)token * j->spec->d;
+    const bool mixed = j->spec->book & SPHKV_BOOK_PERMUTATION || sk_spec_turned(j->spec);
+    return mixed ? sk_case_norm(hair, j->spec->d) : sk_case_norm(hair + dim0, dims);
 }
 
 static sk_status judge_coded(encode_judge *j, uint32_t s, sk_err *err)
@@ -162,12 +178,14 @@ static sk_status judge_coded(encode_judge *j, uint32_t s, sk_err *err)
     for (uint32_t p = 0; p < at->spans; p++) {
         for (uint32_t t = 0; t < j->count; t++) {
             const double *k = j->k + (size_t)t * j->spec->d + at->dim0 + (size_t)p * at->span_dims;
+            const double hair = span_hair(j, t, at->dim0 + p * at->span_dims, at->span_dims);
             double sum = 0, kc = 0, cc = 0;
             for (uint32_t i = 0; i < at->span_dims; i++)
                 sum += k[i] * k[i];
             for (uint32_t g = p * per_span; g < (p + 1) * per_span; g++)
-                judge_group(j, s, g, t, sqrt(sum), &kc, &cc);
+                judge_group(j, s, g, t, sqrt(sum), hair, &kc, &cc);
             j->best[t] = sum > 0 && cc > 0 ? fmax(0, kc / cc) : 0;
+            j->off[t] = cc > 0 ? hair / sqrt(cc) : 0;
         }
         sk_status st = judge_radii(j, s, p, err);
         if (st != SPHKV_OK) return st;
@@ -176,10 +194,10 @@ static sk_status judge_coded(encode_judge *j, uint32_t s, sk_err *err)
 }
 
 /* An integer code against x / scale: half a code, and a hair for the division. */
-static bool code_ok(int code, double x, double scale, double lo, double hi)
+static bool code_ok(int code, double x, double scale, double lo, double hi, double hair)
 {
     double want = scale > 0 ? fmin(fmax(x / scale, lo), hi) : 0;
-    return fabs(code - want) <= 0.5 + 1e-3;
+    return fabs(code - want) <= 0.5 + 1e-3 + (scale > 0 ? hair / scale : 0);
 }
 
 /* ki8, ki4: the scale of 32 dimensions of a token, then their codes. */
@@ -194,15 +212,18 @@ static sk_status judge_int_keys(encode_judge *j, uint32_t s, sk_err *err)
             const uint32_t e = sk_layout_key_index(at, d, t) * bits;
             const uint32_t slot = d / 32 * j->spec->page + t;
             const double scale = page_f16(j->page + at->kscale_off, slot);
-            double most = 0;
-            for (uint32_t i = d / 32 * 32; i < at->dims && i < d / 32 * 32 + 32; i++)
+            const double *hair = j->hair + (size_t)t * j->spec->d + at->dim0;
+            double most = 0, off = 0;
+            for (uint32_t i = d / 32 * 32; i < at->dims && i < d / 32 * 32 + 32; i++) {
                 most = fmax(most, fabs(k[i]));
+                off = fmax(off, hair[i]);
+            }
             most = fmin(most / top, 65504);
-            if (!near_f16(scale, most))
+            if (!near_f16(scale, most, off / top))
                 return judge_fail(j, "key scale", t, scale, most, err);
             int code = (int)sk_bits_get(j->page + at->key_off, e, bits);
             code = bits == 8 ? (int8_t)code : code - 8;
-            if (!code_ok(code, k[d], scale, -top, top))
+            if (!code_ok(code, k[d], scale, -top, top, hair[d]))
                 return judge_fail(j, "key code", t, code, k[d] / scale, err);
             sk_bits_put(j->rest + at->key_off, e, bits, 0);
             if (d % 32 == 31 || d + 1 == at->dims) zero_f16(j->rest + at->kscale_off, slot);
@@ -224,19 +245,19 @@ static sk_status judge_channel(encode_judge *j, uint32_t c, sk_err *err)
     }
     double scale = page_f16(j->page + j->at->vscale_off, c);
     double want = fmin((four ? hi - lo : fmax(fabs(lo), fabs(hi))) / top, 65504);
-    if (!near_f16(scale, want)) return judge_fail(j, "value scale", 0, scale, want, err);
+    if (!near_f16(scale, want, 0)) return judge_fail(j, "value scale", 0, scale, want, err);
     zero_f16(j->rest + j->at->vscale_off, c);
     if (four) {
         least = page_f16(j->page + j->at->vmin_off, c);
         want = fmax(fmin(lo, 65504), -65504);
-        if (!near_f16(least, want)) return judge_fail(j, "value minimum", 0, least, want, err);
+        if (!near_f16(least, want, 0)) return judge_fail(j, "value minimum", 0, least, want, err);
         zero_f16(j->rest + j->at->vmin_off, c);
     }
     for (uint32_t t = 0; t < j->count; t++) {
         uint32_t e = sk_layout_value_index(spec, kind, j->at, t, c);
         int code = four ? (int)sk_bits_get(values, e * 4, 4) : (int8_t)values[e];
         double x = j->v[(size_t)t * dv + c] - least;
-        if (!code_ok(code, x, scale, four ? 0 : -top, top))
+        if (!code_ok(code, x, scale, four ? 0 : -top, top, 0))
             return judge_fail(j, "value code", t, code, x / scale, err);
         sk_bits_put(j->rest + j->at->value_off, e * (four ? 4 : 8), four ? 4 : 8, 0);
     }
@@ -246,12 +267,12 @@ static sk_status judge_channel(encode_judge *j, uint32_t c, sk_err *err)
 /* A code of kf8 or vf8 at byte e for x: within half a step of the last place, and a
  * hair for the division. */
 static sk_status judge_f8_code(encode_judge *j, const char *what, uint32_t t, uint32_t e, double x,
-                               double scale, sk_err *err)
+                               double hair, double scale, sk_err *err)
 {
     const double got = (double)sk_e4m3_to_f32(j->page[e]);
     const double want = scale > 0 ? fmax(fmin(x / scale, 448), -448) : 0, size = fabs(want);
     const double step = size < 0x1p-6 ? 0x1p-9 : ldexp(1, ilogb(size) - 3);
-    if (!(fabs(got - want) <= 0.5 * step + 1e-5 * size))
+    if (!(fabs(got - want) <= 0.5 * step + 1e-5 * size + (scale > 0 ? hair / scale : 0)))
         return judge_fail(j, what, t, got, want, err);
     j->rest[e] = 0;
     return SPHKV_OK;
@@ -259,10 +280,10 @@ static sk_status judge_f8_code(encode_judge *j, const char *what, uint32_t t, ui
 
 /* The one scale of a page, for numbers up to `most`. */
 static sk_status judge_f8_scale(encode_judge *j, const char *what, uint32_t off, double most,
-                                double *scale, sk_err *err)
+                                double hair, double *scale, sk_err *err)
 {
     *scale = page_f16(j->page + off, 0);
-    if (!near_f16(*scale, fmin(most / 448, 65504)))
+    if (!near_f16(*scale, fmin(most / 448, 65504), hair / 448))
         return judge_fail(j, what, 0, *scale, most / 448, err);
     zero_f16(j->rest + off, 0);
     return SPHKV_OK;
@@ -271,15 +292,20 @@ static sk_status judge_f8_scale(encode_judge *j, const char *what, uint32_t off,
 static sk_status judge_f8_keys(encode_judge *j, uint32_t s, sk_err *err)
 {
     const sk_seg_layout *at = &j->at->seg[s];
-    double most = 0, scale;
+    double most = 0, off = 0, scale;
     for (uint32_t t = 0; t < j->count; t++)
-        for (uint32_t d = 0; d < at->dims; d++)
-            most = fmax(most, fabs(j->k[(size_t)t * j->spec->d + at->dim0 + d]));
-    sk_status st = judge_f8_scale(j, "key scale", at->kscale_off, most, &scale, err);
+        for (uint32_t d = 0; d < at->dims; d++) {
+            const size_t i = (size_t)t * j->spec->d + at->dim0 + d;
+            most = fmax(most, fabs(j->k[i]));
+            off = fmax(off, j->hair[i]);
+        }
+    sk_status st = judge_f8_scale(j, "key scale", at->kscale_off, most, off, &scale, err);
     for (uint32_t t = 0; t < j->count; t++)
-        for (uint32_t d = 0; d < at->dims && st == SPHKV_OK; d++)
-            st = judge_f8_code(j, "key code", t, at->key_off + sk_layout_key_index(at, d, t),
-                               j->k[(size_t)t * j->spec->d + at->dim0 + d], scale, err);
+        for (uint32_t d = 0; d < at->dims && st == SPHKV_OK; d++) {
+            const size_t i = (size_t)t * j->spec->d + at->dim0 + d;
+            st = judge_f8_code(j, "key code", t, at->key_off + sk_layout_key_index(at, d, t), j->k[i],
+                               j->hair[i], scale, err);
+        }
     return st;
 }
 
@@ -289,11 +315,11 @@ static sk_status judge_f8_values(encode_judge *j, sk_err *err)
     double most = 0, scale;
     for (size_t i = 0; i < (size_t)j->count * spec->dv; i++)
         most = fmax(most, fabs(j->v[i]));
-    sk_status st = judge_f8_scale(j, "value scale", j->at->vscale_off, most, &scale, err);
+    sk_status st = judge_f8_scale(j, "value scale", j->at->vscale_off, most, 0, &scale, err);
     for (uint32_t t = 0; t < j->count; t++)
         for (uint32_t c = 0; c < spec->dv && st == SPHKV_OK; c++) {
             uint32_t e = j->at->value_off + sk_layout_value_index(spec, SK_VAL_F8, j->at, t, c);
-            st = judge_f8_code(j, "value code", t, e, j->v[(size_t)t * spec->dv + c], scale, err);
+            st = judge_f8_code(j, "value code", t, e, j->v[(size_t)t * spec->dv + c], 0, scale, err);
         }
     return st;
 }
@@ -344,7 +370,7 @@ static void forget_rounded(encode_judge *j)
                                         [SK_KEY_BF16] = SPHKV_BF16};
     static const uint8_t value_dtype[] = {[SK_VAL_F32] = SPHKV_F32, [SK_VAL_F16] = SPHKV_F16,
                                           [SK_VAL_BF16] = SPHKV_BF16};
-    bool copied = true;
+    bool copied = !sk_encode_turns(spec);
     for (uint32_t s = 0; s < spec->tier[1].nseg; s++) {
         const uint32_t from = spec->tier[1].seg[s].kind;
         copied = copied && (from == SK_KEY_F32 || from == SK_KEY_F16 || from == SK_KEY_BF16);
@@ -356,8 +382,10 @@ static void forget_rounded(encode_judge *j)
         for (uint32_t i = 0; i < j->count * at->dims; i++) {
             const uint32_t t = i / at->dims, d = i % at->dims;
             const double *key = j->k + (size_t)t * spec->d;
+            const double hair = fmax(j->hair[(size_t)t * spec->d + at->dim0 + d],
+                                     sk_case_key_hair(spec, 1, j->book, key, spec->d, at->dim0 + d, 0));
             forget_near(j, at->key_off + sk_layout_key_index(at, d, t) * size, dtype, key[at->dim0 + d],
-                        sk_case_key_hair(spec, 1, j->book, key, spec->d, at->dim0 + d, 0));
+                        hair);
         }
     }
     if (tier->value >= SK_VAL_F8 || spec->tier[1].value < SK_VAL_F8) return;
@@ -396,6 +424,8 @@ static sk_status judge_page(encode_judge *j, const uint8_t *src, uint8_t *model,
 {
     size_t bytes = (size_t)j->at->units * SPHKV_UNIT_BYTES;
     sk_page_decode_ref(j->spec, 1, src, j->count, j->book, j->k, j->v);
+    if (sk_encode_turns(j->spec))
+        sk_case_turn_keys(j->spec, j->rope, j->book, src, j->count, j->k, j->hair);
     memcpy(j->rest, j->page, bytes);
     sk_encode_page_ref(j->spec, 0, j->k, j->v, j->count, j->book, model);
     take_coded_keys(j);
@@ -442,11 +472,12 @@ static sk_status judge_neighbours(const sk_case *c, const uint8_t *dst, size_t b
                    sk_kernel_name(c->p.spec.kernel));
 }
 
-/* Keys that are coded whole on both sides stay in the space of codes (page_retier.c): a
+/* Keys that are coded whole on both sides, and not rotated, stay in the space of codes (page_retier.c): a
  * mean, a permutation and a transform are of no account. What a matrix that is orthogonal to
  * 1e-7 makes of there and back again would be no measure of groups far smaller than others. */
 static bool stays_coded(const sk_spec *spec)
 {
+    if (sk_encode_turns(spec)) return false;
     for (uint32_t k = 0; k < 2; k++)
         for (uint32_t s = 0; s < spec->tier[k].nseg; s++)
             if (spec->tier[k].seg[s].kind != SK_KEY_CODED) return false;
@@ -461,16 +492,18 @@ sk_status sk_case_judge_encode(const sk_case *c, uint32_t copy, double *error, d
     sk_spec judged = c->p.spec, *spec = &judged;
     size_t bytes = (size_t)s->at[0].units * SPHKV_UNIT_BYTES;
     if (stays_coded(spec)) judged.book = 0;
-    encode_judge j = {.spec = spec, .at = &s->at[0]};
+    encode_judge j = {.spec = spec, .at = &s->at[0], .rope = &a->rope};
     sk_status st = judge_neighbours(c, a->dst_arena, a->dst_arena_bytes, err);
     if (st != SPHKV_OK) return st;
-    j.k = sk_malloc((size_t)spec->page * (spec->d + spec->dv + 1) * sizeof *j.k);
+    j.k = sk_calloc((size_t)spec->page * (2 * spec->d + spec->dv + 2), sizeof *j.k);
     j.rest = sk_malloc(2 * bytes);
     if (!j.k || !j.rest) st = sk_fail(err, SPHKV_ENOMEM, "no memory to judge");
     for (uint32_t i = 0; i < a->items_count && st == SPHKV_OK; i++) {
         const sphkv_encode_item *item = &a->items[i];
         j.v = j.k + (size_t)spec->page * spec->d;
-        j.best = j.v + (size_t)spec->page * spec->dv;
+        j.hair = j.v + (size_t)spec->page * spec->dv;
+        j.best = j.hair + (size_t)spec->page * spec->d;
+        j.off = j.best + spec->page;
         j.item = i;
         j.count = item->count;
         j.page = (const uint8_t *)a->dst_arena + (size_t)item->dst_unit * SPHKV_UNIT_BYTES;

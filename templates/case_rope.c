@@ -77,3 +77,16 @@ void sk_case_rotate_back(const sk_case *c, uint32_t tier, const uint32_t *positi
     for (uint32_t t = 0; t < count; t++)
         sk_rope_tier_ref(&c->p.spec, tier, &rope, positions[t], true, k + (size_t)t * c->p.spec.d);
 }
+
+void sk_case_turn_keys(const sk_spec *spec, const sphkv_rope *rope, const uint8_t *book,
+                       const uint8_t *page, uint32_t count, double *k, double *hair)
+{
+    const bool back = sk_tier_pre_rope(&spec->tier[0]);
+    const uint32_t turned = back ? 0 : 1;
+    for (uint32_t t = 0; t < count; t++, k += spec->d, hair += spec->d) {
+        sk_rope_tier_ref(spec, turned, rope, sk_position_ref(spec, 1, page, t), back, k);
+        for (uint32_t d = 0; d < spec->d; d++)
+            hair[d] = sk_case_key_hair(spec, 1, book, k, spec->d, d,
+                                       sk_case_rope_hair(spec, turned, 1, rope, book, k, d));
+    }
+}

@@ -41,6 +41,7 @@
 typedef struct sk_enc {
     sk_builder *b;
     const sk_spec *spec;
+    const sk_spec *set;        /* says where a packed set has permutation, mean and transform */
     sk_page_layout dst, src;   /* tier 0 and tier 1 */
     const sk_segment *seg;     /* of the destination's key, the one at work */
     const sk_seg_layout *to;   /* its fields */

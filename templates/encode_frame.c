@@ -8,7 +8,7 @@
  * beyond the head reads its last dimension. */
 static sk_val model_dim(sk_enc *c, sk_val d)
 {
-    const uint32_t order = sk_codebook_permutation_off(c->spec);
+    const uint32_t order = sk_codebook_permutation_off(c->set);
     if (order == SK_NO_FIELD) return d;
     const sk_val from = sk_ir_ldu(c->b, SK_LD_U32, c->book, sk_times(c, d, 4), order);
     return sk_opk(c, SK_OP_UMIN, from, c->spec->d - 1);
@@ -35,7 +35,7 @@ static sk_val load_dim(sk_enc *c, sk_val dim, sk_val t, sk_val used)
     sk_builder *b = c->b;
     const bool inside = c->to->dim0 + c->to->dims <= c->from->dim0 + c->from->dims;
     if (c->src.nseg == 1) return load_source(c, 0, dim, t, used);
-    if (inside && !sk_encode_turned(c) && sk_codebook_permutation_off(c->spec) == SK_NO_FIELD)
+    if (inside && !sk_encode_turned(c) && sk_codebook_permutation_off(c->set) == SK_NO_FIELD)
         return load_source(c, (uint32_t)(c->from - c->src.seg),
                            sk_opk(c, SK_OP_SUB, dim, c->from->dim0), t, used);
     const sk_val x = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
@@ -53,7 +53,7 @@ static sk_val plain_key(sk_enc *c, sk_val t0, uint32_t u, sk_val d)
 {
     sk_builder *b = c->b;
     const sk_val from = model_dim(c, d);
-    const uint32_t mean = sk_codebook_mean_off(c->spec);
+    const uint32_t mean = sk_codebook_mean_off(c->set);
     sk_val t = sk_opk(c, SK_OP_ADD, t0, u * c->w);
     if (c->gpu) t = sk_op2(c, SK_OP_ADD, t, c->lane); /* W tokens are two rows of 16 */
     const sk_val used = sk_op2(c, SK_OP_ULT, c->gpu ? t : sk_op2(c, SK_OP_ADD, t, c->lane), c->count);
@@ -82,7 +82,7 @@ sk_val sk_encode_load_key(sk_enc *c, sk_val t0, uint32_t u, sk_val d)
 static void multiply(sk_enc *c, sk_val t0, sk_val to)
 {
     sk_builder *b = c->b;
-    const sk_val field = sk_ir_ptr_add(b, c->book, sk_u32(c, sk_codebook_transform_off(c->spec)), 1);
+    const sk_val field = sk_ir_ptr_add(b, c->book, sk_u32(c, sk_codebook_transform_off(c->set)), 1);
     const sk_val i0 = sk_ir_for(b, c->zero, sk_u32(c, c->spec->d), SK_TRANSFORM_ROWS);
     sk_val sum[SK_TRANSFORM_ROWS];
     for (uint32_t r = 0; r < SK_TRANSFORM_ROWS; r++)
@@ -105,7 +105,7 @@ static void hadamard(sk_enc *c, sk_val t0, sk_val to)
     sk_builder *b = c->b;
     const sk_val j = sk_ir_for(b, c->zero, sk_u32(c, c->spec->d), 1);
     const sk_val sign =
-        sk_ir_ldu(b, SK_LD_F32, c->book, sk_times(c, j, 4), sk_codebook_transform_off(c->spec));
+        sk_ir_ldu(b, SK_LD_F32, c->book, sk_times(c, j, 4), sk_codebook_transform_off(c->set));
     sk_ir_stv(b, to, sk_times(c, j, c->w * 4), 0,
               sk_op2(c, SK_OP_FMUL, plain_key(c, t0, 0, j), sign));
     sk_ir_end(b);

@@ -107,7 +107,7 @@ sk_status sk_encode_valid(const sk_spec *spec, const sk_schedule *s, const sk_ta
 void sk_encode_init(sk_enc *c, const sk_spec *spec, const sk_schedule *sched)
 {
     memset(c, 0, sizeof *c);
-    c->spec = spec;
+    c->spec = c->set = spec;
     c->w = (uint32_t)sched->v[SK_T_w];
     c->t = c->w * (uint32_t)sched->v[SK_T_etok];
     c->gpu = sched->backend == SK_BACKEND_CUDA;
@@ -317,7 +317,19 @@ static sk_status check_item(const sk_image *image, const sphkv_encode_args *a, u
     const uintptr_t to = (uintptr_t)a->dst_arena + (uintptr_t)it->dst_unit * SPHKV_UNIT_BYTES;
     if (from < to + dst->units * SPHKV_UNIT_BYTES && to < from + src->units * SPHKV_UNIT_BYTES)
         return sk_fail(err, SPHKV_EINVAL, "items[%u]: source and destination pages overlap", i);
+    const uint8_t *page = (const uint8_t *)a->src_arena + (size_t)it->src_unit * SPHKV_UNIT_BYTES;
+    if (sk_encode_turns(&image->spec) && !sk_rope_inside(&a->rope, page + src->pos_off, it->count))
+        return sk_fail(err, SPHKV_EINVAL, "items[%u]: a position is not in the table of %u", i,
+                       a->rope.positions);
     return SPHKV_OK;
+}
+
+static sk_status check_rope(const sk_spec *spec, sphkv_encode_args *a, sk_err *err)
+{
+    const sphkv_rope *rope = &a->rope;
+    if (sk_encode_turns(spec)) return sk_rope_check(spec, &a->rope, a->items_count == 0, err);
+    if (rope->table == NULL && rope->positions == 0 && rope->dims == 0) return SPHKV_OK;
+    return sk_fail(err, SPHKV_EINVAL, "rope is set, but no key is rotated between these tiers: set it to 0");
 }
 
 sk_status sk_encode_args(const sk_image *image, const void *args, sphkv_encode_args *a, sk_err *err)
@@ -331,6 +343,7 @@ sk_status sk_encode_args(const sk_image *image, const void *args, sphkv_encode_a
     if (st == SPHKV_OK) st = sk_items_aligned(a->dst_arena, err);
     if (st == SPHKV_OK)
         st = sk_items_books(image, image->maxima.kv_heads, a->codebook, a->codebook_bytes, err);
+    if (st == SPHKV_OK) st = check_rope(&image->spec, a, err);
     if (st == SPHKV_OK) st = sk_items_workspace(image, a->workspace, a->workspace_bytes, err);
     return st;
 }
@@ -352,6 +365,7 @@ sk_status sk_encode_run(const sk_image *image, const void *args, uint32_t part, 
         sk_call_ptr(&call, a.src_arena, a.src_arena_bytes);
         sk_call_ptr(&call, a.dst_arena, a.dst_arena_bytes);
         sk_call_ptr(&call, a.codebook, a.codebook_bytes);
+        if (sk_encode_turns(&image->spec)) sk_rope_call(&call, &image->spec, &a.rope);
         st = sk_image_call(image, 0, &call, 0, err);
     }
     return st;

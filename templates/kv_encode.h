@@ -6,6 +6,11 @@
 #include "encode.h"
 #include "items.h"
 
+/* Whether keys are rotated, or back, on their way: one tier keeps them before RoPE (p). */
+static inline bool sk_encode_turns(const sk_spec *spec)
+{
+    return sk_tier_pre_rope(&spec->tier[0]) != sk_tier_pre_rope(&spec->tier[1]);
+}
 /* Args without what the items say. */
 sk_status sk_encode_args(const sk_image *image, const void *args, sphkv_encode_args *a, sk_err *err);
 

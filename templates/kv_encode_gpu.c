@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "kv_encode.h"
+#include "part_rope.h"
 
 #define BLOCKS_PER_SM 2u /* with scratch in global memory */
 #define HELD_MOST 64u    /* keys of a group that a lane holds in registers */
@@ -189,6 +190,7 @@ sk_status sk_encode_gpu_run(const sk_image *image, uint32_t room, const void *ar
     sk_call_ptr(&call, image->workspace ? a.workspace : NULL, image->workspace);
     sk_call_u32(&call, a.items_count);
     sk_call_u32(&call, blocks);
+    if (sk_encode_turns(&image->spec)) sk_rope_call(&call, &image->spec, &a.rope);
     return sk_image_launch(image, 0, &call, blocks, a.stream, err);
 }
 

@@ -3,12 +3,13 @@
  * cannot get back what it lost, but moves all the same.
  *
  * Applies to a mix of exactly two tiers, destination then source, keys of either in one
- * segment or several; both before RoPE or both after it (p), so nothing is rotated; values of any
- * format, from keys (vk) only where the destination's are, too. Positions are copied.
+ * segment or several; values of any format, from keys (vk) only where the destination's are,
+ * too. Positions are copied. Where one tier keeps keys before RoPE (p) and the other does not,
+ * they are rotated, or back, by the positions that the source page stores.
  *
  * A block is one item. It rebuilds the source page in scratch as a kf32:vf32 page, by the
  * code of attn_decode, and codes that by the code of kv_encode. Keys that are coded whole on
- * both sides stay in the space of codes: a mean and a permutation are the set's, so that neither
+ * both sides, and not rotated, stay in the space of codes: a mean and a permutation are the set's, so that neither
  * is undone only to be done again, at the cost of bits where a mean is much larger than
  * what is left of a key without it. */
 #include <string.h>
@@ -27,11 +28,19 @@ static uint32_t coded_segments(const sk_tier *tier)
     return n;
 }
 
-/* Whether keys are coded whole on both sides: they stay in the space of codes. */
+/* Whether keys are coded whole on both sides and not rotated: they stay in the space of codes. */
 static bool stays_coded(const sk_spec *spec)
 {
     const sk_tier *to = &spec->tier[SK_RETIER_TO], *from = &spec->tier[SK_RETIER_FROM];
-    return coded_segments(to) == to->nseg && coded_segments(from) == from->nseg;
+    return !sk_encode_turns(spec) && coded_segments(to) == to->nseg && coded_segments(from) == from->nseg;
+}
+
+/* Whether source pages store them. */
+static bool has_positions(const sk_spec *spec)
+{
+    sk_page_layout lay;
+    sk_page_layout_get(spec, SK_RETIER_FROM, &lay);
+    return lay.pos_off != SK_NO_FIELD;
 }
 
 static sk_status supported(const sk_spec *spec, sk_err *err)
@@ -45,14 +54,15 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
     if (from->value == SK_VAL_KEY && to->value != SK_VAL_KEY)
         return sk_fail(err, SPHKV_EUNSUPPORTED, "page_retier: %s values from a source of vk",
                        sk_value_name(to->value));
-    if (sk_tier_pre_rope(to) != sk_tier_pre_rope(from))
-        return sk_fail(err, SPHKV_EUNSUPPORTED, "page_retier: keys %s RoPE from keys %s it (p)",
-                       sk_tier_pre_rope(to) ? "before" : "after",
-                       sk_tier_pre_rope(from) ? "before" : "after");
+    if (sk_encode_turns(spec) && !has_positions(spec))
+        return sk_fail(err, SPHKV_EUNSUPPORTED,
+                       "page_retier: keys before RoPE (p) from keys after it in pages that store no "
+                       "positions (variant positions)");
     const bool stay = stays_coded(spec);
     if (spec->book & SPHKV_BOOK_MEAN && coded_segments(from) > 0 && coded_segments(to) > 0 && !stay)
-        return sk_fail(err, SPHKV_EUNSUPPORTED,
-                       "page_retier: with a mean, coded keys where some segments of either tier are dense");
+        return sk_fail(err, SPHKV_EUNSUPPORTED, "page_retier: with a mean, coded keys %s",
+                       sk_encode_turns(spec) ? "before RoPE (p) and after it"
+                                             : "where some segments of either tier are dense");
     st = sk_rope_supported(spec, "page_retier", err);
     return st == SPHKV_OK ? sk_variants_supported(spec, SPHKV_VARIANT_POSITIONS, err) : st;
 }
@@ -63,15 +73,32 @@ void sk_retier_split(const sk_spec *spec, sk_retier_specs *out)
 {
     const bool keys_only = spec->tier[SK_RETIER_TO].value == SK_VAL_KEY;
     sk_tier *from = &out->from.tier[SK_RETIER_FROM];
-    out->from = out->to = *spec;
+    out->from = out->to = out->set = *spec;
     for (uint32_t s = 0; s < from->nseg; s++) from->seg[s].pre_rope = false;
     out->to.tier[SK_RETIER_FROM] =
         (sk_tier){.nseg = 1, .value = (uint8_t)(keys_only ? SK_VAL_KEY : SK_VAL_F32),
                   .seg = {{.kind = SK_KEY_F32}}};
-    if (stays_coded(spec)) out->from.book = out->to.book = 0;
+    if (stays_coded(spec)) out->from.book = out->to.book = out->set.book = 0;
+}
+
+sk_retier_turn sk_retier_turn_of(const sk_spec *spec)
+{
+    const bool back = sk_tier_pre_rope(&spec->tier[SK_RETIER_TO]);
+    return (sk_retier_turn){.any = sk_encode_turns(spec), .back = back,
+                            .tier = back ? SK_RETIER_TO : SK_RETIER_FROM};
+}
+
+void sk_retier_rope_params(sk_dec *d, const sk_spec *spec)
+{
+    const sk_spec *own = d->spec;
+    if (!sk_encode_turns(spec)) return;
+    d->spec = spec;
+    sk_rope_params(d);
+    d->spec = own;
 }
 
 typedef struct retier {
+    const sk_spec *spec;
     sk_retier_specs both;
     sk_page_layout lay; /* of the source */
     sk_dec dec;
@@ -105,17 +132,22 @@ static void rebuild_scratch(sk_dec *d)
 
 static void init(retier *c, sk_builder *b, const sk_spec *spec, const sk_schedule *sched)
 {
+    c->spec = spec;
     sk_retier_split(spec, &c->both);
     sk_page_layout_get(spec, SK_RETIER_FROM, &c->lay);
     sk_dec_init(&c->dec, b, &c->both.from, sched);
+    sk_retier_rope_params(&c->dec, spec);
     sk_encode_init(&c->enc, &c->both.to, sched);
     c->enc.b = b;
+    c->enc.set = &c->both.set;
     c->enc.rebuilt = true;
     c->enc.zero = c->dec.zero = sk_ir_u32(b, 0);
     c->enc.lane = c->dec.lane = sk_ir_lane(b);
     c->room = sk_ir_name(b, sk_ir_shared(b, c->enc.src.units * SPHKV_UNIT_BYTES), "page");
     c->dec.keys = sk_ir_ptr_add(b, c->room, sk_k(&c->dec, c->enc.src.seg[0].key_off), 1);
     rebuild_scratch(&c->dec);
+    if (sk_encode_turns(spec))
+        c->dec.cosines = sk_ir_name(b, sk_ir_shared(b, sk_rope_bytes(&c->dec)), "cosines");
     sk_encode_scratch(&c->enc);
 }
 
@@ -137,6 +169,16 @@ static void rebuild_keys(retier *c)
         sk_part_rebuild_vector(&part, p.slot, lay, c->page, c->enc.book, t, t, SK_NONE);
         sk_ir_end(d->b);
     }
+}
+
+static void rotate_keys(retier *c)
+{
+    sk_dec *d = &c->dec;
+    const sk_retier_turn turn = sk_retier_turn_of(c->spec);
+    if (!turn.any) return;
+    const sk_val t = sk_ir_for(d->b, d->zero, sk_k(d, d->p), d->w);
+    sk_rope_like(d, c->spec, turn.tier, turn.back, c->lay.pos_off, c->page, t);
+    sk_ir_end(d->b);
 }
 
 static void rebuild_values(retier *c)
@@ -176,6 +218,7 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
     sk_encode_begin(&c->enc, spec, item, src, dst, book);
     c->page = c->enc.src_page;
     rebuild_keys(c);
+    rotate_keys(c);
     rebuild_values(c);
     c->enc.src_page = c->room;
     sk_encode_fields(&c->enc);

@@ -10,6 +10,7 @@
 
 #include "decode_lanes.h"
 #include "page_retier.h"
+#include "part_rope.h"
 
 #define STEP 16u /* dimensions of a piece: a row of 16 is 64 bytes of the page */
 
@@ -103,6 +104,43 @@ static void rebuild(retier *c)
     sk_ir_barrier(n->dec.b);
 }
 
+/* Keys of the page as the destination has them: a lane is a token, a warp takes a pair of
+ * dimensions of 32. */
+static void rotate(retier *c, const sk_spec *spec, sk_val source)
+{
+    sk_dec *d = &c->numbers.dec;
+    sk_builder *b = d->b;
+    const sk_retier_turn turn = sk_retier_turn_of(spec);
+    const sk_tier *tier = &spec->tier[turn.tier];
+    sk_page_layout lay;
+    if (!turn.any) return;
+    sk_page_layout_get(spec, turn.tier, &lay);
+    const sk_val token = sk_add(d, sk_ir_for(b, d->zero, sk_k(d, d->p), 32), d->lane);
+    const sk_val inside = sk_ir_2k(b, SK_OP_ULT, token, d->p);
+    const sk_val slot = sk_ir_2k(b, SK_OP_UMIN, token, d->p - 1);
+    const sk_rope_lanes at = sk_rope_lanes_begin(d, c->lay.pos_off, source, slot);
+    const sk_val i = sk_gpu_turns(b, at.half, 1), half = sk_mul(d, at.half, 64);
+    const sk_val from = sk_mul(d, sk_add(d, at.row, i), 4);
+    const sk_val cosine = sk_ir_ldg(b, SK_LD_F32, d->rope, from, 0, SK_NONE);
+    const sk_val sine =
+        sk_ir_ldg(b, SK_LD_F32, d->rope, sk_add(d, from, sk_mul(d, at.half, 4)), 0, SK_NONE);
+    const sk_val row = sk_add(d, sk_mul(d, sk_shr(d, token, 4), d->d), i);
+    const sk_val low = sk_add(d, sk_mul(d, row, 64), sk_mul(d, sk_and(d, token, 15), 4));
+    const sk_val high = sk_add(d, low, half);
+    for (uint32_t s = 0; s < tier->nseg; s++) {
+        if (!tier->seg[s].pre_rope) continue;
+        const uint32_t off = c->enc.src.seg[0].key_off + lay.seg[s].dim0 * 64;
+        sk_val x = sk_ir_ldg(b, SK_LD_F32, c->page, low, off, inside);
+        sk_val y = sk_ir_ldg(b, SK_LD_F32, c->page, high, off, inside);
+        sk_rope_by(d, cosine, sine, turn.back ? &y : &x, turn.back ? &x : &y);
+        sk_ir_stg(b, c->page, low, off, x, inside);
+        sk_ir_stg(b, c->page, high, off, y, inside);
+    }
+    sk_ir_end(b);
+    sk_ir_end(b);
+    sk_ir_barrier(b);
+}
+
 static void place(retier *c, const sk_encode_grid *g, const sk_schedule *s, const room *r)
 {
     sk_builder *b = g->b;
@@ -138,8 +176,10 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
     c->numbers.user = c;
     sk_encode_init(&c->enc, &both.to, sched);
     c->enc.b = b;
+    c->enc.set = &both.set;
     c->enc.rebuilt = true;
     sk_encode_grid_begin(&grid, b, r.global);
+    sk_retier_rope_params(&c->numbers.dec, spec);
     c->enc.zero = c->numbers.dec.zero = sk_ir_u32(b, 0);
     c->enc.lane = c->numbers.dec.lane = sk_ir_lane(b);
     place(c, &grid, sched, &r);
@@ -147,6 +187,7 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
     sk_encode_begin(&c->enc, spec, item, grid.src, grid.dst, grid.book);
     const sk_val source = c->enc.src_page;
     rebuild(c);
+    rotate(c, spec, source);
     c->enc.src_page = c->page;
     sk_encode_fields(&c->enc);
     sk_encode_positions(&c->enc, source, c->lay.pos_off);

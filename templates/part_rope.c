@@ -64,16 +64,21 @@ void sk_rope_prefetch(sk_dec *c, uint32_t pos_off, sk_val page, sk_val t, uint32
     sk_ir_end(b);
 }
 
+void sk_rope_by(sk_dec *c, sk_val cosine, sk_val sine, sk_val *x, sk_val *y)
+{
+    const sk_val less = sk_ir_1(c->b, SK_OP_FNEG, sk_ir_2(c->b, SK_OP_FMUL, *y, sine));
+    const sk_val more = sk_ir_2(c->b, SK_OP_FMUL, *x, sine);
+    *x = sk_fma(c, *x, cosine, less);
+    *y = sk_fma(c, *y, cosine, more);
+}
+
 void sk_rope_pair(sk_dec *c, sk_val i0, sk_val i1, uint32_t i, sk_val *x, sk_val *y)
 {
     sk_builder *b = c->b;
     const uint32_t word = c->w * 4;
     const sk_val cosine = sk_ir_ldv(b, SK_LD_F32, c->cosines, sk_mul(c, i0, word), i * word);
     const sk_val sine = sk_ir_ldv(b, SK_LD_F32, c->cosines, sk_mul(c, i1, word), i * word);
-    const sk_val less = sk_ir_1(b, SK_OP_FNEG, sk_ir_2(b, SK_OP_FMUL, *y, sine));
-    const sk_val more = sk_ir_2(b, SK_OP_FMUL, *x, sine);
-    *x = sk_fma(c, *x, cosine, less);
-    *y = sk_fma(c, *y, cosine, more);
+    sk_rope_by(c, cosine, sine, x, y);
 }
 
 uint32_t sk_rope_positions(const sk_dec *c, uint32_t tier_slot)
@@ -83,8 +88,8 @@ uint32_t sk_rope_positions(const sk_dec *c, uint32_t tier_slot)
     return lay.pos_off;
 }
 
-/* Dimensions `dim0` on of W tokens, by what `cosines` holds. */
-static void rotate(sk_dec *c, uint32_t dim0, sk_val at)
+/* Dimensions `dim0` on of W tokens, by what `cosines` holds, or back. */
+static void rotate(sk_dec *c, uint32_t dim0, sk_val at, bool back)
 {
     sk_builder *b = c->b;
     const sk_val half = sk_shr(c, c->rope_dims, 1);
@@ -96,22 +101,35 @@ static void rotate(sk_dec *c, uint32_t dim0, sk_val at)
         const uint32_t disp = (dim0 + i) * 64;
         sk_val x = sk_ir_ldv(b, SK_LD_F32, c->keys, low, disp);
         sk_val y = sk_ir_ldv(b, SK_LD_F32, c->keys, high, disp);
-        sk_rope_pair(c, i0, i1, i, &x, &y);
+        sk_rope_pair(c, i0, i1, i, back ? &y : &x, back ? &x : &y);
         sk_ir_stv(b, c->keys, low, disp, x);
         sk_ir_stv(b, c->keys, high, disp, y);
     }
     sk_ir_end(b);
 }
 
+/* The segments of a tier that are p. */
+static void rotate_segments(sk_dec *c, const sk_spec *spec, uint32_t tier_slot, sk_val at, bool back)
+{
+    const sk_tier *tier = &spec->tier[tier_slot];
+    sk_page_layout lay;
+    sk_page_layout_get(spec, tier_slot, &lay);
+    for (uint32_t s = 0; s < tier->nseg; s++)
+        if (tier->seg[s].pre_rope) rotate(c, lay.seg[s].dim0, at, back);
+}
+
 void sk_part_rope(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val t, sk_val at)
 {
-    const sk_tier *tier = &c->spec->tier[tier_slot];
-    sk_page_layout lay;
-    if (!sk_tier_pre_rope(tier)) return;
-    sk_page_layout_get(c->spec, tier_slot, &lay);
+    if (!sk_tier_pre_rope(&c->spec->tier[tier_slot])) return;
     sk_rope_turns(c, sk_rope_positions(c, tier_slot), page, t);
-    for (uint32_t s = 0; s < tier->nseg; s++)
-        if (tier->seg[s].pre_rope) rotate(c, lay.seg[s].dim0, at);
+    rotate_segments(c, c->spec, tier_slot, at, false);
+}
+
+void sk_rope_like(sk_dec *c, const sk_spec *spec, uint32_t tier_slot, bool back, uint32_t pos_off,
+                  sk_val page, sk_val t)
+{
+    sk_rope_turns(c, pos_off, page, t);
+    rotate_segments(c, spec, tier_slot, t, back);
 }
 
 /* ---- lanes ---------------------------------------------------------------- */

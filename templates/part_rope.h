@@ -18,6 +18,8 @@ void sk_rope_call(sk_call *call, const sk_spec *spec, const sphkv_rope *rope);
  * and i1 + i of their keys, i1 half of rope_dims behind i0. */
 void sk_rope_turns(sk_dec *c, uint32_t pos_off, sk_val page, sk_val t);
 void sk_rope_pair(sk_dec *c, sk_val i0, sk_val i1, uint32_t i, sk_val *x, sk_val *y);
+/* One pair; with x and y exchanged it is rotated back. */
+void sk_rope_by(sk_dec *c, sk_val cosine, sk_val sine, sk_val *x, sk_val *y);
 /* Asks for the rows of the table of `tokens` tokens of the page from t on. */
 void sk_rope_prefetch(sk_dec *c, uint32_t pos_off, sk_val page, sk_val t, uint32_t tokens);
 /* Bytes of scratch `cosines`: what W tokens are rotated by. */
@@ -25,6 +27,10 @@ static inline uint32_t sk_rope_bytes(const sk_dec *c) { return c->d * c->w * 4; 
 /* Rotates W rebuilt tokens, where the tier, or part, is p: those of the page from slot t
  * on, at token `at` of `keys` (part_rebuild.h). */
 void sk_part_rope(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val t, sk_val at);
+/* Rotates W tokens of `keys` from t on as the tier of another spec is, which is p, or back,
+ * by the positions at byte pos_off of a page. */
+void sk_rope_like(sk_dec *c, const sk_spec *spec, uint32_t tier_slot, bool back, uint32_t pos_off,
+                  sk_val page, sk_val t);
 /* Where the positions of the tier's page are. */
 uint32_t sk_rope_positions(const sk_dec *c, uint32_t tier_slot);
 

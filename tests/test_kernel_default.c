@@ -43,13 +43,17 @@ static bool odd_segments(const sk_tier *tier)
     return false;
 }
 
-/* Coded keys that page_retier cannot leave in the space of codes. */
+/* Keys that page_retier would have to rotate by positions that it does not know; coded ones
+ * that it cannot leave in the space of codes. */
 static bool beyond_codes(const sk_spec *s)
 {
     uint32_t coded[2] = {0, 0};
     for (uint32_t t = 0; t < 2; t++)
         for (uint32_t i = 0; i < s->tier[t].nseg; i++) coded[t] += s->tier[t].seg[i].kind == SK_KEY_CODED;
-    if (coded[1] == 0 || (coded[0] == s->tier[0].nseg && coded[1] == s->tier[1].nseg)) return false;
+    const bool turned = sk_tier_pre_rope(&s->tier[0]) != sk_tier_pre_rope(&s->tier[1]);
+    if (turned && !sk_tier_pre_rope(&s->tier[1]) && !(s->variants & SPHKV_VARIANT_POSITIONS)) return true;
+    if (coded[1] == 0) return false;
+    if (!turned && coded[0] == s->tier[0].nseg && coded[1] == s->tier[1].nseg) return false;
     return s->book & SPHKV_BOOK_MEAN && coded[0] > 0;
 }
 
@@ -62,9 +66,9 @@ static bool beyond_kernels(const sk_spec *s)
     bool beyond = s->d % 16 || s->dv % 16 || s->page % 16 || beyond_models(s);
     for (uint32_t t = 0; t < s->ntiers; t++) beyond |= odd_segments(&s->tier[t]);
     if (s->kernel == SPHKV_PAGE_RETIER) beyond |= beyond_codes(s);
-    if (codes)
-        beyond |= sk_tier_pre_rope(&s->tier[0]) != sk_tier_pre_rope(&s->tier[1]) ||
-                  (s->tier[1].value == SK_VAL_KEY && s->tier[0].value != SK_VAL_KEY);
+    if (s->kernel == SPHKV_KV_ENCODE)
+        beyond |= sk_tier_pre_rope(&s->tier[0]) != sk_tier_pre_rope(&s->tier[1]);
+    if (codes) beyond |= s->tier[1].value == SK_VAL_KEY && s->tier[0].value != SK_VAL_KEY;
     return beyond;
 }
 

@@ -1,5 +1,5 @@
 /* test_prop_retier.c - page_retier: laws. Under the same codewords a key keeps its codes
- * and radii; attention over a page that was moved is attention over what the double
+ * and radii, also by way of keys that were rotated, or back; attention over a page that was moved is attention over what the double
  * reference makes of it; slots behind count become zeros; what cannot be is refused by
  * name. */
 #include "sk_test.h"
@@ -19,6 +19,18 @@ static const kernel_row same_words[] = {
     {R("64", "g8b7r8p:vi4,g8b7r8p:vi8"), "w=8,etok=2", 256},
 };
 
+/* From keys before RoPE (p) to others or the other way, and back again. */
+static const struct {
+    kernel_row there, back;
+} turned[] = {
+    {{R("64", "kf32:vf32,g8b7r8p:vf32") " positions", "", 0},
+     {R("64", "g8b7r8p:vf32,kf32:vf32") " positions", "", 0}},
+    {{R("32", "kf32p:vf32,g8b5r16:vf32") " mean positions", "w=4", 0},
+     {R("32", "g8b5r16:vf32,kf32p:vf32") " mean positions", "w=8", 256}},
+    {{R("48", "kf32p:vf32,32@g4b4r8+32@g16b6r8:vf32") " positions", "", 0},
+     {R("48", "32@g4b4r8+32@g16b6r8:vf32,kf32p:vf32") " positions", "w=4", 0}},
+};
+
 static const kernel_row others[] = {
     {R("64", "low:vi8,good:vi8"), "", 0},
     {R("32", "high:vf16,fine:vi4") " mean", "", 0},
@@ -30,6 +42,7 @@ static const kernel_row others[] = {
 };
 
 #define PAGES 3u
+#define ROTATIONS 100u
 
 typedef struct world {
     kernel_built built;
@@ -39,17 +52,19 @@ typedef struct world {
     size_t bytes[2], book_bytes;
     double *k, *v; /* rows of a page */
     sphkv_encode_item items[PAGES];
+    float table[ROTATIONS][64]; /* where one tier is p */
+    bool turns;
 } world;
 
-/* Codewords of a tier; of length 1 where they may be. */
-static void fill_words(world *w, uint32_t tier, double size)
+/* Codewords of a segment; of length 1 where they may be. */
+static void fill_words(world *w, uint32_t tier, uint32_t s, double size)
 {
     const sk_spec *spec = &w->built.spec;
-    const sk_segment *seg = &spec->tier[tier].seg[0];
+    const sk_segment *seg = &spec->tier[tier].seg[s];
     if (seg->kind != SK_KEY_CODED) return;
-    uint16_t *to = (uint16_t *)(void *)(w->book + sk_codebook_tier_off(spec, tier, 0));
-    const uint32_t codes = 1u << seg->b;
-    for (uint32_t j = 0; j < spec->d / seg->g; j++)
+    uint16_t *to = (uint16_t *)(void *)(w->book + sk_codebook_tier_off(spec, tier, s));
+    const uint32_t codes = 1u << seg->b, dims = seg->dims ? seg->dims : spec->d;
+    for (uint32_t j = 0; j < dims / seg->g; j++)
         for (uint32_t c = 0; c < codes; c++) {
             double x[32], norm = 0;
             for (uint32_t i = 0; i < seg->g; i++) x[i] = sk_rng_normal(&w->rng), norm += x[i] * x[i];
@@ -58,12 +73,33 @@ static void fill_words(world *w, uint32_t tier, double size)
         }
 }
 
+static void fill_rotations(world *w)
+{
+    for (uint32_t x = 0; x < ROTATIONS; x++)
+        for (uint32_t i = 0; i < 32; i++) {
+            const double angle = x * pow(10000, -2.0 * i / 64);
+            w->table[x][i] = (float)cos(angle);
+            w->table[x][32 + i] = (float)sin(angle);
+        }
+}
+
+/* Of a source page. */
+static void fill_positions(world *w, uint8_t *page)
+{
+    for (uint32_t t = 0; w->at[1].pos_off != SK_NO_FIELD && t < w->built.spec.page; t++) {
+        const uint32_t x = sk_rng_below(&w->rng, ROTATIONS);
+        memcpy(page + w->at[1].pos_off + t * 4, &x, 4);
+    }
+}
+
 static void world_make(kernel_lab *lab, const kernel_row *row, bool same, world *w)
 {
     kernel_build(lab, row, &w->built);
     const sk_spec *spec = &w->built.spec;
     const uint32_t p = spec->page;
     sk_rng_seed(&w->rng, lab->seed);
+    w->turns = sk_tier_pre_rope(&spec->tier[0]) != sk_tier_pre_rope(&spec->tier[1]);
+    fill_rotations(w);
     for (uint32_t i = 0; i < 2; i++) {
         sk_page_layout_get(spec, i, &w->at[i]);
         w->bytes[i] = (size_t)PAGES * w->at[i].units * SPHKV_UNIT_BYTES;
@@ -77,11 +113,12 @@ static void world_make(kernel_lab *lab, const kernel_row *row, bool same, world 
     assert_true(w->src && w->dst && w->book && w->k && w->v);
     memset(w->dst, 0xee, w->bytes[0]);
     memset(w->book, 0, w->book_bytes);
-    for (uint32_t i = 0; i < 2; i++) {
-        const sk_segment *seg = &spec->tier[i].seg[0];
-        fill_words(w, i, same || seg->kind != SK_KEY_CODED ? 1 : sqrt((double)seg->g / spec->d));
-    }
-    if (same)
+    for (uint32_t i = 0; i < 2; i++)
+        for (uint32_t s = 0; s < spec->tier[i].nseg; s++) {
+            const sk_segment *seg = &spec->tier[i].seg[s];
+            fill_words(w, i, s, same || seg->kind != SK_KEY_CODED ? 1 : sqrt((double)seg->g / spec->d));
+        }
+    if (same && !w->turns)
         memcpy(w->book + sk_codebook_tier_off(spec, 0, 0), w->book + sk_codebook_tier_off(spec, 1, 0),
                (size_t)spec->d * 2 << spec->tier[1].seg[0].b);
     const uint32_t at = spec->book & SPHKV_BOOK_MEAN ? sk_codebook_mean_off(spec) : 0;
@@ -93,6 +130,7 @@ static void world_make(kernel_lab *lab, const kernel_row *row, bool same, world 
         for (uint32_t e = 0; e < p * spec->dv; e++) w->v[e] = sk_rng_normal(&w->rng) * (1 + i);
         sk_encode_page_ref(spec, 1, w->k, w->v, p, w->book,
                            w->src + (size_t)i * w->at[1].units * SPHKV_UNIT_BYTES);
+        fill_positions(w, w->src + (size_t)i * w->at[1].units * SPHKV_UNIT_BYTES);
         w->items[i] = (sphkv_encode_item){i * w->at[1].units, (PAGES - 1 - i) * w->at[0].units,
                                           i == 0 ? p : 1 + sk_rng_below(&w->rng, p), 0};
     }
@@ -112,10 +150,11 @@ static void retier(world *w, bool compiled)
 {
     const sphkv_maxima maxima = {.size = sizeof maxima, .batch = PAGES, .kv_heads = 1,
                                  .pages_per_list = 1, .parts = KERNEL_PARTS};
+    const sphkv_rope rope = {.table = w->turns ? w->table[0] : NULL, .positions = w->turns ? ROTATIONS : 0};
     const sphkv_encode_args args = {
         .size = sizeof args, .items_count = PAGES, .items = w->items, .src_arena = w->src,
         .src_arena_bytes = w->bytes[1], .dst_arena = w->dst, .dst_arena_bytes = w->bytes[0],
-        .codebook = w->book, .codebook_bytes = w->book_bytes};
+        .codebook = w->book, .codebook_bytes = w->book_bytes, .rope = rope};
     sk_image image;
     sk_err err = {0};
     kernel_image(&w->built, compiled, &maxima, &image);
@@ -143,6 +182,37 @@ static void keys_keep_their_codes(void **state)
             assert_memory_equal(page_of(&w, 0, i), page_of(&w, 1, i), end);
     }
     world_free(&w);
+}
+
+/* Keys that were rotated and rotated back are what they were to 1e-6: nearest to the same
+ * codewords, and radii round to the halves that they came from. */
+static void there_and_back_is_the_page(void **state)
+{
+    kernel_test *t = *state;
+    world there, back;
+    size_t i = 0;
+    while (i + 1 < SK_COUNT(turned) && turned[i].there.spec != t->row.spec) i++;
+    world_make(t->lab, &turned[i].there, true, &there);
+    world_make(t->lab, &turned[i].back, true, &back);
+    assert_true(there.bytes[0] == back.bytes[1] && there.bytes[1] == back.bytes[0]);
+    assert_true(there.book_bytes == back.book_bytes);
+    memcpy(back.book, there.book, there.book_bytes);
+    for (uint32_t k = 0; k < PAGES; k++) {
+        there.items[k].count = back.items[k].count = there.built.spec.page;
+        back.items[k].src_unit = there.items[k].dst_unit;
+    }
+    for (uint32_t both = 0; both < (there.built.code && back.built.code ? 2u : 1u); both++) {
+        memset(there.dst, 0xee, there.bytes[0]);
+        retier(&there, both == 1);
+        memcpy(back.src, there.dst, there.bytes[0]);
+        memset(back.dst, 0xee, back.bytes[0]);
+        retier(&back, both == 1);
+        for (uint32_t k = 0; k < PAGES; k++) {
+            assert_memory_equal(page_of(&back, 0, k), page_of(&there, 1, k), there.bytes[1] / PAGES);
+        }
+    }
+    world_free(&there);
+    world_free(&back);
 }
 
 /* ---- attention ------------------------------------------------------------------ */
@@ -227,8 +297,9 @@ static void refusals_name_what_is_missing(void **state)
     static const struct {
         const char *spec, *why;
     } rows[] = {
-        {R("64", "sharp:vi8,good:vi8"), "keys before RoPE from keys after it"},
-        {R("64", "kf16:vf16,sharp:vi8"), "keys after RoPE from keys before it"},
+        {R("64", "sharp:vi8,good:vi8"), "keys after it in pages that store no positions"},
+        {R("64", "kf16p:vf16,kf16:vf16"), "keys after it in pages that store no positions"},
+        {R("64", "good:vi8,sharp:vi8") " mean", "with a mean, coded keys before RoPE (p) and after it"},
         {R("64", "good:vi8,high:vk"), "vi8 values from a source of vk"},
         {R("64", "32@good+32@kf16:vi8,fine:vi8") " mean", "some segments of either tier are dense"},
         {R("24", "low:vi8,good:vi8"), "pages of 24 tokens"},
@@ -258,12 +329,14 @@ static size_t add(kernel_lab *lab, const kernel_row *row, const char *name, law 
 int main(void)
 {
     kernel_lab lab;
-    static kernel_test each[SK_COUNT(same_words) + 2 * SK_COUNT(others)];
+    static kernel_test each[SK_COUNT(same_words) + SK_COUNT(turned) + 2 * SK_COUNT(others)];
     struct CMUnitTest tests[SK_COUNT(each) + 1];
     size_t n = 0;
     kernel_lab_open(&lab);
     for (size_t i = 0; i < SK_COUNT(same_words); i++)
         n += add(&lab, &same_words[i], "codes", keys_keep_their_codes, &each[n], &tests[n]);
+    for (size_t i = 0; i < SK_COUNT(turned); i++)
+        n += add(&lab, &turned[i].there, "turned", there_and_back_is_the_page, &each[n], &tests[n]);
     for (size_t i = 0; i < SK_COUNT(others); i++) {
         n += add(&lab, &others[i], "attention", attention_is_that_of_the_reference, &each[n], &tests[n]);
         n += add(&lab, &others[i], "zeros", slots_behind_count_are_zeros, &each[n], &tests[n]);

@@ -407,6 +407,9 @@ static void refuse_encode_args(run_place *p, uint32_t spec)
     REFUSED(a->codebook = NULL);
     REFUSED(a->codebook_bytes--);
     REFUSED(a->codebook = (const char *)a->codebook + 2);
+    REFUSED(a->rope.table = (const float *)(const void *)a->codebook); /* of tiers that read none */
+    REFUSED(a->rope.positions = 1);
+    REFUSED(a->rope.dims = 16);
     if (b.good.bytes) {
         REFUSED(a->workspace = NULL);
         REFUSED(a->workspace_bytes--);

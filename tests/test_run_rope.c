@@ -129,6 +129,23 @@ static void rows(void **state)
     sphkv_close(ctx);
 }
 
+static void moved(void **state)
+{
+    sphkv_context *ctx = run_open(*state, 0);
+    bench b;
+    bench_make(&b, ctx, SPHKV_PAGE_RETIER, "kf16:vf16,sharp:vi8");
+    bad_tables(&b, &b.bad.args.encode.rope);
+    REFUSED(b.bad.args.encode.rope.table = NULL);
+    REFUSED(b.bad.args.encode.rope.positions = 1);
+    const sphkv_encode_args *a = &b.good.args.encode;
+    for (uint32_t i = 0; i < a->items_count; i++) {
+        uint8_t *page = (uint8_t *)(uintptr_t)a->src_arena + (size_t)a->items[i].src_unit * SPHKV_UNIT_BYTES;
+        bad_positions(&b, page + positions_at(&b, 1), a->items[i].count);
+    }
+    bench_free(&b);
+    sphkv_close(ctx);
+}
+
 static void appended(void **state)
 {
     sphkv_context *ctx = run_open(*state, 0);
@@ -220,6 +237,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(attention, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(rows, run_place_make, run_place_free),
+        cmocka_unit_test_setup_teardown(moved, run_place_make, run_place_free),
         cmocka_unit_test_setup_teardown(appended, run_place_make, run_place_free),
         cmocka_unit_test(between_forms),
         cmocka_unit_test_setup_teardown(shifted, run_place_make, run_place_free),

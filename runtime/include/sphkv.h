@@ -222,7 +222,7 @@ static inline uint32_t sphkv_ref_tier(uint64_t ref) { return (uint32_t)(ref >> 4
  * kbf16p, kf32p: the tail of a mix sharp:vi8,kf16p:vf16), with its position; kv_encode
  * codes that page and takes positions along; nothing is rotated on the way, so bits do
  * not depend on the order of arrival. Between p and other tiers kv_encode goes neither
- * way.
+ * way, page_retier does.
  * Of a key of several segments (512@g16b8r16s512+64@kf16p) those are kept before RoPE
  * that end in p, and each is rotated by itself: pairs are of its own dimensions, from its
  * first one on, n of them at most, by the same table. The tiers of a mix that are p rotate
@@ -634,6 +634,7 @@ typedef struct sphkv_encode_args {
     size_t codebook_bytes;
     void *workspace;
     size_t workspace_bytes;
+    sphkv_rope rope; /* page_retier between p and other tiers; else zeros */
     void *stream; /* GPU: where the run is enqueued; not read on a CPU */
 } sphkv_encode_args;
 
@@ -642,8 +643,11 @@ typedef struct sphkv_encode_args {
  * scale), the destination is what kv_encode makes of them: one path, and what the first
  * coding lost stays lost. Both tiers are of one codebook set, made for this spec's mix;
  * between coded keys its mean and permutation stay as they are. Slots count .. P-1 become
- * zeros, positions go along; keys before RoPE (p) come from keys before RoPE, others from
- * others. A destination of vk drops values that the source has. On a GPU the workspace has
+ * zeros, positions go along. Between a tier that keeps keys before RoPE (p) and one that does
+ * not, k is rotated by the position of its slot in the source page, to what it is after RoPE,
+ * or back to what it was before: by rope, which no other pair of tiers reads. From keys after
+ * RoPE that takes pages that store positions (variant positions); two coded tiers go into
+ * each other so without a mean. A destination of vk drops values that the source has. On a GPU the workspace has
  * the numbers of the pages at work, whose number the device bounds, not the run. */
 
 /* Tokens 0 .. count-1 of one page (sub-page) of one KV head, which become rows row

@@ -249,7 +249,7 @@ static void draw_rotated(sk_rng *rng, bool dense_last, sk_spec *s)
 }
 
 /* The source of a pair is cut like the destination at times, and as a rule both are kept
- * before RoPE or none is. */
+ * before RoPE or none is. A key that is rotated on its way knows its position. */
 static void draw_source(sk_rng *rng, bool dense, sk_spec *s)
 {
     const sk_tier *to = &s->tier[0];
@@ -262,7 +262,10 @@ static void draw_source(sk_rng *rng, bool dense, sk_spec *s)
             from->seg[i].pre_rope = to->seg[i].pre_rope;
         }
     }
-    if (sk_rng_below(rng, 8)) from->seg[0].pre_rope = to->seg[0].pre_rope;
+    const uint32_t other = s->kernel == SPHKV_PAGE_RETIER ? 3 : 8;
+    if (sk_rng_below(rng, other)) from->seg[0].pre_rope = to->seg[0].pre_rope;
+    if (s->kernel == SPHKV_PAGE_RETIER && sk_tier_pre_rope(to) != sk_tier_pre_rope(from))
+        s->variants |= SPHKV_VARIANT_POSITIONS;
 }
 
 static void draw_mix(sk_rng *rng, const theme *t, sk_spec *s)
@@ -320,7 +323,7 @@ static sk_spec draw_kernel_spec(sk_rng *rng, const theme *t, bool themed, uint32
         s.accuracy = sk_rng_below(rng, 3);
         draw_mix(rng, themed ? t : NULL, &s);
         s.book = themed && t->key == SK_KEY_CODED ? t->book : sk_random_book(rng, &s);
-        s.variants = sk_random_variants(rng);
+        s.variants |= sk_random_variants(rng);
         if (sk_spec_check(&s, NULL) != SPHKV_OK || !canonical(&s)) continue;
         if (themed) add_variant(t, &s);
         return s;
