@@ -71,8 +71,9 @@ typedef enum sk_backend { SK_BACKEND_CPU, SK_BACKEND_CUDA, SK_BACKENDS } sk_back
       "slabs that a warp copies to shared memory ahead; 0: it reads them where they are")         \
     X(qtile, SK_FOR(SPHKV_ATTN_EXTEND) | SK_ON_GPU(SPHKV_ATTN_EXTEND), "24|48|96|192|384",                                       \
       "query rows (tokens times heads of a KV head) that share a rebuilt page")                   \
-    X(qrows, SK_FOR(SPHKV_ATTN_EXTEND) | SK_ON_GPU(SPHKV_ATTN_EXTEND), "4|6|8|12|16|32",         \
-      "query rows of a register tile, or of a warp with tensor cores")              \
+    X(qrows, SK_FOR(SPHKV_ATTN_EXTEND) | SK_ON_GPU(SPHKV_ATTN_EXTEND), "4|6|8|12",               \
+      "query rows of a register tile")                                                            \
+    X(mrows, SK_ON_GPU(SPHKV_ATTN_EXTEND), "16|32", "query rows of a warp with tensor cores")      \
     X(qvec, SK_FOR(SPHKV_ATTN_EXTEND), "1|2|4",                                                   \
       "vectors of tokens, and of channels, of a register tile, at most")                          \
     X(product, SK_FOR(SPHKV_ATTN_EXTEND), "f32|bf16",                                             \

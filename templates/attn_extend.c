@@ -31,8 +31,6 @@ static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_targe
                        sk_err *err)
 {
     const sk_status st = sk_rows_width(s, target, err);
-    if (s->v[SK_T_qrows] > 12)
-        return sk_fail(err, SPHKV_EINVAL, "qrows=%d: on a CPU up to 12", s->v[SK_T_qrows]);
     if (st != SPHKV_OK || s->v[SK_T_product] == SK_PRODUCT_F32) return st;
     if (spec->accuracy != SPHKV_FAST)
         return sk_fail(err, SPHKV_EINVAL, "product=bf16: in class fast alone");

@@ -57,8 +57,18 @@ static double spread(sk_rng *rng, int low, uint32_t octaves)
     return ldexp(1 + sk_rng_unit(rng), low + octave);
 }
 
+/* Class fast takes f16 keys below 2^-14 for 0 (part_short.c). */
+static bool drops_small_keys(const sk_spec *spec)
+{
+    for (uint32_t t = 0; t < spec->ntiers; t++)
+        for (uint32_t s = 0; s < spec->tier[t].nseg; s++)
+            if (spec->accuracy == SPHKV_FAST && spec->tier[t].seg[s].kind == SK_KEY_F16) return true;
+    return false;
+}
+
 /* Norms from 2^-20 to 2^14: what f16 radii and f16 elements both hold, with
- * room for a least-squares radius above the norm. Channels of V differ by 10^6. */
+ * room for a least-squares radius above the norm; from 2^-6 where elements of some tokens
+ * would all be dropped. Channels of V differ by 10^6. */
 static void fill_extreme(const sk_spec *spec, sk_rng *rng, uint32_t count, double *k, double *v)
 {
     double channel[1024];
@@ -66,7 +76,7 @@ static void fill_extreme(const sk_spec *spec, sk_rng *rng, uint32_t count, doubl
         channel[c] = spread(rng, -10, 20);
     for (uint32_t t = 0; t < count; t++) {
         double *kt = k + (size_t)t * spec->d, *vt = v + (size_t)t * spec->dv;
-        double radius = spread(rng, -20, 34);
+        double radius = drops_small_keys(spec) ? spread(rng, -6, 20) : spread(rng, -20, 34);
         fill_normal(rng, spec->d, kt);
         fill_normal(rng, spec->dv, vt);
         double scale =

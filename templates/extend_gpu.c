@@ -41,8 +41,9 @@ static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_targe
     if (s->v[SK_T_form] == SK_ATTN_TILE) return sk_mma_valid(spec, s, target, err);
     if (s->v[SK_T_form] != SK_ATTN_WARP)
         return sk_fail(err, SPHKV_EINVAL, "attn_extend has form=warp and form=tile");
-    if (s->v[SK_T_warps] != 1 || s->v[SK_T_slab] != sk_tunable_value(SK_T_slab, 0) || s->v[SK_T_qrows] > 12)
-        return sk_fail(err, SPHKV_EINVAL, "form=warp has one warp, no slabs, and up to 12 rows at once");
+    if (s->v[SK_T_warps] != 1 || s->v[SK_T_slab] != sk_tunable_value(SK_T_slab, 0) ||
+        s->v[SK_T_mrows] != sk_tunable_value(SK_T_mrows, 0))
+        return sk_fail(err, SPHKV_EINVAL, "form=warp has one warp, no slabs, and no matrices");
     if (rule == SK_ROOM_GLOBAL && room_of(spec, s, SK_ROOM_TABLES).inside_bytes <= target->shared_block)
         return sk_fail(err, SPHKV_EINVAL, "room=global where a block has room");
     return sk_gpu_home(target, (uint32_t)s->v[SK_T_blocks], room_of(spec, s, rule).inside_bytes, 32, err);
@@ -60,6 +61,7 @@ static void default_schedule(const sk_spec *spec, const sk_target *target, sk_sc
     out->v[SK_T_form] = SK_ATTN_WARP;
     out->v[SK_T_warps] = 1;
     out->v[SK_T_slab] = sk_tunable_value(SK_T_slab, 0);
+    out->v[SK_T_mrows] = sk_tunable_value(SK_T_mrows, 0);
     out->v[SK_T_qrows] = 6;
     for (uint32_t i = 0; i < SK_COUNT(order); i++) {
         out->v[SK_T_qtile] = order[i].rows;
@@ -161,7 +163,7 @@ typedef struct space {
 static uint32_t tile_tokens(const sk_spec *spec, const sk_schedule *s)
 {
     if (s->v[SK_T_form] == SK_ATTN_WARP) return sk_extend_tokens(spec, s);
-    return (uint32_t)(s->v[SK_T_qrows] * s->v[SK_T_warps]) / spec->heads_per_kv;
+    return (uint32_t)(s->v[SK_T_mrows] * s->v[SK_T_warps]) / spec->heads_per_kv;
 }
 
 /* As many blocks as are at home at once, but no more than a run has tiles that is as

@@ -19,7 +19,7 @@ void sk_mma_init(sk_mma *x, sk_extend *c, sk_builder *b, const sk_spec *spec, co
     sk_extend_init(c, b, spec, s);
     x->c = c;
     c->dec.warps = (uint32_t)s->v[SK_T_warps];
-    c->group = (uint32_t)s->v[SK_T_qrows];
+    c->group = (uint32_t)s->v[SK_T_mrows];
     c->rows = c->group * c->dec.warps;
     c->tokens = c->rows / c->dec.h;
     c->sum_words = 1;
@@ -240,17 +240,18 @@ static sk_status spec_valid(const sk_spec *spec, const sk_target *target, sk_err
 
 sk_status sk_mma_valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target, sk_err *err)
 {
-    const int32_t rows = s->v[SK_T_qrows], warps = s->v[SK_T_warps], slab = s->v[SK_T_slab];
+    const int32_t rows = s->v[SK_T_mrows], warps = s->v[SK_T_warps], slab = s->v[SK_T_slab];
     const sk_status st = spec_valid(spec, target, err);
     if (st != SPHKV_OK) return st;
-    if (s->v[SK_T_room] != SK_ROOM_SHARED || s->v[SK_T_qtile] != sk_tunable_value(SK_T_qtile, 0))
-        return sk_fail(err, SPHKV_EINVAL, "form=tile has room=shared, qtile=%d", sk_tunable_value(SK_T_qtile, 0));
-    if (slab < 32 || (rows != 16 && rows != 32) || warps < 2 || warps > 8)
-        return sk_fail(err, SPHKV_EINVAL, "form=tile has slab=32 or 64, qrows=16 or 32, 2 to 8 warps");
+    const int32_t qtile = sk_tunable_value(SK_T_qtile, 0), qrows = sk_tunable_value(SK_T_qrows, 0);
+    if (s->v[SK_T_room] != SK_ROOM_SHARED || s->v[SK_T_qtile] != qtile || s->v[SK_T_qrows] != qrows)
+        return sk_fail(err, SPHKV_EINVAL, "form=tile has room=shared, qtile=%d, qrows=%d", qtile, qrows);
+    if (slab < 32 || warps < 2 || warps > 8)
+        return sk_fail(err, SPHKV_EINVAL, "form=tile has slab=32 or 64, 2 to 8 warps");
     if ((uint32_t)rows / 16 * spec->dv > MOST_SUMS)
-        return sk_fail(err, SPHKV_EINVAL, "qrows=%d of %u channels do not fit the registers", rows, spec->dv);
+        return sk_fail(err, SPHKV_EINVAL, "mrows=%d of %u channels do not fit the registers", rows, spec->dv);
     if ((uint32_t)(rows * warps) < spec->heads_per_kv)
-        return sk_fail(err, SPHKV_EINVAL, "qrows=%d, warps=%d: a token has %u query heads", rows, warps,
+        return sk_fail(err, SPHKV_EINVAL, "mrows=%d, warps=%d: a token has %u query heads", rows, warps,
                        spec->heads_per_kv);
     const uint32_t scratch = sk_mma_scratch(spec, s) + ((SK_EXT_ALL_WORDS * 4 + 63) & ~63u);
     return sk_gpu_home(target, (uint32_t)s->v[SK_T_blocks], scratch, 32 * (uint32_t)warps, err);
@@ -269,10 +270,11 @@ bool sk_mma_default(const sk_spec *spec, const sk_target *target, sk_schedule *o
     out->v[SK_T_blocks] = 1;
     out->v[SK_T_room] = SK_ROOM_SHARED;
     out->v[SK_T_qtile] = sk_tunable_value(SK_T_qtile, 0);
+    out->v[SK_T_qrows] = sk_tunable_value(SK_T_qrows, 0);
     for (uint32_t i = 0; i < SK_COUNT(order); i++) {
         if (!roomy && order[i].rows > 16) continue;
         out->v[SK_T_warps] = order[i].warps;
-        out->v[SK_T_qrows] = order[i].rows;
+        out->v[SK_T_mrows] = order[i].rows;
         out->v[SK_T_slab] = order[i].slab;
         if (sk_mma_valid(spec, out, target, NULL) == SPHKV_OK) return true;
     }

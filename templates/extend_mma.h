@@ -7,7 +7,7 @@
  * to GPUs of compute capability 8.0 and up; keys of any tier, whatever the codebook set.
  *
  * A tile is as many query rows as the block's warps have register tiles for: 16 or 32 of each
- * (tunable qrows). A slab of 32 or 64 tokens of a page (slab) is rebuilt by all warps, once
+ * (tunable mrows). A slab of 32 or 64 tokens of a page (slab) is rebuilt by all warps, once
  * for all rows, between two barriers; then each warp goes through it with its rows, 32
  * tokens a step, and keeps their output in registers until the item ends.
  *

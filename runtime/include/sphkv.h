@@ -131,7 +131,8 @@ typedef enum sphkv_dtype { SPHKV_F32 = 0, SPHKV_F16 = 1, SPHKV_BF16 = 2 } sphkv_
 /* RMS of ||o - ref|| / ||sum p|v| || allowed: exact 1e-5, tight 1e-3 (the default),
  * fast 5e-2; ref is
  * attention over what the pages hold, so the loss of coding is not in it. The
- * rounding of an output in f16 (2^-11) or bf16 (2^-8) comes on top. */
+ * rounding of an output in f16 (2^-11) or bf16 (2^-8) comes on top. fast may take
+ * elements of f16 keys and values below 2^-14 for 0. */
 typedef enum sphkv_accuracy {
     SPHKV_TIGHT = 0,
     SPHKV_EXACT = 1,

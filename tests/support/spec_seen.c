@@ -214,18 +214,11 @@ static const char *missing_of_kernel(const sk_seen *seen, uint32_t k)
     return NULL;
 }
 
-/* Rows of 16 and 32 are of matrix instructions. */
-static bool on_gpus_alone(uint32_t t, uint32_t i)
-{
-    return t == SK_T_qrows && sk_tunable_value(t, i) > 12;
-}
-
 /* A kernel need not take every value of a tunable that it shares. */
 static const char *missing_of_tunable(const sk_seen *seen, uint32_t t)
 {
     for (uint32_t i = 0; i < sk_tunable_count(t); i++) {
         uint32_t n = 0, kernels = 0;
-        if (seen->backend == SK_BACKEND_CPU && on_gpus_alone(t, i)) continue;
         for (uint32_t k = 0; k < SPHKV_KERNEL_COUNT; k++) {
             if (!sk_tunable_tunes(t, k, seen->backend)) continue;
             n += seen->tunable[k][t][i];
