@@ -18,6 +18,7 @@ static const char *const specs[] = {
     "attn_decode d64 v64 h2 p64 l1 qf32 of32 if32 fast high:vi8,kf16:vf16",
     "attn_decode d64 v64 h2 p64 l1 qf32 of32 if32 fast ki8:vi8,ki4:vi8",
     E("good:vi8,kf16:vf16"),
+    E("turbo:vi8,kf16:vf16"),
     P("kf16:vf16"),
     "page_gather d64 v64 h1 p64 l1 qf32 of32 if32 tight good:vi8,kf16:vf16",
     "page_decode d64 v64 h1 p64 l1 qf32 of32 if32 tight good:vi8,kf16:vf16",
