@@ -238,9 +238,10 @@ static inline sk_status kernel_compare(const kernel_built *b, sk_case *c, uint32
         double diff = kernel_difference(sk_case_output(c, 0, &n), interpreted, n);
         /* exp2 of class fast is free to 1e-4 of sum p|v|, of which an output is a
          * part; and what is nearly equal may be rounded apart, of probabilities in
-         * 8 bits by 2^-8 of them */
-        const bool coarse = b->schedule.v[SK_T_prob] == SK_PROB_U8;
-        double near = b->spec.accuracy == SPHKV_FAST ? coarse ? 1e-2 : 1e-3 : 1e-4;
+         * 8 bits by 2^-8 of them, in 7 by 2^-7 */
+        const int32_t prob = b->schedule.v[SK_T_prob];
+        const double step = prob == SK_PROB_U7 ? 2e-2 : prob == SK_PROB_U8 ? 1e-2 : 1e-3;
+        double near = b->spec.accuracy == SPHKV_FAST ? step : 1e-4;
         near += 2 * sk_dtype_rounding(b->spec.out_dtype);
         if (!(diff <= near))
             st = sk_fail(err, SPHKV_EVERIFY, "input %s: interpreter and machine code differ by %.3g",
