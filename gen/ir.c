@@ -266,7 +266,7 @@ sk_val sk_ir_shared(sk_builder *b, uint32_t bytes)
         latch(b, SPHKV_EINVAL, "ir: scratch of %u bytes on top of %u is too large", bytes, at);
         return 0;
     }
-    b->shared_top = (at + bytes + 63u) & ~63u;
+    b->shared_top = sk_ir_area_bytes(at + bytes);
     return sk_ir_0(b, SK_OP_SHARED, at);
 }
 

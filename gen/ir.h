@@ -109,6 +109,8 @@ sk_val sk_ir_param_u32(sk_builder *b, const char *name);
 sk_val sk_ir_param_f32(sk_builder *b, const char *name);
 /* Reserves scratch, aligned to 64 bytes, and gives its address. */
 sk_val sk_ir_shared(sk_builder *b, uint32_t bytes);
+/* What an area of so many bytes takes of scratch: each begins on 64. */
+static inline uint32_t sk_ir_area_bytes(uint32_t bytes) { return (bytes + 63u) & ~63u; }
 sk_val sk_ir_u32(sk_builder *b, uint32_t x);
 sk_val sk_ir_f32(sk_builder *b, float x);
 /* Attaches a name (copied) to a value; returns the value. */

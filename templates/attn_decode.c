@@ -68,7 +68,7 @@ static sk_val in_scratch(sk_dec *c, const sk_dec_area *area, void *user)
     if (!area->query || !sk_dec_has(c, SPHKV_VARIANT_QUERIES))
         return sk_ir_name(c->b, sk_ir_shared(c->b, area->bytes), area->name);
     const sk_val at = sk_ir_ptr_add(c->b, c->tables, sk_k(c, *taken), 1);
-    *taken += (area->bytes + 63) & ~63u;
+    *taken += sk_ir_area_bytes(area->bytes);
     return sk_ir_name(c->b, at, area->name);
 }
 

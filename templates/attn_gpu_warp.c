@@ -46,13 +46,11 @@ static uint32_t *count(room *r, const sk_dec_area *area)
     return outside(r, area) ? &r->taken.tables : &r->taken.scratch;
 }
 
-static uint32_t rounded(uint32_t bytes) { return (bytes + 63) & ~63u; }
-
 /* Only adds up. */
 static sk_val measure(sk_dec *c, const sk_dec_area *area, void *user)
 {
     (void)c;
-    *count(user, area) += rounded(area->bytes);
+    *count(user, area) += sk_ir_area_bytes(area->bytes);
     return 0;
 }
 
@@ -61,7 +59,7 @@ static sk_val place(sk_dec *c, const sk_dec_area *area, void *user)
     room *r = user;
     uint32_t *taken = count(r, area);
     const uint32_t at = *taken;
-    *taken += rounded(area->bytes);
+    *taken += sk_ir_area_bytes(area->bytes);
     const sk_val v = taken == &r->taken.query    ? sk_ir_ptr_add(c->b, r->queries, sk_k(c, at), 1)
                      : taken == &r->taken.tables ? sk_ir_ptr_add(c->b, r->tables, sk_k(c, at), 1)
                                                  : sk_ir_shared(c->b, area->bytes);
@@ -72,7 +70,7 @@ static bool several(const sk_spec *spec) { return (spec->variants & SPHKV_VARIAN
 
 uint32_t sk_grid_scratch(const sk_spec *spec)
 {
-    return rounded(sk_item_words(spec) * 4) + rounded(SK_DEAL_WORDS * 4);
+    return sk_ir_area_bytes(sk_item_words(spec) * 4) + sk_ir_area_bytes(SK_DEAL_WORDS * 4);
 }
 
 sk_warp_room sk_warp_room_of(const sk_spec *spec, const sk_schedule *sched, uint32_t own)

@@ -93,7 +93,7 @@ uint32_t sk_compact_scale_bytes(const sk_spec *spec)
         sk_compact_field f[SK_COMPACT_FIELDS];
         uint32_t sum = 0;
         for (uint32_t n = sk_compact_fields(spec, t, f), i = 0; i < n; i++)
-            if (f[i].as == SK_AS_SCALES) sum += (f[i].n * 4 + 63) & ~63u;
+            if (f[i].as == SK_AS_SCALES) sum += sk_ir_area_bytes(f[i].n * 4);
         if (sum > most) most = sum;
     }
     return most;
@@ -107,7 +107,7 @@ void sk_compact_tier(sk_compact *c, uint32_t tier_slot)
     c->n = sk_compact_fields(c->dec.spec, tier_slot, c->field);
     for (uint32_t i = 0; i < c->n; i++) {
         c->at[i] = sum;
-        if (c->field[i].as == SK_AS_SCALES) sum += (c->field[i].n * 4 + 63) & ~63u;
+        if (c->field[i].as == SK_AS_SCALES) sum += sk_ir_area_bytes(c->field[i].n * 4);
     }
 }
 

@@ -30,7 +30,7 @@ static sk_extend_room room_of(const sk_spec *spec, const sk_schedule *s, int32_t
     sk_schedule inner;
     inner_schedule(s, &inner);
     sk_extend_room room = sk_extend_room_of(spec, &inner, rule);
-    room.inside_bytes += (SK_EXT_ALL_WORDS * 4 + 63) & ~63u;
+    room.inside_bytes += sk_ir_area_bytes(SK_EXT_ALL_WORDS * 4);
     return room;
 }
 

@@ -253,7 +253,7 @@ sk_status sk_mma_valid(const sk_spec *spec, const sk_schedule *s, const sk_targe
     if ((uint32_t)(rows * warps) < spec->heads_per_kv)
         return sk_fail(err, SPHKV_EINVAL, "mrows=%d, warps=%d: a token has %u query heads", rows, warps,
                        spec->heads_per_kv);
-    const uint32_t scratch = sk_mma_scratch(spec, s) + ((SK_EXT_ALL_WORDS * 4 + 63) & ~63u);
+    const uint32_t scratch = sk_mma_scratch(spec, s) + sk_ir_area_bytes(SK_EXT_ALL_WORDS * 4);
     return sk_gpu_home(target, (uint32_t)s->v[SK_T_blocks], scratch, 32 * (uint32_t)warps, err);
 }
 

@@ -61,15 +61,13 @@ void sk_extend_init(sk_extend *c, sk_builder *b, const sk_spec *spec, const sk_s
     c->sum_words = d->w;
 }
 
-static uint32_t rounded(uint32_t bytes) { return (bytes + 63) & ~63u; }
-
 sk_val sk_extend_area(sk_extend *c, const char *name, uint32_t words, bool page)
 {
     sk_builder *b = c->dec.b;
     const bool out = c->room.rule == SK_ROOM_GLOBAL || (c->room.rule == SK_ROOM_TABLES && page);
     uint32_t *taken = out ? &c->room.outside_bytes : &c->room.inside_bytes;
     const uint32_t at = *taken;
-    *taken += rounded(words * 4);
+    *taken += sk_ir_area_bytes(words * 4);
     if (!b) return SK_NONE;
     const sk_val v = out ? sk_ir_ptr_add(b, c->room.outside, sk_ir_u32(b, at), 1)
                          : sk_ir_shared(b, words * 4);

@@ -195,7 +195,7 @@ uint32_t sk_encode_scratch_bytes(const sk_enc *c)
 {
     uint32_t words[ARRAYS_MOST], sum = 0;
     scratch_words(c, words);
-    for (uint32_t i = 0; i < ARRAYS_MOST; i++) sum += (words[i] * 4 + 63) & ~63u;
+    for (uint32_t i = 0; i < ARRAYS_MOST; i++) sum += sk_ir_area_bytes(words[i] * 4);
     return sum;
 }
 
@@ -209,7 +209,7 @@ void sk_encode_scratch(sk_enc *c)
                                        : sk_ir_ptr_add(c->b, c->room, sk_u32(c, sum), 1);
         at = sk_ir_name(c->b, at, arrays[i].name);
         memcpy((uint8_t *)c + arrays[i].to, &at, sizeof at);
-        sum += (words[i] * 4 + 63) & ~63u;
+        sum += sk_ir_area_bytes(words[i] * 4);
     }
 }
 

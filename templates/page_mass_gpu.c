@@ -23,12 +23,10 @@ enum { ENTRY_SUM, ENTRY_SHARE, ENTRIES };
 
 /* ---- schedules ---------------------------------------------------------------- */
 
-static uint32_t rounded(uint32_t bytes) { return (bytes + 63) & ~63u; }
-
 /* Item and top. */
 static uint32_t own_bytes(const sk_spec *spec)
 {
-    return rounded(SK_ITEM_WORDS_ALL * 4) + rounded(sk_dec_turn_heads(spec) * 4);
+    return sk_ir_area_bytes(SK_ITEM_WORDS_ALL * 4) + sk_ir_area_bytes(sk_dec_turn_heads(spec) * 4);
 }
 
 static sk_status valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target, sk_err *err)

@@ -21,16 +21,14 @@ typedef struct room {
     uint32_t shared, global;  /* of a block: in shared memory, in the workspace */
 } room;
 
-static uint32_t rounded(uint32_t bytes) { return (bytes + 63) & ~63u; }
-
 static room room_of(const sk_spec *spec, const sk_schedule *s)
 {
     sk_retier_specs both;
     sk_page_layout page;
     sk_retier_split(spec, &both);
     sk_page_layout_get(&both.to, SK_RETIER_FROM, &page);
-    const uint32_t rebuild = rounded(sk_numbers_where_bytes(&both.from)) +
-                             rounded(sk_numbers_framed_bytes(&both.from));
+    const uint32_t rebuild = sk_ir_area_bytes(sk_numbers_where_bytes(&both.from)) +
+                             sk_ir_area_bytes(sk_numbers_framed_bytes(&both.from));
     const uint32_t code = sk_encode_scratch_of(&both.to, s);
     room r = {.page = page.units * SPHKV_UNIT_BYTES, .scratch = code > rebuild ? code : rebuild};
     const int32_t rule = s->v[SK_T_room];
@@ -152,7 +150,7 @@ static void place(retier *c, const sk_encode_grid *g, const sk_schedule *s, cons
     c->page = sk_ir_name(b, c->page, "page");
     const uint32_t where = sk_numbers_where_bytes(c->numbers.dec.spec);
     if (where) c->numbers.where = scratch;
-    c->numbers.framed = where ? sk_ir_ptr_add(b, scratch, sk_ir_u32(b, rounded(where)), 1) : scratch;
+    c->numbers.framed = where ? sk_ir_ptr_add(b, scratch, sk_ir_u32(b, sk_ir_area_bytes(where)), 1) : scratch;
     c->enc.room = scratch;
     sk_encode_scratch(&c->enc);
 }

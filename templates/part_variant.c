@@ -42,7 +42,7 @@ void sk_dec_variant_params(sk_dec *c)
 static sk_val measure(sk_dec *c, const sk_dec_area *area, void *user)
 {
     (void)c;
-    if (area->query) *(uint32_t *)user += (area->bytes + 63) & ~63u;
+    if (area->query) *(uint32_t *)user += sk_ir_area_bytes(area->bytes);
     return 0;
 }
 

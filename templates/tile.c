@@ -28,8 +28,6 @@ static uint32_t columns(const sk_spec *spec) { return (spec->heads_per_kv + 7) /
 
 /* ---- scratch ------------------------------------------------------------------- */
 
-static uint32_t whole_lines(uint32_t bytes) { return (bytes + 63) & ~63u; }
-
 static uint32_t ring_bytes(const sk_spec *spec, const sk_schedule *sched)
 {
     return (uint32_t)sched->v[SK_T_stages] * sk_tile_staged_bytes(spec, sched);
@@ -39,9 +37,9 @@ static uint32_t ring_bytes(const sk_spec *spec, const sk_schedule *sched)
 static uint32_t work_bytes(const sk_spec *spec, const sk_schedule *sched)
 {
     uint32_t bytes = sk_tile_warps(sched) * ring_bytes(spec, sched);
-    for (uint32_t q = 0; q < SK_QUERIES; q++) bytes += whole_lines(sk_tile_query_bytes(spec, q));
-    for (uint32_t k = 0; k < spec->ntiers; k++) bytes += whole_lines(sk_tile_book_bytes(spec, k));
-    const uint32_t end = whole_lines(sk_tile_end_bytes(spec, sched));
+    for (uint32_t q = 0; q < SK_QUERIES; q++) bytes += sk_ir_area_bytes(sk_tile_query_bytes(spec, q));
+    for (uint32_t k = 0; k < spec->ntiers; k++) bytes += sk_ir_area_bytes(sk_tile_book_bytes(spec, k));
+    const uint32_t end = sk_ir_area_bytes(sk_tile_end_bytes(spec, sched));
     bytes += sched->v[SK_T_stages] > 0 ? 64 : 0; /* the ring begins at a multiple of 128 */
     return bytes > end ? bytes : end;
 }
@@ -49,7 +47,7 @@ static uint32_t work_bytes(const sk_spec *spec, const sk_schedule *sched)
 /* norm, unit, mean; pairs; stat. */
 static uint32_t small_bytes(const sk_spec *spec, const sk_schedule *sched)
 {
-    return 3 * 64 + sk_tile_warps(sched) * 128 + whole_lines(spec->heads_per_kv * 28);
+    return 3 * 64 + sk_tile_warps(sched) * 128 + sk_ir_area_bytes(spec->heads_per_kv * 28);
 }
 
 uint32_t sk_tile_scratch(const sk_spec *spec, const sk_schedule *sched)
@@ -65,11 +63,11 @@ static void place_scratch(sk_tile *t)
     uint32_t at = 0;
     for (uint32_t q = 0; q < SK_QUERIES; q++) {
         t->query[q] = sk_ir_name(b, sk_ir_ptr_add(b, work, sk_k(c, at), 1), "queries");
-        at += whole_lines(sk_tile_query_bytes(c->spec, q));
+        at += sk_ir_area_bytes(sk_tile_query_bytes(c->spec, q));
     }
     for (uint32_t k = 0; k < c->spec->ntiers; k++) {
         t->book[k] = sk_ir_name(b, sk_ir_ptr_add(b, work, sk_k(c, at), 1), "book");
-        at += whole_lines(sk_tile_book_bytes(c->spec, k));
+        at += sk_ir_area_bytes(sk_tile_book_bytes(c->spec, k));
     }
     at = (at + 127) & ~127u;
     t->ring = sk_ir_ptr_add(b, sk_ir_ptr_add(b, work, sk_k(c, at), 1), t->warp,
