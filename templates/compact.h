@@ -21,8 +21,7 @@
  *   slots   [Tp]    u32: slot that token t comes from; 0 from count on
  *   starts  [Tp+1]  u32: first token of each run, and behind the last the count
  *   scales          per field of scales: their new f16 bits, u32 each
- *   factor  [4][Cp] CPU: what codes of a run's values are multiplied by, and added (vi4);
- *                   or tables of what becomes of them
+ *   places  [2][Tp] CPU: u32: of values, where the unit of a token is, how far up its codes
  *   bytes           CPU: codes of a field, a byte each
  *   made            CPU: the page, where stores go past the caches */
 #ifndef SK_COMPACT_H
@@ -60,9 +59,11 @@ typedef struct sk_compact {
     uint32_t at[SK_COMPACT_FIELDS]; /* scales: byte in the scratch for them */
     sk_val src;           /* where units of the source count from: the sub-page at work */
     sk_val tokens, count; /* of the item */
-    sk_val slots, starts, scales, factor, bytes, made; /* scratch addresses */
+    sk_val slots, starts, scales, places, bytes, made; /* scratch addresses */
     sk_val runs;          /* how many */
     sk_val next_unit[2], next_sub, next_src; /* CPU: sources of the next page (compact_ahead.c) */
+    sk_val out;           /* CPU: the page in its arena, where made is one that goes there */
+    sk_val sent;          /* bytes of it that did; a variable */
     sk_val asked;         /* byte up to which their field at work was asked for; a variable */
 } sk_compact;
 
@@ -104,6 +105,9 @@ sk_val sk_compact_block_place(sk_dec *d, sk_val slot);
 void sk_compact_ahead(sk_compact *c, sk_val items, sk_val tokens, sk_val subs, sk_val next);
 void sk_compact_ahead_field(sk_compact *c);
 void sk_compact_ask(sk_compact *c, const sk_compact_field *f, uint32_t turns);
+
+/* The bytes of the page before `end` are as they stay: whole vectors of them go out. */
+void sk_compact_out(sk_compact *c, sk_val end);
 
 /* A field by words of the destination. */
 void sk_compact_lanes(sk_compact *c, const sk_compact_field *f);

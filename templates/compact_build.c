@@ -1,6 +1,7 @@
 /* compact_build.c - the program of token_compact: a block makes one sub-page of an
  * item and owns it. On a CPU with stores past the caches the page is made in scratch
- * and goes out whole: its lines are then not read first. */
+ * and goes out by whole lines, which are then not read first; as its fields are done, so
+ * that memory takes them while others are made. */
 #include <string.h>
 
 #include "token_compact.h"
@@ -62,7 +63,7 @@ static void init(sk_compact *c, sk_builder *b, const sk_spec *spec, const sk_sch
     c->slots = sk_ir_name(b, sk_ir_shared(b, c->dec.tp * 4), "slots");
     c->starts = sk_ir_name(b, sk_ir_shared(b, (c->dec.tp + 2) * 4), "starts");
     if (scales) c->scales = sk_ir_name(b, sk_ir_shared(b, scales), "scales");
-    if (!c->enc.gpu) c->factor = sk_ir_name(b, sk_ir_shared(b, 4 * c->dec.cp * 4), "factor");
+    if (!c->enc.gpu) c->places = sk_ir_name(b, sk_ir_shared(b, 2 * c->dec.tp * 4), "places");
     const uint32_t codes = c->enc.gpu ? 0 : code_bytes(c);
     if (codes) c->bytes = sk_ir_name(b, sk_ir_shared(b, codes), "bytes");
     if (past(sched)) c->made = sk_ir_name(b, sk_ir_shared(b, most_units(spec) * SPHKV_UNIT_BYTES), "made");
@@ -96,6 +97,19 @@ static void zero(sk_compact *c)
     sk_enc_zero(&c->enc, end, c->lay.units * SPHKV_UNIT_BYTES);
 }
 
+void sk_compact_out(sk_compact *c, sk_val end)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    if (!past(d->sched)) return;
+    const sk_val whole = sk_and(d, end, ~(4 * d->w - 1)), from = sk_ir_get(b, c->sent);
+    const sk_val at = sk_ir_for(b, from, whole, 4 * d->w);
+    sk_ir_stn(b, c->out, at, 0, sk_ir_ldv(b, SK_LD_U32, c->made, at, 0));
+    sk_ir_end(b);
+    sk_ir_set(b, c->sent, sk_ir_2(b, SK_OP_UMAX, from, whole));
+}
+
+/* In the order of their offsets, which what goes out follows. */
 static void fields(sk_compact *c)
 {
     for (uint32_t i = 0; i < c->n; i++) {
@@ -106,6 +120,8 @@ static void fields(sk_compact *c)
                            f->off);
         else
             way_of(c, f)(c, f);
+        sk_compact_out(c, sk_k(&c->dec, i + 1 < c->n ? f->off + sk_compact_elements(c->dec.spec, f) * f->bits / 8
+                                                     : c->lay.units * SPHKV_UNIT_BYTES));
     }
 }
 
@@ -119,16 +135,14 @@ static void page(sk_compact *c, uint32_t tier_slot, sk_val src, sk_val dst, sk_v
     c->src = sk_ir_ptr_add(b, src, more, SPHKV_UNIT_BYTES);
     dst = sk_ir_ptr_add(b, sk_ir_ptr_add(b, dst, unit, SPHKV_UNIT_BYTES), more, SPHKV_UNIT_BYTES);
     c->enc.dst_page = aside ? c->made : dst;
+    c->out = dst;
+    if (aside) c->sent = sk_ir_var(b, SK_WARP, d->zero);
     if (!c->enc.gpu) c->next_src = sk_ir_ptr_add(b, src, sk_mul(d, c->next_sub, c->lay.units), SPHKV_UNIT_BYTES);
     zero(c);
     for (uint32_t i = 0; i < c->n; i++)
         if (c->field[i].as == SK_AS_SCALES && !is_minima(c, i)) sk_compact_scales(c, i);
     sk_enc_sync(&c->enc);
     fields(c);
-    if (!aside) return;
-    const sk_val at = sk_ir_for(b, d->zero, sk_k(d, c->lay.units * SPHKV_UNIT_BYTES), 4 * d->w);
-    sk_ir_stn(b, dst, at, 0, sk_ir_ldv(b, SK_LD_U32, c->made, at, 0));
-    sk_ir_end(b);
 }
 
 sk_status sk_compact_build(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena,

@@ -1,13 +1,15 @@
 /* compact_values.c - values on a CPU: 16 channels of a token lie side by side (of a pair
  * of tokens, where they do), a vector takes those of several tokens, each from its slot.
- * What codes are multiplied by is found once a run, and put so that a vector of it is
- * loaded as it is wanted. */
+ * 16 channels are made of all runs before the next 16 are begun: what their codes are
+ * multiplied by stays in registers, and they go out while the next are made. */
 #include "compact.h"
 
 bool sk_compact_values_fit(const sk_compact *c, const sk_compact_field *f)
 {
     return !c->enc.gpu && (f->as == SK_AS_CHANNELS || f->as == SK_AS_PAIRS);
 }
+
+#define EVEN 0x00ff00ffu /* of pairs of bytes, the first */
 
 /* How vectors lie: a unit is a token, or a pair. */
 typedef struct form {
@@ -33,28 +35,37 @@ static bool by_channel(const sk_compact_field *f) { return f->anew == SK_INT8_AN
 
 /* ---- factors ---------------------------------------------------------------- */
 
-/* Those of a run: [16 channels][channel in a word][word], what is added behind all. */
-static void put_factors(sk_compact *c, const form *x, const sk_compact_run *run)
+/* Of the 16 channels from c0 on, W in a vector, in a run: what codes are multiplied by,
+ * and what is added to that (vi4). */
+typedef struct ratios {
+    sk_val by[4], add[4];
+} ratios;
+
+static ratios ratios_of(sk_compact *c, const form *x, const sk_compact_run *run, sk_val c0)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
     const sk_compact_field *s = &c->field[x->f->scale], *m = &c->field[s->scale];
-    const sk_val c0 = sk_ir_for(b, d->zero, sk_k(d, d->cp), d->w), at4 = sk_mul(d, c0, 4);
-    const sk_val to = sk_ir_1(b, SK_OP_F16LO, sk_ir_ldv(b, SK_LD_U32, c->scales, at4, c->at[x->f->scale]));
-    const sk_val from = sk_compact_halves(c, s, run->page, s->off, c0);
-    const sk_val channel = sk_add(d, c0, d->lane), in = sk_and(d, channel, 15);
-    const uint32_t words = 16 / x->channels, lg = (uint32_t)__builtin_ctz(x->channels);
-    const sk_val row = sk_mul(d, sk_and(d, in, x->channels - 1), words);
-    const sk_val place = sk_add(d, sk_and(d, channel, ~15u), sk_add(d, row, sk_shr(d, in, lg)));
-    sk_ir_stg(b, c->factor, sk_mul(d, place, 4), 0, sk_compact_ratio(c, from, to), SK_NONE);
-    if (x->f->anew == SK_INT4_ANEW) {
-        const sk_val low =
-            sk_ir_1(b, SK_OP_F16LO, sk_ir_ldv(b, SK_LD_U32, c->scales, at4, c->at[s->scale]));
-        const sk_val least = sk_compact_halves(c, s, run->page, m->off, c0);
-        const sk_val above = sk_compact_ratio(c, sk_ir_2(b, SK_OP_FSUB, least, low), to);
-        sk_ir_stg(b, c->factor, sk_mul(d, place, 4), d->cp * 4, above, SK_NONE);
+    ratios r;
+    for (uint32_t i = 0; i * d->w < 16; i++) {
+        const sk_val at = sk_add(d, c0, sk_k(d, i * d->w)), at4 = sk_mul(d, at, 4);
+        const sk_val to = sk_ir_1(b, SK_OP_F16LO, sk_ir_ldv(b, SK_LD_U32, c->scales, at4, c->at[x->f->scale]));
+        r.by[i] = sk_compact_ratio(c, sk_compact_halves(c, s, run->page, s->off, at), to);
+        if (x->f->anew != SK_INT4_ANEW) continue;
+        const sk_val low = sk_ir_1(b, SK_OP_F16LO, sk_ir_ldv(b, SK_LD_U32, c->scales, at4, c->at[s->scale]));
+        const sk_val least = sk_compact_halves(c, s, run->page, m->off, at);
+        r.add[i] = sk_compact_ratio(c, sk_ir_2(b, SK_OP_FSUB, least, low), to);
     }
-    sk_ir_end(b);
+    return r;
+}
+
+/* Those of channels `which`, a lane each. */
+static sk_val pick(sk_dec *d, const sk_val *from, sk_val which)
+{
+    sk_val all = sk_shuf(d, from[0], which);
+    for (uint32_t i = 1; i * d->w < 16; i++)
+        all = sk_sel(d, sk_ir_2k(d->b, SK_OP_ULT, which, i * d->w), all, sk_shuf(d, from[i], which));
+    return all;
 }
 
 /* ---- tables ------------------------------------------------------------------ */
@@ -66,20 +77,17 @@ static bool by_table(const sk_compact *c, const sk_compact_field *f)
     return f->anew == SK_INT4_ANEW && c->dec.w == 16;
 }
 
-/* Those of a run: [16 channels][even, odd channels][8 of them][code], a byte each; of odd
- * channels where their code goes, in the high half. */
-static void put_tables(sk_compact *c, const form *x, const sk_compact_run *run)
+/* [even, odd channels][8 of them][code], a byte each; of odd channels where their code
+ * goes, in the high half. */
+static void put_tables(sk_compact *c, const form *x, const ratios *r, sk_val table[4])
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
-    const sk_val c0 = sk_ir_for(b, d->zero, sk_k(d, d->cp), 16);
-    sk_val add, words[4];
-    const sk_val inside = sk_ir_2(b, SK_OP_EQ, d->zero, d->zero), channel = sk_add(d, c0, d->lane);
-    const sk_val ratio = sk_compact_ratios(c, x->f, run->page, channel, inside, &add);
+    sk_val words[4];
     for (uint32_t q = 0; q < 4; q++) {
         words[q] = d->zero;
         for (uint32_t k = 0; k < 4; k++) {
-            const sk_val code = sk_compact_code(c, x->f, sk_k(d, 4 * q + k), ratio, add);
+            const sk_val code = sk_compact_code(c, x->f, sk_k(d, 4 * q + k), r->by[0], r->add[0]);
             words[q] = sk_or(d, words[q], sk_shl(d, code, 8 * k));
         }
     }
@@ -89,9 +97,8 @@ static void put_tables(sk_compact *c, const form *x, const sk_compact_run *run)
         sk_val all = sk_shuf(d, words[0], from);
         for (uint32_t k = 1; k < 4; k++)
             all = sk_sel(d, sk_ir_2k(b, SK_OP_EQ, q, k), sk_shuf(d, words[k], from), all);
-        sk_ir_stv(b, c->factor, sk_mul(d, c0, 16), o * 64, o < 2 ? all : sk_shl(d, all, 4));
+        table[o] = o < 2 ? all : sk_shl(d, all, 4);
     }
-    sk_ir_end(b);
 }
 
 /* Two codes of each byte, anew. */
@@ -117,14 +124,30 @@ static sk_val spread(sk_dec *d, const sk_val *x, uint32_t n, uint32_t first, uin
     return sk_sel(d, sk_ir_2k(d->b, SK_OP_ULT, d->lane, (first + n / 2) * run), low, high);
 }
 
-/* Slots of token `side` of the units from u0 on. */
-static sk_val slots_of(sk_compact *c, const form *x, sk_val u0, uint32_t side)
+/* Of each token, how far its unit in the source is from that of token 0, and of a pair,
+ * how far up its codes are: once for all channels. */
+static void put_places(sk_compact *c, const form *x)
 {
     sk_dec *d = &c->dec;
-    sk_val slot[16];
+    sk_builder *b = d->b;
+    const uint32_t bytes = x->words * 4;
+    const sk_val t0 = sk_ir_for(b, d->zero, sk_k(d, d->tp), d->w), at = sk_mul(d, t0, 4);
+    const sk_val slot = sk_ir_ldv(b, SK_LD_U32, c->slots, at, 0);
+    const sk_val unit = x->tokens == 2 ? sk_shr(d, slot, 1) : slot;
+    sk_ir_stv(b, c->places, at, 0, sk_mul(d, unit, bytes));
+    if (x->tokens == 2) sk_ir_stv(b, c->places, at, d->tp * 4, sk_mul(d, sk_and(d, slot, 1), x->f->bits));
+    sk_ir_end(b);
+}
+
+/* Of token `side` of the units from u0 on: what put_places put at byte `off`. */
+static sk_val places_of(sk_compact *c, const form *x, sk_val u0, uint32_t side, uint32_t off)
+{
+    sk_dec *d = &c->dec;
+    sk_val place[16];
     for (uint32_t i = 0; i < x->units; i++)
-        slot[i] = sk_ir_ldu(d->b, SK_LD_U32, c->slots, sk_mul(d, u0, x->tokens * 4), (i * x->tokens + side) * 4);
-    return spread(d, slot, x->units, 0, x->run);
+        place[i] = sk_ir_ldu(d->b, SK_LD_U32, c->places, sk_mul(d, u0, x->tokens * 4),
+                             off + (i * x->tokens + side) * 4);
+    return spread(d, place, x->units, 0, x->run);
 }
 
 /* Factors of the codes of a word; in these channels and this part of a unit. */
@@ -133,22 +156,22 @@ typedef struct factors {
     sk_val table[4]; /* or these */
 } factors;
 
-static factors factors_of(sk_compact *c, const form *x, sk_val c0, uint32_t part, const sk_compact_run *run)
+static factors factors_of(sk_compact *c, const form *x, const ratios *r, uint32_t part,
+                          const sk_compact_run *run)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
-    const uint32_t words = 16 / x->channels;
     factors f;
     for (uint32_t k = 0; k < 8; k++) f.by[k] = f.add[k] = SK_NONE;
-    for (uint32_t k = 0; by_table(c, x->f) && k < 4; k++)
-        f.table[k] = sk_ir_ldv(b, SK_LD_U32, c->factor, sk_mul(d, c0, 16), k * 64);
-    if (by_table(c, x->f)) return f;
+    if (by_table(c, x->f)) {
+        put_tables(c, x, r, f.table);
+        return f;
+    }
+    const sk_val word = sk_add(d, sk_and(d, d->lane, x->run - 1), sk_k(d, part * x->run));
     for (uint32_t k = 0; by_channel(x->f) && k < x->channels; k++) {
-        const uint32_t at = (k * words + part * x->run) * 4;
-        const sk_val off = sk_mul(d, c0, 4);
-        f.by[k] = sk_ir_ldrows(b, SK_LD_F32, c->factor, off, at, x->run);
-        if (x->f->anew == SK_INT4_ANEW)
-            f.add[k] = sk_ir_ldrows(b, SK_LD_F32, c->factor, off, at + d->cp * 4, x->run);
+        const sk_val channel = sk_add(d, sk_mul(d, word, x->channels), sk_k(d, k));
+        f.by[k] = pick(d, r->by, channel);
+        if (x->f->anew == SK_INT4_ANEW) f.add[k] = pick(d, r->add, channel);
     }
     if (x->f->anew == SK_FLOAT8_ANEW) {
         const sk_val to = sk_ir_ldu(b, SK_LD_U32, c->scales, d->zero, c->at[x->f->scale]);
@@ -159,43 +182,51 @@ static factors factors_of(sk_compact *c, const form *x, sk_val c0, uint32_t part
     return f;
 }
 
-/* The codes of token `side` in a word, anew; of the other token of a pair zeros. */
-static sk_val codes_anew(sk_compact *c, const form *x, const factors *by, sk_val word, sk_val parity,
-                         uint32_t side)
+/* The codes of a word, anew. */
+static sk_val codes_anew(sk_compact *c, const form *x, const factors *by, sk_val word)
 {
     sk_dec *d = &c->dec;
     const uint32_t bits = x->f->bits, mask = (1u << bits) - 1;
     sk_val all = d->zero;
+    if (x->f->anew == SK_KEPT) return word;
     if (by_table(c, x->f)) return looked_up(c, by->table, word);
-    if (x->tokens == 2) word = sk_ir_2(d->b, SK_OP_SHR, word, sk_mul(d, parity, bits)); /* codes at even places */
-    for (uint32_t k = 0; k < x->channels; k++) {
-        const sk_val code = sk_and(d, sk_shr(d, word, k * x->tokens * bits), mask);
-        const sk_val now = sk_compact_code(c, x->f, code, by->by[k], by->add[k]);
-        all = sk_or(d, all, sk_shl(d, now, (k * x->tokens + side) * bits));
+    for (uint32_t k = 0; k < x->codes; k++) {
+        const sk_val code = sk_and(d, sk_shr(d, word, k * bits), mask);
+        const sk_val now = sk_compact_code(c, x->f, code, by->by[k / x->tokens], by->add[k / x->tokens]);
+        all = sk_or(d, all, sk_shl(d, now, k * bits));
     }
     return all;
 }
 
-/* A part of the units from u0 on, of the 16 channels at byte `block`. shared: the run
- * before has put tokens there. */
+/* The codes of token `side` of units, of a pair those of the other as well, of any token. */
+static sk_val load_side(sk_compact *c, const form *x, sk_val block, sk_val u0, uint32_t side, uint32_t off)
+{
+    sk_dec *d = &c->dec;
+    const sk_val y = sk_ir_ldrows(d->b, SK_LD_U32, block, places_of(c, x, u0, side, 0), off, x->run);
+    if (x->tokens == 1) return y;
+    const sk_val up = places_of(c, x, u0, side, d->tp * 4);
+    return side ? sk_shl(d, sk_ir_2(d->b, SK_OP_SHR, y, up), x->f->bits) : sk_ir_2(d->b, SK_OP_SHR, y, up);
+}
+
+/* A part of the units from u0 on, of 16 channels that begin at `from` in the source and at
+ * byte `block` of the page. shared: the run before has put tokens there. */
 static void put_units(sk_compact *c, const form *x, const factors *by, const sk_compact_run *run,
-                      sk_val block, sk_val u0, uint32_t part, sk_val shared)
+                      sk_val from, sk_val block, sk_val u0, uint32_t part, sk_val shared)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
     const uint32_t bytes = x->words * 4, off = x->f->off + part * x->run * 4;
     const sk_val unit = sk_add(d, u0, sk_shr(d, d->lane, (uint32_t)__builtin_ctz(x->run)));
-    sk_val all = SK_NONE;
+    sk_val all = SK_NONE, mask = SK_NONE;
     for (uint32_t side = 0; side < x->tokens; side++) {
-        const sk_val slot = slots_of(c, x, u0, side), parity = sk_and(d, slot, 1);
-        const sk_val from = sk_mul(d, x->tokens == 2 ? sk_shr(d, slot, 1) : slot, bytes);
-        sk_val y = sk_ir_ldrows(b, SK_LD_U32, run->page, sk_add(d, block, from), off, x->run);
-        if (x->f->anew != SK_KEPT) y = codes_anew(c, x, by, y, parity, side);
+        const sk_val y = load_side(c, x, from, u0, side, off);
         const sk_val t = sk_add(d, sk_mul(d, unit, x->tokens), sk_k(d, side));
         const sk_val in = sk_ir_2(b, SK_OP_ULT, sk_ir_2(b, SK_OP_SUB, t, run->begin), run->n);
-        y = sk_sel(d, in, y, d->zero);
-        all = all == SK_NONE ? y : sk_or(d, all, y);
+        const sk_val have = sk_sel(d, in, sk_k(d, x->tokens == 1 ? ~0u : side ? ~EVEN : EVEN), d->zero);
+        all = side ? sk_or(d, sk_and(d, all, EVEN), sk_and(d, y, ~EVEN)) : y;
+        mask = side ? sk_or(d, mask, have) : have;
     }
+    all = sk_ir_2(b, SK_OP_AND, codes_anew(c, x, by, all), mask);
     const sk_val at = sk_add(d, block, sk_mul(d, u0, bytes));
     const sk_val whole = sk_ir_var(b, SK_LANE, all);
     sk_ir_if(b, shared);
@@ -204,20 +235,39 @@ static void put_units(sk_compact *c, const form *x, const factors *by, const sk_
     sk_ir_stv(b, c->enc.dst_page, at, off, sk_ir_get(b, whole));
 }
 
+/* The tokens that a run has, in the 16 channels from c0 on. */
+static void put_run(sk_compact *c, const form *x, const sk_compact_run *run, sk_val c0, sk_val block)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const uint32_t step = x->units * x->tokens, parts = x->words / x->run;
+    const sk_val first = sk_ir_2k(b, SK_OP_UDIV, run->begin, step);
+    const sk_val end = sk_ir_2k(b, SK_OP_UDIV, sk_add(d, sk_add(d, run->begin, run->n), sk_k(d, step - 1)), step);
+    const sk_val inside = sk_ir_2(b, SK_OP_NE, sk_ir_2k(b, SK_OP_UREM, run->begin, step), d->zero);
+    const sk_val from = sk_ir_ptr_add(b, run->page, block, 1);
+    ratios r;
+    if (by_channel(x->f)) r = ratios_of(c, x, run, c0);
+    for (uint32_t part = 0; part < parts; part++) {
+        const factors by = factors_of(c, x, &r, part, run);
+        const sk_val turn = sk_ir_for(b, first, end, 1);
+        sk_compact_ask(c, x->f, d->cp / 16 * parts * (d->tp / step));
+        const sk_val shared = sk_ir_2(b, SK_OP_PAND, inside, sk_ir_2(b, SK_OP_EQ, turn, first));
+        put_units(c, x, &by, run, from, block, sk_mul(d, turn, x->units), part, shared);
+        sk_ir_end(b);
+    }
+}
+
 /* Zeros in units that have no token. */
-static void clear_rest(sk_compact *c, const form *x)
+static void clear_rest(sk_compact *c, const form *x, sk_val block)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
     const uint32_t step = x->units * x->tokens, bytes = x->words * 4;
     const sk_val first = sk_ir_2k(b, SK_OP_UDIV, sk_add(d, c->count, sk_k(d, step - 1)), step);
-    const sk_val c0 = sk_ir_for(b, d->zero, sk_k(d, d->cp), 16);
     const sk_val turn = sk_ir_for(b, first, sk_k(d, d->tp / step), 1);
-    const sk_val block = sk_mul(d, c0, d->tp * x->f->bits / 8);
     const sk_val at = sk_add(d, block, sk_mul(d, turn, x->units * bytes));
     for (uint32_t part = 0; part < x->words / x->run; part++)
         sk_ir_stv(b, c->enc.dst_page, at, x->f->off + part * x->run * 4, d->zero);
-    sk_ir_end(b);
     sk_ir_end(b);
 }
 
@@ -226,26 +276,15 @@ void sk_compact_values(sk_compact *c, const sk_compact_field *f)
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
     const form x = form_of(c, f);
-    const uint32_t step = x.units * x.tokens; /* tokens */
+    const uint32_t bytes = d->tp * f->bits / 8; /* of a channel */
+    put_places(c, &x);
+    const sk_val c0 = sk_ir_for(b, d->zero, sk_k(d, d->cp), 16), block = sk_mul(d, c0, bytes);
+    /* not what was stored last: it is still on its way to the cache */
+    const sk_val lag = sk_ir_2k(b, SK_OP_UMIN, block, 16 * bytes);
+    sk_compact_out(c, sk_add(d, sk_ir_2(b, SK_OP_SUB, block, lag), sk_k(d, f->off)));
     const sk_compact_run run = sk_compact_each_run(c);
-    if (by_table(c, f))
-        put_tables(c, &x, &run);
-    else if (by_channel(f))
-        put_factors(c, &x, &run);
-    const sk_val first = sk_ir_2k(b, SK_OP_UDIV, run.begin, step);
-    const sk_val end = sk_ir_2k(b, SK_OP_UDIV, sk_add(d, sk_add(d, run.begin, run.n), sk_k(d, step - 1)), step);
-    const sk_val inside = sk_ir_2(b, SK_OP_NE, sk_ir_2k(b, SK_OP_UREM, run.begin, step), d->zero);
-    const sk_val c0 = sk_ir_for(b, d->zero, sk_k(d, d->cp), 16);
-    const sk_val block = sk_mul(d, c0, d->tp * f->bits / 8);
-    for (uint32_t part = 0; part < x.words / x.run; part++) {
-        const factors by = factors_of(c, &x, c0, part, &run);
-        const sk_val turn = sk_ir_for(b, first, end, 1);
-        sk_compact_ask(c, f, d->cp / 16 * (x.words / x.run) * (d->tp / step));
-        const sk_val shared = sk_ir_2(b, SK_OP_PAND, inside, sk_ir_2(b, SK_OP_EQ, turn, first));
-        put_units(c, &x, &by, &run, block, sk_mul(d, turn, x.units), part, shared);
-        sk_ir_end(b);
-    }
+    put_run(c, &x, &run, c0, block);
     sk_ir_end(b);
+    clear_rest(c, &x, block);
     sk_ir_end(b);
-    clear_rest(c, &x);
 }

@@ -37,12 +37,13 @@ static sk_status check_tokens(const sk_image *image, const sphkv_compact_args *a
 {
     const sphkv_compact_item *it = &a->items[i];
     const uint64_t units = units_of(image, a, it), have = a->src_arena_bytes / SPHKV_UNIT_BYTES;
+    const uint64_t units_fit = units > have ? 0 : have - units + 1; /* pages may begin there */
     for (uint32_t t = it->first; t < it->first + it->count; t++) {
         const sphkv_compact_token *from = &a->tokens[t];
         if (from->slot >= image->spec.page)
             return sk_fail(err, SPHKV_EINVAL, "items[%u]: tokens[%u] is slot %u in a page of %u", i, t,
                            from->slot, image->spec.page);
-        if (units > have || from->src_unit > have - units)
+        if (from->src_unit >= units_fit)
             return sk_fail(err, SPHKV_EINVAL,
                            "items[%u]: the page of tokens[%u] at unit %u ends beyond its arena", i, t,
                            from->src_unit);
