@@ -64,7 +64,7 @@ typedef struct sk_compact {
     sk_val next_unit[2], next_sub, next_src; /* CPU: sources of the next page (compact_ahead.c) */
     sk_val out;           /* CPU: the page in its arena, where made is one that goes there */
     sk_val sent;          /* bytes of it that did; a variable */
-    sk_val asked;         /* byte up to which their field at work was asked for; a variable */
+    sk_val asked;         /* byte up to which they were asked for; a variable */
 } sk_compact;
 
 /* Bytes of `scales` that any tier of the spec needs. */
@@ -100,10 +100,11 @@ sk_val sk_compact_ratios(sk_compact *c, const sk_compact_field *f, sk_val page, 
 sk_val sk_compact_block_token(sk_dec *d, sk_val word, uint32_t nib);
 sk_val sk_compact_block_place(sk_dec *d, sk_val slot);
 
-/* Of the page that is made next, block `next`; a field begins; in one of `turns` turns
- * that a field takes, a share of its lines. */
+/* Of the page that is made next, block `next`; a field begins, and what lies from byte
+ * `from` on before it is asked for with it: gives where it ends; in one of `turns` turns that
+ * a field takes, a share of its lines. */
 void sk_compact_ahead(sk_compact *c, sk_val items, sk_val tokens, sk_val subs, sk_val next);
-void sk_compact_ahead_field(sk_compact *c);
+uint32_t sk_compact_ahead_field(sk_compact *c, const sk_compact_field *f, uint32_t from);
 void sk_compact_ask(sk_compact *c, const sk_compact_field *f, uint32_t turns);
 
 /* The bytes of the page before `end` are as they stay: whole vectors of them go out. */

@@ -112,9 +112,11 @@ void sk_compact_out(sk_compact *c, sk_val end)
 /* In the order of their offsets, which what goes out follows. */
 static void fields(sk_compact *c)
 {
+    uint32_t asked = 0;
     for (uint32_t i = 0; i < c->n; i++) {
         const sk_compact_field *f = &c->field[i];
-        sk_compact_ahead_field(c);
+        if (!c->enc.gpu && f->as != SK_AS_SCALES && way_of(c, f) != sk_compact_lanes)
+            asked = sk_compact_ahead_field(c, f, asked);
         if (f->as == SK_AS_SCALES)
             sk_encode_pack(&c->enc, sk_ir_ptr_add(c->dec.b, c->scales, sk_k(&c->dec, c->at[i]), 1), f->n, 16,
                            f->off);
