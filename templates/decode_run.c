@@ -6,19 +6,16 @@
 #include "items.h"
 #include "part_rope.h"
 
-static uint32_t heads_of(const sk_image *image) { return image->maxima.kv_heads; }
-
 static size_t groups_of(const sk_image *image)
 {
-    return (size_t)image->spec.ntiers * heads_of(image);
+    return (size_t)image->spec.ntiers * image->maxima.kv_heads;
 }
 
 /* Per part: scratch, the order of the items, and where each (tier, KV head) of
  * it begins. */
 static size_t part_bytes(const sk_image *image)
 {
-    const size_t words = image->maxima.batch + groups_of(image);
-    return sk_items_scratch(image) + ((words * 4 + 63) & ~(size_t)63);
+    return sk_items_scratch(image) + sk_items_order_bytes(image, groups_of(image));
 }
 
 size_t sk_decode_workspace(const sk_image *image)
@@ -108,22 +105,11 @@ sk_status sk_decode_args(sk_decode_call *r, const void *args, sk_err *err)
     return st;
 }
 
-/* Items by tier, then KV head, else as they came; into order[items]. */
-static void order_items(const sk_decode_call *r, uint32_t *order, uint32_t *start)
+/* Items are ordered by tier, then by KV head. */
+static size_t group_of(const sk_image *image, const void *items, uint32_t i)
 {
-    const uint32_t n = r->a.items_count, heads = heads_of(r->image);
-    const size_t groups = groups_of(r->image);
-    uint32_t sum = 0;
-    memset(start, 0, groups * sizeof *start);
-    for (uint32_t i = 0; i < n; i++)
-        start[(size_t)r->a.items[i].tier_slot * heads + r->a.items[i].kv_head]++;
-    for (size_t g = 0; g < groups; g++) {
-        const uint32_t here = start[g];
-        start[g] = sum;
-        sum += here;
-    }
-    for (uint32_t i = 0; i < n; i++)
-        order[start[(size_t)r->a.items[i].tier_slot * heads + r->a.items[i].kv_head]++] = i;
+    const sphkv_decode_item *it = &((const sphkv_decode_item *)items)[i];
+    return (size_t)it->tier_slot * image->maxima.kv_heads + it->kv_head;
 }
 
 /* Whether every piece of a row begins where a store past the caches may. */
@@ -152,12 +138,12 @@ sk_status sk_decode_run(const sk_image *image, const void *args, uint32_t part, 
     if (st == SPHKV_OK) st = sk_decode_args(&r, args, err);
     if (st == SPHKV_OK) st = check_items(&r, err);
     const uint32_t n = r.a.items_count;
-    const uint32_t first = (uint32_t)((uint64_t)n * part / parts);
-    const uint32_t end = (uint32_t)((uint64_t)n * (part + 1) / parts);
+    const uint32_t first = sk_items_share(n, part, parts);
+    const uint32_t end = sk_items_share(n, part + 1, parts);
     if (st != SPHKV_OK || first == end) return st;
     uint8_t *mine = (uint8_t *)r.a.workspace + part * part_bytes(image);
     uint32_t *order = (uint32_t *)(void *)(mine + sk_items_scratch(image));
-    order_items(&r, order, order + image->maxima.batch);
+    sk_items_order(image, r.a.items, n, group_of, groups_of(image), order);
     sk_call call = {.shared = mine};
     sk_call_ptr(&call, r.a.items, n * sizeof *r.a.items);
     sk_call_ptr(&call, order, n * sizeof *order);

@@ -9,6 +9,7 @@
  *   encode_vcodes.c  values of a page as vi8 or vi4
  *   encode_float8.c  keys and values as kf8 and vf8
  *   encode_ints.c    ki8 and ki4 keys
+ *   encode_run.c     items on a CPU: checks, their order, the loop over them
  *
  * On a CPU a block is one warp. On a GPU it is several: what is one step of a loop is
  * dealt to them in turns, behind a barrier what they have left in scratch is read by
@@ -48,7 +49,9 @@ typedef struct sk_enc {
     const sk_seg_layout *from; /* the source's segment that it begins in */
     sk_ld_kind from_kind;      /* of elements there */
     uint32_t w, t, codes;      /* lanes, tokens of a chunk, 2^b */
-    sk_val src_page, dst_page, book, count;
+    sk_val src_page, dst_page, book, count, head;
+    sk_val src_arena, src_unit, next_unit; /* CPU: the source's place, and the next item's */
+    sk_val fresh;              /* whether scratch has the codewords of another head; SK_NONE: always */
     sk_val words;              /* codewords of the segment in the packed set */
     uint32_t search;           /* CPU: the tunable */
     bool gpu;                  /* warps take turns */
@@ -75,6 +78,9 @@ void sk_encode_begin(sk_enc *c, const sk_spec *set, sk_val item, sk_val src, sk_
 /* The whole destination but for positions, which are those of the page `from`, at byte
  * `off`; nothing where the destination has none. */
 void sk_encode_fields(sk_enc *c);
+/* Zeros where the destination has no values: before the first field of it is stored, of
+ * coded keys when they are known, since its lines have been asked for by then. */
+void sk_encode_zeros(sk_enc *c);
 void sk_encode_positions(sk_enc *c, sk_val from, uint32_t off);
 /* All of it. */
 void sk_encode_page(sk_enc *c, sk_val item, sk_val src, sk_val dst, sk_val book);

@@ -9,7 +9,7 @@
 
 #include "encode.h"
 
-/* ---- codebook into f32, once per page ----------------------------------- */
+/* ---- codebook into f32, once per head ------------------------------------ */
 
 static sk_val minus_half(sk_enc *c, sk_val x)
 {
@@ -36,7 +36,7 @@ static void norms_in_turns(sk_enc *c, uint32_t rows)
     sk_enc_sync(c);
 }
 
-static void load_codebook(sk_enc *c, uint32_t rows)
+static void make_codebook(sk_enc *c, uint32_t rows)
 {
     sk_builder *b = c->b;
     if (!c->direct) {
@@ -68,6 +68,14 @@ static void load_codebook(sk_enc *c, uint32_t rows)
     sk_ir_stv(b, c->hn, sk_op2(c, SK_OP_ADD, row, at), 0, minus_half(c, sum));
     sk_ir_end(b);
     sk_ir_end(b);
+}
+
+/* Unless what it makes is there already. */
+static void load_codebook(sk_enc *c, uint32_t rows)
+{
+    if (c->fresh != SK_NONE) sk_ir_if(c->b, c->fresh);
+    make_codebook(c, rows);
+    if (c->fresh != SK_NONE) sk_ir_end(c->b);
 }
 
 /* ---- spans of a chunk ----------------------------------------------------- */
@@ -140,27 +148,34 @@ static uint32_t values_off(const sk_page_layout *lay)
     return lay->value_off == SK_NO_FIELD ? lay->bytes : lay->value_off;
 }
 
-/* Asks, group by group, for the next chunk's keys, the page's values and the lines that
- * they go to: what a chunk needs has arrived when its turn comes. */
+/* Asks for the lines of a part of a page, bytes from .. to - 1 of it, that are to be there
+ * after `steps` such calls: those of this step. */
+static void ask_part(sk_enc *c, sk_val page, sk_val step, uint32_t steps, uint32_t from, uint32_t to)
+{
+    const uint32_t bytes = ((to - from) + steps - 1) / steps;
+    const sk_val at = sk_times(c, step, bytes);
+    for (uint32_t i = 0; i < bytes; i += 64) sk_ir_prefetch(c->b, page, at, from + i);
+}
+
+/* Asks, group by group, for the next chunk's keys (behind the last chunk the first of the
+ * next item), the page's values and the lines of the destination: what a chunk needs has
+ * arrived when its turn comes. */
 static void ask_ahead(sk_enc *c, sk_val t0, sk_val j)
 {
+    sk_builder *b = c->b;
     const uint32_t keys = c->src.seg[0].key_off, values = values_off(&c->src);
-    const uint32_t groups = c->to->groups, steps = c->spec->page / c->t * groups;
-    const struct {
-        sk_val page;
-        uint32_t from, to, chunk; /* chunk: 1: of the next one */
-    } range[3] = {{c->src_page, keys, values, 1},
-                  {c->src_page, values, c->src.bytes, 0},
-                  {c->dst_page, values_off(&c->dst), c->dst.bytes, 0}};
+    const uint32_t groups = c->to->groups, chunks = c->spec->page / c->t;
+    const uint32_t steps = chunks * groups, size = (values - keys) / chunks;
     const sk_val chunk = sk_opk(c, SK_OP_UDIV, t0, c->t);
     const sk_val step = sk_op2(c, SK_OP_ADD, sk_times(c, chunk, groups), j);
-    for (uint32_t r = c->rebuilt ? 2 : 0; r < 3; r++) {
-        const uint32_t lines = ((range[r].to - range[r].from) / 64 + steps - 1) / steps;
-        const sk_val at = sk_times(c, step, lines * 64);
-        for (uint32_t i = 0; i < lines; i++)
-            sk_ir_prefetch(c->b, range[r].page, at,
-                           range[r].from + (range[r].chunk * groups * lines + i) * 64);
-    }
+    ask_part(c, c->dst_page, step, steps, 0, c->dst.bytes);
+    if (c->rebuilt) return;
+    ask_part(c, c->src_page, step, steps, values, c->src.bytes);
+    const sk_val last = sk_opk(c, SK_OP_EQ, chunk, chunks - 1);
+    const sk_val unit = sk_pick(c, last, c->next_unit, c->src_unit);
+    const sk_val to = sk_pick(c, last, c->zero, sk_opk(c, SK_OP_ADD, chunk, 1));
+    const sk_val page = sk_ir_ptr_add(b, c->src_arena, unit, SPHKV_UNIT_BYTES);
+    ask_part(c, sk_ir_ptr_add(b, page, sk_times(c, to, size), 1), j, groups, keys, keys + size);
 }
 
 /* Codes of group j, which is held, for T tokens; adds <k, c> and <c, c> to num and den. */
@@ -307,6 +322,7 @@ void sk_encode_coded_keys(sk_enc *c)
     else
         scale_radii(c, lay->spans);
     sk_enc_sync(c);
+    if (c->to == c->dst.seg) sk_encode_zeros(c);
     if (c->seg->rb != 16) sk_encode_pack(c, c->rs, lay->spans, 16, lay->rscale_off);
     sk_encode_pack(c, c->rad, lay->spans * page, c->seg->rb, lay->radius_off);
     if (sk_layout_codes_blocked(c->spec, c->seg))

@@ -1,6 +1,8 @@
 /* items.c - see items.h. */
 #include "items.h"
 
+#include <string.h>
+
 sk_status sk_items_part(const sk_image *image, uint32_t part, uint32_t parts, sk_err *err)
 {
     if (image->schedule.backend == SK_BACKEND_CUDA && parts != 1)
@@ -93,6 +95,25 @@ size_t sk_items_extent(const sk_image *image, const sk_rows *rows, uint32_t coun
     return ((size_t)(count - 1) * rows->stride_row +
             (size_t)(image->maxima.kv_heads - 1) * rows->stride_head + rows->dims) *
            element_bytes(rows->dtype);
+}
+
+size_t sk_items_order_bytes(const sk_image *image, size_t groups)
+{
+    return ((image->maxima.batch + groups) * 4 + 63) & ~(size_t)63;
+}
+
+void sk_items_order(const sk_image *image, const void *items, uint32_t n, sk_item_group *group_of,
+                    size_t groups, uint32_t *order)
+{
+    uint32_t *start = order + image->maxima.batch, sum = 0;
+    memset(start, 0, groups * sizeof *start);
+    for (uint32_t i = 0; i < n; i++) start[group_of(image, items, i)]++;
+    for (size_t g = 0; g < groups; g++) {
+        const uint32_t here = start[g];
+        start[g] = sum;
+        sum += here;
+    }
+    for (uint32_t i = 0; i < n; i++) order[start[group_of(image, items, i)]++] = i;
 }
 
 size_t sk_items_scratch(const sk_image *image)

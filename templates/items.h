@@ -50,6 +50,18 @@ static inline uint64_t sk_items_steps(uint32_t count, uint32_t stride)
 /* The shape kernels over whole pages are tuned at: the pages of a prefill. */
 sk_shape sk_items_prefill(const sk_spec *spec, const sk_shape *step);
 
+/* Items by group (`group_of` item i, less than `groups`), else as they came, into order[n];
+ * behind that it takes room: bytes in all, for as many items as the plan allows. */
+typedef size_t sk_item_group(const sk_image *image, const void *items, uint32_t i);
+size_t sk_items_order_bytes(const sk_image *image, size_t groups);
+void sk_items_order(const sk_image *image, const void *items, uint32_t n, sk_item_group *group_of,
+                    size_t groups, uint32_t *order);
+/* Where the run of a part begins, of n items that are dealt in equal runs. */
+static inline uint32_t sk_items_share(uint32_t n, uint32_t part, uint32_t parts)
+{
+    return (uint32_t)((uint64_t)n * part / parts);
+}
+
 /* Scratch of a part, whose shares begin at the workspace. */
 size_t sk_items_scratch(const sk_image *image);
 

@@ -5,8 +5,8 @@
  * these, of which dense ones lie in one segment of the source each; values of any format,
  * none of their own where they are dimensions of keys (vk). Positions are copied.
  *
- * A block is one item and owns the destination page, which it writes whole:
- * what is between fields, and slots from count on, become zeros. */
+ * A page is written whole by the block that makes it: what is between fields, and slots
+ * from count on, become zeros. */
 #include <string.h>
 
 #include "kv_encode.h"
@@ -113,7 +113,7 @@ void sk_encode_init(sk_enc *c, const sk_spec *spec, const sk_schedule *sched)
     c->gpu = sched->backend == SK_BACKEND_CUDA;
     c->search = c->gpu ? SK_SEARCH_ALL : (uint32_t)sched->v[SK_T_search];
     c->direct = c->gpu && sched->v[SK_T_room] != SK_ROOM_SHARED;
-    c->room = SK_NONE;
+    c->room = c->fresh = SK_NONE;
     sk_page_layout_get(spec, 0, &c->dst);
     sk_page_layout_get(spec, 1, &c->src);
     sk_encode_segment(c, 0);
@@ -213,6 +213,14 @@ void sk_encode_scratch(sk_enc *c)
     }
 }
 
+void sk_encode_zeros(sk_enc *c)
+{
+    const bool values = c->spec->tier[0].value != SK_VAL_KEY;
+    sk_enc_zero(c, 0, values ? c->dst.value_off : c->dst.bytes & ~3u);
+    sk_enc_zero(c, c->dst.bytes & ~3u, c->dst.units * SPHKV_UNIT_BYTES);
+    sk_enc_sync(c);
+}
+
 static void encode_key(sk_enc *c)
 {
     if (c->seg->kind == SK_KEY_CODED)
@@ -247,22 +255,20 @@ void sk_encode_begin(sk_enc *c, const sk_spec *set, sk_val item, sk_val src, sk_
     c->dst_page = sk_ir_name(b, sk_ir_ptr_add(b, dst, f[1], SPHKV_UNIT_BYTES), "dst_page");
     c->book = sk_ir_ptr_add(b, book, f[3], sk_codebook_head_bytes(set));
     c->count = f[2];
+    c->head = f[3];
 }
 
 void sk_encode_fields(sk_enc *c)
 {
-    const bool values = c->spec->tier[0].value != SK_VAL_KEY;
-    sk_enc_zero(c, 0, values ? c->dst.value_off : c->dst.bytes & ~3u);
-    sk_enc_zero(c, c->dst.bytes & ~3u, c->dst.units * SPHKV_UNIT_BYTES);
-    sk_enc_sync(c);
     if (sk_encode_turned(c)) sk_encode_turn(c);
     for (uint32_t s = 0; s < c->dst.nseg; s++) {
         if (s > 0) sk_enc_sync(c); /* scratch of the last segment is free */
         sk_encode_segment(c, s);
+        if (s == 0 && c->seg->kind != SK_KEY_CODED) sk_encode_zeros(c);
         encode_key(c);
     }
     sk_enc_sync(c); /* no store of keys is before a load of values */
-    if (values) sk_encode_values(c);
+    if (c->spec->tier[0].value != SK_VAL_KEY) sk_encode_values(c);
 }
 
 void sk_encode_page(sk_enc *c, sk_val item, sk_val src, sk_val dst, sk_val book)
@@ -281,95 +287,21 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
     if (st != SPHKV_OK) return st;
     sk_encode_init(c, spec, sched);
     c->b = b;
-    const sk_val item = sk_ir_param_ptr(b, "item", false);
-    const sk_val src = sk_ir_param_ptr(b, "src", false);
-    const sk_val dst = sk_ir_param_ptr(b, "dst", true);
-    const sk_val book = sk_ir_param_ptr(b, "codebook", false);
+    sk_encode_list list;
+    sk_encode_list_begin(&list, b);
     c->zero = sk_ir_u32(b, 0);
     c->lane = sk_ir_lane(b);
     sk_encode_scratch(c);
-    sk_encode_page(c, item, src, dst, book);
+    sk_encode_list_item(&list, c, spec);
+    sk_encode_fields(c);
+    sk_encode_positions(c, c->src_page, c->src.pos_off);
+    sk_encode_list_end(&list);
     memset(out, 0, sizeof *out);
     out->n = 1;
     return sk_ir_finish(b, &out->program[0], err);
 }
 
-/* ---- host side ---------------------------------------------------------- */
-
-size_t sk_encode_workspace(const sk_image *image)
-{
-    return image->maxima.parts * sk_items_scratch(image);
-}
-
-static sk_status check_item(const sk_image *image, const sphkv_encode_args *a, uint32_t i,
-                            const sk_page_layout *dst, const sk_page_layout *src, sk_err *err)
-{
-    const sphkv_encode_item *it = &a->items[i];
-    sk_status st = sk_items_tokens(image, i, 0, it->count, err);
-    if (st == SPHKV_OK) st = sk_items_head(image, i, it->kv_head, err);
-    if (st == SPHKV_OK)
-        st = sk_items_page(i, "source page", it->src_unit, src->units, a->src_arena_bytes, err);
-    if (st == SPHKV_OK)
-        st = sk_items_page(i, "destination page", it->dst_unit, dst->units, a->dst_arena_bytes,
-                           err);
-    if (st != SPHKV_OK) return st;
-    const uintptr_t from = (uintptr_t)a->src_arena + (uintptr_t)it->src_unit * SPHKV_UNIT_BYTES;
-    const uintptr_t to = (uintptr_t)a->dst_arena + (uintptr_t)it->dst_unit * SPHKV_UNIT_BYTES;
-    if (from < to + dst->units * SPHKV_UNIT_BYTES && to < from + src->units * SPHKV_UNIT_BYTES)
-        return sk_fail(err, SPHKV_EINVAL, "items[%u]: source and destination pages overlap", i);
-    const uint8_t *page = (const uint8_t *)a->src_arena + (size_t)it->src_unit * SPHKV_UNIT_BYTES;
-    if (sk_encode_turns(&image->spec) && !sk_rope_inside(&a->rope, page + src->pos_off, it->count))
-        return sk_fail(err, SPHKV_EINVAL, "items[%u]: a position is not in the table of %u", i,
-                       a->rope.positions);
-    return SPHKV_OK;
-}
-
-static sk_status check_rope(const sk_spec *spec, sphkv_encode_args *a, sk_err *err)
-{
-    const sphkv_rope *rope = &a->rope;
-    if (sk_encode_turns(spec)) return sk_rope_check(spec, &a->rope, a->items_count == 0, err);
-    if (rope->table == NULL && rope->positions == 0 && rope->dims == 0) return SPHKV_OK;
-    return sk_fail(err, SPHKV_EINVAL, "rope is set, but no key is rotated between these tiers: set it to 0");
-}
-
-sk_status sk_encode_args(const sk_image *image, const void *args, sphkv_encode_args *a, sk_err *err)
-{
-    sk_status st = sk_args_copy(a, sizeof *a, args, err);
-    if (st == SPHKV_OK) st = sk_items_count(image, a->items_count, err);
-    if (st != SPHKV_OK) return st;
-    if (a->items_count > 0 && (!a->items || !a->src_arena || !a->dst_arena))
-        return sk_fail(err, SPHKV_EINVAL, "items, src_arena or dst_arena is NULL");
-    st = sk_items_aligned(a->src_arena, err);
-    if (st == SPHKV_OK) st = sk_items_aligned(a->dst_arena, err);
-    if (st == SPHKV_OK)
-        st = sk_items_books(image, image->maxima.kv_heads, a->codebook, a->codebook_bytes, err);
-    if (st == SPHKV_OK) st = check_rope(&image->spec, a, err);
-    if (st == SPHKV_OK) st = sk_items_workspace(image, a->workspace, a->workspace_bytes, err);
-    return st;
-}
-
-sk_status sk_encode_run(const sk_image *image, const void *args, uint32_t part, uint32_t parts,
-                        sk_err *err)
-{
-    sphkv_encode_args a;
-    sk_page_layout dst, src;
-    sk_status st = sk_items_part(image, part, parts, err);
-    if (st == SPHKV_OK) st = sk_encode_args(image, args, &a, err);
-    sk_page_layout_get(&image->spec, 0, &dst);
-    sk_page_layout_get(&image->spec, 1, &src);
-    for (uint32_t i = 0; st == SPHKV_OK && i < a.items_count; i++)
-        st = check_item(image, &a, i, &dst, &src, err);
-    for (uint32_t i = part; st == SPHKV_OK && i < a.items_count; i += parts) {
-        sk_call call = {.shared = (uint8_t *)a.workspace + part * sk_items_scratch(image)};
-        sk_call_ptr(&call, &a.items[i], sizeof a.items[i]);
-        sk_call_ptr(&call, a.src_arena, a.src_arena_bytes);
-        sk_call_ptr(&call, a.dst_arena, a.dst_arena_bytes);
-        sk_call_ptr(&call, a.codebook, a.codebook_bytes);
-        if (sk_encode_turns(&image->spec)) sk_rope_call(&call, &image->spec, &a.rope);
-        st = sk_image_call(image, 0, &call, 0, err);
-    }
-    return st;
-}
+/* ---- the kernel ----------------------------------------------------------- */
 
 void sk_encode_cost(const sk_spec *spec, const sk_shape *shape, sk_cost *out)
 {

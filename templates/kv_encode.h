@@ -14,8 +14,7 @@ static inline bool sk_encode_turns(const sk_spec *spec)
 /* Args without what the items say. */
 sk_status sk_encode_args(const sk_image *image, const void *args, sphkv_encode_args *a, sk_err *err);
 
-/* On a CPU, for any two tiers: schedules, and runs of an entry that takes item, source,
- * destination and codebook set. */
+/* On a CPU, for any two tiers: schedules, and runs of an entry that begins with a list. */
 void sk_encode_default(const sk_spec *spec, const sk_target *target, sk_schedule *out);
 sk_status sk_encode_valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
                           sk_err *err);
@@ -23,6 +22,17 @@ size_t sk_encode_workspace(const sk_image *image);
 sk_status sk_encode_run(const sk_image *image, const void *args, uint32_t part, uint32_t parts,
                         sk_err *err);
 void sk_encode_cost(const sk_spec *spec, const sk_shape *shape, sk_cost *out);
+
+/* The program's parameters, in the order in which sk_encode_run fills them: the items
+ * first .. end - 1 of an order by KV head (encode_run.c). */
+typedef struct sk_encode_list {
+    sk_builder *b;
+    sk_val items, order, src, dst, book, first, end;
+} sk_encode_list;
+void sk_encode_list_begin(sk_encode_list *l, sk_builder *b);
+/* Begins a loop over them, and the page of one. */
+void sk_encode_list_item(sk_encode_list *l, sk_enc *c, const sk_spec *set);
+void sk_encode_list_end(sk_encode_list *l);
 
 /* ---- on a GPU (kv_encode_gpu.c) ---- */
 

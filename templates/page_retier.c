@@ -7,7 +7,7 @@
  * too. Positions are copied. Where one tier keeps keys before RoPE (p) and the other does not,
  * they are rotated, or back, by the positions that the source page stores.
  *
- * A block is one item. It rebuilds the source page in scratch as a kf32:vf32 page, by the
+ * An item is made by one block. It rebuilds the source page in scratch as a kf32:vf32 page, by the
  * code of attn_decode, and codes that by the code of kv_encode. Keys that are coded whole on
  * both sides, and not rotated, stay in the space of codes: a mean and a permutation are the set's, so that neither
  * is undone only to be done again, at the cost of bits where a mean is much larger than
@@ -210,12 +210,10 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
     retier state, *c = &state;
     const sk_status st = sk_rows_begin(b, spec, sched, arena, "", err);
     if (st != SPHKV_OK) return st;
-    const sk_val item = sk_ir_param_ptr(b, "item", false);
-    const sk_val src = sk_ir_param_ptr(b, "src", false);
-    const sk_val dst = sk_ir_param_ptr(b, "dst", true);
-    const sk_val book = sk_ir_param_ptr(b, "codebook", false);
+    sk_encode_list list;
+    sk_encode_list_begin(&list, b);
     init(c, b, spec, sched);
-    sk_encode_begin(&c->enc, spec, item, src, dst, book);
+    sk_encode_list_item(&list, &c->enc, spec);
     c->page = c->enc.src_page;
     rebuild_keys(c);
     rotate_keys(c);
@@ -223,6 +221,7 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
     c->enc.src_page = c->room;
     sk_encode_fields(&c->enc);
     sk_encode_positions(&c->enc, c->page, c->lay.pos_off);
+    sk_encode_list_end(&list);
     memset(out, 0, sizeof *out);
     out->n = 1;
     return sk_ir_finish(b, &out->program[0], err);
