@@ -163,7 +163,7 @@ static bool fill_item(const sk_mass_run *r, uint32_t seq, uint32_t kv_head, uint
     item[SK_ITEM_HEAD] = kv_head;
     item[SK_ITEM_LSE] = (seq * a->lse_stride_seq + head) * 4;
     item[SK_ITEM_QUERY] = seq * a->q_len;
-    item[SK_ITEM_SINK] = a->sinks ? head * 4 : SK_ITEM_NONE;
+    item[SK_ITEM_SINK] = a->sinks && !a->lse ? head * 4 : SK_ITEM_NONE; /* an LSE has them */
     item[SK_ITEM_ML_STEP] = r->step;
     item[SK_ITEM_ML_ADD] = r->look.shared ? kv_head : 0;
     for (uint32_t k = 0; k < r->image->spec.ntiers; k++) {

@@ -14,20 +14,28 @@
 typedef struct sk_mass {
     sk_val q_tok, q_len;     /* bytes from query to query; how many there are of a sequence */
     sk_val lse, lse_tok;     /* rows of LSE, bytes from one query's to the next's */
+    sk_val lse_given;        /* whether there are such rows */
     sk_val out, sums, sums_wanted;
-    sk_val top;              /* [heads of a turn] what logits are measured against, log2 */
+    sk_val top;              /* of the heads of a turn: what logits are measured against,
+                                log2; then what a share is multiplied by */
 } sk_mass;
+static inline uint32_t sk_mass_top_bytes(uint32_t heads) { return heads * 8; }
 
 /* Nothing has fallen yet on the pages of the item. */
 void sk_mass_clear(sk_dec *c, const sk_mass *m);
 /* Makes a query, of the q_len at q, the one at work. */
 void sk_mass_query(sk_dec *c, const sk_mass *m, sk_val q, sk_val query);
-/* The LSE of a query for the first head of the turn. */
-sk_val sk_mass_lse_row(sk_dec *c, const sk_mass *m, sk_val query);
-/* top from a row of LSE, times `unit`; had: heads that turns before have had. */
-void sk_mass_given(sk_dec *c, const sk_mass *m, sk_val query, sk_val unit, sk_val had);
-/* log2 of the sum of the softmax over the item's pages, for each head of the turn. */
-void sk_mass_sum(sk_dec *c, const sk_mass *m, sk_dec_pages *pages, sk_val sum[SK_HEAD_TILE]);
+/* Sums of a softmax are m, log2, and l, as attention has them, and not their LSE: of a query
+ * all of whose tokens have a bias of minus infinity, which counts as -1e30, that does not
+ * know how many they are. Whether LSE that are given know it, for all heads of the turn: */
+sk_val sk_mass_knows(sk_dec *c, const sk_mass *m, sk_val query);
+/* Those sums, of LSE that are given; or over the item's pages, but where one that is given
+ * knows it. */
+void sk_mass_given(sk_dec *c, const sk_mass *m, sk_val query, sk_dec_sum sum[SK_HEAD_TILE]);
+void sk_mass_sum(sk_dec *c, const sk_mass *m, sk_dec_pages *pages, sk_val query,
+                 sk_dec_sum sum[SK_HEAD_TILE]);
+/* Makes top of them; had: heads that turns before have had. */
+void sk_mass_top(sk_dec *c, const sk_mass *m, const sk_dec_sum sum[SK_HEAD_TILE], sk_val had);
 /* Adds each slot's share of that query. */
 void sk_mass_share(sk_dec *c, const sk_mass *m, sk_dec_pages *pages);
 

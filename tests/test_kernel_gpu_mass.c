@@ -1,5 +1,6 @@
 /* test_kernel_gpu_mass.c - page_mass on a GPU, by the interpreter, with few and many blocks:
- * more queries than one launch has sums for, held against the form of a CPU. */
+ * more queries than one launch has sums for, held against the form of a CPU; LSE that are
+ * given and do not know the sum, as those of lists of nothing but masked tokens. */
 #include "sk_test.h"
 
 #include <math.h>
@@ -38,6 +39,46 @@ static float *masses(const gpu_built *b, sk_case *c, sphkv_mass_args *a, size_t 
     return out;
 }
 
+/* On a GPU as on a CPU, with LSE given or not. */
+static void same_masses(const gpu_built *gpu, const gpu_built *cpu, sk_case *c, sphkv_mass_args *a,
+                        const float *lse, const float *on_cpu)
+{
+    const size_t n = a->table.indptr[a->table.lists];
+    a->lse = on_cpu;
+    float *want = masses(cpu, c, a, n);
+    a->lse = lse;
+    float *got = masses(gpu, c, a, n);
+    double sum = 0, off = 0;
+    for (size_t i = 0; i < n * (gpu->spec.page + 1u); i++) {
+        sum += (double)want[i];
+        off += fabs((double)want[i] - (double)got[i]);
+    }
+    if (!(off <= 1e-4 * sum) || sum < 1) fail_msg("off by %.3g of %.3g", off, sum);
+    a->lse = NULL;
+    sk_free(want);
+    sk_free(got);
+}
+
+/* All biases of the first list minus infinity. */
+static void masked_list(const gpu_built *gpu, const gpu_built *cpu, sk_case *c, sphkv_mass_args *a)
+{
+    const uint32_t page = gpu->spec.page;
+    const size_t n = (size_t)a->table.indptr[a->table.lists] * page;
+    const size_t rows = (size_t)a->batch * MANY * 2 * gpu->spec.heads_per_kv;
+    float *bias = sk_calloc(n, sizeof *bias), *lse = sk_malloc(rows * sizeof *lse);
+    assert_true(bias && lse && a->table.indptr[1] > a->table.indptr[0]);
+    for (size_t i = 0; i < (size_t)a->table.indptr[1] * page; i++) bias[i] = -INFINITY;
+    for (size_t i = 0; i < rows; i++) lse[i] = -1e30f;
+    a->bias = bias;
+    a->sinks = NULL;
+    same_masses(gpu, cpu, c, a, NULL, NULL);
+    same_masses(gpu, cpu, c, a, lse, NULL);
+    for (size_t i = 0; i < rows; i += 2) lse[i] = 3;
+    same_masses(gpu, cpu, c, a, lse, lse);
+    sk_free(bias);
+    sk_free(lse);
+}
+
 /* A case's lists under MANY queries. */
 static void many_queries(void **state)
 {
@@ -67,16 +108,8 @@ static void many_queries(void **state)
     a.q_stride_seq = a.q_stride_tok = a.q_stride_head = a.lse_stride_seq = a.lse_stride_tok = 0;
     a.lse = NULL;
     if (a.q_positions) a.q_positions = where;
-    const size_t n = a.table.indptr[a.table.lists];
-    float *want = masses(&cpu, &c, &a, n), *got = masses(&gpu, &c, &a, n);
-    double sum = 0, off = 0;
-    for (size_t i = 0; i < n * (gpu.spec.page + 1u); i++) {
-        sum += (double)want[i];
-        off += fabs((double)want[i] - (double)got[i]);
-    }
-    if (!(off <= 1e-4 * sum) || sum < 1) fail_msg("off by %.3g of %.3g", off, sum);
-    sk_free(want);
-    sk_free(got);
+    same_masses(&gpu, &cpu, &c, &a, NULL, NULL);
+    if (a.bias) masked_list(&gpu, &cpu, &c, &a);
     sk_free(q);
     sk_free(where);
     sk_case_free(&c);

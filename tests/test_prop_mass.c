@@ -1,7 +1,7 @@
 /* test_prop_mass.c - page_mass: laws that need no reference. The masses of a list add up to
  * query heads times queries that see a token, those of a page to what is given for the
  * page; a sum that is given (lse) changes nothing; a later query sees a token that an
- * earlier one does not. */
+ * earlier one does not; tokens whose biases are all minus infinity have equal shares. */
 #include "sk_test.h"
 
 #include "kernel_cases.h"
@@ -12,6 +12,12 @@ static const kernel_row rows[] = {
     {M("4", "64", "good:vi8,kf16:vf16"), "", 0},
     {M("18", "32", "high:vi4,kf32:vf32"), "", 0},
     {M("1", "16", "low:vf8,ki8:vi4"), "w=4", 0},
+};
+
+static const kernel_row biased[] = {
+    {M("4", "64", "good:vi8,kf16:vf16") " bias", "", 0},
+    {M("18", "16", "mid:vf8,ki8:vi4") " sink bias", "w=8", 0},
+    {"page_mass d64 v64 h2 p32 l1 qf16 of32 if32 fast lean:vi8 bias", "", 0},
 };
 
 static double sum_of(const float *x, size_t n)
@@ -114,19 +120,84 @@ static void sums_that_are_given(void **state)
     kernel_built_free(&b);
 }
 
+/* What falls on slot `slot` of a list of n tokens whose queries weigh all they see alike. */
+static double even_share(const kernel_built *b, const sphkv_mass_args *a, uint32_t n, uint32_t slot)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < a->q_len; i++) {
+        const uint32_t hidden = a->q_len - 1 - i, seen = n > hidden ? n - hidden : 0;
+        if (slot < seen) sum += b->spec.heads_per_kv / (double)seen;
+    }
+    return sum;
+}
+
+/* Masses of the only list of a run, all of whose biases are minus infinity. */
+static void all_alike(const kernel_built *b, sk_case *c, const sphkv_mass_args *a, double part,
+                      const char *how)
+{
+    uint32_t slot = 0, n = 0;
+    for (uint32_t i = a->table.indptr[0]; i < a->table.indptr[1]; i++) n += sphkv_ref_tokens(a->table.refs[i]);
+    assert_true(n > a->q_len);
+    run_it(b, c, a);
+    for (uint32_t i = a->table.indptr[0]; i < a->table.indptr[1]; i++)
+        for (uint32_t t = 0; t < sphkv_ref_tokens(a->table.refs[i]); t++, slot++) {
+            const double got = (double)a->mass[(size_t)i * KERNEL_HEADS * b->spec.page + t];
+            const double want = part * even_share(b, a, n, slot);
+            if (!(fabs(got - want) <= 1e-5 * want))
+                fail_msg("%s: %.7g fell on token %u of %u, not %.7g", how, got, slot, n, want);
+        }
+}
+
+/* The LSE of such a query does not know how many tokens there are; found or given, the
+ * masses are the same. */
+static void nothing_but_masked(void **state)
+{
+    kernel_test *t = *state;
+    kernel_built b;
+    sk_err err = {0};
+    sk_case c;
+    kernel_build(t->lab, &t->row, &b);
+    sk_case_params p = kernel_params(&b, SK_IN_SINK, true, t->lab->seed);
+    p.lists_per_seq = 1;
+    sk_assert_ok(sk_case_make(&p, &c, &err), &err);
+    sphkv_mass_args a = c.args.mass[0];
+    const size_t n = (size_t)(a.table.indptr[a.table.lists] + 1) * b.spec.page;
+    const size_t rows = (size_t)a.batch * a.lse_stride_seq;
+    float *bias = sk_malloc(n * sizeof *bias), *lse = sk_malloc(rows * sizeof *lse);
+    assert_true(bias && lse && a.q_len > 1 && a.lse);
+    for (size_t i = 0; i < n; i++) bias[i] = i % 3 ? -INFINITY : NAN;
+    for (size_t i = 0; i < rows; i++) lse[i] = -1e30f;
+    a.bias = bias;
+    a.sinks = NULL;
+    a.lse = NULL;
+    all_alike(&b, &c, &a, 1, "found");
+    a.lse = lse;
+    all_alike(&b, &c, &a, 1, "given");
+    for (size_t i = 0; i < rows; i += b.spec.heads_per_kv) lse[i] = 3; /* has a sink */
+    all_alike(&b, &c, &a, 1 - 1.0 / b.spec.heads_per_kv, "with a sink");
+    sk_free(bias);
+    sk_free(lse);
+    sk_case_free(&c);
+    kernel_built_free(&b);
+}
+
+#define TESTS (2 * SK_COUNT(rows) + SK_COUNT(biased))
+
 int main(void)
 {
     kernel_lab lab;
-    struct CMUnitTest tests[2 * SK_COUNT(rows)];
-    static kernel_test each[2 * SK_COUNT(rows)];
+    struct CMUnitTest tests[TESTS];
+    static kernel_test each[TESTS];
     kernel_lab_open(&lab);
-    for (size_t i = 0; i < SK_COUNT(tests); i++) {
+    for (size_t i = 0; i < TESTS; i++) {
         kernel_test *t = &each[i];
+        const bool plain = i / 2 < SK_COUNT(rows);
+        const char *of = plain ? i % 2 ? "given sums" : "all of it" : "nothing but masked";
         t->lab = &lab;
-        t->row = rows[i / 2];
-        snprintf(t->name, sizeof t->name, "%s: %s", i % 2 ? "given sums" : "all of it", t->row.spec);
-        tests[i] = (struct CMUnitTest){.name = t->name, .initial_state = t,
-                                       .test_func = i % 2 ? sums_that_are_given : masses_add_up};
+        t->row = plain ? rows[i / 2] : biased[i - 2 * SK_COUNT(rows)];
+        snprintf(t->name, sizeof t->name, "%s: %s", of, t->row.spec);
+        tests[i] = (struct CMUnitTest){.name = t->name, .initial_state = t, .test_func = nothing_but_masked};
+        if (plain) tests[i].test_func = i % 2 ? sums_that_are_given : masses_add_up;
     }
     const int failed = _cmocka_run_group_tests("mass", tests, SK_COUNT(tests), NULL, NULL);
     kernel_lab_close(&lab);

@@ -457,7 +457,9 @@ typedef struct sphkv_page_table {
  * what is joined with other tokens (attn_merge) the last one to join adds it.
  * bias: of a list, so of all its query heads and, where lists are shared, KV heads,
  * indexed like refs: slot t of refs[i] has bias[i * P + t]; only slots of tokens are
- * read. Minus infinity, and NaN, count as -1e30: no weight beside any other token.
+ * read. Minus infinity, and NaN, count as -1e30: no weight beside any other token. Who
+ * sees none but such weighs them alike: out is the mean of their values, and lse, about
+ * -1e30, does not tell how many they are.
  *
  * Two more outputs for who asks, each at no extra pass, logits being what
  * enters the softmax (after scale, soft-cap and bias), logarithms natural:
@@ -774,11 +776,14 @@ typedef struct sphkv_compact_args {
  * one; a token that is not seen has no mass. So the masses of a list add up to query
  * heads times queries that see a token, less the share of sinks, which are in lse.
  *   lse [batch][q_len][heads] as attn_decode gives it, of these queries over these
- *     lists, sinks included; NULL: it is found here, by going over the keys once more.
+ *     lists, sinks included; NULL: it is found here, by going over the keys once more. So
+ *     is, without its sink, one that is given and below -1024, where there are biases: of
+ *     tokens that all have a bias of minus infinity, and equal shares, it does not tell the
+ *     number.
  * Values are not read. Rows of references that are in no list are not touched. KV heads
  * as in attn_args. A list is one part's, so batch times KV heads bound the parts that
  * have work. On a GPU blocks share lists, and each 64 queries are launches of their own:
- * two, or one where lse is given. */
+ * two, or one where lse is given and the spec has no bias. */
 typedef struct sphkv_mass_args {
     uint32_t size;
     uint32_t batch;
