@@ -34,7 +34,8 @@ static void bench_uses_winners(void **state)
         static const char *const numbers[] = {"median_us", "ns_per_token_head",
                                               "bytes_per_token_head", "gbps", "bandwidth_gbps",
                                               "roofline", "vs_dense_f16", "max_rel_err",
-                                              "ns_limit_bytes", "ns_limit_instructions"};
+                                              "ns_limit_bytes", "ns_limit_pages",
+                                              "ns_limit_instructions"};
         const char *tiers = cJSON_GetObjectItemCaseSensitive(r, "tiers")->valuestring;
         const char *match = cJSON_GetObjectItemCaseSensitive(r, "match")->valuestring;
         bool dense = strcmp(tiers, "kf16:vf16") == 0;

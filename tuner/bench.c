@@ -8,6 +8,7 @@
 #include "check.h"
 #include "jit.h"
 #include "ready.h"
+#include "scatter.h"
 #include "worker.h"
 
 #define CHECK_SEED 1
@@ -22,7 +23,7 @@ typedef struct answer {
     char message[400];
     double bytes, error;                                /* of a lane that was prepared */
     double time[SK_BENCH_LANES][ROUNDS_MOST], sweep[SK_BENCH_LANES][ROUNDS_MOST];
-    double cached[SK_BENCH_LANES][ROUNDS_MOST];
+    double cached[SK_BENCH_LANES][ROUNDS_MOST], pages[SK_BENCH_LANES][ROUNDS_MOST];
     sk_peak peak;
 } answer;
 
@@ -37,6 +38,7 @@ typedef struct stand {
     double read, write;
     sk_case cached_kase;
     sk_lane cached; /* the same on pages that stay in the cache */
+    sk_scatter pages; /* its pages, read plainly */
 } stand;
 
 typedef struct field {
@@ -114,14 +116,16 @@ static sk_status stand_check(field *f, stand *s, double *error, sk_err *err)
 
 /* Half of a core's second level: room for queries, codebooks and scratch beside the
  * pages. */
-static sk_status prepare_cached(field *f, stand *s, const sk_bench_lane *b, sk_err *err)
+static sk_status prepare_limits(field *f, stand *s, const sk_bench_lane *b, sk_err *err)
 {
     sk_status st = sk_job_case(&b->spec, &f->bench->shape, 0, f->x.target.l2_bytes / 2,
                                f->bench->seed, &f->memory, &s->cached_kase, err);
     if (st == SPHKV_OK)
         st = sk_lane_make(&f->x, &s->code.image, &s->cached_kase, &s->cursor, s->read + s->write,
                           &s->cached, err);
-    return st == SPHKV_OK ? sk_lane_settle(&s->cached, false, err) : st;
+    if (st == SPHKV_OK) st = sk_lane_settle(&s->cached, false, err);
+    if (st == SPHKV_OK) sk_scatter_make(&f->x, &s->kase, &s->cursor, &s->pages);
+    return st;
 }
 
 static sk_status prepare(field *f, sk_desk *desk, uint32_t i, sk_err *err)
@@ -148,7 +152,7 @@ static sk_status prepare(field *f, sk_desk *desk, uint32_t i, sk_err *err)
         st = sk_sweep_make(&f->x, (size_t)(s->read + s->write), f->cold,
                            sk_sweep_copies(s->read, s->write), &s->sweep, err);
     if (st == SPHKV_OK) st = sk_sweep_choose(&s->sweep, err);
-    if (st == SPHKV_OK && f->bench->cached) st = prepare_cached(f, s, b, err);
+    if (st == SPHKV_OK && f->bench->cached) st = prepare_limits(f, s, b, err);
     f->answer->bytes = s->read + s->write;
     s->ready = st == SPHKV_OK;
     return st;
@@ -190,6 +194,8 @@ static sk_status run_rounds(field *f, sk_desk *desk, uint32_t number, sk_err *er
         sk_status st = sk_measure_rounds(lane, sweep, n, 1, f->bench->seed + number * 1000 + r, us,
                                          sweep_us, err);
         if (st != SPHKV_OK) return st;
+        for (uint32_t i = 0; i < n && f->bench->cached; i++)
+            f->answer->pages[which[i]][r] = sk_scatter_time(&f->stand[which[i]].pages);
     }
     if (f->bench->multiplies) sk_peak_measure(&f->x, &f->answer->peak);
     return f->bench->cached ? run_cached(f, desk, err) : SPHKV_OK;
@@ -294,6 +300,7 @@ static void take_run(host *h, uint32_t number)
         r->vs_fp8 = against(b, a, b->fp8, i);
         r->peak = a->peak;
         r->cached_us = b->cached ? sk_median(a->cached[i], b->rounds) : 0;
+        r->pages_us = b->cached ? sk_median(a->pages[i], b->rounds) : 0;
     }
 }
 

@@ -33,6 +33,7 @@ typedef struct sk_bench_run {
     double vs_dense;            /* median of dense over this; 0 = dense failed */
     double cached_us;           /* median on pages that stay in the cache: the limit that the
                                    instructions set; 0: not asked */
+    double pages_us;            /* a plain read of the same pages (scatter.h); 0: not asked */
     sk_peak peak;               /* of the threads; zeros where arithmetic is not what limits */
     double vs_fp8;              /* the same of dense fp8, where it is a yardstick; else 0 */
 } sk_bench_run;
@@ -45,7 +46,7 @@ typedef struct sk_bench {
     const sk_device *device;
     uint32_t rounds, repeat;
     uint64_t seed;
-    bool cached;                /* attention on a CPU: cached_us, too */
+    bool cached;                /* attention on a CPU: cached_us and pages_us, too */
     /* results */
     double bytes[SK_BENCH_LANES];       /* read and written once per run */
     double token_heads;                 /* KV tokens times KV heads */

@@ -105,8 +105,9 @@ static void row_text(const sk_bench_row *r, sk_text *t)
     sk_text_printf(t, "%10s %s (%s)\n", "", r->schedule, r->how);
     if (r->operations > 0) peak_text(r, t);
     if (r->cached)
-        sk_text_printf(t, "%10s limits, ns/tok-hd: %.3f by bytes, %.3f by instructions\n", "",
-                       x->sweep_us * 1e3 / r->token_heads, x->cached_us * 1e3 / r->token_heads);
+        sk_text_printf(t, "%10s limits, ns/tok-hd: %.3f by bytes, %.3f by pages, %.3f by "
+                       "instructions\n", "", x->sweep_us * 1e3 / r->token_heads,
+                       x->pages_us * 1e3 / r->token_heads, x->cached_us * 1e3 / r->token_heads);
 }
 
 static void tokens_text(const sk_bench_report *p, sk_text *t)
@@ -165,6 +166,7 @@ static void run_json(sk_json *j, const sk_bench_row *row, const sk_bench_run *r)
     }
     if (row->cached) {
         sk_json_f64(j, "ns_limit_bytes", r->sweep_us * 1e3 / row->token_heads);
+        sk_json_f64(j, "ns_limit_pages", r->pages_us * 1e3 / row->token_heads);
         sk_json_f64(j, "ns_limit_instructions", r->cached_us * 1e3 / row->token_heads);
     }
 }

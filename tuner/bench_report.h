@@ -22,7 +22,7 @@ typedef struct sk_bench_row {
     uint32_t group;            /* rows of a group took turns */
     bool local, dense;         /* local: layers that see a part; dense: the yardstick */
     bool fp8;                  /* there is a second yardstick in its group */
-    bool cached;               /* the limits by bytes and by instructions are known */
+    bool cached;               /* the limits by bytes, pages and instructions are known */
     double bytes, token_heads, error;
     double operations;         /* multiply-adds where they are what limits, else 0 */
     uint32_t runs, best;

@@ -99,13 +99,13 @@ static void cells(const sk_bench_row *r, sk_text *t)
 {
     const sk_bench_run *x = r ? &r->run[r->best] : NULL;
     if (!r || r->failed[0]) {
-        sk_text_printf(t, " - |%s - | - | - |", r && r->cached ? " - | - |" : "");
+        sk_text_printf(t, " - |%s - | - | - |", r && r->cached ? " - | - | - |" : "");
         return;
     }
     sk_text_printf(t, " %.1f |", x->median_us * 1e3 / r->token_heads);
     if (r->cached)
-        sk_text_printf(t, " %.1f | %.1f |", x->sweep_us * 1e3 / r->token_heads,
-                       x->cached_us * 1e3 / r->token_heads);
+        sk_text_printf(t, " %.1f | %.1f | %.1f |", x->sweep_us * 1e3 / r->token_heads,
+                       x->pages_us * 1e3 / r->token_heads, x->cached_us * 1e3 / r->token_heads);
     sk_text_printf(t, " %.1f of %.1f | %.2f | %.2f |",
                    r->bytes / x->median_us * 1e-3, r->bytes / x->sweep_us * 1e-3, x->roofline,
                    x->vs_dense);
@@ -148,9 +148,9 @@ static void table_markdown(const sk_bench_report *p, uint32_t first, sk_text *t)
     for (uint32_t k = 0; k < n; k++)
         sk_text_printf(t, " %u thread%s: ns per token-head |%s GB/s of the sweep's | roofline | vs "
                        "f16 |", threads[k], threads[k] == 1 ? "" : "s",
-                       f->cached ? " by bytes | by instructions |" : "");
+                       f->cached ? " by bytes | by pages | by instructions |" : "");
     sk_text_printf(t, "\n|---|---|");
-    for (uint32_t k = 0; k < n; k++) sk_text_printf(t, "%s---|---|---|---|", f->cached ? "---|---|" : "");
+    for (uint32_t k = 0; k < n; k++) sk_text_printf(t, "%s---|---|---|---|", f->cached ? "---|---|---|" : "");
     for (uint32_t pass = 0; pass < 2; pass++) /* the yardstick first */
         for (uint32_t i = first; i < p->n; i++)
             if (same_table(&p->row[i], f) && first_of_tiers(p, i) && p->row[i].dense == (pass == 0))
