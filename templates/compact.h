@@ -21,7 +21,7 @@
  *   slots   [Tp]    u32: slot that token t comes from; 0 from count on
  *   starts  [Tp+1]  u32: first token of each run, and behind the last the count
  *   scales          per field of scales: their new f16 bits, u32 each
- *   places  [2][Tp] CPU: u32: of values, where the unit of a token is, how far up its codes
+ *   places  [2][Tp] CPU: u32: of values, where units of tokens are, which of a pair
  *   bytes           CPU: codes of a field, a byte each
  *   made            CPU: the page, where stores go past the caches */
 #ifndef SK_COMPACT_H
@@ -72,6 +72,8 @@ uint32_t sk_compact_scale_bytes(const sk_spec *spec);
 /* All that follows from a tier. */
 void sk_compact_tier(sk_compact *c, uint32_t tier_slot);
 
+/* Of two vectors of W words every second, from `first` (0 or 1) on. */
+sk_val sk_compact_every_second(sk_dec *d, const sk_val x[2], uint32_t first);
 /* slots, starts and runs of the item. */
 void sk_compact_tokens(sk_compact *c);
 /* W of the halves at byte `off` of a page, which are as many as f has, from i0 on. */

@@ -11,6 +11,8 @@ static bool past(const sk_schedule *sched)
     return sched->backend == SK_BACKEND_CPU && sched->v[SK_T_store] == SK_STORE_PAST;
 }
 
+#define LINE 64u
+
 static uint32_t most_units(const sk_spec *spec)
 {
     uint32_t most = 0;
@@ -66,7 +68,7 @@ static void init(sk_compact *c, sk_builder *b, const sk_spec *spec, const sk_sch
     if (!c->enc.gpu) c->places = sk_ir_name(b, sk_ir_shared(b, 2 * c->dec.tp * 4), "places");
     const uint32_t codes = c->enc.gpu ? 0 : code_bytes(c);
     if (codes) c->bytes = sk_ir_name(b, sk_ir_shared(b, codes), "bytes");
-    if (past(sched)) c->made = sk_ir_name(b, sk_ir_shared(b, most_units(spec) * SPHKV_UNIT_BYTES), "made");
+    if (past(sched)) c->made = sk_ir_name(b, sk_ir_shared(b, most_units(spec) * SPHKV_UNIT_BYTES + LINE), "made");
 }
 
 /* Whether a field of scales is the minima of the one before. */
@@ -104,7 +106,7 @@ void sk_compact_out(sk_compact *c, sk_val end)
     if (!past(d->sched)) return;
     const sk_val whole = sk_and(d, end, ~(4 * d->w - 1)), from = sk_ir_get(b, c->sent);
     const sk_val at = sk_ir_for(b, from, whole, 4 * d->w);
-    sk_ir_stn(b, c->out, at, 0, sk_ir_ldv(b, SK_LD_U32, c->made, at, 0));
+    sk_ir_stn(b, c->out, at, 0, sk_ir_ldv(b, SK_LD_U32, c->enc.dst_page, at, 0));
     sk_ir_end(b);
     sk_ir_set(b, c->sent, sk_ir_2(b, SK_OP_UMAX, from, whole));
 }
@@ -127,6 +129,20 @@ static void fields(sk_compact *c)
     }
 }
 
+/* A page that is made aside, so that lines of its largest field are lines there. */
+static sk_val made_page(sk_compact *c)
+{
+    uint32_t off = 0, most = 0;
+    for (uint32_t i = 0; i < c->n; i++) {
+        const uint32_t bits = sk_compact_elements(c->dec.spec, &c->field[i]) * c->field[i].bits;
+        if (bits > most) {
+            most = bits;
+            off = c->field[i].off;
+        }
+    }
+    return sk_ir_ptr_add(c->dec.b, c->made, sk_k(&c->dec, (LINE - off % LINE) % LINE), 1);
+}
+
 static void page(sk_compact *c, uint32_t tier_slot, sk_val src, sk_val dst, sk_val unit, sk_val sub)
 {
     sk_dec *d = &c->dec;
@@ -136,7 +152,7 @@ static void page(sk_compact *c, uint32_t tier_slot, sk_val src, sk_val dst, sk_v
     const sk_val more = sk_mul(d, sub, c->lay.units);
     c->src = sk_ir_ptr_add(b, src, more, SPHKV_UNIT_BYTES);
     dst = sk_ir_ptr_add(b, sk_ir_ptr_add(b, dst, unit, SPHKV_UNIT_BYTES), more, SPHKV_UNIT_BYTES);
-    c->enc.dst_page = aside ? c->made : dst;
+    c->enc.dst_page = aside ? made_page(c) : dst;
     c->out = dst;
     if (aside) c->sent = sk_ir_var(b, SK_WARP, d->zero);
     if (!c->enc.gpu) c->next_src = sk_ir_ptr_add(b, src, sk_mul(d, c->next_sub, c->lay.units), SPHKV_UNIT_BYTES);

@@ -25,8 +25,7 @@ static void read_some(sk_compact *c, sk_val t, sk_val used, const read *to)
     sk_ir_set(b, to->before, sk_ir_ldg(b, SK_LD_U32, c->tokens, last, 0, later));
 }
 
-/* The words of one kind, first ones 0 or 1, of two vectors of tokens. */
-static sk_val every_second(sk_dec *d, const sk_val x[2], uint32_t first)
+sk_val sk_compact_every_second(sk_dec *d, const sk_val x[2], uint32_t first)
 {
     const sk_val from = sk_add(d, sk_shl(d, d->lane, 1), sk_k(d, first));
     return sk_sel(d, sk_ir_2k(d->b, SK_OP_ULT, d->lane, d->w / 2), sk_shuf(d, x[0], from),
@@ -43,10 +42,10 @@ static void read_all(sk_compact *c, sk_val t0, const read *to)
     sk_val x[2];
     for (uint32_t i = 0; i < 2; i++)
         x[i] = sk_ir_ldv(b, SK_LD_U32, c->tokens, sk_mul(d, t0, TOKEN), i * 4 * d->w);
-    const sk_val unit = every_second(d, x, 0), first = sk_ir_2(b, SK_OP_EQ, d->lane, d->zero);
+    const sk_val unit = sk_compact_every_second(d, x, 0), first = sk_ir_2(b, SK_OP_EQ, d->lane, d->zero);
     sk_ir_set(b, to->before, sk_sel(d, first, last, sk_shuf(d, unit, back)));
     sk_ir_set(b, to->unit, unit);
-    sk_ir_set(b, to->slot, every_second(d, x, 1));
+    sk_ir_set(b, to->slot, sk_compact_every_second(d, x, 1));
 }
 
 /* W tokens from t0 on: slots, and the numbers of those that begin a run. */

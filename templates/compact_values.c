@@ -35,8 +35,8 @@ static bool by_channel(const sk_compact_field *f) { return f->anew == SK_INT8_AN
 
 /* ---- factors ---------------------------------------------------------------- */
 
-/* Of the 16 channels from c0 on, W in a vector, in a run: what codes are multiplied by,
- * and what is added to that (vi4). */
+/* Of the 16 channels from c0 on, W in a vector, in a run: what codes (of vi8: in the
+ * highest byte of a word) are multiplied by, and what is added to that (vi4). */
 typedef struct ratios {
     sk_val by[4], add[4];
 } ratios;
@@ -51,6 +51,7 @@ static ratios ratios_of(sk_compact *c, const form *x, const sk_compact_run *run,
         const sk_val at = sk_add(d, c0, sk_k(d, i * d->w)), at4 = sk_mul(d, at, 4);
         const sk_val to = sk_ir_1(b, SK_OP_F16LO, sk_ir_ldv(b, SK_LD_U32, c->scales, at4, c->at[x->f->scale]));
         r.by[i] = sk_compact_ratio(c, sk_compact_halves(c, s, run->page, s->off, at), to);
+        if (x->f->anew == SK_INT8_ANEW) r.by[i] = sk_ir_2(b, SK_OP_FMUL, r.by[i], sk_ir_f32(b, 0x1p-24f));
         if (x->f->anew != SK_INT4_ANEW) continue;
         const sk_val low = sk_ir_1(b, SK_OP_F16LO, sk_ir_ldv(b, SK_LD_U32, c->scales, at4, c->at[s->scale]));
         const sk_val least = sk_compact_halves(c, s, run->page, m->off, at);
@@ -124,29 +125,50 @@ static sk_val spread(sk_dec *d, const sk_val *x, uint32_t n, uint32_t first, uin
     return sk_sel(d, sk_ir_2k(d->b, SK_OP_ULT, d->lane, (first + n / 2) * run), low, high);
 }
 
-/* Of each token, how far its unit in the source is from that of token 0, and of a pair,
- * how far up its codes are: once for all channels. */
+/* With 16 lanes one permutation takes the codes of both tokens from their pairs. */
+static bool by_pair(const sk_compact *c, const form *x)
+{
+    return x->tokens == 2 && c->dec.w == 16 && c->dec.tp % 32 == 0;
+}
+
+/* Of each token, how far its unit in the source is from that of token 0; behind them, of
+ * pairs of the source, how far up its codes are. Once for all channels. */
 static void put_places(sk_compact *c, const form *x)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
-    const uint32_t bytes = x->words * 4;
     const sk_val t0 = sk_ir_for(b, d->zero, sk_k(d, d->tp), d->w), at = sk_mul(d, t0, 4);
     const sk_val slot = sk_ir_ldv(b, SK_LD_U32, c->slots, at, 0);
     const sk_val unit = x->tokens == 2 ? sk_shr(d, slot, 1) : slot;
-    sk_ir_stv(b, c->places, at, 0, sk_mul(d, unit, bytes));
-    if (x->tokens == 2) sk_ir_stv(b, c->places, at, d->tp * 4, sk_mul(d, sk_and(d, slot, 1), x->f->bits));
+    sk_ir_stv(b, c->places, at, 0, sk_mul(d, unit, x->words * 4));
+    if (x->tokens == 2 && !by_pair(c, x))
+        sk_ir_stv(b, c->places, at, d->tp * 4, sk_mul(d, sk_and(d, slot, 1), x->f->bits));
     sk_ir_end(b);
 }
 
-/* Of token `side` of the units from u0 on: what put_places put at byte `off`. */
-static sk_val places_of(sk_compact *c, const form *x, sk_val u0, uint32_t side, uint32_t off)
+/* Behind the first of those, of each pair that is made: 1 in the bytes of a word whose token
+ * is the second of its pair in the source. */
+static void put_parities(sk_compact *c)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const sk_val u0 = sk_ir_for(b, d->zero, sk_k(d, d->tp / 2), d->w);
+    sk_val slot[2], odd[2];
+    for (uint32_t i = 0; i < 2; i++)
+        slot[i] = sk_ir_ldv(b, SK_LD_U32, c->slots, sk_mul(d, u0, 8), i * 4 * d->w);
+    for (uint32_t side = 0; side < 2; side++) odd[side] = sk_and(d, sk_compact_every_second(d, slot, side), 1);
+    const sk_val all = sk_or(d, sk_mul(d, odd[0], 0x00010001u), sk_mul(d, odd[1], 0x01000100u));
+    sk_ir_stv(b, c->places, sk_mul(d, u0, 4), d->tp * 4, all);
+    sk_ir_end(b);
+}
+
+/* What is put in scratch at byte `off` for the units from u0 on, `step` bytes apart. */
+static sk_val places_of(sk_compact *c, const form *x, sk_val u0, uint32_t off, uint32_t step)
 {
     sk_dec *d = &c->dec;
     sk_val place[16];
     for (uint32_t i = 0; i < x->units; i++)
-        place[i] = sk_ir_ldu(d->b, SK_LD_U32, c->places, sk_mul(d, u0, x->tokens * 4),
-                             off + (i * x->tokens + side) * 4);
+        place[i] = sk_ir_ldu(d->b, SK_LD_U32, c->places, sk_mul(d, u0, step), off + i * step);
     return spread(d, place, x->units, 0, x->run);
 }
 
@@ -186,51 +208,81 @@ static factors factors_of(sk_compact *c, const form *x, const ratios *r, uint32_
 static sk_val codes_anew(sk_compact *c, const form *x, const factors *by, sk_val word)
 {
     sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
     const uint32_t bits = x->f->bits, mask = (1u << bits) - 1;
     sk_val all = d->zero;
     if (x->f->anew == SK_KEPT) return word;
     if (by_table(c, x->f)) return looked_up(c, by->table, word);
     for (uint32_t k = 0; k < x->codes; k++) {
-        const sk_val code = sk_and(d, sk_shr(d, word, k * bits), mask);
-        const sk_val now = sk_compact_code(c, x->f, code, by->by[k / x->tokens], by->add[k / x->tokens]);
+        const sk_val ratio = by->by[k / x->tokens];
+        sk_val now;
+        if (x->f->anew == SK_INT8_ANEW) { /* as sk_compact_code, of 2^24 codes */
+            const sk_val high = sk_and(d, sk_shl(d, word, 24 - 8 * k), 0xff000000u);
+            const sk_val sum = sk_fma(d, sk_ir_1(b, SK_OP_I2F, high), ratio, sk_ir_f32(b, 12582912.0f));
+            now = sk_and(d, sk_ir_1(b, SK_OP_BITS, sum), mask);
+        } else {
+            const sk_val code = sk_and(d, sk_shr(d, word, k * bits), mask);
+            now = sk_compact_code(c, x->f, code, ratio, by->add[k / x->tokens]);
+        }
         all = sk_or(d, all, sk_shl(d, now, k * bits));
     }
     return all;
 }
 
-/* The codes of token `side` of units, of a pair those of the other as well, of any token. */
-static sk_val load_side(sk_compact *c, const form *x, sk_val block, sk_val u0, uint32_t side, uint32_t off)
-{
-    sk_dec *d = &c->dec;
-    const sk_val y = sk_ir_ldrows(d->b, SK_LD_U32, block, places_of(c, x, u0, side, 0), off, x->run);
-    if (x->tokens == 1) return y;
-    const sk_val up = places_of(c, x, u0, side, d->tp * 4);
-    return side ? sk_shl(d, sk_ir_2(d->b, SK_OP_SHR, y, up), x->f->bits) : sk_ir_2(d->b, SK_OP_SHR, y, up);
-}
-
-/* A part of the units from u0 on, of 16 channels that begin at `from` in the source and at
- * byte `block` of the page. shared: the run before has put tokens there. */
-static void put_units(sk_compact *c, const form *x, const factors *by, const sk_compact_run *run,
-                      sk_val from, sk_val block, sk_val u0, uint32_t part, sk_val shared)
+/* The codes of units from u0 on, each from its slot; of the 16 channels at `from`. */
+static sk_val load_units(sk_compact *c, const form *x, sk_val from, sk_val u0, uint32_t off)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
-    const uint32_t bytes = x->words * 4, off = x->f->off + part * x->run * 4;
-    const sk_val unit = sk_add(d, u0, sk_shr(d, d->lane, (uint32_t)__builtin_ctz(x->run)));
-    sk_val all = SK_NONE, mask = SK_NONE;
+    sk_val y[2];
     for (uint32_t side = 0; side < x->tokens; side++) {
-        const sk_val y = load_side(c, x, from, u0, side, off);
+        y[side] = sk_ir_ldrows(b, SK_LD_U32, from, places_of(c, x, u0, side * 4, x->tokens * 4), off, x->run);
+        if (x->tokens == 1) return y[0];
+        if (by_pair(c, x)) continue;
+        y[side] = sk_ir_2(b, SK_OP_SHR, y[side], places_of(c, x, u0, d->tp * 4 + side * 4, 8));
+    }
+    if (by_pair(c, x)) {
+        const sk_val even = sk_add(d, sk_mul(d, d->lane, 0x04040404u), sk_k(d, 0x42024000u));
+        return sk_ir_3(b, SK_OP_PERM8X2, y[0], y[1], sk_or(d, even, places_of(c, x, u0, d->tp * 4, 4)));
+    }
+    return sk_or(d, sk_and(d, y[0], EVEN), sk_shl(d, sk_and(d, y[1], EVEN), x->f->bits));
+}
+
+/* The bits of units from u0 on that a run has. */
+static sk_val mask_of(sk_compact *c, const form *x, const sk_compact_run *run, sk_val u0)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const sk_val unit = sk_add(d, u0, sk_shr(d, d->lane, (uint32_t)__builtin_ctz(x->run)));
+    sk_val mask = d->zero;
+    for (uint32_t side = 0; side < x->tokens; side++) {
         const sk_val t = sk_add(d, sk_mul(d, unit, x->tokens), sk_k(d, side));
         const sk_val in = sk_ir_2(b, SK_OP_ULT, sk_ir_2(b, SK_OP_SUB, t, run->begin), run->n);
-        const sk_val have = sk_sel(d, in, sk_k(d, x->tokens == 1 ? ~0u : side ? ~EVEN : EVEN), d->zero);
-        all = side ? sk_or(d, sk_and(d, all, EVEN), sk_and(d, y, ~EVEN)) : y;
-        mask = side ? sk_or(d, mask, have) : have;
+        const uint32_t bits = x->tokens == 1 ? ~0u : side ? ~EVEN : EVEN;
+        mask = sk_or(d, mask, sk_sel(d, in, sk_k(d, bits), d->zero));
     }
-    all = sk_ir_2(b, SK_OP_AND, codes_anew(c, x, by, all), mask);
-    const sk_val at = sk_add(d, block, sk_mul(d, u0, bytes));
-    const sk_val whole = sk_ir_var(b, SK_LANE, all);
-    sk_ir_if(b, shared);
-    sk_ir_set(b, whole, sk_or(d, all, sk_ir_ldv(b, SK_LD_U32, c->enc.dst_page, at, off)));
+    return mask;
+}
+
+/* A part of the units from u0 on, of 16 channels that begin at `from` in the source and at
+ * byte `block` of the page. What is not the run's was put there by those before it, or is
+ * zero. */
+static void put_units(sk_compact *c, const form *x, const factors *by, const sk_compact_run *run,
+                      sk_val from, sk_val block, sk_val u0, uint32_t part)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const uint32_t off = x->f->off + part * x->run * 4, step = x->units * x->tokens;
+    const sk_val t0 = sk_mul(d, u0, x->tokens), end = sk_add(d, run->begin, run->n);
+    const sk_val all = codes_anew(c, x, by, load_units(c, x, from, u0, off));
+    const sk_val at = sk_add(d, block, sk_mul(d, u0, x->words * 4)), whole = sk_ir_var(b, SK_LANE, all);
+    const sk_val before = sk_ir_2(b, SK_OP_ULT, t0, run->begin);
+    sk_ir_if(b, sk_ir_2(b, SK_OP_POR, before, sk_ir_2(b, SK_OP_ULT, end, sk_add(d, t0, sk_k(d, step)))));
+    sk_ir_set(b, whole, sk_ir_2(b, SK_OP_AND, all, mask_of(c, x, run, u0)));
+    sk_ir_if(b, before);
+    const sk_val old = sk_ir_ldv(b, SK_LD_U32, c->enc.dst_page, at, off);
+    sk_ir_set(b, whole, sk_or(d, sk_ir_get(b, whole), old));
+    sk_ir_end(b);
     sk_ir_end(b);
     sk_ir_stv(b, c->enc.dst_page, at, off, sk_ir_get(b, whole));
 }
@@ -243,7 +295,6 @@ static void put_run(sk_compact *c, const form *x, const sk_compact_run *run, sk_
     const uint32_t step = x->units * x->tokens, parts = x->words / x->run;
     const sk_val first = sk_ir_2k(b, SK_OP_UDIV, run->begin, step);
     const sk_val end = sk_ir_2k(b, SK_OP_UDIV, sk_add(d, sk_add(d, run->begin, run->n), sk_k(d, step - 1)), step);
-    const sk_val inside = sk_ir_2(b, SK_OP_NE, sk_ir_2k(b, SK_OP_UREM, run->begin, step), d->zero);
     const sk_val from = sk_ir_ptr_add(b, run->page, block, 1);
     ratios r;
     if (by_channel(x->f)) r = ratios_of(c, x, run, c0);
@@ -251,8 +302,7 @@ static void put_run(sk_compact *c, const form *x, const sk_compact_run *run, sk_
         const factors by = factors_of(c, x, &r, part, run);
         const sk_val turn = sk_ir_for(b, first, end, 1);
         sk_compact_ask(c, x->f, d->cp / 16 * parts * (d->tp / step));
-        const sk_val shared = sk_ir_2(b, SK_OP_PAND, inside, sk_ir_2(b, SK_OP_EQ, turn, first));
-        put_units(c, x, &by, run, from, block, sk_mul(d, turn, x->units), part, shared);
+        put_units(c, x, &by, run, from, block, sk_mul(d, turn, x->units), part);
         sk_ir_end(b);
     }
 }
@@ -278,6 +328,7 @@ void sk_compact_values(sk_compact *c, const sk_compact_field *f)
     const form x = form_of(c, f);
     const uint32_t bytes = d->tp * f->bits / 8; /* of a channel */
     put_places(c, &x);
+    if (by_pair(c, &x)) put_parities(c);
     const sk_val c0 = sk_ir_for(b, d->zero, sk_k(d, d->cp), 16), block = sk_mul(d, c0, bytes);
     /* not what was stored last: it is still on its way to the cache */
     const sk_val lag = sk_ir_2k(b, SK_OP_UMIN, block, 16 * bytes);
