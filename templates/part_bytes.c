@@ -1,4 +1,4 @@
-/* part_bytes.c - 8-bit and 16-bit tables of a coded tier. An entry is T = <q_j,
+/* part_bytes.c - tables of a coded tier in one byte or two. An entry is T = <q_j,
  * codeword> of a head, in full use of its bits; told for 8:
  *
  *   one radius per key   bytes b with T = (b - 128) * w * unit: the weight w of a
@@ -11,6 +11,10 @@
  *                        radius codes and signed b. Scaling the radii instead takes as
  *                        long for four heads, and a group's weight would have to be
  *                        the same for all of them.
+ *                        Two planes are of 7 bits each where words of four groups come in
+ *                        pairs: bytes of two words are added first, half of the dots are
+ *                        saved, and entries of 1/8191 of the largest lose 1e-4 of what
+ *                        logits deviate by. Groups of a pair have one weight.
  *   groups of one        (8 bits only) as the first; b is of the codeword, and the weights are what
  *   dimension            queries are with the largest codeword taken out.
  *
@@ -57,7 +61,8 @@ bool sk_bytes_get(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_s
     t->slots = seg->b <= 4 ? 16 : 1u << seg->b;
     t->radii = lay.seg[0].spans > 1;
     /* signed planes: the lower one, rounded off, may add one to the upper */
-    t->full = t->planes == 1 ? 127.0f : t->radii ? 32600.0f : 32767.0f;
+    t->bits = t->planes == 2 && !t->radii && t->groups % 8 == 0 ? 7 : 8;
+    t->full = t->planes == 1 ? 127.0f : t->radii ? 32600.0f : t->bits == 7 ? 8191.0f : 32767.0f;
     t->keys = !t->radii && seg->g == 1 && t->planes == 1;
     t->row = t->radii ? power_of_two(t->words * 4, 4) : round_up(t->groups, 64);
     t->weights = t->words * sk_bytes_tables(t) *
@@ -169,12 +174,16 @@ static sk_val one_over(sk_dec *c, float over, sk_val x)
     return sk_ir_2(c->b, SK_OP_FDIV, sk_ir_f32(c->b, over), x);
 }
 
-/* What weights of head h are made of, 16 groups from `at` (bytes of f32) on: norms, or
- * queries times norms. */
+/* What weights of head h are made of, 16 groups from `at` (bytes of f32) on: norms, of a
+ * pair of words the larger ones, or queries times norms. */
 static sk_val raw_weights(sk_dec *c, const sk_bytes *t, sk_val norms, uint32_t h, sk_val at, uint32_t k)
 {
     sk_builder *b = c->b;
-    if (!t->keys) return sk_ir_ldv(b, SK_LD_F32, norms, at, (h * t->row + k * 16) * 4);
+    if (!t->keys) {
+        const sk_val x = sk_ir_ldv(b, SK_LD_F32, norms, at, (h * t->row + k * 16) * 4);
+        if (sk_bytes_pair(t) == 1) return x;
+        return larger(c, x, sk_shuf(c, x, sk_ir_2k(b, SK_OP_XOR, c->lane, 4)));
+    }
     const sk_val dim = sk_add(c, sk_shr(c, at, 2), sk_k(c, k * 16));
     const sk_val here = sk_ir_2(b, SK_OP_UMIN, dim, sk_k(c, c->d - 16));
     const sk_val q = sk_ir_ldv(b, SK_LD_F32, c->qc, sk_mul(c, here, 4), h * c->d * 4);
@@ -210,7 +219,8 @@ static void make_weights(sk_dec *c, const sk_bytes *t, sk_val lut, sk_val norms,
     const sk_val bytes = sk_ir_2k(b, SK_OP_XOR, pack_bytes(c, w), 0x80808080u);
     sk_ir_stv(b, lut, sk_shr(c, at, 2), t->weights + h * t->row, bytes);
     sk_ir_end(b);
-    const sk_val all = sk_mul(c, sk_ir_1(b, SK_OP_RED_UADD, sk_ir_get(b, sum)), (uint32_t)-128);
+    const sk_val weights = sk_ir_1(b, SK_OP_RED_UADD, sk_ir_get(b, sum));
+    const sk_val all = sk_mul(c, weights, 0u - (1u << (t->bits - 1)));
     sk_ir_stu(b, lut, c->zero, t->starts + h * 4, all);
     sk_ir_stu(b, lut, c->zero, t->units + h * 4, unit);
 }
@@ -232,8 +242,8 @@ static sk_val plane_bytes(sk_dec *c, const sk_bytes *t, const sk_val v[4], uint3
 {
     sk_val x[4];
     for (uint32_t k = 0; k < 4; k++) {
-        x[k] = sk_add(c, v[k], sk_k(c, 1u << (8 * t->planes - 1)));
-        if (t->planes == 2) x[k] = p ? sk_shr(c, x[k], 8) : sk_and(c, x[k], 0xff);
+        x[k] = sk_add(c, v[k], sk_k(c, 1u << (t->bits * t->planes - 1)));
+        if (t->planes == 2) x[k] = p ? sk_shr(c, x[k], t->bits) : sk_and(c, x[k], (1u << t->bits) - 1);
     }
     return pack_bytes(c, x);
 }

@@ -1,8 +1,8 @@
 /* part_bytes.h - look-up of coded keys by bytes: 8-bit tables, 64 look-ups an
  * instruction, four groups of a token side by side in a 32-bit word, added up by one
- * dot of bytes (lut=byte, class fast); or 16-bit tables as two planes of bytes, each
- * looked up and added by itself (lut=word, classes fast and tight). 16 lanes, pages of
- * whole 64s; worth it where the CPU has VBMI and VNNI. part_bytes.c makes the tables, part_bytes_logits.c looks up. */
+ * dot of bytes (lut=byte, class fast); or 14-bit tables (16 bits with a radius per group) as
+ * two planes of bytes, each looked up and added by itself (lut=word, classes fast and
+ * tight). 16 lanes, pages of whole 64s; worth it where the CPU has VBMI and VNNI. part_bytes.c makes the tables, part_bytes_logits.c looks up. */
 #ifndef SK_PART_BYTES_H
 #define SK_PART_BYTES_H
 
@@ -16,7 +16,8 @@ typedef struct sk_bytes {
     uint32_t slots;  /* entries that a group has in a table, 16 to 256: its codes, but
                         whole vectors of them */
     uint32_t planes; /* bytes of an entry */
-    float full;      /* the largest entry: 127, about 32767 */
+    uint32_t bits;   /* of an entry in a plane: 8; 7 where two words are added before the dot */
+    float full;      /* the largest entry: 127, 8191 or about 32767 */
     bool radii;      /* the other factor of the dot is the radius of each group; else
                         a weight of each group and head, the radius comes at the end */
     bool keys;       /* groups of one dimension: tables hold codewords and serve all
@@ -36,6 +37,9 @@ uint32_t sk_bytes_page(const sk_spec *spec, const sk_schedule *sched, uint32_t t
 static inline uint32_t sk_bytes_plane(const sk_bytes *t) { return 4 * t->slots; }
 static inline uint32_t sk_bytes_table(const sk_bytes *t) { return t->planes * sk_bytes_plane(t); }
 static inline uint32_t sk_bytes_tables(const sk_bytes *t) { return t->keys ? 1 : t->heads; }
+
+/* Words that are looked up together, and whose groups share their weights. */
+static inline uint32_t sk_bytes_pair(const sk_bytes *t) { return t->bits == 7 ? 2 : 1; }
 
 static inline uint32_t sk_bytes_page_units(const sk_bytes *t)
 {

@@ -1,11 +1,17 @@
-/* part_bytes_logits.c - logits by 8-bit tables (part_bytes.h), 64 tokens at a time.
+/* part_bytes_logits.c - logits by tables of bytes (part_bytes.h), 64 tokens at a time.
  *
  * What does not depend on the head is done once for all: the codes of four groups
  * become indices, one byte a token and group, four groups of a token in one word, in
  * the order of tokens. A head then takes per 16 tokens and four groups one permute of
  * 64 (or 128) bytes of table and one dot. Tables of 64 entries a group are too large
  * for that: two groups of 32 tokens are looked up together, and the results of two
- * such pairs zipped. Larger ones are looked up group by group, and more is zipped.
+ * such pairs zipped. Larger ones are looked up group by group, and more is zipped. Planes of
+ * 7 bits: what is found for two words is added, then zipped and multiplied once.
+ *
+ * Sums stay in registers, 16 vectors at most. Where indices are cheap to halve (blocks of
+ * row 1) and there are two planes, four heads take 32 tokens at a time, for one set of
+ * indices. Tables of 256 entries a group and two planes fill the nearest cache: each head
+ * takes 128 tokens at a time, so that its tables come once a page.
  *
  * Codes of other widths than the 4 bits of row 1's blocks: a permute brings to each
  * eight bytes the bits of tokens 4L .. 4L+3 and 4L+16 .. 4L+19 (of the half), fields of
@@ -24,7 +30,16 @@ typedef struct byte_loop {
     sk_val page, lut;
     sk_val entries;  /* tables of bytes: of the item, or of the page */
     sk_val t0, word; /* the 64 tokens, the four groups */
+    uint32_t blocks; /* of 64 tokens, that a table serves */
+    uint32_t nv;     /* vectors of a block: 4; or of halves 2, */
+    uint32_t half;   /* the half-th and the one two behind it */
 } byte_loop;
+
+/* The i-th vector at work, of the 64 tokens. */
+static uint32_t vector_of(const byte_loop *l, uint32_t i)
+{
+    return l->nv == VECTORS ? i : l->half + 2 * i;
+}
 
 /* ---- indices ------------------------------------------------------------------------------ */
 
@@ -55,11 +70,12 @@ static void blocked_words(sk_dec *c, const byte_loop *l, sk_val field, sk_val in
     const sk_val i = sk_and(c, c->lane, 7);
     sk_val at = sk_add(c, sk_shl(c, sk_shr(c, i, 2), 4), sk_shl(c, sk_and(c, i, 3), 1));
     at = sk_mul(c, sk_add(c, at, sk_shr(c, c->lane, 3)), 0x01010101u);
-    for (uint32_t half = 0; half < 2; half++) {
+    for (uint32_t n = 0; n < l->nv / 2; n++) { /* vectors `half` and half + 2 */
+        const uint32_t half = vector_of(l, n * l->nv / 4);
         const sk_val which = sk_add(c, at, sk_k(c, 0x60402000u + half * 0x08080808u));
         const sk_val both = sk_ir_3(b, SK_OP_PERM8X2, x[0], x[1], which);
-        index[half] = masked(c, l, both, 0x03020100u);
-        index[half + 2] = masked(c, l, sk_shr(c, both, 4), 0x03020100u);
+        index[n] = masked(c, l, both, 0x03020100u);
+        index[n + l->nv / 2] = masked(c, l, sk_shr(c, both, 4), 0x03020100u);
     }
 }
 
@@ -139,10 +155,10 @@ static void make_radii(sk_dec *c, const byte_loop *l, sk_val radii[VECTORS])
 
 /* ---- look-up ------------------------------------------------------------------------------ */
 
-/* Bytes of table of head h, as words of four groups, for each vector of tokens. Vectors
- * of indices share as many tables as they have groups. */
-static void look_up(sk_dec *c, const byte_loop *l, uint32_t h, uint32_t plane,
-                    const sk_val index[VECTORS], sk_val x[VECTORS])
+/* Bytes of table of head h for each vector of tokens. Vectors of indices share as many
+ * tables as they have groups. */
+static void find_bytes(sk_dec *c, const byte_loop *l, uint32_t h, uint32_t plane,
+                       const sk_val index[VECTORS], sk_val x[VECTORS])
 {
     sk_builder *b = c->b;
     const uint32_t size = sk_bytes_plane(l->t), table_bytes = sk_bytes_table(l->t);
@@ -150,7 +166,7 @@ static void look_up(sk_dec *c, const byte_loop *l, uint32_t h, uint32_t plane,
     sk_val table[16];
     for (uint32_t k = 0; k < size / 64; k++)
         table[k] = sk_ir_ldv(b, SK_LD_U32, l->entries, at, h * table_bytes + plane * size + k * 64);
-    for (uint32_t k = 0; k < VECTORS; k++) {
+    for (uint32_t k = 0; k < l->nv; k++) {
         const sk_val i = index[k];
         const uint32_t first = size <= 128 ? 0 : size == 256 ? k / 2 * 2 : k * size / 256;
         const sk_val *own = table + first;
@@ -159,8 +175,27 @@ static void look_up(sk_dec *c, const byte_loop *l, uint32_t h, uint32_t plane,
         if (size == 1024)
             x[k] = sk_ir_3(b, SK_OP_SEL8, i, sk_ir_3(b, SK_OP_PERM8X2, own[2], own[3], i), x[k]);
     }
-    if (size > 256) zip_bytes(b, x);
-    if (size > 128) zip_halves(b, x);
+}
+
+/* The words at work, and their indices. */
+typedef struct word_pair {
+    byte_loop at[2];
+    sk_val index[2][VECTORS];
+} word_pair;
+
+/* What is found for them together, as words of four groups. */
+static void look_up(sk_dec *c, const word_pair *w, uint32_t h, uint32_t plane, sk_val x[VECTORS])
+{
+    const byte_loop *l = &w->at[0];
+    const uint32_t size = sk_bytes_plane(l->t);
+    sk_val y[VECTORS];
+    find_bytes(c, l, h, plane, w->index[0], x);
+    if (sk_bytes_pair(l->t) == 2) {
+        find_bytes(c, &w->at[1], h, plane, w->index[1], y);
+        for (uint32_t k = 0; k < l->nv; k++) x[k] = sk_add(c, x[k], y[k]);
+    }
+    if (size > 256) zip_bytes(c->b, x);
+    if (size > 128) zip_halves(c->b, x);
 }
 
 /* Sums of a head: by plane and vector of tokens. */
@@ -168,23 +203,27 @@ typedef struct head_sums {
     sk_val v[2][VECTORS];
 } head_sums;
 
-/* Adds the four groups of l->word to the sums of heads h0 .. h0 + hn - 1. */
-static void add_word(sk_dec *c, const byte_loop *l, uint32_t h0, uint32_t hn, const head_sums *sums)
+/* Adds the groups from l->word on, of a word or two, to the sums of heads h0 .. h0 + hn - 1. */
+static void add_words(sk_dec *c, const byte_loop *l, uint32_t h0, uint32_t hn, const head_sums *sums)
 {
     sk_builder *b = c->b;
     const sk_bytes *t = l->t;
-    sk_val index[VECTORS], radii[VECTORS], x[VECTORS];
-    make_indices(c, l, index);
+    word_pair w = {.at = {*l, *l}};
+    sk_val radii[VECTORS], x[VECTORS];
+    for (uint32_t n = 0; n < sk_bytes_pair(t); n++) {
+        if (n > 0) w.at[n].word = sk_add(c, l->word, sk_k(c, n));
+        make_indices(c, &w.at[n], w.index[n]);
+    }
     if (t->radii) make_radii(c, l, radii);
-    if (t->keys) look_up(c, l, 0, 0, index, x);
+    if (t->keys) look_up(c, &w, 0, 0, x);
     for (uint32_t i = 0; i < hn * t->planes; i++) {
         const uint32_t h = i / t->planes, plane = i % t->planes;
-        if (!t->keys) look_up(c, l, h0 + h, plane, index, x);
+        if (!t->keys) look_up(c, &w, h0 + h, plane, x);
         sk_val weights = SK_NONE;
         if (!t->radii)
             weights = sk_ir_ldu(b, SK_LD_U32, l->lut, sk_mul(c, l->word, 4),
                                 t->weights + (h0 + h) * t->row);
-        for (uint32_t k = 0; k < VECTORS; k++) {
+        for (uint32_t k = 0; k < l->nv; k++) {
             const sk_val to = sums[h].v[plane][k], old = sk_ir_get(b, to);
             sk_ir_set(b, to, t->radii ? sk_ir_dot4us(b, old, radii[k], x[k])
                                       : sk_ir_dot4us(b, old, x[k], weights));
@@ -197,8 +236,8 @@ static void finish_heads(sk_dec *c, const byte_loop *l, uint32_t h0, uint32_t hn
 {
     sk_builder *b = c->b;
     const sk_bytes *t = l->t;
-    for (uint32_t k = 0; k < VECTORS; k++) {
-        const sk_val at = sk_add(c, l->t0, sk_k(c, k * 16));
+    for (uint32_t k = 0; k < l->nv; k++) {
+        const sk_val at = sk_add(c, l->t0, sk_k(c, vector_of(l, k) * 16));
         const sk_val r =
             t->radii ? SK_NONE : sk_unpack_radii(c, l->seg, l->lay, l->page, c->zero, at);
         for (uint32_t h = h0; h < h0 + hn; h++) {
@@ -208,32 +247,54 @@ static void finish_heads(sk_dec *c, const byte_loop *l, uint32_t h0, uint32_t hn
                          : sk_ir_ldu(b, SK_LD_F32, l->lut, c->zero, t->units + h * 4);
             sk_val sum = sk_ir_get(b, sums[h - h0].v[0][k]);
             if (t->planes == 2)
-                sum = sk_add(c, sum, sk_shl(c, sk_ir_get(b, sums[h - h0].v[1][k]), 8));
+                sum = sk_add(c, sum, sk_shl(c, sk_ir_get(b, sums[h - h0].v[1][k]), t->bits));
             sum = sk_ir_1(b, SK_OP_I2F, sum);
-            sk_store_coded(c, h, l->t0, k, sk_ir_2(b, SK_OP_FMUL, sum, unit), r);
+            sk_store_coded(c, h, l->t0, vector_of(l, k), sk_ir_2(b, SK_OP_FMUL, sum, unit), r);
         }
     }
 }
 
-/* Heads whose sums stay in registers. The plane of the highest bytes begins with what
- * its entries have too much. */
+/* Steps that ask for lines, of 64 tokens. */
+static uint32_t block_steps(const byte_loop *l)
+{
+    return l->t->words / sk_bytes_pair(l->t) * (VECTORS / l->nv);
+}
+
+static void ask(sk_dec *c, const byte_loop *l, sk_val next)
+{
+    const uint32_t pair = sk_bytes_pair(l->t);
+    const sk_val block = sk_mul(c, sk_shr(c, l->t0, 6), block_steps(l));
+    const sk_val word = sk_add(c, sk_shr(c, l->word, pair - 1), sk_k(c, l->half * l->t->words / pair));
+    sk_prefetch_share(c, l->tier_slot, next, sk_add(c, block, word), 0, 1);
+}
+
+/* Heads and blocks of tokens whose sums stay in registers. The plane of the highest bytes
+ * begins with what its entries have too much. */
 static void add_heads(sk_dec *c, byte_loop *l, uint32_t h0, uint32_t hn, sk_val next)
 {
     sk_builder *b = c->b;
-    head_sums sums[4];
+    head_sums sums[2][4];
+    byte_loop at[2] = {*l, *l};
     for (uint32_t h = 0; h < hn; h++)
         for (uint32_t p = 0; p < l->t->planes; p++) {
             sk_val start = c->zero;
             if (!l->t->radii && p + 1 == l->t->planes)
                 start = sk_ir_ldu(b, SK_LD_U32, l->lut, c->zero, l->t->starts + (h0 + h) * 4);
-            for (uint32_t k = 0; k < VECTORS; k++) sums[h].v[p][k] = sk_ir_var(b, SK_LANE, start);
+            for (uint32_t k = 0; k < l->blocks * l->nv; k++)
+                sums[k / l->nv][h].v[p][k % l->nv] = sk_ir_var(b, SK_LANE, start);
         }
-    l->word = sk_ir_for(b, c->zero, sk_k(c, l->t->words), 1);
-    const sk_val step = sk_add(c, sk_mul(c, sk_shr(c, l->t0, 6), l->t->words), l->word);
-    if (h0 == 0) sk_prefetch_share(c, l->tier_slot, next, step, 0, 1);
-    add_word(c, l, h0, hn, sums);
+    const sk_val word = sk_ir_for(b, c->zero, sk_k(c, l->t->words), sk_bytes_pair(l->t));
+    for (uint32_t n = 0; n < l->blocks; n++) {
+        at[n].word = word;
+        if (n > 0) at[n].t0 = sk_add(c, l->t0, sk_k(c, n * 64));
+        if (h0 == 0) ask(c, &at[n], next);
+        add_words(c, &at[n], h0, hn, sums[n]);
+    }
     sk_ir_end(b);
-    finish_heads(c, l, h0, hn, sums);
+    for (uint32_t n = 0; n < l->blocks; n++) {
+        if (n > 0) at[n].t0 = sk_add(c, l->t0, sk_k(c, n * 64));
+        finish_heads(c, &at[n], h0, hn, sums[n]);
+    }
 }
 
 /* ---- tables of a page --------------------------------------------------------------------- */
@@ -303,10 +364,23 @@ static void page_tables(sk_dec *c, const byte_loop *l)
     sk_ir_end(b);
 }
 
+/* How tokens are gone through: no values. */
+static byte_loop loop_of(const sk_dec *c, uint32_t tier_slot, const sk_bytes *t)
+{
+    byte_loop l = {.t = t, .seg = sk_dec_seg(c->spec, tier_slot), .tier_slot = tier_slot,
+                   .blocks = 1, .nv = VECTORS};
+    const bool two = sk_bytes_pair(t) == 2;
+    if (two && t->slots == 16 && sk_layout_codes_blocked(c->spec, l.seg)) l.nv = VECTORS / 2;
+    if (two && t->slots >= 64 && c->p % 128 == 0) l.blocks = 2;
+    return l;
+}
+
 uint32_t sk_bytes_steps(const sk_dec *c, uint32_t tier_slot)
 {
     sk_bytes t;
-    return sk_bytes_get(c->spec, c->sched, tier_slot, &t) ? c->p / 64 * t.words : 1;
+    if (!sk_bytes_get(c->spec, c->sched, tier_slot, &t)) return 1;
+    const byte_loop l = loop_of(c, tier_slot, &t);
+    return c->p / 64 * block_steps(&l);
 }
 
 void sk_bytes_logits(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
@@ -314,8 +388,10 @@ void sk_bytes_logits(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk
 {
     sk_bytes t;
     if (!sk_bytes_get(c->spec, c->sched, tier_slot, &t)) return;
-    byte_loop l = {.t = &t, .seg = sk_dec_seg(c->spec, tier_slot), .lay = lay,
-                   .tier_slot = tier_slot, .page = page, .lut = lut, .entries = lut};
+    byte_loop l = loop_of(c, tier_slot, &t);
+    l.lay = lay;
+    l.page = page;
+    l.lut = l.entries = lut;
     if (t.radii) {
         page_tables(c, &l);
         l.entries = c->bytes;
@@ -323,11 +399,11 @@ void sk_bytes_logits(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk
     /* values that are rebuilt from keys (vk) want them, too */
     if (!t.radii || c->spec->tier[tier_slot].value == SK_VAL_KEY)
         sk_unpack_radius_scales(c, l.seg, lay, page);
-    const uint32_t most = 4 / t.planes, shares = (t.heads + most - 1) / most;
-    l.t0 = sk_ir_for(c->b, c->zero, limit, 64);
+    const uint32_t most = 16 / (t.planes * l.nv * l.blocks), shares = (t.heads + most - 1) / most;
+    l.t0 = sk_ir_for(c->b, c->zero, limit, 64 * l.blocks);
     for (uint32_t s = 0; s < shares; s++) {
         const uint32_t h0 = t.heads * s / shares, h1 = t.heads * (s + 1) / shares;
-        add_heads(c, &l, h0, h1 - h0, next);
+        for (l.half = 0; l.half < VECTORS / l.nv; l.half++) add_heads(c, &l, h0, h1 - h0, next);
     }
     sk_ir_end(c->b);
 }
