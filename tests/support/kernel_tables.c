@@ -133,6 +133,9 @@ static const kernel_row bytes[] = {
     {W("64", "2", "64", "0", "g2b3r4sD:vi8,g4b7r16sD:vi8,g8b5r8:vi8"), "lut=word", 512},
     {W("96", "2", "64", "1", "g16b8r8:vi8,g12b3r8:vi8"), "lut=word,lut_build=separate", 512},
     {S("64", "7", "64", "1", "good:vi8,mid:vi8"), "lut=word", 512},
+    /* four heads for one set of indices; a table for 128 tokens, alone and in a mix */
+    {W("64", "5", "128", "1", "good:vi4,lean:vi8"), "lut=word", 512},
+    {W("32", "3", "128", "0", "g4b7r16sD:vi8,fine:vi4"), "lut=word", 512},
 };
 
 #undef S
