@@ -193,7 +193,9 @@ void sk_cpu_arch_text(const sk_target *target, char text[96])
         {"avx512vnni", "vnni"}, {"avx512bf16", "bf16"}, {"avxvnni", "avxvnni"},
         {"dotprod", "dotprod"}, {"i8mm", "i8mm"},
     };
-    char *at = stpncpy(text, target->triple, strcspn(target->triple, "-") & 31u);
+    const size_t name = strcspn(target->triple, "-") & 31u;
+    memcpy(text, target->triple, name);
+    char *at = text + name;
     *at = '\0';
     bool avx2 = has_feature(target->feature_text, "avx2", 4);
     for (size_t i = 0; i < SK_COUNT(part); i++) {
