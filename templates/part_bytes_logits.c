@@ -10,8 +10,8 @@
  *
  * Sums stay in registers, 16 vectors at most. Where indices are cheap to halve (blocks of
  * row 1) and there are two planes, four heads take 32 tokens at a time, for one set of
- * indices. Tables of 256 entries a group and two planes fill the nearest cache: each head
- * takes 128 tokens at a time, so that its tables come once a page.
+ * indices. Heads that are added up together go through the whole page before the next ones
+ * do: their tables, which may fill the nearest cache, come once a page.
  *
  * Codes of other widths than the 4 bits of row 1's blocks: a permute brings to each
  * eight bytes the bits of tokens 4L .. 4L+3 and 4L+16 .. 4L+19 (of the half), fields of
@@ -30,8 +30,8 @@ typedef struct byte_loop {
     sk_val page, lut;
     sk_val entries;  /* tables of bytes: of the item, or of the page */
     sk_val t0, word; /* the 64 tokens, the four groups */
-    uint32_t blocks; /* of 64 tokens, that a table serves */
-    uint32_t nv;     /* vectors of a block: 4; or of halves 2, */
+    uint32_t shares, share; /* of heads that are added up together; which one */
+    uint32_t nv;     /* vectors of 64 tokens: 4; or of halves 2, */
     uint32_t half;   /* the half-th and the one two behind it */
 } byte_loop;
 
@@ -254,7 +254,7 @@ static void finish_heads(sk_dec *c, const byte_loop *l, uint32_t h0, uint32_t hn
     }
 }
 
-/* Steps that ask for lines, of 64 tokens. */
+/* Steps that ask for lines, of 64 tokens and a share of the heads. */
 static uint32_t block_steps(const byte_loop *l)
 {
     return l->t->words / sk_bytes_pair(l->t) * (VECTORS / l->nv);
@@ -263,38 +263,29 @@ static uint32_t block_steps(const byte_loop *l)
 static void ask(sk_dec *c, const byte_loop *l, sk_val next)
 {
     const uint32_t pair = sk_bytes_pair(l->t);
-    const sk_val block = sk_mul(c, sk_shr(c, l->t0, 6), block_steps(l));
+    const sk_val block = sk_add(c, sk_shr(c, l->t0, 6), sk_k(c, l->share * (c->p / 64)));
     const sk_val word = sk_add(c, sk_shr(c, l->word, pair - 1), sk_k(c, l->half * l->t->words / pair));
-    sk_prefetch_share(c, l->tier_slot, next, sk_add(c, block, word), 0, 1);
+    sk_prefetch_share(c, l->tier_slot, next, sk_add(c, sk_mul(c, block, block_steps(l)), word), 0, 1);
 }
 
-/* Heads and blocks of tokens whose sums stay in registers. The plane of the highest bytes
- * begins with what its entries have too much. */
+/* Heads whose sums stay in registers. The plane of the highest bytes begins with what
+ * its entries have too much. */
 static void add_heads(sk_dec *c, byte_loop *l, uint32_t h0, uint32_t hn, sk_val next)
 {
     sk_builder *b = c->b;
-    head_sums sums[2][4];
-    byte_loop at[2] = {*l, *l};
+    head_sums sums[4];
     for (uint32_t h = 0; h < hn; h++)
         for (uint32_t p = 0; p < l->t->planes; p++) {
             sk_val start = c->zero;
             if (!l->t->radii && p + 1 == l->t->planes)
                 start = sk_ir_ldu(b, SK_LD_U32, l->lut, c->zero, l->t->starts + (h0 + h) * 4);
-            for (uint32_t k = 0; k < l->blocks * l->nv; k++)
-                sums[k / l->nv][h].v[p][k % l->nv] = sk_ir_var(b, SK_LANE, start);
+            for (uint32_t k = 0; k < l->nv; k++) sums[h].v[p][k] = sk_ir_var(b, SK_LANE, start);
         }
-    const sk_val word = sk_ir_for(b, c->zero, sk_k(c, l->t->words), sk_bytes_pair(l->t));
-    for (uint32_t n = 0; n < l->blocks; n++) {
-        at[n].word = word;
-        if (n > 0) at[n].t0 = sk_add(c, l->t0, sk_k(c, n * 64));
-        if (h0 == 0) ask(c, &at[n], next);
-        add_words(c, &at[n], h0, hn, sums[n]);
-    }
+    l->word = sk_ir_for(b, c->zero, sk_k(c, l->t->words), sk_bytes_pair(l->t));
+    ask(c, l, next);
+    add_words(c, l, h0, hn, sums);
     sk_ir_end(b);
-    for (uint32_t n = 0; n < l->blocks; n++) {
-        if (n > 0) at[n].t0 = sk_add(c, l->t0, sk_k(c, n * 64));
-        finish_heads(c, &at[n], h0, hn, sums[n]);
-    }
+    finish_heads(c, l, h0, hn, sums);
 }
 
 /* ---- tables of a page --------------------------------------------------------------------- */
@@ -364,14 +355,14 @@ static void page_tables(sk_dec *c, const byte_loop *l)
     sk_ir_end(b);
 }
 
-/* How tokens are gone through: no values. */
+/* How tokens and heads are gone through: no values. */
 static byte_loop loop_of(const sk_dec *c, uint32_t tier_slot, const sk_bytes *t)
 {
-    byte_loop l = {.t = t, .seg = sk_dec_seg(c->spec, tier_slot), .tier_slot = tier_slot,
-                   .blocks = 1, .nv = VECTORS};
-    const bool two = sk_bytes_pair(t) == 2;
-    if (two && t->slots == 16 && sk_layout_codes_blocked(c->spec, l.seg)) l.nv = VECTORS / 2;
-    if (two && t->slots >= 64 && c->p % 128 == 0) l.blocks = 2;
+    byte_loop l = {.t = t, .seg = sk_dec_seg(c->spec, tier_slot), .tier_slot = tier_slot, .nv = VECTORS};
+    if (sk_bytes_pair(t) == 2 && t->slots == 16 && sk_layout_codes_blocked(c->spec, l.seg))
+        l.nv = VECTORS / 2;
+    const uint32_t most = 16 / (t->planes * l.nv);
+    l.shares = (t->heads + most - 1) / most;
     return l;
 }
 
@@ -380,7 +371,7 @@ uint32_t sk_bytes_steps(const sk_dec *c, uint32_t tier_slot)
     sk_bytes t;
     if (!sk_bytes_get(c->spec, c->sched, tier_slot, &t)) return 1;
     const byte_loop l = loop_of(c, tier_slot, &t);
-    return c->p / 64 * block_steps(&l);
+    return l.shares * (c->p / 64) * block_steps(&l);
 }
 
 void sk_bytes_logits(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
@@ -399,11 +390,10 @@ void sk_bytes_logits(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk
     /* values that are rebuilt from keys (vk) want them, too */
     if (!t.radii || c->spec->tier[tier_slot].value == SK_VAL_KEY)
         sk_unpack_radius_scales(c, l.seg, lay, page);
-    const uint32_t most = 16 / (t.planes * l.nv * l.blocks), shares = (t.heads + most - 1) / most;
-    l.t0 = sk_ir_for(c->b, c->zero, limit, 64 * l.blocks);
-    for (uint32_t s = 0; s < shares; s++) {
-        const uint32_t h0 = t.heads * s / shares, h1 = t.heads * (s + 1) / shares;
+    for (l.share = 0; l.share < l.shares; l.share++) {
+        const uint32_t h0 = t.heads * l.share / l.shares, h1 = t.heads * (l.share + 1) / l.shares;
+        l.t0 = sk_ir_for(c->b, c->zero, limit, 64);
         for (l.half = 0; l.half < VECTORS / l.nv; l.half++) add_heads(c, &l, h0, h1 - h0, next);
+        sk_ir_end(c->b);
     }
-    sk_ir_end(c->b);
 }
