@@ -19,6 +19,7 @@
  *
  * Scratch of one block:
  *   slots   [Tp]    u32: slot that token t comes from; 0 from count on
+ *   slot8   [Tp]    CPU: the same, a byte each
  *   starts  [Tp+1]  u32: first token of each run, and behind the last the count
  *   scales          per field of scales: their new f16 bits, u32 each
  *   places  [2][Tp] CPU: u32: of values, where units of tokens are, which of a pair
@@ -59,7 +60,7 @@ typedef struct sk_compact {
     uint32_t at[SK_COMPACT_FIELDS]; /* scales: byte in the scratch for them */
     sk_val src;           /* where units of the source count from: the sub-page at work */
     sk_val tokens, count; /* of the item */
-    sk_val slots, starts, scales, places, bytes, made; /* scratch addresses */
+    sk_val slots, slot8, starts, scales, places, bytes, made; /* scratch addresses */
     sk_val runs;          /* how many */
     sk_val next_unit[2], next_sub, next_src; /* CPU: sources of the next page (compact_ahead.c) */
     sk_val out;           /* CPU: the page in its arena, where made is one that goes there */
@@ -74,6 +75,8 @@ void sk_compact_tier(sk_compact *c, uint32_t tier_slot);
 
 /* Of two vectors of W words every second, from `first` (0 or 1) on. */
 sk_val sk_compact_every_second(sk_dec *d, const sk_val x[2], uint32_t first);
+/* Whether there is slot8: with 16 lanes, where pages fit. */
+bool sk_compact_by_bytes(const sk_compact *c);
 /* slots, starts and runs of the item. */
 void sk_compact_tokens(sk_compact *c);
 /* W of the halves at byte `off` of a page, which are as many as f has, from i0 on. */

@@ -1,7 +1,7 @@
 /* compact_bits.c - rows of codes of any width on a CPU, a byte a code on the way: a row of
  * the source is one or two vectors, a permutation brings to each code the two bytes that
  * it lies in, and fields of bits cut it out. All runs leave their bytes in scratch; then
- * each row is packed once. What is found for a run serves all rows. */
+ * each row is packed once. What is found once serves all rows. */
 #include "compact.h"
 
 static uint32_t row_bytes(const sk_compact *c, const sk_compact_field *f) { return c->dec.p * f->bits / 8; }
@@ -21,41 +21,53 @@ bool sk_compact_bits_fit(const sk_compact *c, const sk_compact_field *f)
            last + row_vectors(c, f) * 4 * w <= c->lay.units * SPHKV_UNIT_BYTES;
 }
 
-/* Of a vector of bytes: codes at even, and at odd places. */
+/* Of a vector of bytes: codes at even, and at odd places; what a run has of them. */
 typedef struct places {
     sk_val index[2], fields[2], mask[2];
 } places;
 
-/* The slots of tokens, and whether the run has them. */
-static sk_val slot_of(sk_compact *c, const sk_compact_run *run, sk_val token, sk_val *in)
+/* Token of code 2 * k + side of each word. */
+static sk_val token_of(sk_compact *c, uint32_t t0, uint32_t k, uint32_t side)
 {
     sk_dec *d = &c->dec;
-    *in = sk_ir_2(d->b, SK_OP_ULT, sk_ir_2(d->b, SK_OP_SUB, token, run->begin), run->n);
-    return sk_ir_ldg(d->b, SK_LD_U32, c->slots, sk_mul(d, token, 4), 0, SK_NONE);
+    return sk_add(d, sk_shl(d, d->lane, 2), sk_k(d, t0 + 2 * k + side));
 }
 
 /* Of the 4 W codes from token t0 on. */
-static places find(sk_compact *c, const sk_compact_field *f, const sk_compact_run *run, uint32_t t0)
+static void find(sk_compact *c, const sk_compact_field *f, uint32_t t0, places *x)
 {
     sk_dec *d = &c->dec;
-    const uint32_t all = (1u << f->bits) - 1;
-    places x;
+    const sk_val four = sk_compact_by_bytes(c) ? sk_ir_ldv(d->b, SK_LD_U32, c->slot8, d->zero, t0) : SK_NONE;
     for (uint32_t side = 0; side < 2; side++) {
-        x.index[side] = x.fields[side] = x.mask[side] = d->zero;
+        x->index[side] = x->fields[side] = d->zero;
         for (uint32_t k = 0; k < 2; k++) { /* 16 bits of a word */
-            const sk_val cell = sk_add(d, sk_shl(d, d->lane, 1), sk_k(d, k));
-            sk_val in;
-            const sk_val t = sk_add(d, sk_shl(d, cell, 1), sk_k(d, t0 + side));
-            const sk_val bit = sk_mul(d, slot_of(c, run, t, &in), f->bits), byte = sk_shr(d, bit, 3);
+            const sk_val at = sk_mul(d, token_of(c, t0, k, side), 4);
+            const sk_val slot = four != SK_NONE ? sk_and(d, sk_shr(d, four, 8 * (2 * k + side)), 255)
+                                                : sk_ir_ldg(d->b, SK_LD_U32, c->slots, at, 0, SK_NONE);
+            const sk_val bit = sk_mul(d, slot, f->bits), byte = sk_shr(d, bit, 3);
             const sk_val two = sk_and(d, sk_add(d, sk_mul(d, byte, 0x0101), sk_k(d, 0x0100)), 0xffff);
-            const sk_val first = sk_add(d, sk_shl(d, sk_and(d, cell, 3), 4), sk_and(d, bit, 7));
-            const uint32_t up = 16 * k + 8 * side;
-            x.index[side] = sk_or(d, x.index[side], sk_shl(d, two, 16 * k));
-            x.fields[side] = sk_or(d, x.fields[side], sk_shl(d, first, up));
-            x.mask[side] = sk_or(d, x.mask[side], sk_sel(d, in, sk_k(d, all << up), d->zero));
+            const sk_val cell = sk_add(d, sk_shl(d, sk_and(d, d->lane, 1), 1), sk_k(d, k)); /* of 64 bits */
+            const sk_val first = sk_add(d, sk_shl(d, cell, 4), sk_and(d, bit, 7));
+            x->index[side] = sk_or(d, x->index[side], sk_shl(d, two, 16 * k));
+            x->fields[side] = sk_or(d, x->fields[side], sk_shl(d, first, 16 * k + 8 * side));
         }
     }
-    return x;
+}
+
+static void find_masks(sk_compact *c, const sk_compact_field *f, const sk_compact_run *run, uint32_t t0, places *x)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const uint32_t all = (1u << f->bits) - 1;
+    for (uint32_t side = 0; side < 2; side++) {
+        x->mask[side] = d->zero;
+        for (uint32_t k = 0; k < 2; k++) {
+            const sk_val t = token_of(c, t0, k, side);
+            const sk_val in = sk_ir_2(b, SK_OP_ULT, sk_ir_2(b, SK_OP_SUB, t, run->begin), run->n);
+            const sk_val bits = sk_sel(d, in, sk_k(d, all << (16 * k + 8 * side)), d->zero);
+            x->mask[side] = sk_or(d, x->mask[side], bits);
+        }
+    }
 }
 
 /* Adds the codes that a run has of row j to its bytes. */
@@ -136,8 +148,9 @@ void sk_compact_bits(sk_compact *c, const sk_compact_field *f)
     const sk_val z = sk_ir_for(b, d->zero, sk_k(d, f->n * d->p), 4 * d->w);
     sk_ir_stv(b, c->bytes, z, 0, d->zero);
     sk_ir_end(b);
+    for (uint32_t v = 0; v < byte_vectors(c); v++) find(c, f, v * 4 * d->w, &at[v]);
     const sk_compact_run run = sk_compact_each_run(c);
-    for (uint32_t v = 0; v < byte_vectors(c); v++) at[v] = find(c, f, &run, v * 4 * d->w);
+    for (uint32_t v = 0; v < byte_vectors(c); v++) find_masks(c, f, &run, v * 4 * d->w, &at[v]);
     sk_val j = sk_ir_for(b, d->zero, sk_k(d, f->n), 1);
     sk_compact_ask(c, f, 2 * f->n);
     add_row(c, f, &run, at, j);

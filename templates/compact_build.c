@@ -63,6 +63,7 @@ static void init(sk_compact *c, sk_builder *b, const sk_spec *spec, const sk_sch
                       .gpu = sched->backend == SK_BACKEND_CUDA};
     const uint32_t scales = sk_compact_scale_bytes(spec);
     c->slots = sk_ir_name(b, sk_ir_shared(b, c->dec.tp * 4), "slots");
+    if (sk_compact_by_bytes(c)) c->slot8 = sk_ir_name(b, sk_ir_shared(b, c->dec.tp), "slot8");
     c->starts = sk_ir_name(b, sk_ir_shared(b, (c->dec.tp + 2) * 4), "starts");
     if (scales) c->scales = sk_ir_name(b, sk_ir_shared(b, scales), "scales");
     if (!c->enc.gpu) c->places = sk_ir_name(b, sk_ir_shared(b, 2 * c->dec.tp * 4), "places");

@@ -27,10 +27,13 @@ static places find(sk_compact *c, const sk_compact_run *run, sk_val t0)
     sk_builder *b = d->b;
     const uint32_t lg = (uint32_t)__builtin_ctz(pair_bytes(c) / 2);
     places x = {.index = d->zero};
+    sk_val slots[2];
+    for (uint32_t i = 0; i < 2; i++)
+        slots[i] = sk_ir_ldv(b, SK_LD_U32, c->slots, sk_mul(d, t0, 4), i * 4 * d->w);
     for (uint32_t i = 0; i < pairs(c); i++) x.mask[i] = d->zero;
     for (uint32_t k = 0; k < 2; k++) {
         const sk_val t = sk_add(d, t0, sk_add(d, sk_shl(d, d->lane, 1), sk_k(d, k)));
-        const sk_val slot = sk_ir_ldg(b, SK_LD_U32, c->slots, sk_mul(d, t, 4), 0, SK_NONE);
+        const sk_val slot = sk_compact_every_second(d, slots, k);
         const sk_val in = sk_ir_2(b, SK_OP_ULT, sk_ir_2(b, SK_OP_SUB, t, run->begin), run->n);
         const sk_val pair = sk_sel(d, in, sk_shr(d, slot, lg), sk_k(d, PAIRS));
         x.index = sk_or(d, x.index, sk_shl(d, sk_and(d, slot, (1u << lg) - 1), 16 * k));

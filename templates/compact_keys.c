@@ -38,11 +38,14 @@ static bytes find(sk_compact *c, const sk_compact_field *f, const sk_compact_run
     sk_builder *b = d->b;
     const uint32_t per = per_word(f), size = per_element(f), all = 0xffffffffu >> (32 - 8 * size);
     bytes x = {.index = d->zero, .odd = d->zero};
+    const bool whole = d->w == 16; /* a block's slots are a vector */
+    const sk_val slots = whole ? sk_ir_ldv(b, SK_LD_U32, c->slots, sk_mul(d, t0, 4), 0) : SK_NONE;
     for (uint32_t k = 0; k < per; k++) {
         sk_val e = sk_add(d, sk_mul(d, d->lane, per), sk_k(d, k));
         if (nibbles(f)) e = sk_add(d, sk_shl(d, e, 1), sk_k(d, side));
         const sk_val t = sk_add(d, t0, sk_and(d, e, 15));
-        const sk_val slot = sk_ir_ldg(b, SK_LD_U32, c->slots, sk_mul(d, t, 4), 0, SK_NONE);
+        const sk_val slot = whole ? sk_shuf(d, slots, sk_and(d, e, 15))
+                                  : sk_ir_ldg(b, SK_LD_U32, c->slots, sk_mul(d, t, 4), 0, SK_NONE);
         const sk_val in = sk_ir_2(b, SK_OP_ULT, sk_ir_2(b, SK_OP_SUB, t, run->begin), run->n);
         const sk_val place = sk_and(d, slot, 15), block = sk_shr(d, slot, 4);
         sk_val from = nibbles(f) ? sk_shr(d, place, 1) : sk_mul(d, place, size);

@@ -17,7 +17,10 @@ bool sk_compact_rows_fit(const sk_compact *c, const sk_compact_field *f)
 }
 
 /* With 16 lanes codes of 8 bits are brought by one permutation of bytes. */
-static bool by_bytes(const sk_compact *c, const sk_compact_field *f) { return f->bits == 8 && c->dec.w == 16; }
+static bool by_bytes(const sk_compact *c, const sk_compact_field *f) 
+{
+    return f->bits == 8 && sk_compact_by_bytes(c);
+}
 
 /* Of W words of a row: for each code the word that it comes from, the bit, its token; or
  * the bytes of all. */
@@ -31,16 +34,13 @@ static void find(sk_compact *c, const sk_compact_field *f, uint32_t first, place
     sk_dec *d = &c->dec;
     const uint32_t per = 32 / f->bits;
     const sk_val word = sk_add(d, d->lane, sk_k(d, first));
-    out->bytes = d->zero;
+    if (by_bytes(c, f)) out->bytes = sk_ir_ldv(d->b, SK_LD_U32, c->slot8, d->zero, first * 4);
     for (uint32_t k = 0; k < per; k++) {
         const sk_val t = sk_add(d, sk_mul(d, word, per), sk_k(d, k));
+        out->token[k] = t;
+        if (by_bytes(c, f)) continue;
         const sk_val from = sk_ir_ldg(d->b, SK_LD_U32, c->slots, sk_mul(d, t, 4), 0, SK_NONE);
         const sk_val bit = sk_mul(d, from, f->bits);
-        out->token[k] = t;
-        if (by_bytes(c, f)) {
-            out->bytes = sk_or(d, out->bytes, sk_shl(d, from, 8 * k));
-            continue;
-        }
         out->word[k] = sk_shr(d, bit, 5);
         out->shift[k] = sk_and(d, bit, 31);
         out->low[k] = sk_ir_2k(d->b, SK_OP_ULT, out->word[k], d->w);

@@ -80,6 +80,24 @@ static void some_tokens(sk_compact *c, sk_val t0, const read *got, sk_val runs)
     sk_ir_end(b);
 }
 
+bool sk_compact_by_bytes(const sk_compact *c)
+{
+    return !c->enc.gpu && c->dec.w == 16 && c->dec.p % 64 == 0 && c->dec.p <= 256;
+}
+
+/* Slots as bytes, in order. */
+static void put_bytes(sk_compact *c)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    const sk_val t0 = sk_ir_for(b, d->zero, sk_k(d, d->p), 64);
+    sk_val x[4];
+    for (uint32_t i = 0; i < 4; i++) x[i] = sk_ir_ldv(b, SK_LD_U32, c->slots, sk_mul(d, t0, 4), i * 64);
+    for (uint32_t i = 0; i < 2; i++) x[i] = sk_ir_2(b, SK_OP_PACK16, x[2 * i], x[2 * i + 1]);
+    sk_ir_stv(b, c->slot8, t0, 0, sk_ir_2(b, SK_OP_PACK8, x[0], x[1]));
+    sk_ir_end(b);
+}
+
 void sk_compact_tokens(sk_compact *c)
 {
     sk_dec *d = &c->dec;
@@ -93,6 +111,7 @@ void sk_compact_tokens(sk_compact *c)
     const sk_val t0 = sk_ir_for(b, d->zero, sk_k(d, d->tp), d->w);
     some_tokens(c, t0, &got, runs);
     sk_ir_end(b);
+    if (sk_compact_by_bytes(c)) put_bytes(c);
     sk_ir_stu(b, c->starts, sk_mul(d, sk_ir_get(b, runs), 4), 0, c->count);
     sk_ir_stu(b, c->starts, d->zero, (d->tp + 1) * 4, sk_ir_get(b, runs));
     if (c->enc.gpu) sk_ir_end(b);
