@@ -112,8 +112,10 @@ void sk_compact_ahead(sk_compact *c, sk_val items, sk_val tokens, sk_val subs, s
 uint32_t sk_compact_ahead_field(sk_compact *c, const sk_compact_field *f, uint32_t from);
 void sk_compact_ask(sk_compact *c, const sk_compact_field *f, uint32_t turns);
 
-/* The bytes of the page before `end` are as they stay: whole vectors of them go out. */
+/* The bytes of the page before `end` are as they stay: whole vectors of them go out; or the
+ * next of these. */
 void sk_compact_out(sk_compact *c, sk_val end);
+void sk_compact_out_one(sk_compact *c, sk_val end);
 
 /* A field by words of the destination. */
 void sk_compact_lanes(sk_compact *c, const sk_compact_field *f);

@@ -112,6 +112,18 @@ void sk_compact_out(sk_compact *c, sk_val end)
     sk_ir_set(b, c->sent, sk_ir_2(b, SK_OP_UMAX, from, whole));
 }
 
+void sk_compact_out_one(sk_compact *c, sk_val end)
+{
+    sk_dec *d = &c->dec;
+    sk_builder *b = d->b;
+    if (!past(d->sched)) return;
+    const sk_val at = sk_ir_get(b, c->sent), next = sk_add(d, at, sk_k(d, 4 * d->w));
+    sk_ir_if(b, sk_ir_2(b, SK_OP_ULE, next, end));
+    sk_ir_stn(b, c->out, at, 0, sk_ir_ldv(b, SK_LD_U32, c->enc.dst_page, at, 0));
+    sk_ir_set(b, c->sent, next);
+    sk_ir_end(b);
+}
+
 /* In the order of their offsets, which what goes out follows. */
 static void fields(sk_compact *c)
 {

@@ -1,7 +1,8 @@
 /* compact_values.c - values on a CPU: 16 channels of a token lie side by side (of a pair
  * of tokens, where they do), a vector takes those of several tokens, each from its slot.
  * 16 channels are made of all runs before the next 16 are begun: what their codes are
- * multiplied by stays in registers, and they go out while the next are made. */
+ * multiplied by stays in registers, and they go out while the next are made, a vector for
+ * each that is made. */
 #include "compact.h"
 
 bool sk_compact_values_fit(const sk_compact *c, const sk_compact_field *f)
@@ -303,6 +304,7 @@ static void put_run(sk_compact *c, const form *x, const sk_compact_run *run, sk_
         const sk_val turn = sk_ir_for(b, first, end, 1);
         sk_compact_ask(c, x->f, d->cp / 16 * parts * (d->tp / step));
         put_units(c, x, &by, run, from, block, sk_mul(d, turn, x->units), part);
+        sk_compact_out_one(c, sk_add(d, block, sk_k(d, x->f->off))); /* of the channels before */
         sk_ir_end(b);
     }
 }
@@ -330,9 +332,6 @@ void sk_compact_values(sk_compact *c, const sk_compact_field *f)
     put_places(c, &x);
     if (by_pair(c, &x)) put_parities(c);
     const sk_val c0 = sk_ir_for(b, d->zero, sk_k(d, d->cp), 16), block = sk_mul(d, c0, bytes);
-    /* not what was stored last: it is still on its way to the cache */
-    const sk_val lag = sk_ir_2k(b, SK_OP_UMIN, block, 16 * bytes);
-    sk_compact_out(c, sk_add(d, sk_ir_2(b, SK_OP_SUB, block, lag), sk_k(d, f->off)));
     const sk_compact_run run = sk_compact_each_run(c);
     put_run(c, &x, &run, c0, block);
     sk_ir_end(b);
