@@ -26,7 +26,7 @@ typedef enum sk_backend { SK_BACKEND_CPU, SK_BACKEND_CUDA, SK_BACKENDS } sk_back
     X(ktok, SK_FOR(SPHKV_ATTN_DECODE) | SK_FOR(SPHKV_PAGE_MASS), "1|2|4", "token vectors per block of dense keys")          \
     X(query, SK_FOR(SPHKV_ATTN_DECODE) | SK_FOR(SPHKV_PAGE_MASS), "f32|i16|dots|i7",                                        \
       "queries in the product with dense keys: f32; 16-bit integers with ki8 and ki4; bytes with " \
-      "these, bfloat16 with kf16 and kbf16; bytes (ki8: 7 bits) whose products are added in 16 bits")                                                      \
+      "these, bfloat16 with kf16 and kbf16; bytes (ki8: 7 to 8 bits) whose products are added in 16 bits")                                                      \
     X(vch, SK_FOR(SPHKV_ATTN_DECODE), "8|16|32|64", "channels per block of the value product")      \
     X(vtok, SK_FOR(SPHKV_ATTN_DECODE), "1|2|4|8", "tokens (pairs) unrolled in the value product") \
     X(prob, SK_FOR(SPHKV_ATTN_DECODE), "f32|i16|u8|u16|u7",                                       \

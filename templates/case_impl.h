@@ -173,6 +173,7 @@ void sk_case_rotate_back(const sk_case *c, uint32_t tier, const uint32_t *positi
 
 /* ---- judgement ------------------------------------------------------------ */
 
+#define SK_CASE_LSE_ROOM 4 /* times the class: standard deviations of the worst logit */
 #define SK_CASE_CODE_BOUND 1e-4 /* kv_encode: relative excess of a chosen distance */
 
 sk_status sk_case_judge_attn(const sk_case *c, uint32_t copy, double *error, double *bound,

@@ -87,6 +87,19 @@ static double row_error(const sk_case *c, uint32_t copy, uint32_t row)
     return fmax(0, sqrt(diff / mag) - sqrt(rounding / mag));
 }
 
+/* How many times the bound of the others a row may be off. A learned sink has its share s of the weight
+ * and no value: the tokens' is 1 / (1 + exp(sink - lse)), off by s times what lse is, in
+ * which errors of logits need not average (one token is a list, too). So as much of the bound
+ * is that of an LSE. */
+static double row_room(const sk_case *c, uint32_t copy, uint32_t row)
+{
+    const sk_case_state *s = sk_case_state_of(c);
+    const float *sinks = c->args.attn[copy].sinks;
+    if (!(c->p.spec.variants & SPHKV_VARIANT_SINK) || !sinks) return 1;
+    const double sink = (double)sinks[row % s->heads];
+    return sink > -(double)INFINITY ? 1 + (SK_CASE_LSE_ROOM - 1) * exp(sink - s->lse[row]) : 1;
+}
+
 /* Where the terms of a logit cancel, what f32 rounds of them goes with their size and not
  * with the logit's; the terms of S1 come to 20 to 40. Coarser classes hold without. */
 static double attn_bound(const sk_case *c)
@@ -118,6 +131,7 @@ sk_status sk_case_judge_attn(const sk_case *c, uint32_t copy, double *error, dou
                            "%s: not written, or not a number: sequence %u, query %u, head %u",
                            sk_kernel_name(c->p.spec.kernel), r / s->heads / q_len, r / s->heads % q_len, r % s->heads);
         sum2 += e * e;
+        e /= row_room(c, copy, r);
         if (e > most) {
             most = e;
             worst = r;

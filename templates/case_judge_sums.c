@@ -8,12 +8,12 @@
 
 /* Allowed for a logarithm of this size. The class bounds the root mean square of
  * a row, in which errors of logits average; here one logit may be all there is,
- * and the worst of all is judged: four standard deviations. */
+ * and the worst of all is judged. */
 static double sums_bound(const sk_case *c, double log_sum)
 {
     const double class = sk_accuracy_bound(c->p.spec.accuracy);
     const double rounding = 0x1p-21 * (1 + fabs(log_sum));
-    return 4 * class * fmax(1, sk_case_state_of(c)->max_logit / 8) + rounding;
+    return SK_CASE_LSE_ROOM * class * fmax(1, sk_case_state_of(c)->max_logit / 8) + rounding;
 }
 
 static bool is_poison(const float *x)

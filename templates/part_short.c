@@ -5,8 +5,12 @@
  * Codes stay integers: the query becomes integers with one unit per head and block of
  * dimensions, two dimensions of a token share a lane and one DOT2 does both, or four and
  * one DOT4US (part_quads.c); a block's sum meets scale and unit once. CPUs that have no
- * DOT4US, only sums of pairs of products in 16 bits, do with 7 bits of the query
- * (query=i7), and with ki4 widen those once a block. Codes are taken as unsigned where
+ * DOT4US, only sums of pairs of products in 16 bits (query=i7), widen those, with ki4 once a
+ * block. With ki8 two products must fit: 255 (|a| + |b|) is at most 32767 where the two
+ * numbers of a pair come to 128 together, which 7 bits of each would be; but the largest
+ * pair of a block says it, not the largest number twice (of 32 normal numbers 3.3 of their
+ * deviation, not 4.7), so that a unit is 0.7 of that of 7 bits, and where one number
+ * outweighs the rest that of 8. Codes are taken as unsigned where
  * that is cheaper, and the excess, bias times the sum of the block's queries, is where a
  * sum begins. A unit per block, not per head: in models a few dimensions of a query are
  * far larger than the rest.
@@ -21,8 +25,7 @@
 #include "rows.h"
 
 #define WORD_TOP 32766.0f
-#define BYTE_TOP 127.0f
-#define SEVEN_TOP 63.0f /* 2 * 63 * 255 fits 16 bits */
+#define BYTE_TOP 127.0f /* of a pair, too: rounded, two numbers come to 128 at most */
 #define HALF_IN_QUERY 0x1p64f
 #define HALF_IN_LOGIT 0x1p48f
 #define CUT 0.002466f /* 7/16 of 2^-7, over a fraction 1 .. 2 whose logarithm is uniform */
@@ -36,7 +39,7 @@ sk_query_form sk_dec_query_form(const sk_spec *spec, const sk_schedule *sched, u
     switch (sk_dec_seg(spec, tier_slot)->kind) {
     case SK_KEY_I8:
     case SK_KEY_I4:
-        if (pairs && sk_dec_seg(spec, tier_slot)->kind == SK_KEY_I8) return SK_QUERY_AS_SEVEN;
+        if (pairs && sk_dec_seg(spec, tier_slot)->kind == SK_KEY_I8) return SK_QUERY_AS_PAIRS;
         if (bytes || pairs) return SK_QUERY_AS_BYTES;
         return query == SK_QUERY_I16 && spec->accuracy != SPHKV_EXACT ? SK_QUERY_AS_WORDS
                                                                       : SK_QUERY_AS_FLOATS;
@@ -82,7 +85,7 @@ static bool form_here(const sk_dec *c, sk_query_form form)
 
 static bool of_bytes(sk_query_form form)
 {
-    return form == SK_QUERY_AS_BYTES || form == SK_QUERY_AS_SEVEN;
+    return form == SK_QUERY_AS_BYTES || form == SK_QUERY_AS_PAIRS;
 }
 
 static bool of_integers(sk_query_form form) { return of_bytes(form) || form == SK_QUERY_AS_WORDS; }
@@ -139,6 +142,15 @@ static void put_block(sk_dec *c, sk_query_form form, uint32_t h, sk_val i, const
     }
 }
 
+/* What limits the unit: sizes of numbers, or of a pair of dimensions together. */
+static sk_val sizes(sk_dec *c, sk_query_form form, sk_val x)
+{
+    const sk_val size = sk_ir_1(c->b, SK_OP_FABS, x);
+    if (form != SK_QUERY_AS_PAIRS) return size;
+    const sk_val other = sk_shuf(c, size, sk_ir_2k(c->b, SK_OP_XOR, c->lane, 1));
+    return sk_ir_2(c->b, SK_OP_FADD, size, other);
+}
+
 static void integer_queries(sk_dec *c, sk_query_form form, uint32_t h)
 {
     sk_builder *b = c->b;
@@ -148,12 +160,10 @@ static void integer_queries(sk_dec *c, sk_query_form form, uint32_t h)
     sk_val x[8], most = sk_ir_f32(b, 1e-30f), sum = c->zero;
     for (uint32_t v = 0; v < n; v++) {
         x[v] = sk_ir_ldv(b, SK_LD_F32, c->qs, from, (h * c->d + v * c->w) * 4);
-        most = sk_ir_2(b, SK_OP_FMAX, most, sk_ir_1(b, SK_OP_FABS, x[v]));
+        most = sk_ir_2(b, SK_OP_FMAX, most, sizes(c, form, x[v]));
     }
     most = sk_ir_1(b, SK_OP_RED_FMAX, most);
-    const sk_val top = sk_ir_f32(b, form == SK_QUERY_AS_WORDS   ? WORD_TOP
-                                    : form == SK_QUERY_AS_BYTES ? BYTE_TOP
-                                                                : SEVEN_TOP);
+    const sk_val top = sk_ir_f32(b, form == SK_QUERY_AS_WORDS ? WORD_TOP : BYTE_TOP);
     const sk_val factor = sk_ir_2(b, SK_OP_FDIV, top, most);
     for (uint32_t v = 0; v < n; v++) {
         x[v] = sk_ir_1(b, SK_OP_F2I, sk_ir_2(b, SK_OP_FMUL, x[v], factor));

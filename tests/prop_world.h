@@ -40,9 +40,9 @@ typedef struct world {
 
 static rows data; /* of the running test */
 
-static inline void world_make(kernel_lab *lab, world *w, const char *spec)
+static inline void world_make_with(kernel_lab *lab, world *w, const char *spec, const char *schedule)
 {
-    const kernel_row row = {spec, "", 0};
+    const kernel_row row = {spec, schedule, 0};
     sk_rng rng;
     memset(w, 0, sizeof *w);
     kernel_build(lab, &row, &w->built);
@@ -66,6 +66,11 @@ static inline void world_make(kernel_lab *lab, world *w, const char *spec)
     }
     for (uint32_t i = 0; i < MAX_H * MAX_D; i++)
         w->q[i / MAX_D][i % MAX_D] = (float)(2 * sk_rng_normal(&rng));
+}
+
+static inline void world_make(kernel_lab *lab, world *w, const char *spec)
+{
+    world_make_with(lab, w, spec, "");
 }
 
 static inline void world_free(world *w)

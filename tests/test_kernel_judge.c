@@ -33,6 +33,8 @@ typedef enum defect {
     PAIR_EMPTY,
     PAIR_ROW,
     PAIR_STRAY,
+    SINK_LEFT,
+    SINK_OFF,
     VALUE_LEAST, /* vi4 */
     TIE_HIGH,
     CODE_REFIT,
@@ -166,7 +168,11 @@ static sk_status fake_attn(const sk_image *image, const void *args, uint32_t par
                    ((const sphkv_attn_args *)args)->codebook, sk_codebook_head_bytes(&image->spec));
     }
     double *out = sk_malloc((size_t)a.batch * heads * image->spec.dv * sizeof *out);
-    assert_non_null(out);
+    float *sinks = sk_malloc(heads * sizeof *sinks);
+    assert_true(out && sinks);
+    for (uint32_t h = 0; chosen == SINK_OFF && a.sinks && h < heads; h++) sinks[h] = a.sinks[h] + 0.05f;
+    if (chosen == SINK_OFF && a.sinks) a.sinks = sinks;
+    if (chosen == SINK_LEFT) a.sinks = NULL;
     sk_attn_truth truth = {.out = out};
     sk_status st = sk_attn_reference(&image->spec, &a, image->maxima.kv_heads, &truth, err);
     for (uint32_t r = 0; r < a.batch * heads; r++)
@@ -176,6 +182,7 @@ static sk_status fake_attn(const sk_image *image, const void *args, uint32_t par
     if (chosen == INPUT_WRITTEN) ((uint8_t *)(uintptr_t)a.arena)[a.arena_bytes - 1] ^= 1;
     if (chosen == SUB_PAGE) sk_free((void *)(uintptr_t)a.codebook);
     sk_free(out);
+    sk_free(sinks);
     sk_free(t.indptr);
     sk_free(t.refs);
     return st;
@@ -392,6 +399,15 @@ static void test_attn_group_spans(void **state)
                   LAST_PAGE);
 }
 
+/* Rows that a sink takes weight from have more room, but not for these. */
+static void test_attn_sinks(void **state)
+{
+    (void)state;
+    check_defects("attn_decode d64 v64 h2 p32 l1 qf32 of32 if32 tight good:vi8,kf16:vf16 sink",
+                  SKIP_TIER, EMPTY_LIST);
+    check_defects("attn_decode d64 v64 h4 p32 l0 qf32 of32 if32 tight ki8:vi4 sink", SINK_LEFT, SINK_OFF);
+}
+
 static void test_encode(void **state)
 {
     (void)state;
@@ -459,6 +475,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_attn),     cmocka_unit_test(test_attn_group_spans),
+        cmocka_unit_test(test_attn_sinks),
         cmocka_unit_test(test_encode),   cmocka_unit_test(test_encode_group_spans),
         cmocka_unit_test(test_encode_codes), cmocka_unit_test(test_encode_int_keys),
         cmocka_unit_test(test_encode_small_values),

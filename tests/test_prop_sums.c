@@ -1,8 +1,8 @@
 /* test_prop_sums.c - what LSE and the statistics of pages must obey whatever the
  * numbers are: asking for them changes nothing; a page's pair is its own, wherever
  * it stands and whoever runs it; shares of a list add up to 1; two lists make one
- * by their LSE; every page twice is ln 2 more; one token is its logit; lists that
- * heads share say what lists per head say. No reference takes part. */
+ * by their LSE; every page twice is ln 2 more; one token is its logit, of the largest
+ * products, too; lists that heads share say what lists per head say. No reference takes part. */
 #include "sk_test.h"
 
 #include "prop_world.h"
@@ -169,6 +169,32 @@ static void test_one_token(void **state)
     }
 }
 
+/* Products of bytes whose pairs fill 16 bits to the last step (query=i7): keys of the largest
+ * code, queries that are all of one size, or every other one 0, of any signs. */
+static void test_largest_pairs(void **state)
+{
+    static const char *const schedules[] = {"w=4,ktok=4,query=i7", "w=8,ktok=2,query=i7", "w=16,query=i7"};
+    const uint32_t token = 0;
+    for (uint32_t i = 0; i < 3 * SK_COUNT(schedules); i++) {
+        world w;
+        world_make_with(*state, &w, "attn_decode d64 v64 h2 p32 l1 qf32 of32 if32 fast ki8:vi8", schedules[i / 3]);
+        double want = 0;
+        for (uint32_t d = 0; d < 64; d++) {
+            data.k[token][d] = i % 3 == 1 && d % 3 ? -1 : 1;
+            data.v[token][d] = 1;
+            w.q[0][d] = w.q[1][d] = i % 3 == 2 && d % 2 ? 0 : (float)data.k[token][d];
+            want += (double)w.q[0][d] * data.k[token][d];
+        }
+        w.refs[0] = put_page(&w, 0, 0, &token, 1);
+        w.indptr[1] = 1;
+        w.scale = 0.25f;
+        w.sums = true;
+        world_run(&w);
+        assert_close((double)w.lse[0], want / 4, 0.01 * want / 4, schedules[i / 3]);
+        world_free(&w);
+    }
+}
+
 /* Empty pages weigh nothing, and nothing else is all there is of a list of them. */
 static void test_empty_pages(void **state)
 {
@@ -292,6 +318,7 @@ int main(void)
         cmocka_unit_test_prestate(test_page_order, &lab),
         cmocka_unit_test_prestate(test_pages_twice, &lab),
         cmocka_unit_test_prestate(test_one_token, &lab),
+        cmocka_unit_test_prestate(test_largest_pairs, &lab),
         cmocka_unit_test_prestate(test_empty_pages, &lab),
         cmocka_unit_test_prestate(test_shared_lists, &lab),
     };
