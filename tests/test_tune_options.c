@@ -165,7 +165,14 @@ static void a_mix_means_specs_of_every_kernel(void **state)
     check_specs(&o, SPHKV_KV_ENCODE, (const char *[]){"good:vi8,kf16:vf16 mean"}, 1);
     check_specs(&o, SPHKV_PAGE_RETIER, NULL, 0);
     sk_assert_ok(read_line("--head-dim 128 --tiers high:vi8,sharp:vi8,fine:vi8,good:vi8", &o, &err), &err);
-    check_specs(&o, SPHKV_PAGE_RETIER, (const char *[]){"good:vi8,fine:vi8", "high:vi8,good:vi8"}, 2);
+    /* keys before RoPE from keys after it take positions */
+    check_specs(&o, SPHKV_PAGE_RETIER,
+                (const char *[]){"good:vi8,sharp:vi8", "good:vi8,fine:vi8", "high:vi8,good:vi8"}, 3);
+    sk_assert_ok(read_line("--head-dim 128 --tiers sharp:vi8,fine:vi8,lean:vi8 --variants positions", &o, &err), &err);
+    check_specs(&o, SPHKV_PAGE_RETIER,
+                (const char *[]){"lean:vi8,sharp:vi8 positions", "sharp:vi8,fine:vi8 positions"}, 2);
+    sk_assert_ok(read_line("--head-dim 128 --tiers sharp:vi8,lean:vi8,thin:vi8 --book mean", &o, &err), &err);
+    check_specs(&o, SPHKV_PAGE_RETIER, (const char *[]){"thin:vi8,sharp:vi8 mean"}, 1);
     sk_assert_ok(read_line("--head-dim 128", &o, &err), &err);
     check_specs(&o, SPHKV_ATTN_DECODE, (const char *[]){"good:vi8,kf16:vf16"}, 1);
     sk_assert_ok(read_line("--head-dim 128 --tiers good:vi8", &o, &err), &err);

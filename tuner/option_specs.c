@@ -1,6 +1,7 @@
 /* option_specs.c - what the shared options ask for: a kernel's spec, or several, for a mix. */
 #include "options.h"
 
+#include "kernel.h"
 #include "layout.h"
 
 sphkv_spec_params sk_options_params(const sk_options *o, uint32_t kernel, const char *tiers)
@@ -47,33 +48,49 @@ static sk_status make_part(const sk_options *o, uint32_t kernel, const sk_tier *
     return st;
 }
 
-/* The tier that a coded tier's tokens would move to next: the largest coded one that is
- * smaller, with keys on the same side of RoPE; NULL: there is none. */
-static const sk_tier *next_lower(const sk_spec *mix, uint32_t tier)
+/* The largest coded tier of the mix that is smaller than `bytes`: its place, or ntiers.
+ * *size: what it takes. */
+static uint32_t next_lower(const sk_spec *mix, uint32_t bytes, uint32_t *size)
 {
-    const sk_tier *next = NULL;
-    uint32_t bytes = 0;
-    sk_page_layout own, lay;
-    sk_page_layout_get(mix, tier, &own);
+    uint32_t next = mix->ntiers;
+    sk_page_layout lay;
+    *size = 0;
     for (uint32_t i = 0; i < mix->ntiers; i++) {
         sk_page_layout_get(mix, i, &lay);
-        if (sk_tier_is_dense(&mix->tier[i]) || lay.bytes >= own.bytes || lay.bytes <= bytes ||
-            sk_tier_pre_rope(&mix->tier[i]) != sk_tier_pre_rope(&mix->tier[tier]))
-            continue;
-        next = &mix->tier[i];
-        bytes = lay.bytes;
+        if (sk_tier_is_dense(&mix->tier[i]) || lay.bytes >= bytes || lay.bytes <= *size) continue;
+        next = i;
+        *size = lay.bytes;
     }
     return next;
 }
 
-static sk_status make_steps(const sk_options *o, uint32_t kernel, const sk_spec *whole,
+/* Where a coded tier's tokens would move next: the largest smaller one that they can move
+ * to. Where keys before RoPE (p) meet others not all can (positions, a mean): such a pair is
+ * left out for the next one; any other is asked for, so that what it lacks is named. */
+static sk_status add_step(const sk_options *o, uint32_t kernel, const sk_spec *mix, uint32_t tier,
+                          sk_spec spec[SK_MAX_TIERS], uint32_t *n, sk_err *err)
+{
+    const sk_tier *from = &mix->tier[tier];
+    sk_page_layout lay;
+    sk_page_layout_get(mix, tier, &lay);
+    uint32_t bytes = lay.bytes;
+    for (uint32_t to; (to = next_lower(mix, bytes, &bytes)) < mix->ntiers;) {
+        const bool across = sk_tier_pre_rope(&mix->tier[to]) != sk_tier_pre_rope(from);
+        const sk_status st = make_part(o, kernel, &mix->tier[to], from, &spec[*n], err);
+        if (st != SPHKV_OK) return st;
+        if (across && sk_kernel_get(kernel)->supported(&spec[*n], NULL) != SPHKV_OK) continue;
+        (*n)++;
+        break;
+    }
+    return SPHKV_OK;
+}
+
+static sk_status make_steps(const sk_options *o, uint32_t kernel, const sk_spec *mix,
                             sk_spec spec[SK_MAX_TIERS], uint32_t *n, sk_err *err)
 {
     sk_status st = SPHKV_OK;
-    for (uint32_t i = 0; st == SPHKV_OK && i < whole->ntiers; i++) {
-        const sk_tier *lower = sk_tier_is_dense(&whole->tier[i]) ? NULL : next_lower(whole, i);
-        if (lower) st = make_part(o, kernel, lower, &whole->tier[i], &spec[(*n)++], err);
-    }
+    for (uint32_t i = 0; st == SPHKV_OK && i < mix->ntiers; i++)
+        if (!sk_tier_is_dense(&mix->tier[i])) st = add_step(o, kernel, mix, i, spec, n, err);
     return st;
 }
 

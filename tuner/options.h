@@ -90,8 +90,9 @@ sphkv_spec_params sk_options_params(const sk_options *o, uint32_t kernel, const 
 /* The specs of a kernel for the mix, by what its row of SPHKV_KERNELS says: one for
  * a kernel of any mix or of none; one for each dense tier (kv_append); one for each
  * coded tier, from the first dense tier (kv_encode); one for each coded tier that has a
- * smaller one in the mix, to the next of them (page_retier). n may become 0 (a mix without
- * dense tiers has no tail). */
+ * smaller one in the mix, to the next of them, of those on the other side of RoPE to the
+ * next that it can become (page_retier). n may become 0 (a mix without dense tiers has no
+ * tail). */
 sk_status sk_options_specs(const sk_options *o, uint32_t kernel, sk_spec spec[SK_MAX_TIERS],
                            uint32_t *n, sk_err *err);
 
