@@ -178,6 +178,9 @@ void sk_case_rotate_back(const sk_case *c, uint32_t tier, const uint32_t *positi
 
 sk_status sk_case_judge_attn(const sk_case *c, uint32_t copy, double *error, double *bound,
                              sk_err *err);
+/* How many times the bound of its class what follows from logits may be off, once the
+ * reference is made. */
+double sk_case_logit_size(const sk_case *c);
 /* LSE and page statistics, those that the case asks for, after the reference is
  * made. Each by its worst element: an error of a logarithm is absolute. */
 sk_status sk_case_judge_sums(const sk_case *c, uint32_t copy, sk_err *err);

@@ -100,17 +100,10 @@ static double row_room(const sk_case *c, uint32_t copy, uint32_t row)
     return sink > -(double)INFINITY ? 1 + (SK_CASE_LSE_ROOM - 1) * exp(sink - s->lse[row]) : 1;
 }
 
-/* Where the terms of a logit cancel, what f32 rounds of them goes with their size and not
- * with the logit's; the terms of S1 come to 20 to 40. Coarser classes hold without. */
 static double attn_bound(const sk_case *c)
 {
-    const sk_case_state *s = sk_case_state_of(c);
     const double bound = sk_accuracy_bound(c->p.spec.accuracy);
-    if (c->p.input == SK_IN_S1) return bound;
-    double size = fmax(1, s->max_logit / 8);
-    if (c->p.input == SK_IN_CANCEL && c->p.spec.accuracy == SPHKV_EXACT)
-        size = fmax(size, s->max_terms / 32);
-    return bound * size;
+    return c->p.input == SK_IN_S1 ? bound : bound * sk_case_logit_size(c);
 }
 
 sk_status sk_case_judge_attn(const sk_case *c, uint32_t copy, double *error, double *bound,

@@ -6,6 +6,16 @@
 
 #include "case_impl.h"
 
+/* Where the terms of a logit cancel, what f32 rounds of them goes with their size and not
+ * with the logit's; the terms of S1 come to 20 to 40. Coarser classes hold without. */
+double sk_case_logit_size(const sk_case *c)
+{
+    const sk_case_state *s = sk_case_state_of(c);
+    const double size = fmax(1, s->max_logit / 8);
+    const bool terms = c->p.input == SK_IN_CANCEL && c->p.spec.accuracy == SPHKV_EXACT;
+    return terms ? fmax(size, s->max_terms / 32) : size;
+}
+
 /* Allowed for a logarithm of this size. The class bounds the root mean square of
  * a row, in which errors of logits average; here one logit may be all there is,
  * and the worst of all is judged. */
@@ -13,7 +23,7 @@ static double sums_bound(const sk_case *c, double log_sum)
 {
     const double class = sk_accuracy_bound(c->p.spec.accuracy);
     const double rounding = 0x1p-21 * (1 + fabs(log_sum));
-    return SK_CASE_LSE_ROOM * class * fmax(1, sk_case_state_of(c)->max_logit / 8) + rounding;
+    return SK_CASE_LSE_ROOM * class * sk_case_logit_size(c) + rounding;
 }
 
 static bool is_poison(const float *x)

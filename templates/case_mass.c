@@ -143,6 +143,7 @@ static sk_status make_reference(const sk_case *c, sk_err *err)
     }
     s->ref = truth.mass;
     s->max_logit = truth.max_logit;
+    s->max_terms = truth.max_terms;
     return SPHKV_OK;
 }
 
@@ -202,7 +203,7 @@ static sk_status mass_judge_all(const sk_case *c, uint32_t copy, double *error, 
     *error = judge_lists(&j);
     /* a share is off by what its logit is, and by that of the sum; so is the sum of a page */
     *bound = 4 * sk_accuracy_bound(c->p.spec.accuracy);
-    if (c->p.input != SK_IN_S1) *bound *= fmax(1, s->max_logit / 8);
+    if (c->p.input != SK_IN_S1) *bound *= sk_case_logit_size(c);
     if (!(*error <= *bound))
         st = sk_fail(err, SPHKV_EVERIFY, "page_mass: off by %.3g of all, at most %.3g", *error, *bound);
     for (size_t i = 0; st == SPHKV_OK && i < out->bytes; i++)
