@@ -78,9 +78,10 @@ typedef enum sk_backend { SK_BACKEND_CPU, SK_BACKEND_CUDA, SK_BACKENDS } sk_back
       "vectors of tokens, and of channels, of a register tile, at most")                          \
     X(product, SK_FOR(SPHKV_ATTN_EXTEND), "f32|bf16",                                             \
       "multiply-adds of rebuilt pages: of f32, or dot products of bfloat16s (class fast)")         \
-    X(search, SK_FOR(SPHKV_KV_ENCODE) | SK_FOR(SPHKV_PAGE_RETIER), "all|sorted",                   \
+    X(search, SK_FOR(SPHKV_KV_ENCODE) | SK_FOR(SPHKV_PAGE_RETIER), "all|sorted|dots",              \
       "codewords of coded keys: each is compared; or those of single dimensions are sorted, and " \
-      "the nearest found by halving, where they are as many as lanes")
+      "the nearest found by halving, where they are as many as lanes; or unit vectors meet 16-bit " \
+      "integers, and f32 where these leave a doubt")
 
 typedef enum sk_tunable {
 #define SK_X(name, kernels, values, doc) SK_T_##name,
@@ -94,7 +95,7 @@ enum { SK_LUT_FUSED, SK_LUT_SEPARATE };
 enum { SK_QUERY_F32, SK_QUERY_I16, SK_QUERY_DOTS, SK_QUERY_I7 };
 enum { SK_PROB_F32, SK_PROB_I16, SK_PROB_U8, SK_PROB_U16, SK_PROB_U7 };
 enum { SK_STORE_PLAIN, SK_STORE_PAST };
-enum { SK_SEARCH_ALL, SK_SEARCH_SORTED };
+enum { SK_SEARCH_ALL, SK_SEARCH_SORTED, SK_SEARCH_DOTS };
 enum { SK_PRODUCT_F32, SK_PRODUCT_BF16 };
 enum { SK_ATTN_WARP, SK_ATTN_TILE, SK_ATTN_RAW };
 enum { SK_MERGE_LAST, SK_MERGE_SEPARATE };

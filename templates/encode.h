@@ -2,6 +2,7 @@
  * page_retier:
  *   encode_keys.c    the codes and radii of a page
  *   encode_search.c  the codes of one group, by products with all codewords in f32
+ *   encode_dots.c    by products of 16-bit integers, where these leave no doubt
  *   encode_sorted.c  of single dimensions whose codewords are sorted
  *   encode_frame.c   keys in the frame that the codebook set gives them
  *   encode_pack.c    numbers of scratch packed to fields of the page
@@ -21,7 +22,8 @@
  *   cb    [D * x][2^b]   f32 codewords, as in the packed set; x: codes of a group
  *   hn    [rows][2^b]    -1/2 of their squared norms; rows: groups * x
  *   tree  [rows][2^b]    search=sorted: bounds between neighbours, see encode_sorted.c
- *   ord   [rows][2^b]    and the code of each place in their order
+ *   leaf  [rows][2^b]    and the codewords in their order, with their codes
+ *   pair  [rows][g/2][2^b]  search=dots: codewords, 16 bits, two dimensions a word
  *   key   [span][T]      CPU: keys of the chunk and span at work, f32, where vectors are
  *                        free: they are met again when the radius is known
  *   rad   [spans][P]     radii, f32, then their stored form as u32
@@ -58,7 +60,7 @@ typedef struct sk_enc {
     bool direct;               /* codewords are read where the set has them: no cb */
     bool rebuilt;              /* the source page is scratch: nothing of it is asked for ahead */
     sk_val room;               /* GPU: where scratch lies if not in shared memory, or SK_NONE */
-    sk_val cb, hn, tree, ord, key, rad, code, turn, rs, ks, val, vs, vm, red;
+    sk_val cb, hn, tree, leaf, pair, key, rad, code, turn, rs, ks, val, vs, vm, red;
     sk_val zero, lane;
 } sk_enc;
 
@@ -146,6 +148,8 @@ typedef struct sk_enc_found {
  * vectors are free. */
 void sk_encode_hold(sk_enc *c, sk_enc_span *span, sk_val group, sk_val in_span);
 void sk_encode_search(sk_enc *c, const sk_enc_span *span, sk_val group, sk_enc_found *to);
+/* The same of one code by f32 products with all codewords. */
+void sk_encode_search_scores(sk_enc *c, const sk_enc_span *span, sk_val row, sk_enc_found *to);
 /* Whether groups are so long that they stay in scratch: a span of one group alone. */
 static inline bool sk_encode_long(const sk_enc *c)
 {
@@ -162,8 +166,18 @@ static inline sk_val sk_encode_row(sk_enc *c, sk_val group, uint32_t i)
 bool sk_encode_is_sorted(const sk_enc *c, const sk_segment *seg);
 /* Sorts those of `rows` rows, which are in cb. */
 void sk_encode_sort(sk_enc *c, uint32_t rows);
-/* The codes nearest to the span's keys that are held, of row j. */
-void sk_encode_search_sorted(sk_enc *c, const sk_enc_span *span, sk_val j, sk_val *index);
+/* The same search of row j. */
+void sk_encode_search_sorted(sk_enc *c, const sk_enc_span *span, sk_val j, sk_enc_found *to);
+/* Whether unit vectors of a segment are searched by integers; what that makes of the codebook
+ * of `rows` rows, which is in cb (most: the largest <c, c>); and the search. */
+bool sk_encode_is_dots(const sk_enc *c, const sk_segment *seg, const sk_seg_layout *lay);
+void sk_encode_pair(sk_enc *c, uint32_t rows, sk_val most);
+void sk_encode_search_dots(sk_enc *c, const sk_enc_span *span, sk_val group, sk_enc_found *to);
+/* Dimension i of vector u of keys that are kept in scratch, from byte `at` on. */
+sk_val sk_encode_kept(sk_enc *c, sk_val at, uint32_t i, uint32_t u);
+/* Element i of the codewords `index` of row j, and <c, c> of them, a lane each. */
+sk_val sk_encode_chosen(sk_enc *c, sk_val j, uint32_t i, sk_val index);
+sk_val sk_encode_chosen_norm(sk_enc *c, sk_val j, sk_val index);
 /* Whether keys are coded in the frame of a transform. */
 static inline bool sk_encode_turned(const sk_enc *c)
 {

@@ -16,8 +16,8 @@ static sk_val minus_half(sk_enc *c, sk_val x)
     return sk_op2(c, SK_OP_FMUL, x, sk_ir_f32(c->b, -0.5f));
 }
 
-/* -<c, c> / 2 of W codewords at once, over rows of codes. */
-static void norms_in_turns(sk_enc *c, uint32_t rows)
+/* -<c, c> / 2 of W codewords at once, over rows of codes; most: a variable, the largest <c, c>. */
+static void norms_in_turns(sk_enc *c, uint32_t rows, sk_val most)
 {
     sk_builder *b = c->b;
     const uint32_t es = c->direct ? 2 : 4, n = rows * c->codes;
@@ -31,9 +31,30 @@ static void norms_in_turns(sk_enc *c, uint32_t rows)
                                    i * c->codes * es, inside);
         sum = sk_ir_3(b, SK_OP_FMA, y, y, sum);
     }
+    if (most != SK_NONE) sk_ir_set(b, most, sk_op2(c, SK_OP_FMAX, sum, sk_ir_get(b, most)));
     sk_ir_stg(b, c->hn, sk_times(c, i0, 4), 0, minus_half(c, sum), inside);
     sk_ir_end(b);
     sk_enc_sync(c);
+}
+
+static void norms_in_rows(sk_enc *c, uint32_t rows, sk_val most)
+{
+    sk_builder *b = c->b;
+    const sk_val j = sk_ir_for(b, c->zero, sk_u32(c, rows), 1);
+    const sk_val from = sk_times(c, j, c->seg->g * c->codes * 4);
+    const sk_val c0 = sk_ir_for(b, c->zero, sk_u32(c, c->codes), c->w);
+    const sk_val at = sk_times(c, c0, 4);
+    sk_val sum = sk_ir_f32(b, 0.0f);
+    for (uint32_t i = 0; i < c->seg->g; i++) {
+        const sk_val y =
+            sk_ir_ldv(b, SK_LD_F32, c->cb, sk_op2(c, SK_OP_ADD, from, at), i * c->codes * 4);
+        sum = sk_ir_3(b, SK_OP_FMA, y, y, sum);
+    }
+    if (most != SK_NONE) sk_ir_set(b, most, sk_op2(c, SK_OP_FMAX, sum, sk_ir_get(b, most)));
+    const sk_val row = sk_times(c, j, c->codes * 4);
+    sk_ir_stv(b, c->hn, sk_op2(c, SK_OP_ADD, row, at), 0, minus_half(c, sum));
+    sk_ir_end(b);
+    sk_ir_end(b);
 }
 
 static void make_codebook(sk_enc *c, uint32_t rows)
@@ -50,24 +71,13 @@ static void make_codebook(sk_enc *c, uint32_t rows)
         sk_encode_sort(c, rows); /* norms are not asked for */
         return;
     }
-    if (c->gpu || c->codes < c->w) {
-        norms_in_turns(c, rows);
-        return;
-    }
-    const sk_val j = sk_ir_for(b, c->zero, sk_u32(c, rows), 1);
-    const sk_val from = sk_times(c, j, c->seg->g * c->codes * 4);
-    const sk_val c0 = sk_ir_for(b, c->zero, sk_u32(c, c->codes), c->w);
-    const sk_val at = sk_times(c, c0, 4);
-    sk_val sum = sk_ir_f32(b, 0.0f);
-    for (uint32_t i = 0; i < c->seg->g; i++) {
-        const sk_val y =
-            sk_ir_ldv(b, SK_LD_F32, c->cb, sk_op2(c, SK_OP_ADD, from, at), i * c->codes * 4);
-        sum = sk_ir_3(b, SK_OP_FMA, y, y, sum);
-    }
-    const sk_val row = sk_times(c, j, c->codes * 4);
-    sk_ir_stv(b, c->hn, sk_op2(c, SK_OP_ADD, row, at), 0, minus_half(c, sum));
-    sk_ir_end(b);
-    sk_ir_end(b);
+    const bool dots = sk_encode_is_dots(c, c->seg, c->to);
+    const sk_val most = dots ? sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f)) : SK_NONE;
+    if (c->gpu || c->codes < c->w)
+        norms_in_turns(c, rows, most);
+    else
+        norms_in_rows(c, rows, most);
+    if (dots) sk_encode_pair(c, rows, sk_ir_1(b, SK_OP_RED_FMAX, sk_ir_get(b, most)));
 }
 
 /* Unless what it makes is there already. */

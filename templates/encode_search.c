@@ -14,8 +14,7 @@
 
 /* ---- keys ------------------------------------------------------------------ */
 
-/* Dimension i behind byte `at` of the keys that are kept. */
-static sk_val kept_key(sk_enc *c, sk_val at, uint32_t i, uint32_t u)
+sk_val sk_encode_kept(sk_enc *c, sk_val at, uint32_t i, uint32_t u)
 {
     return sk_ir_ldv(c->b, SK_LD_F32, c->key, at, (i * c->t + u * c->w) * 4);
 }
@@ -26,7 +25,7 @@ void sk_encode_hold(sk_enc *c, sk_enc_span *s, sk_val j, sk_val in_span)
     const sk_val first = sk_times(c, j, g), at = sk_times(c, in_span, g * c->t * 4);
     for (uint32_t i = 0; i < g; i++)
         for (uint32_t u = 0; u < nu; u++) {
-            const sk_val x = s->kept ? kept_key(c, at, i, u)
+            const sk_val x = s->kept ? sk_encode_kept(c, at, i, u)
                                      : sk_encode_load_key(c, s->t0, u, sk_opk(c, SK_OP_ADD, first, i));
             s->held[i * nu + u] = s->free_vectors ? sk_op2(c, SK_OP_FMUL, x, s->inv[u]) : x;
         }
@@ -79,12 +78,17 @@ static sk_val half_norm(sk_enc *c, sk_val j, sk_val code, uint32_t k)
     return sk_ir_ldu(c->b, SK_LD_F32, c->hn, at, k * 4);
 }
 
-/* Element i of the codewords `index` of row j, a lane each. */
-static sk_val chosen(sk_enc *c, sk_val j, uint32_t i, sk_val index)
+sk_val sk_encode_chosen(sk_enc *c, sk_val j, uint32_t i, sk_val index)
 {
     const uint32_t es = element_bytes(c);
     return look_up(c, c->direct ? SK_LD_F16 : SK_LD_F32, c->direct ? c->words : c->cb,
                    sk_times(c, j, c->seg->g * c->codes * es), i * c->codes * es, index);
+}
+
+sk_val sk_encode_chosen_norm(sk_enc *c, sk_val j, sk_val index)
+{
+    const sk_val hn = look_up(c, SK_LD_F32, c->hn, sk_times(c, j, c->codes * 4), 0, index);
+    return sk_op2(c, SK_OP_FMUL, hn, sk_ir_f32(c->b, -2.0f));
 }
 
 /* ---- by scores --------------------------------------------------------------- */
@@ -106,7 +110,7 @@ static void add_products(sk_enc *c, const sk_enc_span *s, sk_val words, uint32_t
     const sk_val at = loaded ? sk_op2(c, SK_OP_ADD, words, sk_times(c, plus, c->codes * es)) : words;
     for (uint32_t i = 0; i < n; i++)
         for (uint32_t u = 0; u < nu; u++) {
-            const sk_val x = loaded ? kept_key(c, sk_times(c, plus, c->t * 4), i, u)
+            const sk_val x = loaded ? sk_encode_kept(c, sk_times(c, plus, c->t * 4), i, u)
                                     : s->held[i * nu + u];
             for (uint32_t k = 0; k < row; k++)
                 score[k * nu + u] = sk_ir_3(c->b, SK_OP_FMA, x, codeword(c, at, k, i),
@@ -154,7 +158,7 @@ static uint32_t codes_in_row(const sk_enc *c)
     return row < c->codes ? row : c->codes;
 }
 
-static void search_scores(sk_enc *c, const sk_enc_span *s, sk_val j, sk_enc_found *to)
+void sk_encode_search_scores(sk_enc *c, const sk_enc_span *s, sk_val j, sk_enc_found *to)
 {
     sk_builder *b = c->b;
     const uint32_t nu = c->t / c->w, row = codes_in_row(c);
@@ -210,7 +214,7 @@ static void fit_chosen(sk_enc *c, const sk_enc_span *s, sk_val j, sk_enc_found *
     for (uint32_t u = 0; u < nu; u++) {
         to->dot[u] = to->norm[u] = sk_ir_f32(c->b, 0.0f);
         for (uint32_t i = 0; i < c->seg->g; i++) {
-            const sk_val cw = chosen(c, j, i, to->index[0][u]);
+            const sk_val cw = sk_encode_chosen(c, j, i, to->index[0][u]);
             to->dot[u] = sk_ir_3(c->b, SK_OP_FMA, s->held[i * nu + u], cw, to->dot[u]);
             to->norm[u] = sk_ir_3(c->b, SK_OP_FMA, cw, cw, to->norm[u]);
         }
@@ -251,12 +255,13 @@ static void search_distances(sk_enc *c, const sk_enc_span *s, sk_val j, sk_enc_f
 static void search(sk_enc *c, const sk_enc_span *s, sk_val row, sk_enc_found *to)
 {
     if (sk_encode_is_sorted(c, c->seg)) {
-        sk_encode_search_sorted(c, s, row, to->index[0]);
-        fit_chosen(c, s, row, to);
+        sk_encode_search_sorted(c, s, row, to);
     } else if (by_distance(c, s)) {
         search_distances(c, s, row, to);
+    } else if (sk_encode_is_dots(c, c->seg, c->to)) {
+        sk_encode_search_dots(c, s, row, to);
     } else {
-        search_scores(c, s, row, to);
+        sk_encode_search_scores(c, s, row, to);
     }
 }
 
@@ -277,7 +282,7 @@ static void search_sum(sk_enc *c, const sk_enc_span *s, sk_val j, sk_enc_found *
         search(c, &left, row, &one);
         for (uint32_t u = 0; u < nu; u++) to->index[x][u] = one.index[0][u];
         for (uint32_t i = 0; i < n; i++) {
-            const sk_val cw = chosen(c, row, i / nu, one.index[0][i % nu]);
+            const sk_val cw = sk_encode_chosen(c, row, i / nu, one.index[0][i % nu]);
             sum[i] = x == 0 ? cw : sk_op2(c, SK_OP_FADD, sum[i], cw);
         }
     }

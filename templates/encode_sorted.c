@@ -2,7 +2,8 @@
  * are sorted once, in a vector, and the nearest one is found by halving: a shuffle, a compare
  * and two additions for each bit, instead of four instructions for each codeword (turbo, 16
  * of them: a quarter). The bounds between neighbours lie as a tree: lane 1 is the root, the
- * lanes below i are 2 i and 2 i + 1. */
+ * lanes below i are 2 i and 2 i + 1. A leaf is a codeword with its code in the low bits, which
+ * are zero in the f32 of a half. */
 #include "encode.h"
 
 bool sk_encode_is_sorted(const sk_enc *c, const sk_segment *seg)
@@ -74,7 +75,7 @@ void sk_encode_sort(sk_enc *c, uint32_t rows)
     const sk_val lowest = sk_ir_var(b, SK_LANE, code);
     join_equals(c, sorted, lowest);
     sk_ir_stv(b, c->tree, at, 0, sk_op2(c, SK_OP_SHUFFLE, bound, tree_place(c)));
-    sk_ir_stv(b, c->ord, at, 0, sk_ir_get(b, lowest));
+    sk_ir_stv(b, c->leaf, at, 0, sk_op2(c, SK_OP_OR, sk_ir_1(b, SK_OP_BITS, sorted), sk_ir_get(b, lowest)));
     sk_ir_end(b);
 }
 
@@ -85,19 +86,23 @@ static sk_val above(sk_enc *c, sk_val x, sk_val bound)
     return sk_opk(c, SK_OP_SHR, sk_ir_1(c->b, SK_OP_BITS, sk_op2(c, SK_OP_FSUB, bound, x)), 31);
 }
 
-void sk_encode_search_sorted(sk_enc *c, const sk_enc_span *s, sk_val j, sk_val *index)
+void sk_encode_search_sorted(sk_enc *c, const sk_enc_span *s, sk_val j, sk_enc_found *to)
 {
     sk_builder *b = c->b;
     const sk_val at = sk_times(c, j, c->w * 4);
     const sk_val tree = sk_ir_ldv(b, SK_LD_F32, c->tree, at, 0);
     const sk_val root = sk_ir_ldu(b, SK_LD_F32, c->tree, at, 4);
-    const sk_val order = sk_ir_ldv(b, SK_LD_U32, c->ord, at, 0);
+    const sk_val leaves = sk_ir_ldv(b, SK_LD_U32, c->leaf, at, 0);
     for (uint32_t u = 0; u < c->t / c->w; u++) {
         sk_val i = sk_opk(c, SK_OP_ADD, above(c, s->held[u], root), 2);
         for (uint32_t level = 2; level < c->w; level *= 2) {
             const sk_val bound = sk_op2(c, SK_OP_SHUFFLE, tree, i);
             i = sk_op2(c, SK_OP_OR, sk_op2(c, SK_OP_ADD, i, i), above(c, s->held[u], bound));
         }
-        index[u] = sk_op2(c, SK_OP_SHUFFLE, order, i); /* modulo W: the leaf */
+        const sk_val leaf = sk_op2(c, SK_OP_SHUFFLE, leaves, i); /* modulo W */
+        const sk_val word = sk_ir_1(b, SK_OP_FLOAT, sk_opk(c, SK_OP_AND, leaf, ~(c->w - 1)));
+        to->index[0][u] = sk_opk(c, SK_OP_AND, leaf, c->w - 1);
+        to->dot[u] = sk_op2(c, SK_OP_FMUL, s->held[u], word);
+        to->norm[u] = sk_op2(c, SK_OP_FMUL, word, word);
     }
 }

@@ -91,15 +91,16 @@ static void stored_scales(sk_enc *c, sk_val c0, sk_val *inv, sk_val *least)
 /* Tokens looked at in a row: each maximum waits for the one before it. */
 static uint32_t scanned(const sk_enc *c) { return c->w == 16 ? 4 : 2; }
 
-/* Vector i of the values of tokens from t on, whose first element is e; from count on what
- * no bound heeds, and what becomes the code 0. */
-static sk_val scan_values(sk_enc *c, sk_val e, sk_val t, uint32_t i)
+/* Vector i of the values of tokens from t on, whose first element is e; `masked`: from count
+ * on what no bound heeds, and what becomes the code 0. */
+static sk_val scan_values(sk_enc *c, sk_val e, sk_val t, uint32_t i, bool masked)
 {
     const sk_ld_kind from = sk_rows_value_kind(c->spec->tier[1].value);
     const uint32_t es = sk_ld_bytes(from);
-    const sk_val none = f32(c, c->spec->tier[0].value == SK_VAL_I4 ? NAN : 0.0f);
     const sk_val v = sk_ir_ldv(c->b, from, c->src_page, sk_times(c, e, es),
                                c->src.value_off + i * c->w * es);
+    if (!masked) return v;
+    const sk_val none = f32(c, c->spec->tier[0].value == SK_VAL_I4 ? NAN : 0.0f);
     const sk_val token = sk_opk(c, SK_OP_ADD, t, i * c->w / 16);
     return sk_pick(c, sk_op2(c, SK_OP_ULT, token, c->count), v, none);
 }
@@ -110,32 +111,51 @@ static sk_val coded_tokens(sk_enc *c)
     return sk_opk(c, SK_OP_AND, sk_opk(c, SK_OP_ADD, c->count, STEP_MOST - 1), ~(STEP_MOST - 1));
 }
 
+/* Bounds of the 16 channels, of `rows` tokens side by side: variables. */
+typedef struct bounds {
+    sk_val least[8], most[8];
+    bool magnitudes; /* largest of these alone */
+} bounds;
+
+/* Tokens from .. end - 1 into the bounds. The values are kept as f32, where the codes are
+ * made of them. */
+static void scan_tokens(sk_enc *c, sk_val c0, sk_val from, sk_val end, bool masked, const bounds *to)
+{
+    sk_builder *b = c->b;
+    const uint32_t rows = scanned(c);
+    const sk_val t = sk_ir_for(b, from, end, rows), e = element(c, c0, t);
+    for (uint32_t i = 0; i < rows * 16 / c->w; i++) {
+        sk_val v = scan_values(c, e, t, i, masked);
+        sk_ir_stv(b, c->val, sk_times(c, t, 64), i * c->w * 4, v);
+        if (to->magnitudes) v = sk_ir_1(b, SK_OP_FABS, v);
+        if (!to->magnitudes)
+            sk_ir_set(b, to->least[i], sk_op2(c, SK_OP_FMIN, v, sk_ir_get(b, to->least[i])));
+        sk_ir_set(b, to->most[i], sk_op2(c, SK_OP_FMAX, v, sk_ir_get(b, to->most[i])));
+    }
+    sk_ir_end(b);
+}
+
 /* Largest values of the 16 channels from c0, of magnitudes without `low`; in low the smallest.
- * The values are kept as f32, where the codes are made of them. */
+ * Where a page ends is asked for the last tokens alone. */
 static void scan_channels(sk_enc *c, sk_val c0, sk_val *low, sk_val *high)
 {
     sk_builder *b = c->b;
     const uint32_t n = 16 / c->w, rows = scanned(c);
-    sk_val least[8], most[8];
+    bounds all = {.magnitudes = !low};
     for (uint32_t i = 0; i < rows * n; i++) {
-        if (low) least[i] = sk_ir_var(b, SK_LANE, f32(c, INFINITY));
-        most[i] = sk_ir_var(b, SK_LANE, f32(c, low ? -INFINITY : 0.0f));
+        if (low) all.least[i] = sk_ir_var(b, SK_LANE, f32(c, INFINITY));
+        all.most[i] = sk_ir_var(b, SK_LANE, f32(c, low ? -INFINITY : 0.0f));
     }
-    const sk_val t = sk_ir_for(b, c->zero, coded_tokens(c), rows), e = element(c, c0, t);
-    for (uint32_t i = 0; i < rows * n; i++) {
-        sk_val v = scan_values(c, e, t, i);
-        sk_ir_stv(b, c->val, sk_times(c, t, 64), i * c->w * 4, v);
-        if (!low) v = sk_ir_1(b, SK_OP_FABS, v);
-        if (low) sk_ir_set(b, least[i], sk_op2(c, SK_OP_FMIN, v, sk_ir_get(b, least[i])));
-        sk_ir_set(b, most[i], sk_op2(c, SK_OP_FMAX, v, sk_ir_get(b, most[i])));
-    }
-    sk_ir_end(b);
+    const sk_val whole = sk_opk(c, SK_OP_AND, c->count, ~(STEP_MOST - 1));
+    scan_tokens(c, c0, c->zero, whole, false, &all);
+    scan_tokens(c, c0, whole, coded_tokens(c), true, &all);
     for (uint32_t i = 0; i < rows * n; i++) {
         const uint32_t x = i % n;
-        if (low) least[i] = sk_ir_get(b, least[i]);
-        most[i] = sk_ir_get(b, most[i]);
-        if (low) low[x] = i < n ? least[i] : sk_op2(c, SK_OP_FMIN, least[i], low[x]);
-        high[x] = i < n ? most[i] : sk_op2(c, SK_OP_FMAX, most[i], high[x]);
+        const sk_val most = sk_ir_get(b, all.most[i]);
+        high[x] = i < n ? most : sk_op2(c, SK_OP_FMAX, most, high[x]);
+        if (!low) continue;
+        const sk_val least = sk_ir_get(b, all.least[i]);
+        low[x] = i < n ? least : sk_op2(c, SK_OP_FMIN, least, low[x]);
     }
 }
 

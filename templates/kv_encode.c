@@ -64,17 +64,41 @@ static sk_status supported(const sk_spec *spec, sk_err *err)
     return st == SPHKV_OK ? sk_variants_supported(spec, SPHKV_VARIANT_POSITIONS, err) : st;
 }
 
-/* Whether a segment of the destination has groups of one dimension, with 2^b = codes, or any. */
-static bool has_single(const sk_tier *to, uint32_t codes)
+/* Whether a segment of the destination is searched so. */
+static bool search_fits(const sk_spec *spec, const sk_schedule *s)
 {
-    bool any = false;
-    for (uint32_t i = 0; i < to->nseg; i++)
-        any |= to->seg[i].kind == SK_KEY_CODED && to->seg[i].g == 1 &&
-               (codes == 0 || 1u << to->seg[i].b == codes);
-    return any;
+    sk_enc c;
+    bool fits = s->v[SK_T_search] == SK_SEARCH_ALL;
+    sk_encode_init(&c, spec, s);
+    for (uint32_t i = 0; i < c.dst.nseg; i++)
+        fits |= sk_encode_is_sorted(&c, &spec->tier[0].seg[i]) ||
+                sk_encode_is_dots(&c, &spec->tier[0].seg[i], &c.dst.seg[i]);
+    return fits;
 }
 
 #define SORT_PAYS 64u /* tokens of a page; for half as many it takes as long as it saves */
+
+/* Integers take half the turns for a product; what they take besides, for each key, does not
+ * pay for a few codewords (low, 8 of them: 46 ns of a token for 45). */
+#define DOTS_PAY 4u /* bits of a code */
+
+static bool dots_pay(const sk_tier *to)
+{
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < to->nseg; i++)
+        if (to->seg[i].kind == SK_KEY_CODED && to->seg[i].b > most) most = to->seg[i].b;
+    return most >= DOTS_PAY;
+}
+
+static void pick_search(const sk_spec *spec, const sk_target *target, sk_schedule *out)
+{
+    const bool dots = (target->features & SK_CPU_VNNI) && out->v[SK_T_w] == 16;
+    out->v[SK_T_search] = SK_SEARCH_DOTS;
+    if (dots && dots_pay(&spec->tier[0]) && search_fits(spec, out)) return;
+    out->v[SK_T_search] = SK_SEARCH_SORTED;
+    if (spec->page >= SORT_PAYS && search_fits(spec, out)) return;
+    out->v[SK_T_search] = SK_SEARCH_ALL;
+}
 
 /* The widest vectors there are for coded keys: their search is multiply-adds; one vector of
  * tokens, so that codewords are operands in memory. */
@@ -84,8 +108,7 @@ void sk_encode_default(const sk_spec *spec, const sk_target *target, sk_schedule
     const bool wide = coded && target->vector_bits >= 512;
     out->v[SK_T_w] = wide ? 16 : sk_rows_default_width(target);
     out->v[SK_T_etok] = coded && !wide ? 2 : 1;
-    const bool sorted = spec->page >= SORT_PAYS && has_single(&spec->tier[0], (uint32_t)out->v[SK_T_w]);
-    out->v[SK_T_search] = sorted ? SK_SEARCH_SORTED : SK_SEARCH_ALL;
+    pick_search(spec, target, out);
 }
 
 sk_status sk_encode_valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
@@ -99,8 +122,10 @@ sk_status sk_encode_valid(const sk_spec *spec, const sk_schedule *s, const sk_ta
                        spec->page);
     if (sk_tier_is_dense(&spec->tier[0]) && s->v[SK_T_etok] != 1)
         return sk_fail(err, SPHKV_EINVAL, "etok without coded keys");
-    if (s->v[SK_T_search] == SK_SEARCH_SORTED && !has_single(&spec->tier[0], 0))
-        return sk_fail(err, SPHKV_EINVAL, "search=sorted without groups of one dimension");
+    if (!search_fits(spec, s))
+        return sk_fail(err, SPHKV_EINVAL,
+                       "search: sorted is for groups of one dimension with as many codewords as lanes, "
+                       "dots for spans of one group of an even number of dimensions");
     return SPHKV_OK;
 }
 
@@ -141,7 +166,7 @@ sk_val sk_encode_from(sk_enc *c, sk_val t0, sk_val d0, sk_val to)
 }
 
 /* The arrays of scratch, in order. */
-#define ARRAYS(X) X(vs) X(vm) X(val) X(ks) X(cb) X(hn) X(tree) X(ord) X(key) X(rad) X(code) X(rs) X(red) X(turn)
+#define ARRAYS(X) X(vs) X(vm) X(val) X(ks) X(cb) X(hn) X(tree) X(leaf) X(pair) X(key) X(rad) X(code) X(rs) X(red) X(turn)
 enum {
 #define X(name) A_##name,
     ARRAYS(X)
@@ -180,8 +205,10 @@ static void scratch_words(const sk_enc *c, uint32_t words[ARRAYS_MOST])
         at_least(&words[A_hn], lay->codes * codes);
         if (sk_encode_is_sorted(c, &tier->seg[s])) {
             at_least(&words[A_tree], lay->codes * codes);
-            at_least(&words[A_ord], lay->codes * codes);
+            at_least(&words[A_leaf], lay->codes * codes);
         }
+        if (sk_encode_is_dots(c, &tier->seg[s], lay))
+            at_least(&words[A_pair], lay->codes * tier->seg[s].g / 2 * codes);
         if (!c->gpu) at_least(&words[A_key], lay->span_dims * c->t);
         at_least(&words[A_rad], lay->spans * page);
         at_least(&words[A_code], lay->codes * page);

@@ -773,6 +773,9 @@ static const kernel_row rows[] = {
     {E("64", "16", "1", "g1b3r8s4:vf16,kf16:vf16"), "w=8,etok=1", 256},
     {E("64", "48", "1", "g1b3r8s4:vi4,kf16:vf32"), "w=8,etok=2,search=sorted", 256},
     {E("64", "64", "1", "turbo:vi4,kf16:vf16"), "w=16,etok=1,search=sorted", 512},
+    {E("64", "64", "1", "high:vi8,kf16:vf16"), "w=16,etok=1,search=dots", 512},
+    {E("64", "48", "1", "low:vi4,kf16:vf32"), "w=8,etok=2,search=dots", 256},
+    {E("64", "64", "0", "g2b2r8:vi8,kf32:vbf16"), "w=4,etok=4,search=dots", 0},
     {E("64", "64", "0", "g1b2r8s16:vi8,kf32:vbf16"), "w=4,etok=4,search=sorted", 0},
     {E("64", "32", "1", "g2b2r16sD:vi4,kf32:vf16"), "w=16", 512}, /* fewer codewords than lanes */
     {E("64", "64", "0", "g8b5r4:vi8,kf16:vf16"), "w=16", 512}, /* fields packed in vectors */
