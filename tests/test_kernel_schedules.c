@@ -105,7 +105,7 @@ static void test_every_value(void **state)
                 for (uint32_t i = 0; i < sk_tunable_count(t); i++)
                     /* wide targets differ in w, and in what asks for it */
                     if (vector_bits[b] == 256 || t == SK_T_w || t == SK_T_prob || t == SK_T_lut ||
-                        t == SK_T_query)
+                        t == SK_T_query || t == SK_T_search)
                         run_value(*state, specs[k], vector_bits[b], t, i, &s);
     for (uint32_t t = 0; t < SK_TUNABLE_COUNT; t++)
         for (uint32_t i = 0; i < sk_tunable_count(t); i++)
