@@ -78,9 +78,10 @@ static bool search_fits(const sk_spec *spec, const sk_schedule *s)
 
 #define SORT_PAYS 64u /* tokens of a page; for half as many it takes as long as it saves */
 
-/* Integers take half the turns for a product; what they take besides, for each key, does not
- * pay for a few codewords (low, 8 of them: 46 ns of a token for 45). */
-#define DOTS_PAY 4u /* bits of a code */
+/* Integers take half the turns for a product; what they take besides, for each key and where
+ * they leave a doubt, does not pay for few codewords (mid, 16: 60 ns of a token for 63 with
+ * codewords apart, 83 for 69 where every other group has one codeword twice). */
+#define DOTS_PAY 6u /* bits of a code */
 
 static bool dots_pay(const sk_tier *to)
 {
