@@ -147,8 +147,6 @@ static void decode_clear(sk_dec *c)
     for (uint32_t h = 0; h < c->h; h++) {
         sk_ir_stu(b, c->stat, c->zero, c->stat_m + h * 4, sk_ir_f32(b, -INFINITY));
         sk_ir_stu(b, c->stat, c->zero, c->stat_l + h * 4, sk_ir_f32(b, 0.0f));
-        sk_ir_stu(b, c->stat, c->zero, c->stat_small + h * 4, sk_ir_f32(b, 0.0f));
-        sk_ir_stu(b, c->stat, c->zero, c->stat_small_m + h * 4, sk_ir_f32(b, -INFINITY));
     }
     const sk_val i = sk_ir_for(b, c->zero, sk_k(c, c->h * c->cp), c->w);
     sk_ir_stv(b, c->acc, sk_mul(c, i, 4), 0, sk_ir_f32(b, 0.0f));

@@ -16,7 +16,7 @@
  *   part_softmax.c  page softmax: probabilities, factors, running (m, l)
  *   part_probs.c    probabilities in the form that the value product wants
  *   part_exps.c     those in bytes straight from logits
- *   part_sinks.c    heads of a page for which integer probabilities are too coarse
+ *   part_sinks.c    what integer probabilities lose, where it is too much
  *   part_value.c    probabilities times values into acc[head][channel]
  *   part_dots.c     the same in dot products of bytes or bfloat16s
  *   part_prefetch.c the lines of a later page, spread over logits and values
@@ -50,8 +50,8 @@
  *   s    [H][Tp]     logits, then probabilities in f32
  *   acc  [H][Cp]     unnormalised output
  *   probs [H][Tp/2]  other probabilities, in rows of words (part_probs.c)
- *   stat [9][H]      m, l, alpha, beta, mass, scale, sinks (part_softmax.c); small and
- *                    its m (part_sinks.c) */
+ *   stat [7][H]      m, l, alpha, beta, mass, m of the page (part_softmax.c); a factor
+ *                    (part_sinks.c) */
 #ifndef SK_DECODE_H
 #define SK_DECODE_H
 
@@ -127,8 +127,8 @@ typedef struct sk_dec {
     uint32_t warps;            /* of a block; more than one on GPUs only */
     uint32_t tp, cp;           /* P and Dv rounded up to 16 */
     uint32_t run, hr;          /* rows form: run length n, row length in words */
-    uint32_t stat_m, stat_l, stat_alpha, stat_beta, stat_mass, stat_scale,
-        stat_sinks, stat_small, stat_small_m; /* byte offsets in stat */
+    uint32_t stat_m, stat_l, stat_alpha, stat_beta, stat_mass, stat_page,
+        stat_rest; /* byte offsets in stat */
     sk_val item, q, q_stride, arena, codebook, tables; /* parameters */
     sk_val scale;
     sk_val qs, qc, qt, qm, q16, lut, off, bytes, rad, s, probs, acc, stat; /* scratch addresses */

@@ -63,8 +63,4 @@ void sk_probs_sum_begin(sk_dec *c, sk_probs form, sk_val sum[2]);
 void sk_probs_sum(sk_dec *c, sk_probs form, const sk_probs_packed *x, const sk_val sum[2]);
 sk_val sk_probs_sum_end(sk_dec *c, sk_probs form, const sk_val sum[2]);
 
-/* Between a page's sums and the factors: heads that integers are too coarse for are
- * split (part_sinks.c). */
-void sk_part_sinks(sk_dec *c, sk_probs form, sk_val count, sk_val limit);
-
 #endif

@@ -2,7 +2,7 @@
  * exp2(s - m_page), and the running (m, l) and the factors
  *   alpha = exp2(m_old - m_new)   for what is already accumulated,
  *   beta  = exp2(m_page - m_new)  for this page
- * are kept, and of integer probabilities the mass, their sum in their own unit.
+ * are kept, and of integer probabilities the mass, their sum in their own unit, and m_page.
  * Probabilities are relative to the page's own maximum, so that integers always use
  * their full range. Forms other than f32 go to `probs` (part_probs.c); the logits in
  * s stay then, for part_sinks.c.
@@ -121,8 +121,7 @@ static void page_exp(sk_dec *c, const softmax *x, uint32_t h0, uint32_t hn, cons
 }
 
 /* alpha, beta and the running pair of one head. beta carries the unit of what is
- * multiplied, and the scale of integers, so that values need one factor
- * only; what sinks are multiplied by is beta itself, or 0 of none. */
+ * multiplied, so that values need one factor only. */
 static void update(sk_dec *c, const softmax *x, uint32_t h, sk_val m_page, sk_val l_page)
 {
     sk_builder *b = c->b;
@@ -132,13 +131,7 @@ static void update(sk_dec *c, const softmax *x, uint32_t h, sk_val m_page, sk_va
     const sk_val alpha = sk_ir_exp2(b, sk_ir_2(b, SK_OP_FSUB, m_old, m), false);
     sk_val beta = sk_ir_exp2(b, sk_ir_2(b, SK_OP_FSUB, m_page, m), false);
     const sk_val l = sk_fma(c, l_old, alpha, sk_ir_2(b, SK_OP_FMUL, l_page, beta));
-    if (x->one) {
-        const uint32_t at = c->stat_sinks + h * 4;
-        const sk_val sinks = sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, at);
-        const sk_val scale = sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, c->stat_scale + h * 4);
-        sk_ir_stu(b, c->stat, c->zero, at, sk_ir_2(b, SK_OP_FMUL, sinks, beta));
-        beta = sk_ir_2(b, SK_OP_FMUL, beta, scale);
-    }
+    if (x->one) sk_ir_stu(b, c->stat, c->zero, c->stat_page + h * 4, m_page);
     if (x->unit != 1.0f) beta = sk_ir_2(b, SK_OP_FMUL, beta, sk_ir_f32(b, x->unit));
     sk_ir_stu(b, c->stat, c->zero, c->stat_m + h * 4, m);
     sk_ir_stu(b, c->stat, c->zero, c->stat_l + h * 4, l);
@@ -212,7 +205,6 @@ void sk_part_softmax(sk_dec *c, uint32_t tier_slot, sk_val count, sk_val next)
     sk_ir_else(b);
     softmax_heads(c, &some);
     sk_ir_end(b);
-    if (some.one) sk_part_sinks(c, form, count, some.limit);
     for (uint32_t h = 0; h < c->h; h++) {
         m[h] = sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, c->stat_alpha + h * 4);
         l[h] = sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, c->stat_beta + h * 4);

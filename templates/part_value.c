@@ -186,12 +186,12 @@ void sk_value_fold(sk_dec *c, const sk_value_form *f, sk_val c0, uint32_t h0, ui
         for (uint32_t h = 0; h < hn; h++) {
             const sk_val alpha =
                 sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, c->stat_alpha + (h0 + h) * 4);
-            const uint32_t factor = f->sinks ? c->stat_sinks : c->stat_beta;
+            const uint32_t factor = f->rest ? c->stat_rest : c->stat_beta;
             const sk_val beta = sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, factor + (h0 + h) * 4);
             const uint32_t disp = ((h0 + h) * c->cp + x * c->w) * 4;
             const sk_val sum = value_sum(c, f, x, h0 + h, each[h][x]);
             const sk_val old = sk_ir_ldv(b, SK_LD_F32, c->acc, at, disp);
-            const sk_val kept = f->sinks ? old : sk_ir_2(b, SK_OP_FMUL, old, alpha);
+            const sk_val kept = f->rest ? old : sk_ir_2(b, SK_OP_FMUL, old, alpha);
             sk_ir_stv(b, c->acc, at, disp, sk_fma(c, sum, beta, kept));
         }
 }
@@ -222,7 +222,7 @@ static void value_tile(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay,
 {
     sk_builder *b = c->b;
     const uint32_t vch = (uint32_t)c->sched->v[SK_T_vch];
-    const uint32_t vtok = f->sinks ? 1 : (uint32_t)c->sched->v[SK_T_vtok];
+    const uint32_t vtok = f->rest ? 1 : (uint32_t)c->sched->v[SK_T_vtok];
     const uint32_t tokens = f->pairs ? c->tp / 2 : c->tp;
     const sk_val v0 = sk_ir_ptr_add(b, page, sk_k(c, lay->value_off), 1);
     const sk_val c0 = sk_ir_for(b, c->zero, sk_k(c, c->cp), vch);
@@ -245,31 +245,12 @@ static void value_tile(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay,
     sk_ir_end(b);
 }
 
-/* Tokens whose probabilities are in f32 in the midst of integers (part_sinks.c):
- * few, head by head and pair by pair. */
-static void value_sinks(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
-                        sk_val count)
+void sk_part_values_rest(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
+                         sk_val count)
 {
-    sk_builder *b = c->b;
     sk_value_form f = sk_value_form_of(c, tier_slot, (uint32_t)c->sched->v[SK_T_vch], false);
-    const sk_val steps = sk_shr(c, sk_round_up(c, count, 2), 1);
-    sk_dec one = *c;
-    const sk_val h = sk_ir_for(b, c->zero, sk_k(c, c->h), 1), none = sk_ir_f32(b, 0.0f);
-    one.stat = sk_ir_ptr_add(b, c->stat, h, 4);
-    const sk_val factor = sk_ir_ldu(b, SK_LD_F32, one.stat, c->zero, c->stat_sinks);
-    sk_ir_if(b, sk_ir_2(b, SK_OP_FLT, none, factor));
-    one.s = sk_ir_ptr_add(b, c->s, h, c->tp * 4);
-    one.acc = sk_ir_ptr_add(b, c->acc, h, c->cp * 4);
-    f.sinks = true;
-    const sk_val i = sk_ir_for(b, c->zero, steps, 1), at = sk_mul(c, i, 8);
-    const sk_val p0 = sk_ir_ldu(b, SK_LD_F32, one.s, at, 0);
-    const sk_val p1 = sk_ir_ldu(b, SK_LD_F32, one.s, at, 4);
-    sk_ir_if(b, sk_ir_2(b, SK_OP_FLT, none, sk_ir_2(b, SK_OP_FADD, p0, p1)));
-    value_tile(&one, tier_slot, lay, page, &f, i, sk_add(c, i, sk_k(c, 1)), SK_NONE, 0, 1);
-    sk_ir_end(b);
-    sk_ir_end(b);
-    sk_ir_end(b);
-    sk_ir_end(b);
+    f.rest = true;
+    value_tile(c, tier_slot, lay, page, &f, c->zero, sk_shr(c, sk_round_up(c, count, 2), 1), SK_NONE, 0, 1);
 }
 
 /* One token, or a pair, at a time. */
@@ -304,5 +285,5 @@ void sk_part_values(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk
         sk_part_dots(c, tier_slot, form, page, count, next);
     else
         values_by_token(c, tier_slot, &lay, form == SK_PROBS_I16, page, count, next);
-    if (sk_probs_one(form)) value_sinks(c, tier_slot, &lay, page, count);
+    if (sk_probs_one(form)) sk_part_sinks(c, tier_slot, form, &lay, page, count);
 }

@@ -10,7 +10,7 @@ typedef struct sk_value_form {
     sk_ld_kind kind;   /* of a load of W channels; vi4: of words */
     bool pairs, i16;
     bool dots;         /* sums come of dot products, with their own order (part_dots.c) */
-    bool sinks;        /* adds tokens of one head, in f32, to what the page gave so far */
+    bool rest;         /* adds to what the page gave one head so far, in f32 */
     uint32_t step;     /* bytes from a token (pair) to the next */
     uint32_t nv;       /* vectors per block of channels */
     uint32_t es;       /* bytes per channel of a token (pair); vi4: 0 */
@@ -41,6 +41,15 @@ void sk_value_prefetch(sk_dec *c, uint32_t tier_slot, sk_val next, sk_val c0, sk
 /* The product in dot products of bytes or bfloat16s, for a tile of heads. */
 void sk_part_dots(sk_dec *c, uint32_t tier_slot, sk_probs form, sk_val page, sk_val count,
                   sk_val next);
+
+/* What integer probabilities of a page lack is added, to the heads that lack too much of it
+ * (part_sinks.c). */
+void sk_part_sinks(sk_dec *c, uint32_t tier_slot, sk_probs form, const sk_page_layout *lay, sk_val page,
+                   sk_val count);
+/* Of one head, whose s, stat and acc are c's: adds s times values, times the factor
+ * stat_rest. */
+void sk_part_values_rest(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
+                         sk_val count);
 
 /* The same, scaled: numbers. Tokens of a step at byte `off`: one, or the pair lo, hi. */
 void sk_value_floats(sk_dec *c, const sk_value_form *f, sk_val v0, sk_val off, sk_val *lo,

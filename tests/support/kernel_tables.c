@@ -874,6 +874,21 @@ static const kernel_row sinks[] = {
 
 #undef A
 
+/* ---- lost ---------------------------------------------------------------------------- */
+
+#define L(class, variants) "attn_decode d16 v32 h2 p128 l1 qf32 of32 if32 " class " kf32:vi8 " variants
+
+/* Pages of 128 dense keys, values vi8, with bias (test_kernel_lost.c). */
+static const kernel_row lost[] = {
+    {L("fast", "bias"), "w=16,vch=16,prob=u8", 512},
+    {L("fast", "bias queries"), "w=16,vch=16,prob=u8", 512},
+    {L("fast", "bias"), "w=8,vch=16,prob=u7", 256},
+    {L("tight", "bias queries"), "w=16,vch=16,prob=u16", 512},
+    {L("tight", "bias"), "w=8,vch=16,prob=i16", 256},
+};
+
+#undef L
+
 /* ---- spans --------------------------------------------------------------------------- */
 
 #define S(d, h, p, l, tiers)                                                                       \
@@ -1065,7 +1080,7 @@ static const kernel_row variants[] = {
 
 const kernel_table kernel_tables[] = {
 #define T(name) {#name, name, SK_COUNT(name)}
-    T(books), T(bytes), T(codes), T(compact), T(decode), T(dense), T(extend), T(formats), T(gather), T(keys), T(mass), T(merge), T(mixed), T(mixes), T(retier), T(rope), T(rows), T(schedule), T(segments), T(sinks), T(spans), T(values), T(variants), T(vk), T(wide),
+    T(books), T(bytes), T(codes), T(compact), T(decode), T(dense), T(extend), T(formats), T(gather), T(keys), T(lost), T(mass), T(merge), T(mixed), T(mixes), T(retier), T(rope), T(rows), T(schedule), T(segments), T(sinks), T(spans), T(values), T(variants), T(vk), T(wide),
 #undef T
 };
 const uint32_t kernel_ntables = SK_COUNT(kernel_tables);
