@@ -15,8 +15,9 @@
  * class is kept, whoever holds no value, where
  *   hypot(D, N) V weight <= class |acc|
  * weight being that of the page's largest probability in acc. D is at most half a step of
- * each token; what it is is looked at only where that is too much. Pages whose
- * probabilities add up to enough beside four sinks are not asked.
+ * each token; what it is is looked at only where that is too much. Pages are not asked
+ * whose probabilities S add up to enough: beside four sinks, S >= 4.7, and for D to be in
+ * the class, S class >= D. More sinks of one weight than four are not seen there.
  *
  * A head of a page that fails is mended: what each token's integer lacks goes to s, in
  * f32, and part_value.c adds it. Where outputs cancel, so that |acc| is small, this is
