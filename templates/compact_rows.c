@@ -61,14 +61,16 @@ static sk_val mask_of(sk_compact *c, const sk_compact_field *f, const places *at
 
 /* The codes of a row as they were, each in a word of its own: of W words of the
  * destination, from those of the source. */
-static void codes_of(sk_compact *c, const sk_compact_field *f, const places *at, const sk_val x[2], sk_val code[MOST])
+static void codes_of(sk_compact *c, const sk_compact_field *f, const places *at, const sk_val x[2],
+                     sk_val code[MOST])
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
     const uint32_t bits = f->bits, all = (1u << bits) - 1;
     sk_val y = SK_NONE;
     if (by_bytes(c, f))
-        y = x[1] == SK_NONE ? sk_ir_2(b, SK_OP_PERM8, x[0], at->bytes) : sk_ir_3(b, SK_OP_PERM8X2, x[0], x[1], at->bytes);
+        y = x[1] == SK_NONE ? sk_ir_2(b, SK_OP_PERM8, x[0], at->bytes)
+                            : sk_ir_3(b, SK_OP_PERM8X2, x[0], x[1], at->bytes);
     for (uint32_t k = 0; k < 32 / bits; k++) {
         if (by_bytes(c, f)) {
             code[k] = sk_and(d, sk_shr(d, y, k * bits), all);
