@@ -5,10 +5,12 @@
 #include "part_probs.h"
 #include "part_segments.h"
 
-/* A permute of bytes and a dot of bytes; without them the form is right, but slow. */
-static bool has_byte_ops(const sk_target *target)
+/* Of 16 lanes a permute of bytes and a dot of bytes, of 8 a pick among 16 bytes; without
+ * them the form is right, but slow. */
+static bool has_byte_ops(const sk_target *target, int32_t w)
 {
     const uint32_t both = SK_CPU_VBMI | SK_CPU_VNNI;
+    if (w < 16) return target->vector_bits >= 256 && target->features & SK_CPU_AVX2;
     return target->vector_bits >= 512 && (target->features & both) == both;
 }
 
@@ -21,7 +23,9 @@ static bool any_of_form(const sk_spec *spec, const sk_schedule *s, int32_t lut, 
     return false;
 }
 
-/* Bytes where they fit. 16-bit pairs for 4-bit codes with one radius. Else tables in registers where
+/* Bytes where they fit; of 8 lanes one head has nobody to share indices with, and takes
+ * 16-bit pairs where these do (AVX2, good:vi8 by instructions: 4.5 ns against 5.1; four
+ * heads 15.9 against 12.6). 16-bit pairs for 4-bit codes with one radius. Else tables in registers where
  * one look-up has few heads to serve: a row that is hardly a vector costs as
  * much as a permutation. Of 16 lanes up to 8 heads are few (Zen 4, 4 heads:
  * mid:vi8 8.4 ns against 10.0 with rows, fine:vi8 37 against 42), of 8 lanes
@@ -30,11 +34,13 @@ static int32_t default_lut(const sk_spec *spec, const sk_target *target, const s
 {
     sk_schedule perm = *s;
     const uint32_t w = (uint32_t)s->v[SK_T_w];
+    const bool pairs = any_of_form(spec, s, SK_LUT_PAIR16, SK_FORM_PAIR16);
     bool any_perm = false;
     perm.v[SK_T_lut] = SK_LUT_PERM;
+    if (pairs && sk_dec_turn_heads(spec) == 1) return SK_LUT_PAIR16;
     for (int32_t lut = SK_LUT_BYTE; lut <= SK_LUT_WORD; lut++)
-        if (has_byte_ops(target) && any_of_form(spec, s, lut, SK_FORM_BYTE)) return lut;
-    if (any_of_form(spec, s, SK_LUT_PAIR16, SK_FORM_PAIR16)) return SK_LUT_PAIR16;
+        if (has_byte_ops(target, s->v[SK_T_w]) && any_of_form(spec, s, lut, SK_FORM_BYTE)) return lut;
+    if (pairs) return SK_LUT_PAIR16;
     for (sk_key_part k = {0}; sk_key_next(spec, &perm, &k);) {
         if (sk_dec_form(&k.spec, &perm, k.slot) != SK_FORM_PERM) continue;
         any_perm |= w == 16 || 1u << sk_dec_seg(&k.spec, k.slot)->b <= 2 * w;
@@ -91,8 +97,10 @@ sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_targ
     if (w * 32 > target->vector_bits && w > 8)
         return sk_fail(err, SPHKV_EINVAL, "w=%u: the target has %u-bit vectors", w,
                        target->vector_bits);
-    if ((s->v[SK_T_lut] == SK_LUT_BYTE || s->v[SK_T_lut] == SK_LUT_WORD) && !has_byte_ops(target))
-        return sk_fail(err, SPHKV_EINVAL, "lut=byte, word: the target lacks AVX-512 VBMI or VNNI");
+    if ((s->v[SK_T_lut] == SK_LUT_BYTE || s->v[SK_T_lut] == SK_LUT_WORD) &&
+        !has_byte_ops(target, s->v[SK_T_w]))
+        return sk_fail(err, SPHKV_EINVAL,
+                       "lut=byte, word: the target lacks AVX-512 VBMI or VNNI (w=8: AVX2)");
     if (vch < w) return sk_fail(err, SPHKV_EINVAL, "vch=%u is less than w=%u", vch, w);
     if (spec->dv % vch != 0)
         return sk_fail(err, SPHKV_EINVAL, "vch=%u does not divide %u channels", vch, spec->dv);
@@ -270,18 +278,17 @@ static bool default_of_width(const sk_spec *spec, const sk_target *target, uint3
     return sk_attn_valid(spec, out, target, NULL) == SPHKV_OK;
 }
 
-/* Bytes, which are of 16 lanes; else the widest vectors there are, but 16-bit pairs,
- * which are of 8, are better than any other form of 16 (Zen 4: good:vi8 15.5 ns
- * against 18.6). */
+/* Bytes of 16 lanes; else the widest vectors there are, but 16-bit pairs, which are of 8,
+ * are better than any other form of 16 (Zen 4: good:vi8 15.5 ns against 18.6), and bytes of
+ * 8 better than pairs. */
 void sk_attn_default_schedule(const sk_spec *spec, const sk_target *target, sk_schedule *out)
 {
-    if (has_byte_ops(target) && default_of_width(spec, target, 16, out) &&
+    if (has_byte_ops(target, 16) && default_of_width(spec, target, 16, out) &&
         (out->v[SK_T_lut] == SK_LUT_BYTE || out->v[SK_T_lut] == SK_LUT_WORD))
         return;
-    const bool pairs = target->vector_bits >= 256 &&
-                       default_of_width(spec, target, 8, out) &&
-                       out->v[SK_T_lut] == SK_LUT_PAIR16;
-    if (pairs) return;
+    const bool narrow = target->vector_bits >= 256 && default_of_width(spec, target, 8, out) &&
+                        (out->v[SK_T_lut] == SK_LUT_PAIR16 || out->v[SK_T_lut] == SK_LUT_BYTE);
+    if (narrow) return;
     for (uint32_t w = target->vector_bits >= 512 ? 16 : target->vector_bits >= 256 ? 8 : 4; w >= 4;
          w /= 2)
         if (default_of_width(spec, target, w, out)) return;

@@ -107,15 +107,13 @@ static sk_val spread_codes(sk_dec *c, const byte_loop *l, sk_val field, uint32_t
     return bits == 8 ? picked : sk_ir_2(b, SK_OP_FIELD8, picked, fields);
 }
 
-/* Bytes of four groups, 64 tokens each, become pairs of bytes: groups 0 and 1 of the first
- * and of the last tokens, then 2 and 3; and pairs words of all four. */
-static void zip_bytes(sk_builder *b, sk_val x[4])
+void sk_bytes_zip8(sk_builder *b, sk_val x[4])
 {
     const sk_val y[4] = {x[0], x[1], x[2], x[3]};
     for (uint32_t k = 0; k < 4; k++) x[k] = sk_ir_zip8(b, y[k / 2 * 2], y[k / 2 * 2 + 1], k % 2);
 }
 
-static void zip_halves(sk_builder *b, sk_val x[4])
+void sk_bytes_zip16(sk_builder *b, sk_val x[4])
 {
     const sk_val y[4] = {x[0], x[1], x[2], x[3]};
     for (uint32_t k = 0; k < 4; k++) x[k] = sk_ir_zip16(b, y[k / 2], y[2 + k / 2], k % 2);
@@ -132,8 +130,8 @@ static void make_indices(sk_dec *c, const byte_loop *l, sk_val index[VECTORS])
     }
     for (uint32_t k = 0; k < 4; k++) index[k] = spread_codes(c, l, field, k);
     if (l->t->slots > 64) return; /* a table of its own ignores the rubbish */
-    zip_bytes(b, index);
-    if (l->t->slots < 64) zip_halves(b, index);
+    sk_bytes_zip8(b, index);
+    if (l->t->slots < 64) sk_bytes_zip16(b, index);
     for (uint32_t k = 0; k < 4; k++)
         index[k] = masked(c, l, index[k], l->t->slots == 64 ? 0x01000100u : 0x03020100u);
 }
@@ -149,8 +147,8 @@ static void make_radii(sk_dec *c, const byte_loop *l, sk_val radii[VECTORS])
         const sk_val at = sk_add(c, sk_mul(c, span, c->p), l->t0);
         radii[k] = sk_shuf(c, sk_ir_ldv(b, SK_LD_U32, l->page, at, l->lay->radius_off), order);
     }
-    zip_bytes(b, radii);
-    zip_halves(b, radii);
+    sk_bytes_zip8(b, radii);
+    sk_bytes_zip16(b, radii);
 }
 
 /* ---- look-up ------------------------------------------------------------------------------ */
@@ -194,8 +192,8 @@ static void look_up(sk_dec *c, const word_pair *w, uint32_t h, uint32_t plane, s
         find_bytes(c, &w->at[1], h, plane, w->index[1], y);
         for (uint32_t k = 0; k < l->nv; k++) x[k] = sk_add(c, x[k], y[k]);
     }
-    if (size > 256) zip_bytes(c->b, x);
-    if (size > 128) zip_halves(c->b, x);
+    if (size > 256) sk_bytes_zip8(c->b, x);
+    if (size > 128) sk_bytes_zip16(c->b, x);
 }
 
 /* Sums of a head: by plane and vector of tokens. */
@@ -288,73 +286,6 @@ static void add_heads(sk_dec *c, byte_loop *l, uint32_t h0, uint32_t hn, sk_val 
     finish_heads(c, l, h0, hn, sums);
 }
 
-/* ---- tables of a page --------------------------------------------------------------------- */
-
-/* Factors of the page's tables as 16-bit fractions, twice in a word, rows of heads side
- * by side; what the sums of a head are to be multiplied by goes behind the tables. */
-static void page_factors(sk_dec *c, const byte_loop *l, sk_val *factors)
-{
-    sk_builder *b = c->b;
-    const sk_bytes *t = l->t;
-    const sk_val group = sk_ir_2(b, SK_OP_UMIN, sk_and(c, c->lane, t->row - 1), sk_k(c, t->groups - 1));
-    const sk_val span = sk_ir_2(b, SK_OP_UDIV, group, sk_k(c, l->lay->span_dims / l->seg->g));
-    const sk_val scale = sk_shuf(c, sk_ir_ldv(b, SK_LD_F16, l->page, c->zero, l->lay->rscale_off), span);
-    for (uint32_t v = 0; v * 16 < t->heads * t->row; v++) {
-        const sk_val norm = sk_ir_ldv(b, SK_LD_F32, l->lut, c->zero, t->norms + v * 64);
-        const sk_val x = sk_ir_2(b, SK_OP_FMUL, norm, scale);
-        sk_val most = x;
-        for (uint32_t far = 1; far < t->row; far *= 2)
-            most = sk_ir_2(b, SK_OP_FMAX, most,
-                           sk_shuf(c, most, sk_ir_2(b, SK_OP_XOR, c->lane, sk_k(c, far))));
-        most = sk_ir_2(b, SK_OP_FMAX, most, sk_ir_f32(b, 1e-30f));
-        sk_ir_stv(b, c->bytes, c->zero, sk_bytes_page_units(t) + v * 64,
-                  sk_ir_2(b, SK_OP_FMUL, most, sk_ir_f32(b, 1.0f / (255 * t->full))));
-        const sk_val part = sk_ir_2(b, SK_OP_FDIV, x, most);
-        const sk_val f = sk_ir_1(b, SK_OP_F2I, sk_ir_2(b, SK_OP_FMUL, part, sk_ir_f32(b, 32767.0f)));
-        factors[v] = sk_or(c, sk_and(c, f, 0xffff), sk_shl(c, f, 16));
-    }
-}
-
-/* Halves of even and of odd places to bytes: as they are where entries are bytes; else
- * the lower bytes, signed, and the upper ones of what is left. */
-static sk_val join_halves(sk_dec *c, const sk_val half[2], uint32_t plane)
-{
-    sk_builder *b = c->b;
-    if (plane == 0)
-        return sk_or(c, sk_and(c, half[0], 0x00ff00ffu), sk_and(c, sk_shl(c, half[1], 8), 0xff00ff00u));
-    sk_val x[2];
-    for (uint32_t odd = 0; odd < 2; odd++)
-        x[odd] = sk_ir_2k(b, SK_OP_ADD16X2, half[odd], 0x00800080u);
-    return sk_or(c, sk_and(c, sk_shr(c, x[0], 8), 0x00ff00ffu), sk_and(c, x[1], 0xff00ff00u));
-}
-
-static void page_tables(sk_dec *c, const byte_loop *l)
-{
-    sk_builder *b = c->b;
-    const sk_bytes *t = l->t;
-    const uint32_t size = sk_bytes_plane(t), table = sk_bytes_table(t);
-    sk_val factors[SPHKV_MAX_HEADS_PER_KV];
-    page_factors(c, l, factors);
-    const sk_val word = sk_ir_for(b, c->zero, sk_k(c, t->words), 1);
-    const sk_val from = sk_mul(c, word, t->heads * size * 2), to = sk_mul(c, word, t->heads * table);
-    for (uint32_t h = 0; h < t->heads; h++)
-        for (uint32_t at = 0; at < size; at += 64) {
-            const sk_val entry = sk_add(c, sk_shl(c, c->lane, 2), sk_k(c, at));
-            const sk_val group = sk_add(c, sk_mul(c, word, 4),
-                                        sk_shr(c, entry, (uint32_t)__builtin_ctz(t->slots)));
-            const sk_val f = sk_shuf(c, factors[h * t->row / 16],
-                                     sk_add(c, group, sk_k(c, h * t->row % 16)));
-            sk_val half[2];
-            for (uint32_t odd = 0; odd < 2; odd++) {
-                const uint32_t disp = (h * size + at) * 2 + odd * 64;
-                half[odd] = sk_ir_2(b, SK_OP_MULR16X2, sk_ir_ldv(b, SK_LD_U32, l->lut, from, disp), f);
-            }
-            for (uint32_t p = 0; p < t->planes; p++)
-                sk_ir_stv(b, c->bytes, to, h * table + p * size + at, join_halves(c, half, p));
-        }
-    sk_ir_end(b);
-}
-
 /* How tokens and heads are gone through: no values. */
 static byte_loop loop_of(const sk_dec *c, uint32_t tier_slot, const sk_bytes *t)
 {
@@ -370,6 +301,7 @@ uint32_t sk_bytes_steps(const sk_dec *c, uint32_t tier_slot)
 {
     sk_bytes t;
     if (!sk_bytes_get(c->spec, c->sched, tier_slot, &t)) return 1;
+    if (t.narrow) return sk_bytes_narrow_steps(c, &t);
     const byte_loop l = loop_of(c, tier_slot, &t);
     return l.shares * (c->p / 64) * block_steps(&l);
 }
@@ -379,12 +311,16 @@ void sk_bytes_logits(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk
 {
     sk_bytes t;
     if (!sk_bytes_get(c->spec, c->sched, tier_slot, &t)) return;
+    if (t.narrow) {
+        sk_bytes_narrow_logits(c, &t, tier_slot, lay, page, limit, lut, next);
+        return;
+    }
     byte_loop l = loop_of(c, tier_slot, &t);
     l.lay = lay;
     l.page = page;
     l.lut = l.entries = lut;
     if (t.radii) {
-        page_tables(c, &l);
+        sk_bytes_page_tables(c, &t, l.seg, lay, page, lut);
         l.entries = c->bytes;
     }
     /* values that are rebuilt from keys (vk) want them, too */

@@ -253,6 +253,27 @@ static void byte_tables_are_one_instruction(void **state)
     expect(&f, "znver3", "vpmaddwd", "vpmaddubsw|call"); /* that saturates */
 }
 
+/* And of 8 lanes: 16 entries are one load and one pick, 32 a choice more; a weight is
+ * multiplied as it was loaded. */
+static void narrow_byte_tables_are_few_instructions(void **state)
+{
+    (void)state;
+    frame f;
+    sk_builder *b = &f.b;
+    begin(&f, 8);
+    const sk_val index = sk_ir_2k(b, SK_OP_AND, words(&f, 0), 0x1f1f1f1fu);
+    sk_val x[2];
+    for (uint32_t i = 0; i < 2; i++)
+        x[i] = sk_ir_2(b, SK_OP_LUT16, sk_ir_ldrows(b, SK_LD_U32, f.in, f.n, 64 + 16 * i, 4), index);
+    const sk_val by = sk_ir_2k(b, SK_OP_SHL, index, 3);
+    const sk_val found = sk_ir_3(b, SK_OP_SEL8, by, x[1], x[0]);
+    const sk_val two = sk_ir_zip8(b, found, words(&f, 128), false);
+    const sk_val weight = sk_ir_ldu(b, SK_LD_U32, f.in, f.n, 256);
+    keep(&f, sk_ir_2(b, SK_OP_MADD8, weight, two));
+    expect(&f, "znver3", "vbroadcasti128|vpshufb|vpblendvb|vpunpcklbw|vpmaddubsw|vpbroadcastd|ymm",
+           "vpinsr|vpextr|vpcmp|vinserti128|xmm|call");
+}
+
 /* Products of bytes where there is no AVX-512. */
 static void byte_products_of_lesser_cpus(void **state)
 {
@@ -394,6 +415,7 @@ int main(void)
         cmocka_unit_test(byte_lookups_are_one_instruction),
         cmocka_unit_test(packed_ops_are_one_instruction),
         cmocka_unit_test(byte_tables_are_one_instruction),
+        cmocka_unit_test(narrow_byte_tables_are_few_instructions),
         cmocka_unit_test(byte_products_of_lesser_cpus),
         cmocka_unit_test(constant_picks_are_a_few_shuffles),
         cmocka_unit_test(integer_keys_are_unpacked_in_few_instructions),

@@ -138,6 +138,27 @@ static const kernel_row bytes[] = {
     {W("32", "3", "128", "0", "g4b7r16sD:vi8,fine:vi4"), "lut=word", 512},
 };
 
+/* of 8 lanes */
+static const kernel_row narrow[] = {
+    {S("128", "4", "128", "1", "high:vi8"), "w=8,lut=byte", 256},
+    {S("96", "5", "64", "0", "mid:vi4,kf16:vf16") " mean permutation", "w=8,lut=byte", 256},
+    {S("128", "2", "128", "1", "low:vi4,mid:vi8"), "w=8,lut=byte,lut_build=separate", 256},
+    {S("64", "9", "64", "0", "low:vi8") " mean", "w=8,lut=byte", 256},
+    {S("128", "4", "128", "1", "good:vi8,fine:vi8"), "w=8,lut=byte", 256},
+    {S("48", "6", "64", "0", "good:vi8,fine:vi4") " mean permutation", "w=8,lut=byte", 256},
+    {S("64", "16", "64", "1", "good:vi8"), "w=8,lut=byte,lut_build=separate", 256},
+    {S("64", "3", "192", "1", "good:vi8,high:vi8,g8b8r4:vi8,fine:vi8"), "w=8,lut=byte", 256},
+    {S("128", "4", "64", "1", "turbo:vi8"), "w=8,lut=byte", 256},
+    {S("80", "5", "128", "0", "turbo:vi4") " permutation", "w=8,lut=byte,lut_build=separate", 256},
+    {S("48", "2", "64", "0", "g8b2r8s16:vi8,g16b2r8:vi8"), "w=8,lut=byte", 256},
+    {S("80", "3", "64", "1", "g20b2r16sD:vi8,g16b3r4sD:vi8"), "w=8,lut=byte", 256},
+    {S("80", "4", "64", "1", "g16b5r8:vi8,g1b5r8sD:vi4"), "w=8,lut=byte", 256},
+    {S("96", "2", "128", "0", "g3b5r16sD:vi8,g1b3r4sD:vi8"), "w=8,lut=byte", 256},
+    {S("64", "20", "64", "1", "g1b6r8sD:vi8,mid:vi4"), "w=8,lut=byte", 256},
+    {S("96", "3", "64", "1", "32@g2b4r16s32+48@g16b4r8+16@kf16:vi8,good:vi8"), "w=8,lut=byte", 256},
+    {S("128", "4", "64", "1", "good:vi8,mid:vi8 mean softcap window queries"), "w=8,lut=byte", 256},
+};
+
 #undef S
 #undef W
 
@@ -991,6 +1012,8 @@ static const kernel_row vk[] = {
     /* codes that end with the page: nothing behind them is read */
     {A("64", "64", "1", "64", "1") "qf32 of32 if32 fast g4b2r16sD:vk", "w=16,lut=byte", 512},
     {A("16", "16", "2", "64", "1") "qf32 of32 if32 fast g8b2r8:vk,g8b2r4sD:vk", "w=16,lut=byte", 512},
+    {A("64", "64", "1", "64", "1") "qf32 of32 if32 fast g4b2r16sD:vk", "w=8,lut=byte", 256},
+    {A("16", "16", "2", "64", "1") "qf32 of32 if32 fast g8b2r8:vk,g2b5r4sD:vk", "w=8,lut=byte", 256},
     {A("64", "64", "1", "64", "1") T "g4b6r16sD:vk,g4b3r16sD:vk", "w=16,lut=rebuild", 512},
     {A("64", "64", "1", "64", "1") T "g4b6r16sD:vk", "w=16,lut=rows", 512},
     {A("64", "64", "1", "64", "1") T "good:vk", "w=16,lut=rebuild", 512},
@@ -1080,7 +1103,7 @@ static const kernel_row variants[] = {
 
 const kernel_table kernel_tables[] = {
 #define T(name) {#name, name, SK_COUNT(name)}
-    T(books), T(bytes), T(codes), T(compact), T(decode), T(dense), T(extend), T(formats), T(gather), T(keys), T(lost), T(mass), T(merge), T(mixed), T(mixes), T(retier), T(rope), T(rows), T(schedule), T(segments), T(sinks), T(spans), T(values), T(variants), T(vk), T(wide),
+    T(books), T(bytes), T(codes), T(compact), T(decode), T(dense), T(extend), T(formats), T(gather), T(keys), T(lost), T(mass), T(merge), T(mixed), T(mixes), T(narrow), T(retier), T(rope), T(rows), T(schedule), T(segments), T(sinks), T(spans), T(values), T(variants), T(vk), T(wide),
 #undef T
 };
 const uint32_t kernel_ntables = SK_COUNT(kernel_tables);
