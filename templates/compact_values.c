@@ -210,9 +210,9 @@ static sk_val codes_anew(sk_compact *c, const form *x, const factors *by, sk_val
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
+    if (x->f->anew == SK_KEPT) return word; /* of up to 32 bits */
     const uint32_t bits = x->f->bits, mask = (1u << bits) - 1;
     sk_val all = d->zero;
-    if (x->f->anew == SK_KEPT) return word;
     if (by_table(c, x->f)) return looked_up(c, by->table, word);
     for (uint32_t k = 0; k < x->codes; k++) {
         const sk_val ratio = by->by[k / x->tokens];

@@ -241,6 +241,8 @@ int main(int argc, char **argv)
     if (!l.answer || !l.at || sk_worker_init(&worker, serve, &l, &limits, NULL) != SPHKV_OK) return 1;
     if (!ask(&l, &worker, &limits, 0, why)) {
         fprintf(stderr, "gpu_cases: %s\n", why);
+        sk_worker_free(&worker);
+        sk_free(l.at);
         return 3;
     }
     const sk_target target = l.answer->target;
@@ -254,5 +256,6 @@ int main(int argc, char **argv)
     const int code = run(&l, &worker, &limits, option(argc, argv, "--most", CASES_MOST),
                          option(argc, argv, "--seconds", 86400));
     sk_worker_free(&worker);
+    sk_free(l.at);
     return code;
 }
