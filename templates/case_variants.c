@@ -50,13 +50,17 @@ static void fill_heads(sk_case *c, sk_rng *rng)
     }
 }
 
-/* Of every sixteenth token minus infinity. */
+/* Of every sixteenth token minus infinity, and of all tokens of every fourth reference:
+ * there are lists of nothing else. */
 static void fill_bias(sk_case *c, sk_rng *rng)
 {
     const size_t n = sk_case_state_of(c)->copy[0].buf[SK_BUF_BIAS].bytes / 4;
-    for (size_t i = 0; i < n; i++)
-        put(c, SK_BUF_BIAS, i,
-            sk_rng_below(rng, 16) == 0 ? -(double)INFINITY : sk_rng_normal(rng));
+    bool page = false;
+    for (size_t i = 0; i < n; i++) {
+        if (i % c->p.spec.page == 0) page = sk_rng_below(rng, 4) == 0;
+        const bool none = sk_rng_below(rng, 16) == 0 || page;
+        put(c, SK_BUF_BIAS, i, none ? -(double)INFINITY : sk_rng_normal(rng));
+    }
 }
 
 uint32_t sk_case_position(const sk_case *c, uint32_t list, uint32_t place)
