@@ -1,10 +1,12 @@
 /* part_bytes.c - tables of a coded tier in one byte or two. An entry is T = <q_j,
  * codeword> of a head, in full use of its bits; told for 8:
  *
- *   one radius per key   bytes b with T = (b - 128) * w * unit: the weight w of a
+ *   one radius per key   bytes b with T = middle + (b - 128) * w * unit: the weight w of a
  *                        group, 1 to 127, says how large its entries are, so that no
- *                        group is as coarse as the largest needs it. The dot is of
- *                        unsigned b and signed w; it starts from -128 * sum of w.
+ *                        group is as coarse as the largest needs it; the middle between
+ *                        its least and its largest (of one plane; of two it is 0) makes
+ *                        them smaller. The dot is of unsigned b and signed w; it starts
+ *                        from the sum of middles / unit - 128 w.
  *   a radius per group   bytes b with T = b * norm / 127, as 16-bit numbers; for each
  *                        page they are scaled by norm * r_scale over the largest such
  *                        product, rounded to bytes again, and the dot is of unsigned
@@ -132,6 +134,37 @@ static sk_val larger(sk_dec *c, sk_val x, sk_val y)
     return x == SK_NONE ? y : sk_ir_2(c->b, SK_OP_FMAX, x, y);
 }
 
+/* Whether entries are told from the middle of their group on. */
+static bool has_middles(const sk_bytes *t) { return !t->radii && !t->keys && t->planes == 1; }
+
+/* Takes the middle of each group out of its entries [group][head][code]; what the middles
+ * of a head add up to goes, as f32, to where its start will be. */
+static void take_middles(sk_dec *c, const sk_bytes *t, sk_val floats, sk_val lut)
+{
+    sk_builder *b = c->b;
+    for (uint32_t h = 0; h < t->heads; h++)
+        sk_ir_stu(b, lut, c->zero, t->starts + h * 4, sk_ir_f32(b, 0.0f));
+    const sk_val j = sk_ir_for(b, c->zero, sk_k(c, t->groups), 1);
+    const sk_val at = sk_mul(c, j, t->heads * t->stored * 4);
+    for (uint32_t h = 0; h < t->heads; h++) {
+        sk_val v[256 / 8], top = SK_NONE, below = SK_NONE;
+        for (uint32_t x = 0; x < t->stored / c->w; x++) {
+            v[x] = sk_ir_ldv(b, SK_LD_F32, floats, at, (h * t->stored + x * c->w) * 4);
+            top = larger(c, top, v[x]);
+            below = larger(c, below, sk_ir_2(b, SK_OP_FSUB, sk_ir_f32(b, 0.0f), v[x]));
+        }
+        const sk_val range = sk_ir_2(b, SK_OP_FSUB, sk_ir_1(b, SK_OP_RED_FMAX, top),
+                                     sk_ir_1(b, SK_OP_RED_FMAX, below));
+        const sk_val middle = sk_ir_2(b, SK_OP_FMUL, range, sk_ir_f32(b, 0.5f));
+        for (uint32_t x = 0; x < t->stored / c->w; x++)
+            sk_ir_stv(b, floats, at, (h * t->stored + x * c->w) * 4,
+                      sk_ir_2(b, SK_OP_FSUB, v[x], middle));
+        const sk_val sum = sk_ir_ldu(b, SK_LD_F32, lut, c->zero, t->starts + h * 4);
+        sk_ir_stu(b, lut, c->zero, t->starts + h * 4, sk_ir_2(b, SK_OP_FADD, sum, middle));
+    }
+    sk_ir_end(b);
+}
+
 /* Rows of zeros, for what lies behind the groups; then the largest |entry| of each
  * group, from tables [group][head][code] of that kind. */
 static void find_norms(sk_dec *c, const sk_bytes *t, sk_ld_kind kind, sk_val from, sk_val norms)
@@ -247,7 +280,12 @@ static void make_weights(sk_dec *c, const sk_bytes *t, sk_val lut, sk_val norms,
         sk_ir_stv(b, lut, sk_shr(c, at, 2), t->weights + h * t->row, bytes);
     sk_ir_end(b);
     const sk_val weights = sk_ir_1(b, SK_OP_RED_UADD, sk_ir_get(b, sum));
-    const sk_val all = sk_mul(c, weights, 0u - (1u << (t->bits - 1)));
+    sk_val all = sk_mul(c, weights, 0u - (1u << (t->bits - 1)));
+    if (has_middles(t)) {
+        const sk_val middles = sk_ir_ldu(b, SK_LD_F32, lut, c->zero, t->starts + h * 4);
+        if (t->narrow) all = c->zero; /* its entries are signed */
+        all = sk_add(c, all, sk_ir_1(b, SK_OP_F2I, sk_ir_2(b, SK_OP_FMUL, middles, entry)));
+    }
     sk_ir_stu(b, lut, c->zero, t->starts + h * 4, all);
     sk_ir_stu(b, lut, c->zero, t->units + h * 4, unit);
 }
@@ -337,6 +375,7 @@ void sk_bytes_build(sk_dec *c, uint32_t tier_slot, sk_val cb, sk_val lut)
         narrow_tables(c, seg, cb, floats);
     else if (!t.keys)
         sk_tables_perm(c, seg, cb, floats);
+    if (has_middles(&t)) take_middles(c, &t, floats, lut);
     find_norms(c, &t, kind, floats, norms);
     if (t.radii) {
         const sk_val by = sk_ir_ptr_add(b, lut, sk_k(c, t.inverses), 1);

@@ -235,8 +235,11 @@ static void add_heads(sk_dec *c, narrow_loop *l, narrow_heads *at, sk_val next)
 {
     sk_builder *b = c->b;
     const sk_bytes *t = l->t;
-    for (uint32_t h = 0; h < at->hn; h++)
-        for (uint32_t k = 0; k < VECTORS; k++) at->sum[h][k] = sk_ir_var(b, SK_LANE, c->zero);
+    for (uint32_t h = 0; h < at->hn; h++) {
+        sk_val start = c->zero;
+        if (!t->radii) start = sk_ir_ldu(b, SK_LD_U32, l->lut, c->zero, t->starts + (at->h0 + h) * 4);
+        for (uint32_t k = 0; k < VECTORS; k++) at->sum[h][k] = sk_ir_var(b, SK_LANE, start);
+    }
     l->word = sk_ir_for(b, c->zero, sk_k(c, t->words), t->block);
     if (at->h0 == 0) {
         const sk_val half = sk_add(c, sk_shr(c, l->t0, (uint32_t)__builtin_ctz(vector_bytes(c))),
