@@ -19,8 +19,8 @@ typedef enum sk_backend { SK_BACKEND_CPU, SK_BACKEND_CUDA, SK_BACKENDS } sk_back
     X(w, SK_FOR_ALL, "4|8|16", "lanes of a warp (vector width in 32-bit words)")                  \
     X(lut, SK_FOR(SPHKV_ATTN_DECODE) | SK_FOR(SPHKV_PAGE_DECODE) | SK_FOR(SPHKV_PAGE_MASS), "rows|perm|pair16|rebuild|byte|word",                                         \
       "look-up of coded keys: f32 rows in scratch, f32 tables in registers, 16-bit byte-pair "    \
-      "tables; tiers a form does not fit use rows; or none: keys are rebuilt and multiplied; 8-bit " \
-      "and 16-bit tables for byte permutes")                                             \
+      "tables; tiers a form does not fit use rows; or none: keys are rebuilt and multiplied; 8-bit, " \
+      "and 14- or 16-bit tables for byte permutes")                                       \
     X(lut_build, SK_FOR(SPHKV_ATTN_DECODE), "fused|separate",                                     \
       "tables built inside the attention kernel, or by a kernel of their own")                    \
     X(ktok, SK_FOR(SPHKV_ATTN_DECODE) | SK_FOR(SPHKV_PAGE_MASS), "1|2|4", "token vectors per block of dense keys")          \

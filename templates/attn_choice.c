@@ -10,7 +10,7 @@
 static bool has_byte_ops(const sk_target *target, int32_t w)
 {
     const uint32_t both = SK_CPU_VBMI | SK_CPU_VNNI;
-    if (w < 16) return target->vector_bits >= 256 && target->features & SK_CPU_AVX2;
+    if (w < 16) return w == 8 && target->vector_bits >= 256 && target->features & SK_CPU_AVX2;
     return target->vector_bits >= 512 && (target->features & both) == both;
 }
 
@@ -100,7 +100,8 @@ sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_targ
     if ((s->v[SK_T_lut] == SK_LUT_BYTE || s->v[SK_T_lut] == SK_LUT_WORD) &&
         !has_byte_ops(target, s->v[SK_T_w]))
         return sk_fail(err, SPHKV_EINVAL,
-                       "lut=byte, word: the target lacks AVX-512 VBMI or VNNI (w=8: AVX2)");
+                       "lut=byte, word: the target lacks AVX-512 VBMI or VNNI (lut=byte, w=8: "
+                       "AVX2)");
     if (vch < w) return sk_fail(err, SPHKV_EINVAL, "vch=%u is less than w=%u", vch, w);
     if (spec->dv % vch != 0)
         return sk_fail(err, SPHKV_EINVAL, "vch=%u does not divide %u channels", vch, spec->dv);

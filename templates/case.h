@@ -84,7 +84,7 @@ const void *sk_case_args(const sk_case *c, uint32_t copy);
 void sk_case_poison(sk_case *c, uint32_t copy);
 /* Judges the outputs of a copy after a run. *error: attn: ||o - ref|| /
  * ||sum p|v| || over all rows, the largest of any row with a bound of its
- * own; encode: largest excess of a chosen distance over the best, relative;
+ * own, over what a learned sink leaves it more; encode: largest excess of a chosen distance over the best, relative;
  * append: 0 or 1 (bit-exact). *bound: what the accuracy class allows for this
  * input. SPHKV_EVERIFY when error > bound, a redzone was touched, poison was
  * left in an output, or an unused slot is not zero. */

@@ -162,7 +162,8 @@ static sk_status judge_run(const sk_case *c, uint32_t copy, const judged_rows *j
         .size = sizeof rows, .batch = j->each, .out_stride_head = a->out_stride_head,
         .out_stride_seq = a->out_stride_tok, .lse_stride_seq = a->lse_stride_tok,
         .out = (uint8_t *)a->out + row * a->out_stride_tok * sk_case_dtype_bytes(spec->out_dtype),
-        .lse = a->lse ? a->lse + row * a->lse_stride_tok : NULL};
+        .lse = a->lse ? a->lse + row * a->lse_stride_tok : NULL,
+        .sinks = a->sinks};
     sk_case view = *c;
     view.args.attn = &rows;
     view.internal = &part;

@@ -202,7 +202,7 @@ static sk_status mass_judge_all(const sk_case *c, uint32_t copy, double *error, 
     memcpy(j.rest, out->data, out->bytes);
     *error = judge_lists(&j);
     /* a share is off by what its logit is, and by that of the sum; so is the sum of a page */
-    *bound = 4 * sk_accuracy_bound(c->p.spec.accuracy);
+    *bound = SK_CASE_LSE_ROOM * sk_accuracy_bound(c->p.spec.accuracy);
     if (c->p.input != SK_IN_S1) *bound *= sk_case_logit_size(c);
     if (!(*error <= *bound))
         st = sk_fail(err, SPHKV_EVERIFY, "page_mass: off by %.3g of all, at most %.3g", *error, *bound);

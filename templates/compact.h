@@ -14,8 +14,10 @@
  *
  * A run is tokens of one source page that stand together: addresses are uniform, so
  * what lies in several pages takes a pass for each. All from compact_rows on are for
- * CPUs and add to words that are there (zeros at first), run by run; compact_lanes makes
- * each word once, of all runs, and stands in where rows do not fit vectors.
+ * CPUs and add to words that are there (zeros at first), run by run, but for compact_bits
+ * and compact_values, which store whole rows and vectors and clear what is behind them;
+ * compact_lanes makes each word once, of all runs, and stands in where rows do not fit
+ * vectors.
  *
  * Scratch of one block:
  *   slots   [Tp]    u32: slot that token t comes from; 0 from count on

@@ -28,15 +28,13 @@ static void find_bytes(sk_compact *c, const sk_compact_field *f, uint32_t first,
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
-    sk_val all[2] = {SK_NONE, SK_NONE};
-    for (uint32_t i = 0; i * 64 < d->p && i < 2; i++)
-        all[i] = sk_ir_ldv(b, SK_LD_U32, c->slot8, d->zero, first * 8 + i * 64);
+    const sk_val low = sk_ir_ldv(b, SK_LD_U32, c->slot8, d->zero, first * 8);
+    const sk_val high = sk_ir_ldv(b, SK_LD_U32, c->slot8, d->zero, first * 8 + 64);
     for (uint32_t s = 0; s < 2; s++) {
         sk_val which = d->zero;
         for (uint32_t k = s; k < 8; k += 2)
             which = sk_or(d, which, sk_shl(d, sk_and(d, token_of(c, f, first, k), 127), k / 2 * 8));
-        const sk_val slot = all[1] == SK_NONE ? sk_ir_2(b, SK_OP_PERM8, all[0], which)
-                                              : sk_ir_3(b, SK_OP_PERM8X2, all[0], all[1], which);
+        const sk_val slot = sk_ir_3(b, SK_OP_PERM8X2, low, high, which);
         const sk_val up1 = sk_and(d, sk_shl(d, slot, 1), 0x06060606u), up2 = sk_shl(d, slot, 2);
         const sk_val down1 = sk_and(d, sk_shr(d, slot, 1), 0x68686868u);
         const sk_val down3 = sk_and(d, sk_shr(d, slot, 3), 0x01010101u);

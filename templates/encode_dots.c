@@ -61,7 +61,9 @@ static void pair_keys(sk_enc *c, const sk_enc_span *s, sk_val *q)
 {
     const uint32_t nu = c->t / c->w;
     for (uint32_t u = 0; u < nu; u++) {
-        const sk_val by = sk_op2(c, SK_OP_FDIV, sk_ir_f32(c->b, (float)TOP), s->r[u]);
+        /* a norm of which squares are lost would be too small: all is in doubt instead */
+        const sk_val r = sk_op2(c, SK_OP_FMAX, s->r[u], sk_ir_f32(c->b, 1e-18f));
+        const sk_val by = sk_op2(c, SK_OP_FDIV, sk_ir_f32(c->b, (float)TOP), r);
         for (uint32_t i = 0; i < c->seg->g; i += 2) {
             sk_val x[2];
             for (uint32_t k = 0; k < 2; k++)

@@ -1,9 +1,9 @@
-/* encode_sorted.c - single dimensions whose codewords are as many as lanes: of a page they
- * are sorted once, in a vector, and the nearest one is found by halving: a shuffle, a compare
- * and two additions for each bit, instead of four instructions for each codeword (turbo, 16
- * of them: a quarter). The bounds between neighbours lie as a tree: lane 1 is the root, the
- * lanes below i are 2 i and 2 i + 1. A leaf is a codeword with its code in the low bits, which
- * are zero in the f32 of a half. */
+/* encode_sorted.c - single dimensions whose codewords are as many as lanes: of the pages of
+ * a head they are sorted once, in a vector, and the nearest one is found by halving: a
+ * shuffle, a compare and two additions for each bit, instead of four instructions for each
+ * codeword (turbo, 16 of them: a quarter). The bounds between neighbours lie as a tree: lane
+ * 1 is the root, the lanes below i are 2 i and 2 i + 1. A leaf is a codeword with its code in
+ * the low bits, which are zero in the f32 of a half. */
 #include "encode.h"
 
 bool sk_encode_is_sorted(const sk_enc *c, const sk_segment *seg)
@@ -63,7 +63,9 @@ void sk_encode_sort(sk_enc *c, uint32_t rows)
 {
     sk_builder *b = c->b;
     const sk_val j = sk_ir_for(b, c->zero, sk_u32(c, rows), 1), at = sk_times(c, j, c->w * 4);
-    const sk_val half = sk_ir_ldv(b, SK_LD_U16, c->words, sk_times(c, j, c->w * 2), 0);
+    const sk_val read = sk_ir_ldv(b, SK_LD_U16, c->words, sk_times(c, j, c->w * 2), 0);
+    /* minus zero is zero: of equal codewords the lowest code */
+    const sk_val half = sk_pick(c, sk_opk(c, SK_OP_EQ, read, 0x8000u), c->zero, read);
     /* in the order of numbers: a negative one inverted, of others the sign set */
     const sk_val minus = sk_opk(c, SK_OP_SRA, sk_opk(c, SK_OP_SHL, half, 16), 31);
     const sk_val rank = sk_op2(c, SK_OP_XOR, half, sk_opk(c, SK_OP_OR, minus, 0x8000u));

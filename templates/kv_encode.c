@@ -83,19 +83,23 @@ static bool search_fits(const sk_spec *spec, const sk_schedule *s)
  * codewords apart, 83 for 69 where every other group has one codeword twice). */
 #define DOTS_PAY 6u /* bits of a code */
 
-static bool dots_pay(const sk_tier *to)
+static bool dots_pay(const sk_spec *spec, const sk_schedule *dots)
 {
-    uint32_t most = 0;
-    for (uint32_t i = 0; i < to->nseg; i++)
-        if (to->seg[i].kind == SK_KEY_CODED && to->seg[i].b > most) most = to->seg[i].b;
-    return most >= DOTS_PAY;
+    sk_enc c;
+    bool pay = false;
+    sk_encode_init(&c, spec, dots);
+    for (uint32_t i = 0; i < c.dst.nseg; i++) {
+        const sk_segment *seg = &spec->tier[0].seg[i];
+        pay |= sk_encode_is_dots(&c, seg, &c.dst.seg[i]) && seg->b >= DOTS_PAY;
+    }
+    return pay;
 }
 
 static void pick_search(const sk_spec *spec, const sk_target *target, sk_schedule *out)
 {
     const bool dots = (target->features & SK_CPU_VNNI) && out->v[SK_T_w] == 16;
     out->v[SK_T_search] = SK_SEARCH_DOTS;
-    if (dots && dots_pay(&spec->tier[0]) && search_fits(spec, out)) return;
+    if (dots && dots_pay(spec, out)) return;
     out->v[SK_T_search] = SK_SEARCH_SORTED;
     if (spec->page >= SORT_PAYS && search_fits(spec, out)) return;
     out->v[SK_T_search] = SK_SEARCH_ALL;

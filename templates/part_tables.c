@@ -10,7 +10,7 @@
  *           entries for byte shuffles, scaled so that sk_pair16_block groups
  *           add up without overflow; behind them the f32 tables they come from
  *           and 1/scale per head. Not for the exact class.
- *   byte, word  8-bit entries, class fast only, and 16-bit ones: part_bytes.h.
+ *   byte, word  8-bit entries, class fast only, and 14- or 16-bit ones: part_bytes.h.
  * Tried and left: folding r_scale of the page into the tables (costs as much
  * as the look-ups). */
 #include "decode.h"

@@ -130,9 +130,8 @@ static sk_status run(const sk_image *image, const void *args, uint32_t part, uin
     sk_call call = sk_compact_call(&a);
     call.shared = mine;
     const uint32_t pages = a.items_count * a.sub_pages;
-    const uint32_t first = (uint32_t)((uint64_t)pages * part / parts);
-    const uint32_t end = (uint32_t)((uint64_t)pages * (part + 1) / parts);
-    for (uint32_t i = first; st == SPHKV_OK && i < end; i++) st = sk_image_call(image, 0, &call, i, err);
+    const uint32_t end = sk_items_share(pages, part + 1, parts);
+    for (uint32_t i = sk_items_share(pages, part, parts); st == SPHKV_OK && i < end; i++) st = sk_image_call(image, 0, &call, i, err);
     return st;
 }
 

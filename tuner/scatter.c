@@ -58,6 +58,8 @@ INLINE uint64_t read_pages(const way *w, const bool ahead, const uint32_t pace)
     return sum + chain;
 }
 
+_Static_assert(SK_SWEEP_FORMS == 4, "read_form has four");
+
 static uint64_t read_form(const way *w, uint32_t form)
 {
     switch (form) {

@@ -1,5 +1,5 @@
 /* scatter.h - a second yardstick of attention on a CPU: a plain read of the very pages
- * that a kernel reads, in its order, by the same threads.
+ * that a kernel reads, in its order (lists per KV head), by the same threads.
  *
  * The sweep (bandwidth.h) runs through memory in order, as no cache of pages lies. Where
  * a page begins, address translation and the prefetchers of the hardware begin anew, so

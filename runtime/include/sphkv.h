@@ -457,9 +457,9 @@ typedef struct sphkv_page_table {
  * what is joined with other tokens (attn_merge) the last one to join adds it.
  * bias: of a list, so of all its query heads and, where lists are shared, KV heads,
  * indexed like refs: slot t of refs[i] has bias[i * P + t]; only slots of tokens are
- * read. Minus infinity, and NaN, count as -1e30: no weight beside any other token. Who
- * sees none but such weighs them alike: out is the mean of their values, and lse, about
- * -1e30, does not tell how many they are.
+ * read. Minus infinity, and NaN, count as -1e30: no weight beside any other token, or
+ * beside a sink. Who sees none but such, and has no sink, weighs them alike: out is the
+ * mean of their values, and lse, about -1e30, does not tell how many they are.
  *
  * Two more outputs for who asks, each at no extra pass, logits being what
  * enters the softmax (after scale, soft-cap and bias), logarithms natural:
