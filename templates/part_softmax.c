@@ -65,29 +65,30 @@ static void page_max(sk_dec *c, const softmax *x, uint32_t h0, uint32_t hn, sk_v
     for (uint32_t h = 0; h < hn; h++) m[h] = sk_ir_1(b, SK_OP_RED_FMAX, sk_ir_get(b, top[h]));
 }
 
-/* One vector of probabilities; masked lanes are 0. */
-static sk_val probability(sk_dec *c, const softmax *x, uint32_t h, sk_val t0, uint32_t u, sk_val base)
+/* One vector of probabilities, of 2^up; masked lanes are 0. The largest logit comes off
+ * first: beside one of -1e30 (a bias) `up` would be lost. */
+static sk_val probability(sk_dec *c, const softmax *x, uint32_t h, sk_val t0, uint32_t u, sk_val m)
 {
     sk_builder *b = c->b;
     const sk_val logit = load_logits(c, t0, h, u, x->count, x->full);
     const bool fast = c->spec->accuracy == SPHKV_FAST;
-    const sk_val p = sk_ir_exp2(b, sk_ir_2(b, SK_OP_FSUB, logit, base), fast);
+    sk_val below = sk_ir_2(b, SK_OP_FSUB, logit, m);
+    if (x->up > 0) below = sk_ir_2(b, SK_OP_FADD, below, sk_ir_f32(b, x->up));
+    const sk_val p = sk_ir_exp2(b, below, fast);
     if (x->one) return sk_ir_1(b, SK_OP_F2I, p);
     if (x->full) return p;
     const sk_val t = sk_add(c, sk_add(c, t0, c->lane), sk_k(c, u * c->w));
     return sk_sel(c, sk_ir_2(b, SK_OP_ULT, t, x->count), p, sk_ir_f32(b, 0.0f));
 }
 
-/* Vectors from t0 on, packed: bytes come of the logits as they are, other forms of floats
- * relative to `base`. */
-static sk_probs_packed probabilities(sk_dec *c, const softmax *x, uint32_t h, sk_val t0, sk_val m,
-                                     sk_val base)
+/* Vectors from t0 on, packed: bytes come of the logits as they are. */
+static sk_probs_packed probabilities(sk_dec *c, const softmax *x, uint32_t h, sk_val t0, sk_val m)
 {
     sk_val p[4];
     const bool of_logits = sk_probs_of_logits(c, x->form);
     for (uint32_t u = 0; u < sk_probs_vectors(x->form); u++)
         p[u] = of_logits ? load_logits(c, t0, h, u, x->count, x->full)
-                         : probability(c, x, h, t0, u, base);
+                         : probability(c, x, h, t0, u, m);
     if (of_logits) return sk_exps_pack(c, &x->exps, p, m);
     return sk_probs_pack(c, x->form, p);
 }
@@ -99,15 +100,12 @@ static void page_exp(sk_dec *c, const softmax *x, uint32_t h0, uint32_t hn, cons
     sk_builder *b = c->b;
     const uint32_t unroll = sk_probs_vectors(x->form), row = sk_probs_row_bytes(c, x->form);
     const sk_val rows = x->form == SK_PROBS_F32 ? c->s : c->probs;
-    sk_val sum[HEAD_TILE][2], base[HEAD_TILE];
-    for (uint32_t h = 0; h < hn; h++) {
-        sk_probs_sum_begin(c, x->form, sum[h]);
-        base[h] = x->up > 0 ? sk_ir_2(b, SK_OP_FSUB, m[h], sk_ir_f32(b, x->up)) : m[h];
-    }
+    sk_val sum[HEAD_TILE][2];
+    for (uint32_t h = 0; h < hn; h++) sk_probs_sum_begin(c, x->form, sum[h]);
     const sk_val t0 = sk_ir_for(b, c->zero, x->limit, unroll * c->w);
     if (h0 == 0) sk_prefetch_pause(c, x->tier_slot, x->next, 1, t0);
     for (uint32_t h = 0; h < hn; h++) {
-        const sk_probs_packed packed = probabilities(c, x, h0 + h, t0, m[h], base[h]);
+        const sk_probs_packed packed = probabilities(c, x, h0 + h, t0, m[h]);
         sk_probs_sum(c, x->form, &packed, sum[h]);
         sk_probs_put(c, x->form, &packed, rows, t0, (h0 + h) * row);
     }
