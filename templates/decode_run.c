@@ -11,16 +11,9 @@ static size_t groups_of(const sk_image *image)
     return (size_t)image->spec.ntiers * image->maxima.kv_heads;
 }
 
-/* Per part: scratch, the order of the items, and where each (tier, KV head) of
- * it begins. */
-static size_t part_bytes(const sk_image *image)
-{
-    return sk_items_scratch(image) + sk_items_order_bytes(image, groups_of(image));
-}
-
 size_t sk_decode_workspace(const sk_image *image)
 {
-    return image->maxima.parts * part_bytes(image);
+    return sk_items_run_workspace(image, groups_of(image));
 }
 
 /* Of keys that are to be rotated; unknown where none are. */
@@ -137,22 +130,20 @@ sk_status sk_decode_run(const sk_image *image, const void *args, uint32_t part, 
     sk_status st = sk_items_part(image, part, parts, err);
     if (st == SPHKV_OK) st = sk_decode_args(&r, args, err);
     if (st == SPHKV_OK) st = check_items(&r, err);
+    if (st != SPHKV_OK) return st;
     const uint32_t n = r.a.items_count;
-    const uint32_t first = sk_items_share(n, part, parts);
-    const uint32_t end = sk_items_share(n, part + 1, parts);
-    if (st != SPHKV_OK || first == end) return st;
-    uint8_t *mine = (uint8_t *)r.a.workspace + part * part_bytes(image);
-    uint32_t *order = (uint32_t *)(void *)(mine + sk_items_scratch(image));
-    sk_items_order(image, r.a.items, n, group_of, groups_of(image), order);
-    sk_call call = {.shared = mine};
+    const sk_item_run run = sk_items_run(image, r.a.workspace, r.a.items, n, group_of,
+                                         groups_of(image), part, parts);
+    if (run.first == run.end) return SPHKV_OK;
+    sk_call call = {.shared = run.scratch};
     sk_call_ptr(&call, r.a.items, n * sizeof *r.a.items);
-    sk_call_ptr(&call, order, n * sizeof *order);
+    sk_call_ptr(&call, run.order, n * sizeof *run.order);
     sk_call_ptr(&call, r.a.arena, r.a.arena_bytes);
     sk_call_ptr(&call, r.a.codebook, r.a.codebook_bytes);
     sk_decode_call_rows(&call, &r, &r.k);
     sk_decode_call_rows(&call, &r, &r.v);
-    sk_call_u32(&call, first);
-    sk_call_u32(&call, end);
+    sk_call_u32(&call, run.first);
+    sk_call_u32(&call, run.end);
     sk_rope_call(&call, &image->spec, &r.a.rope);
     const bool past = image->nentry > 1 && whole_vectors(&r, &r.k) && whole_vectors(&r, &r.v);
     return sk_image_call(image, past ? SK_UNROW_PAST : SK_UNROW_PLAIN, &call, 0, err);

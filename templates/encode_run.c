@@ -62,15 +62,9 @@ static size_t head_of(const sk_image *image, const void *items, uint32_t i)
     return ((const sphkv_encode_item *)items)[i].kv_head;
 }
 
-/* Per part: scratch, and the order of the items. */
-static size_t part_bytes(const sk_image *image)
-{
-    return sk_items_scratch(image) + sk_items_order_bytes(image, image->maxima.kv_heads);
-}
-
 size_t sk_encode_workspace(const sk_image *image)
 {
-    return image->maxima.parts * part_bytes(image);
+    return sk_items_run_workspace(image, image->maxima.kv_heads);
 }
 
 sk_status sk_encode_run(const sk_image *image, const void *args, uint32_t part, uint32_t parts,
@@ -85,20 +79,18 @@ sk_status sk_encode_run(const sk_image *image, const void *args, uint32_t part, 
     for (uint32_t i = 0; st == SPHKV_OK && i < a.items_count; i++)
         st = check_item(image, &a, i, &dst, &src, err);
     if (st != SPHKV_OK) return st;
-    const uint32_t n = a.items_count, first = sk_items_share(n, part, parts);
-    const uint32_t end = sk_items_share(n, part + 1, parts);
-    if (first == end) return SPHKV_OK;
-    uint8_t *mine = (uint8_t *)a.workspace + part * part_bytes(image);
-    uint32_t *order = (uint32_t *)(void *)(mine + sk_items_scratch(image));
-    sk_items_order(image, a.items, n, head_of, image->maxima.kv_heads, order);
-    sk_call call = {.shared = mine};
+    const uint32_t n = a.items_count;
+    const sk_item_run run = sk_items_run(image, a.workspace, a.items, n, head_of,
+                                         image->maxima.kv_heads, part, parts);
+    if (run.first == run.end) return SPHKV_OK;
+    sk_call call = {.shared = run.scratch};
     sk_call_ptr(&call, a.items, n * sizeof *a.items);
-    sk_call_ptr(&call, order, n * sizeof *order);
+    sk_call_ptr(&call, run.order, n * sizeof *run.order);
     sk_call_ptr(&call, a.src_arena, a.src_arena_bytes);
     sk_call_ptr(&call, a.dst_arena, a.dst_arena_bytes);
     sk_call_ptr(&call, a.codebook, a.codebook_bytes);
-    sk_call_u32(&call, first);
-    sk_call_u32(&call, end);
+    sk_call_u32(&call, run.first);
+    sk_call_u32(&call, run.end);
     if (sk_encode_turns(&image->spec)) sk_rope_call(&call, &image->spec, &a.rope);
     return sk_image_call(image, 0, &call, 0, err);
 }

@@ -97,13 +97,29 @@ size_t sk_items_extent(const sk_image *image, const sk_rows *rows, uint32_t coun
            element_bytes(rows->dtype);
 }
 
-size_t sk_items_order_bytes(const sk_image *image, size_t groups)
+size_t sk_items_scratch(const sk_image *image)
 {
-    return ((image->maxima.batch + groups) * 4 + 63) & ~(size_t)63;
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < image->nentry; i++)
+        if (image->shared_bytes[i] > most) most = image->shared_bytes[i];
+    return ((size_t)most + 63) & ~(size_t)63;
 }
 
-void sk_items_order(const sk_image *image, const void *items, uint32_t n, sk_item_group *group_of,
-                    size_t groups, uint32_t *order)
+/* Scratch and order, for as many items as the plan allows. */
+static size_t run_bytes(const sk_image *image, size_t groups)
+{
+    const size_t order = ((image->maxima.batch + groups) * 4 + 63) & ~(size_t)63;
+    return sk_items_scratch(image) + order;
+}
+
+size_t sk_items_run_workspace(const sk_image *image, size_t groups)
+{
+    return image->maxima.parts * run_bytes(image, groups);
+}
+
+/* Behind order[] there is room for where groups start. */
+static void put_in_order(const sk_image *image, const void *items, uint32_t n,
+                         sk_item_group *group_of, size_t groups, uint32_t *order)
 {
     uint32_t *start = order + image->maxima.batch, sum = 0;
     memset(start, 0, groups * sizeof *start);
@@ -116,12 +132,16 @@ void sk_items_order(const sk_image *image, const void *items, uint32_t n, sk_ite
     for (uint32_t i = 0; i < n; i++) order[start[group_of(image, items, i)]++] = i;
 }
 
-size_t sk_items_scratch(const sk_image *image)
+sk_item_run sk_items_run(const sk_image *image, void *workspace, const void *items, uint32_t n,
+                         sk_item_group *group_of, size_t groups, uint32_t part, uint32_t parts)
 {
-    uint32_t most = 0;
-    for (uint32_t i = 0; i < image->nentry; i++)
-        if (image->shared_bytes[i] > most) most = image->shared_bytes[i];
-    return ((size_t)most + 63) & ~(size_t)63;
+    uint8_t *mine = (uint8_t *)workspace + part * run_bytes(image, groups);
+    const sk_item_run run = {.scratch = mine,
+                             .order = (uint32_t *)(void *)(mine + sk_items_scratch(image)),
+                             .first = sk_items_share(n, part, parts),
+                             .end = sk_items_share(n, part + 1, parts)};
+    if (run.first < run.end) put_in_order(image, items, n, group_of, groups, run.order);
+    return run;
 }
 
 sk_shape sk_items_prefill(const sk_spec *spec, const sk_shape *step)

@@ -50,12 +50,6 @@ static inline uint64_t sk_items_steps(uint32_t count, uint32_t stride)
 /* The shape kernels over whole pages are tuned at: the pages of a prefill. */
 sk_shape sk_items_prefill(const sk_spec *spec, const sk_shape *step);
 
-/* Items by group (`group_of` item i, less than `groups`), else as they came, into order[n];
- * behind that it takes room: bytes in all, for as many items as the plan allows. */
-typedef size_t sk_item_group(const sk_image *image, const void *items, uint32_t i);
-size_t sk_items_order_bytes(const sk_image *image, size_t groups);
-void sk_items_order(const sk_image *image, const void *items, uint32_t n, sk_item_group *group_of,
-                    size_t groups, uint32_t *order);
 /* Where the run of a part begins, of n items that are dealt in equal runs. */
 static inline uint32_t sk_items_share(uint32_t n, uint32_t part, uint32_t parts)
 {
@@ -64,5 +58,17 @@ static inline uint32_t sk_items_share(uint32_t n, uint32_t part, uint32_t parts)
 
 /* Scratch of a part, whose shares begin at the workspace. */
 size_t sk_items_scratch(const sk_image *image);
+
+/* Items by group (`group_of` item i, less than `groups`), else as they came: a part's run of
+ * that order. In the workspace each part has its scratch and, behind it, the order. */
+typedef size_t sk_item_group(const sk_image *image, const void *items, uint32_t i);
+typedef struct sk_item_run {
+    void *scratch;
+    uint32_t *order; /* of all items; not made where the run is empty */
+    uint32_t first, end;
+} sk_item_run;
+size_t sk_items_run_workspace(const sk_image *image, size_t groups); /* of all parts */
+sk_item_run sk_items_run(const sk_image *image, void *workspace, const void *items, uint32_t n,
+                         sk_item_group *group_of, size_t groups, uint32_t part, uint32_t parts);
 
 #endif
