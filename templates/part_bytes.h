@@ -68,6 +68,28 @@ uint32_t sk_bytes_steps(const sk_dec *c, uint32_t tier_slot);
 void sk_bytes_logits(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
                      sk_val limit, sk_val lut, sk_val next);
 
+/* Logits of a page as they are made, of 8 lanes or 16. */
+typedef struct sk_bytes_loop {
+    const sk_bytes *t;
+    const sk_segment *seg;
+    const sk_seg_layout *lay;
+    uint32_t tier_slot;
+    sk_val page, lut;
+    sk_val entries;  /* tables of bytes: of the item, or of the page */
+    sk_val t0, word; /* the 64 tokens, the four groups */
+    /* of 8 lanes, in scratch: */
+    sk_val words;    /* indices of 64 tokens */
+    sk_val radii;    /* the same, of words of radii */
+    /* of 16 lanes: */
+    uint32_t shares, share; /* of heads that are added up together; which one */
+    uint32_t nv;     /* vectors of 64 tokens: 4; or of halves 2, */
+    uint32_t half;   /* the half-th and the one two behind it */
+} sk_bytes_loop;
+/* Group k of the word; beyond the last the last, which weights take out. */
+sk_val sk_bytes_group(sk_dec *c, const sk_bytes_loop *l, uint32_t k);
+/* What sums of head h are of. */
+sk_val sk_bytes_unit(sk_dec *c, const sk_bytes_loop *l, uint32_t h);
+
 /* Parts of it. Tables of a page, and units of its sums, from tables in halves. */
 void sk_bytes_page_tables(sk_dec *c, const sk_bytes *t, const sk_segment *seg,
                           const sk_seg_layout *lay, sk_val page, sk_val lut);
@@ -77,8 +99,6 @@ void sk_bytes_zip8(sk_builder *b, sk_val x[4]);
 void sk_bytes_zip16(sk_builder *b, sk_val x[4]);
 /* All of it, of 8 lanes. */
 uint32_t sk_bytes_narrow_steps(const sk_dec *c, const sk_bytes *t);
-void sk_bytes_narrow_logits(sk_dec *c, const sk_bytes *t, uint32_t tier_slot,
-                            const sk_seg_layout *lay, sk_val page, sk_val limit, sk_val lut,
-                            sk_val next);
+void sk_bytes_narrow_logits(sk_dec *c, sk_bytes_loop *l, sk_val limit, sk_val next);
 
 #endif

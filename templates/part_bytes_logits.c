@@ -22,43 +22,44 @@
 
 enum { VECTORS = 4 }; /* of 16 tokens */
 
-typedef struct byte_loop {
-    const sk_bytes *t;
-    const sk_segment *seg;
-    const sk_seg_layout *lay;
-    uint32_t tier_slot;
-    sk_val page, lut;
-    sk_val entries;  /* tables of bytes: of the item, or of the page */
-    sk_val t0, word; /* the 64 tokens, the four groups */
-    uint32_t shares, share; /* of heads that are added up together; which one */
-    uint32_t nv;     /* vectors of 64 tokens: 4; or of halves 2, */
-    uint32_t half;   /* the half-th and the one two behind it */
-} byte_loop;
-
 /* The i-th vector at work, of the 64 tokens. */
-static uint32_t vector_of(const byte_loop *l, uint32_t i)
+static uint32_t vector_of(const sk_bytes_loop *l, uint32_t i)
 {
     return l->nv == VECTORS ? i : l->half + 2 * i;
+}
+
+/* ---- of 8 lanes, too ----------------------------------------------------------------------- */
+
+sk_val sk_bytes_group(sk_dec *c, const sk_bytes_loop *l, uint32_t k)
+{
+    const sk_val j = sk_add(c, sk_mul(c, l->word, 4), sk_k(c, k));
+    return sk_ir_2(c->b, SK_OP_UMIN, j, sk_k(c, l->t->groups - 1));
+}
+
+sk_val sk_bytes_unit(sk_dec *c, const sk_bytes_loop *l, uint32_t h)
+{
+    const sk_bytes *t = l->t;
+    if (!t->radii) return sk_ir_ldu(c->b, SK_LD_F32, l->lut, c->zero, t->units + h * 4);
+    return sk_ir_ldu(c->b, SK_LD_F32, c->bytes, c->zero, sk_bytes_page_units(t) + h * t->row * 4);
 }
 
 /* ---- indices ------------------------------------------------------------------------------ */
 
 /* Byte offset of the row of group k of the word, in a field of `bytes` a row. */
-static sk_val group_row(sk_dec *c, const byte_loop *l, uint32_t k, uint32_t bytes)
+static sk_val group_row(sk_dec *c, const sk_bytes_loop *l, uint32_t k, uint32_t bytes)
 {
-    const sk_val j = sk_add(c, sk_mul(c, l->word, 4), sk_k(c, k));
-    return sk_mul(c, sk_ir_2(c->b, SK_OP_UMIN, j, sk_k(c, l->t->groups - 1)), bytes);
+    return sk_mul(c, sk_bytes_group(c, l, k), bytes);
 }
 
 /* x in the bits of codes, and which of the groups that share a table it is of. */
-static sk_val masked(sk_dec *c, const byte_loop *l, sk_val x, uint32_t groups)
+static sk_val masked(sk_dec *c, const sk_bytes_loop *l, sk_val x, uint32_t groups)
 {
     const uint32_t codes = ((1u << l->seg->b) - 1) * 0x01010101u;
     return sk_or(c, sk_and(c, x, codes), sk_k(c, groups * l->t->slots));
 }
 
 /* Blocks of row 1 (layout.h): two loads have the four groups, each 32 bytes. */
-static void blocked_words(sk_dec *c, const byte_loop *l, sk_val field, sk_val index[VECTORS])
+static void blocked_words(sk_dec *c, const sk_bytes_loop *l, sk_val field, sk_val index[VECTORS])
 {
     sk_builder *b = c->b;
     sk_val x[2];
@@ -80,7 +81,7 @@ static void blocked_words(sk_dec *c, const byte_loop *l, sk_val field, sk_val in
 }
 
 /* 64 codes of a group as bytes with rubbish above, in the order of the file's head. */
-static sk_val spread_codes(sk_dec *c, const byte_loop *l, sk_val field, uint32_t k)
+static sk_val spread_codes(sk_dec *c, const sk_bytes_loop *l, sk_val field, uint32_t k)
 {
     sk_builder *b = c->b;
     const uint32_t bits = l->seg->b;
@@ -120,7 +121,7 @@ void sk_bytes_zip16(sk_builder *b, sk_val x[4])
 }
 
 /* Words of four groups; pairs where a group has 64 slots; else groups as they are. */
-static void make_indices(sk_dec *c, const byte_loop *l, sk_val index[VECTORS])
+static void make_indices(sk_dec *c, const sk_bytes_loop *l, sk_val index[VECTORS])
 {
     sk_builder *b = c->b;
     const sk_val field = sk_ir_ptr_add(b, l->page, sk_k(c, l->lay->code_off), 1);
@@ -137,7 +138,7 @@ static void make_indices(sk_dec *c, const byte_loop *l, sk_val index[VECTORS])
 }
 
 /* Radius codes of four groups in one word. */
-static void make_radii(sk_dec *c, const byte_loop *l, sk_val radii[VECTORS])
+static void make_radii(sk_dec *c, const sk_bytes_loop *l, sk_val radii[VECTORS])
 {
     sk_builder *b = c->b;
     const uint32_t per_span = l->lay->span_dims / l->seg->g;
@@ -155,7 +156,7 @@ static void make_radii(sk_dec *c, const byte_loop *l, sk_val radii[VECTORS])
 
 /* Bytes of table of head h for each vector of tokens. Vectors of indices share as many
  * tables as they have groups. */
-static void find_bytes(sk_dec *c, const byte_loop *l, uint32_t h, uint32_t plane,
+static void find_bytes(sk_dec *c, const sk_bytes_loop *l, uint32_t h, uint32_t plane,
                        const sk_val index[VECTORS], sk_val x[VECTORS])
 {
     sk_builder *b = c->b;
@@ -177,14 +178,14 @@ static void find_bytes(sk_dec *c, const byte_loop *l, uint32_t h, uint32_t plane
 
 /* The words at work, and their indices. */
 typedef struct word_pair {
-    byte_loop at[2];
+    sk_bytes_loop at[2];
     sk_val index[2][VECTORS];
 } word_pair;
 
 /* What is found for them together, as words of four groups. */
 static void look_up(sk_dec *c, const word_pair *w, uint32_t h, uint32_t plane, sk_val x[VECTORS])
 {
-    const byte_loop *l = &w->at[0];
+    const sk_bytes_loop *l = &w->at[0];
     const uint32_t size = sk_bytes_plane(l->t);
     sk_val y[VECTORS];
     find_bytes(c, l, h, plane, w->index[0], x);
@@ -202,7 +203,7 @@ typedef struct head_sums {
 } head_sums;
 
 /* Adds the groups from l->word on, of a word or two, to the sums of heads h0 .. h0 + hn - 1. */
-static void add_words(sk_dec *c, const byte_loop *l, uint32_t h0, uint32_t hn, const head_sums *sums)
+static void add_words(sk_dec *c, const sk_bytes_loop *l, uint32_t h0, uint32_t hn, const head_sums *sums)
 {
     sk_builder *b = c->b;
     const sk_bytes *t = l->t;
@@ -229,7 +230,7 @@ static void add_words(sk_dec *c, const byte_loop *l, uint32_t h0, uint32_t hn, c
     }
 }
 
-static void finish_heads(sk_dec *c, const byte_loop *l, uint32_t h0, uint32_t hn,
+static void finish_heads(sk_dec *c, const sk_bytes_loop *l, uint32_t h0, uint32_t hn,
                          const head_sums *sums)
 {
     sk_builder *b = c->b;
@@ -239,10 +240,7 @@ static void finish_heads(sk_dec *c, const byte_loop *l, uint32_t h0, uint32_t hn
         const sk_val r =
             t->radii ? SK_NONE : sk_unpack_radii(c, l->seg, l->lay, l->page, c->zero, at);
         for (uint32_t h = h0; h < h0 + hn; h++) {
-            const sk_val unit =
-                t->radii ? sk_ir_ldu(b, SK_LD_F32, c->bytes, c->zero,
-                                     sk_bytes_page_units(t) + h * t->row * 4)
-                         : sk_ir_ldu(b, SK_LD_F32, l->lut, c->zero, t->units + h * 4);
+            const sk_val unit = sk_bytes_unit(c, l, h);
             sk_val sum = sk_ir_get(b, sums[h - h0].v[0][k]);
             if (t->planes == 2)
                 sum = sk_add(c, sum, sk_shl(c, sk_ir_get(b, sums[h - h0].v[1][k]), t->bits));
@@ -253,12 +251,12 @@ static void finish_heads(sk_dec *c, const byte_loop *l, uint32_t h0, uint32_t hn
 }
 
 /* Steps that ask for lines, of 64 tokens and a share of the heads. */
-static uint32_t block_steps(const byte_loop *l)
+static uint32_t block_steps(const sk_bytes_loop *l)
 {
     return l->t->words / sk_bytes_pair(l->t) * (VECTORS / l->nv);
 }
 
-static void ask(sk_dec *c, const byte_loop *l, sk_val next)
+static void ask(sk_dec *c, const sk_bytes_loop *l, sk_val next)
 {
     const uint32_t pair = sk_bytes_pair(l->t);
     const sk_val block = sk_add(c, sk_shr(c, l->t0, 6), sk_k(c, l->share * (c->p / 64)));
@@ -268,7 +266,7 @@ static void ask(sk_dec *c, const byte_loop *l, sk_val next)
 
 /* Heads whose sums stay in registers. The plane of the highest bytes begins with what
  * its entries have too much. */
-static void add_heads(sk_dec *c, byte_loop *l, uint32_t h0, uint32_t hn, sk_val next)
+static void add_heads(sk_dec *c, sk_bytes_loop *l, uint32_t h0, uint32_t hn, sk_val next)
 {
     sk_builder *b = c->b;
     head_sums sums[4];
@@ -287,9 +285,9 @@ static void add_heads(sk_dec *c, byte_loop *l, uint32_t h0, uint32_t hn, sk_val 
 }
 
 /* How tokens and heads are gone through: no values. */
-static byte_loop loop_of(const sk_dec *c, uint32_t tier_slot, const sk_bytes *t)
+static sk_bytes_loop loop_of(const sk_dec *c, uint32_t tier_slot, const sk_bytes *t)
 {
-    byte_loop l = {.t = t, .seg = sk_dec_seg(c->spec, tier_slot), .tier_slot = tier_slot, .nv = VECTORS};
+    sk_bytes_loop l = {.t = t, .seg = sk_dec_seg(c->spec, tier_slot), .tier_slot = tier_slot, .nv = VECTORS};
     if (sk_bytes_pair(t) == 2 && t->slots == 16 && sk_layout_codes_blocked(c->spec, l.seg))
         l.nv = VECTORS / 2;
     const uint32_t most = 16 / (t->planes * l.nv);
@@ -302,7 +300,7 @@ uint32_t sk_bytes_steps(const sk_dec *c, uint32_t tier_slot)
     sk_bytes t;
     if (!sk_bytes_get(c->spec, c->sched, tier_slot, &t)) return 1;
     if (t.narrow) return sk_bytes_narrow_steps(c, &t);
-    const byte_loop l = loop_of(c, tier_slot, &t);
+    const sk_bytes_loop l = loop_of(c, tier_slot, &t);
     return l.shares * (c->p / 64) * block_steps(&l);
 }
 
@@ -311,11 +309,7 @@ void sk_bytes_logits(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk
 {
     sk_bytes t;
     if (!sk_bytes_get(c->spec, c->sched, tier_slot, &t)) return;
-    if (t.narrow) {
-        sk_bytes_narrow_logits(c, &t, tier_slot, lay, page, limit, lut, next);
-        return;
-    }
-    byte_loop l = loop_of(c, tier_slot, &t);
+    sk_bytes_loop l = loop_of(c, tier_slot, &t);
     l.lay = lay;
     l.page = page;
     l.lut = l.entries = lut;
@@ -326,6 +320,10 @@ void sk_bytes_logits(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk
     /* values that are rebuilt from keys (vk) want them, too */
     if (!t.radii || c->spec->tier[tier_slot].value == SK_VAL_KEY)
         sk_unpack_radius_scales(c, l.seg, lay, page);
+    if (t.narrow) {
+        sk_bytes_narrow_logits(c, &l, limit, next);
+        return;
+    }
     for (l.share = 0; l.share < l.shares; l.share++) {
         const uint32_t h0 = t.heads * l.share / l.shares, h1 = t.heads * (l.share + 1) / l.shares;
         l.t0 = sk_ir_for(c->b, c->zero, limit, 64);

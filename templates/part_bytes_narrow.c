@@ -18,33 +18,15 @@
 
 enum { VECTORS = 4 }; /* of W tokens, in a vector of bytes; groups of a word */
 
-typedef struct narrow_loop {
-    const sk_bytes *t;
-    const sk_segment *seg;
-    const sk_seg_layout *lay;
-    uint32_t tier_slot;
-    sk_val page, lut;
-    sk_val entries;  /* tables of bytes: of the item, or of the page */
-    sk_val words;    /* scratch of indices: 64 tokens */
-    sk_val radii;    /* the same, of words of radii */
-    sk_val t0, word; /* the 64 tokens, the four groups */
-} narrow_loop;
-
 static uint32_t vector_bytes(const sk_dec *c) { return 4 * c->w; }
-
-static sk_val group_of(sk_dec *c, const narrow_loop *l, uint32_t k)
-{
-    const sk_val j = sk_add(c, sk_mul(c, l->word, 4), sk_k(c, k));
-    return sk_ir_2(c->b, SK_OP_UMIN, j, sk_k(c, l->t->groups - 1));
-}
 
 /* ---- what heads share ---------------------------------------------------------------------- */
 
 /* Row 1's blocks (layout.h): 64 codes in 32 bytes, the first half of them low. */
-static void blocked_codes(sk_dec *c, const narrow_loop *l, sk_val field, uint32_t k, sk_val index[2])
+static void blocked_codes(sk_dec *c, const sk_bytes_loop *l, sk_val field, uint32_t k, sk_val index[2])
 {
     sk_builder *b = c->b;
-    const sk_val row = sk_mul(c, group_of(c, l, k), c->p / 2);
+    const sk_val row = sk_mul(c, sk_bytes_group(c, l, k), c->p / 2);
     const sk_val x = sk_ir_ldv(b, SK_LD_U32, field, sk_add(c, row, sk_shr(c, l->t0, 1)), 0);
     const sk_val i = sk_and(c, c->lane, 3);
     const sk_val first = sk_add(c, sk_shl(c, sk_shr(c, i, 1), 3), sk_and(c, i, 1));
@@ -55,12 +37,12 @@ static void blocked_codes(sk_dec *c, const narrow_loop *l, sk_val field, uint32_
 }
 
 /* Codes one a lane, four vectors of them, become bytes of one, in order. */
-static sk_val plain_codes(sk_dec *c, const narrow_loop *l, const sk_unpack u[VECTORS], sk_val field,
+static sk_val plain_codes(sk_dec *c, const sk_bytes_loop *l, const sk_unpack u[VECTORS], sk_val field,
                           uint32_t k)
 {
     sk_val all = SK_NONE;
     for (uint32_t v = 0; v < VECTORS; v++) {
-        const sk_val x = sk_unpack_codes(c, &u[v], l->seg, field, group_of(c, l, k));
+        const sk_val x = sk_unpack_codes(c, &u[v], l->seg, field, sk_bytes_group(c, l, k));
         all = v == 0 ? x : sk_or(c, all, sk_shl(c, x, 8 * v));
     }
     const sk_val i = sk_and(c, c->lane, 3);
@@ -70,9 +52,9 @@ static sk_val plain_codes(sk_dec *c, const narrow_loop *l, const sk_unpack u[VEC
     return sk_ir_2(c->b, SK_OP_LUT16, all, sk_add(c, from, sk_k(c, first)));
 }
 
-static sk_val row_of(sk_dec *c, const narrow_loop *l) { return sk_mul(c, l->word, SK_BYTES_WORD); }
+static sk_val row_of(sk_dec *c, const sk_bytes_loop *l) { return sk_mul(c, l->word, SK_BYTES_WORD); }
 
-static void share_codes(sk_dec *c, const narrow_loop *l, const sk_unpack u[2][VECTORS])
+static void share_codes(sk_dec *c, const sk_bytes_loop *l, const sk_unpack u[2][VECTORS])
 {
     const sk_val field = sk_ir_ptr_add(c->b, l->page, sk_k(c, l->lay->code_off), 1);
     for (uint32_t k = 0; k < VECTORS; k++) {
@@ -87,7 +69,7 @@ static void share_codes(sk_dec *c, const narrow_loop *l, const sk_unpack u[2][VE
     }
 }
 
-static void share_radii(sk_dec *c, const narrow_loop *l)
+static void share_radii(sk_dec *c, const sk_bytes_loop *l)
 {
     sk_builder *b = c->b;
     const uint32_t per_span = l->lay->span_dims / l->seg->g;
@@ -95,7 +77,7 @@ static void share_radii(sk_dec *c, const narrow_loop *l)
     for (uint32_t n = 0; n < 2; n++) {
         sk_val x[VECTORS];
         for (uint32_t k = 0; k < VECTORS; k++) {
-            const sk_val span = sk_ir_2(b, SK_OP_UDIV, group_of(c, l, k), sk_k(c, per_span));
+            const sk_val span = sk_ir_2(b, SK_OP_UDIV, sk_bytes_group(c, l, k), sk_k(c, per_span));
             const sk_val at = sk_add(c, sk_mul(c, span, c->p), l->t0);
             const uint32_t disp = l->lay->radius_off + n * vector_bytes(c);
             x[k] = sk_shuf(c, sk_ir_ldv(b, SK_LD_U32, l->page, at, disp), order);
@@ -107,7 +89,7 @@ static void share_radii(sk_dec *c, const narrow_loop *l)
     }
 }
 
-static void share(sk_dec *c, narrow_loop *l)
+static void share(sk_dec *c, sk_bytes_loop *l)
 {
     sk_unpack u[2][VECTORS] = {0};
     for (uint32_t n = 0; n < 2 * VECTORS; n++)
@@ -130,7 +112,7 @@ typedef struct narrow_heads {
 } narrow_heads;
 
 /* Bytes of the table of group k of the word, of head h. */
-static sk_val find_bytes(sk_dec *c, const narrow_loop *l, uint32_t h, uint32_t k, sk_val index)
+static sk_val find_bytes(sk_dec *c, const sk_bytes_loop *l, uint32_t h, uint32_t k, sk_val index)
 {
     sk_builder *b = c->b;
     const uint32_t slots = l->t->slots, table = sk_bytes_table(l->t), disp = h * table + k * slots;
@@ -149,7 +131,7 @@ static sk_val find_bytes(sk_dec *c, const narrow_loop *l, uint32_t h, uint32_t k
 }
 
 /* Indices of the four groups, in the bits of codes. */
-static void load_indices(sk_dec *c, const narrow_loop *l, uint32_t n, sk_val index[VECTORS])
+static void load_indices(sk_dec *c, const sk_bytes_loop *l, uint32_t n, sk_val index[VECTORS])
 {
     for (uint32_t k = 0; k < VECTORS; k++) {
         const uint32_t disp = (n * VECTORS + k) * vector_bytes(c);
@@ -164,11 +146,11 @@ static sk_val add16(sk_dec *c, sk_val x, sk_val y)
 }
 
 /* Adds the groups of t->block words from l->word on. */
-static void add_weighted(sk_dec *c, const narrow_loop *first, const narrow_heads *at)
+static void add_weighted(sk_dec *c, const sk_bytes_loop *first, const narrow_heads *at)
 {
     sk_builder *b = c->b;
     const sk_bytes *t = first->t;
-    narrow_loop l = *first;
+    sk_bytes_loop l = *first;
     sk_val acc[HEADS][2], index[VECTORS], x[VECTORS];
     for (uint32_t i = 0; i < t->block; i++) {
         if (i > 0) l.word = sk_add(c, first->word, sk_k(c, i));
@@ -193,7 +175,7 @@ static void add_weighted(sk_dec *c, const narrow_loop *first, const narrow_heads
 }
 
 /* Adds the four groups of l->word times their radii. */
-static void add_radii(sk_dec *c, const narrow_loop *l, const narrow_heads *at)
+static void add_radii(sk_dec *c, const sk_bytes_loop *l, const narrow_heads *at)
 {
     sk_builder *b = c->b;
     sk_val index[VECTORS], x[VECTORS];
@@ -211,7 +193,7 @@ static void add_radii(sk_dec *c, const narrow_loop *l, const narrow_heads *at)
     }
 }
 
-static void finish_heads(sk_dec *c, const narrow_loop *l, const narrow_heads *at)
+static void finish_heads(sk_dec *c, const sk_bytes_loop *l, const narrow_heads *at)
 {
     sk_builder *b = c->b;
     const sk_bytes *t = l->t;
@@ -221,17 +203,14 @@ static void finish_heads(sk_dec *c, const narrow_loop *l, const narrow_heads *at
         const sk_val r = t->radii ? SK_NONE : sk_unpack_radii(c, l->seg, l->lay, l->page, c->zero, t0);
         for (uint32_t i = 0; i < at->hn; i++) {
             const uint32_t h = at->h0 + i;
-            const sk_val unit =
-                t->radii ? sk_ir_ldu(b, SK_LD_F32, c->bytes, c->zero,
-                                     sk_bytes_page_units(t) + h * t->row * 4)
-                         : sk_ir_ldu(b, SK_LD_F32, l->lut, c->zero, t->units + h * 4);
+            const sk_val unit = sk_bytes_unit(c, l, h);
             const sk_val x = sk_ir_1(b, SK_OP_I2F, sk_ir_get(b, at->sum[i][k]));
             sk_store_coded(c, h, l->t0, v, sk_ir_2(b, SK_OP_FMUL, x, unit), r);
         }
     }
 }
 
-static void add_heads(sk_dec *c, narrow_loop *l, narrow_heads *at, sk_val next)
+static void add_heads(sk_dec *c, sk_bytes_loop *l, narrow_heads *at, sk_val next)
 {
     sk_builder *b = c->b;
     const sk_bytes *t = l->t;
@@ -261,29 +240,20 @@ uint32_t sk_bytes_narrow_steps(const sk_dec *c, const sk_bytes *t)
     return c->p / vector_bytes(c) * (t->words / t->block);
 }
 
-void sk_bytes_narrow_logits(sk_dec *c, const sk_bytes *t, uint32_t tier_slot,
-                            const sk_seg_layout *lay, sk_val page, sk_val limit, sk_val lut,
-                            sk_val next)
+void sk_bytes_narrow_logits(sk_dec *c, sk_bytes_loop *l, sk_val limit, sk_val next)
 {
     sk_builder *b = c->b;
-    narrow_loop l = {.t = t, .seg = sk_dec_seg(c->spec, tier_slot), .lay = lay,
-                     .tier_slot = tier_slot, .page = page, .lut = lut, .entries = lut};
-    if (t->radii) {
-        sk_bytes_page_tables(c, t, l.seg, lay, page, lut);
-        l.entries = c->bytes;
-    }
-    if (!t->radii || c->spec->tier[tier_slot].value == SK_VAL_KEY)
-        sk_unpack_radius_scales(c, l.seg, lay, page);
-    l.words = sk_ir_ptr_add(b, c->bytes, sk_k(c, sk_bytes_words_at(t)), 1);
-    if (t->radii) l.radii = sk_ir_ptr_add(b, l.words, sk_k(c, t->words * SK_BYTES_WORD), 1);
-    l.t0 = sk_ir_for(b, c->zero, limit, 64);
-    share(c, &l);
+    const sk_bytes *t = l->t;
+    l->words = sk_ir_ptr_add(b, c->bytes, sk_k(c, sk_bytes_words_at(t)), 1);
+    if (t->radii) l->radii = sk_ir_ptr_add(b, l->words, sk_k(c, t->words * SK_BYTES_WORD), 1);
+    l->t0 = sk_ir_for(b, c->zero, limit, 64);
+    share(c, l);
     const uint32_t shares = (t->heads + HEADS - 1) / HEADS;
     for (uint32_t s = 0; s < shares; s++)
         for (uint32_t n = 0; n < 64 / vector_bytes(c); n++) {
             const uint32_t h0 = t->heads * s / shares;
             narrow_heads at = {.h0 = h0, .hn = t->heads * (s + 1) / shares - h0, .n = n};
-            add_heads(c, &l, &at, next);
+            add_heads(c, l, &at, next);
         }
     sk_ir_end(b);
 }
