@@ -89,8 +89,11 @@ check_names() { # page
 help_of() { # program
     if [ ! -e "$work/help.$1" ]; then
         case $1 in
-        run) for job in help 'gpu --help' 'arm --help'; do "$root/run" $job; done ;;
-        sphkv-db) for job in '' build merge export; do "$bin/$1" $job --help; done ;;
+        run) "$root/run" help && "$root/run" gpu --help && "$root/run" arm --help ;;
+        sphkv-db)
+            for job in build merge export; do "$bin/$1" "$job" --help; done
+            "$bin/$1" --help
+            ;;
         *) "$bin/$1" --help ;;
         esac >"$work/help.$1" 2>&1 || :
     fi
@@ -122,6 +125,7 @@ check_commands() { # page
             }
             ;;
         esac
+        # shellcheck disable=SC2086
         check_options "$name" $words
     done
 }
@@ -163,7 +167,9 @@ check_figures() { # README
     awk -F ' *[|] *' '
         FNR == 1 { page++ }
         page == 1 && /^\| .*: *v/ && NF == 5 + 2 { nats[$2] = $4 }
-        page == 2 && /^\| .*: *v/ && NF == 12 + 2 { row[$2] = $3 "|" $4 "|" $8 "|" $9 "|" $10 "|" $13 }
+        page == 2 && /^\| .*: *v/ && NF == 12 + 2 {
+            row[$2] = $3 "|" $4 "|" $8 "|" $9 "|" $10 "|" $13
+        }
         page == 3 && /^\| .*: *v/ && NF == 8 + 2 {
             met++
             if (row[$2] != $3 "|" $4 "|" $5 "|" $6 "|" $7 "|" $8)
@@ -190,12 +196,14 @@ check_reached() { # file with the pages, one a line
 
 # ---- the checks, checked -------------------------------------------------------------
 
-sed 's/enum { D = 64/enum { D = 65/; s/^\(| .kf16:vf16. | [0-9]* | \)[0-9.]* |\(.*|.*|.*|.*|.*|\)$/\19999 |\2/
+sed 's/enum { D = 64/enum { D = 65/
+    s/^\(| .kf16:vf16. | [0-9]* | \)[0-9.]* |\(.*|.*|.*|.*|.*|\)$/\19999 |\2/
     s/| [0-9.]* |$/| 8888 |/' "$root/README.md" >"$work/wrong.md"
 cat >>"$work/wrong.md" <<END
-[gone](runtime/gone.c), [a section](#nowhere), [and there](db/README.md#elsewhere), ${tick}gen/gone.c${tick},
-${tick}sphkv-tune --frobnicate 3${tick}, ${tick}sphkv-gone${tick}, ${tick}./run away${tick},
-${tick}./run archs --gone${tick}, ${tick}SPHKV_GONE${tick}, ${tick}sphkv_gone${tick}, ${tick}w=16,lut=gone${tick}
+[gone](runtime/gone.c), [a section](#nowhere), [and there](db/README.md#elsewhere),
+${tick}gen/gone.c${tick}, ${tick}sphkv-tune --frobnicate 3${tick}, ${tick}sphkv-gone${tick},
+${tick}./run away${tick}, ${tick}./run archs --gone${tick}, ${tick}SPHKV_GONE${tick},
+${tick}sphkv_gone${tick}, ${tick}w=16,lut=gone${tick}
 | ${tick}great:vi8${tick} | |
 END
 echo "[up](../gen/gone.h)" >"$work/below.md"

@@ -5,15 +5,32 @@
  * sphkv_plan_create; sphkv_run does none of it. This header is declarations
  * only, so every floor of the project may include it.
  *
- * Words (see README): a tier is how a token is stored, a page is P slots of
- * one tier, a tier mix is the ordered list of tiers a kernel can meet.
+ * Words (see README.md; runtime/README.md is the way in for engine authors):
+ *   tier       how a token is stored: a key format and a value format
+ *   mix        the ordered list of tiers a kernel can meet; a tier's place in it, from 0
+ *              on, is its tier slot
+ *   D, Dv, P   dimensions of a key, of a value; token slots of a page
+ *   heads      query heads, kv_heads * heads_per_kv of them: query head h reads KV head
+ *              h / heads_per_kv
+ *   arena      the memory that pages lie in, addressed in units of SPHKV_UNIT_BYTES
+ *   page       P slots of one tier for one KV head, a run of units; where KV heads share
+ *              lists, kv_heads of these one behind the other, its sub-pages: that of KV
+ *              head h begins h * units behind the first (sphkv_page_info)
+ *   reference  64 bits: where a page lies, its tier slot, how many of its slots hold tokens
+ *   list       the references that one KV head (or all of a sequence) attends to
+ *   LSE        ln of the sum of exp(logit), natural logarithm, by which attention over
+ *              disjoint sets of tokens is joined
  *
- * Conventions: every struct that crosses this border starts with `size`, set
- * by the caller to sizeof of the struct it was compiled with; bytes beyond
- * what the library knows must be zero, else SPHKV_EINVAL; words named reserved are 0. Strides are in
- * elements unless a name says bytes; one that is 0 is that of a contiguous tensor,
- * whatever the others are. Nothing here prints, exits or keeps a
- * global. All memory is the caller's unless a comment says otherwise. */
+ * Conventions: every struct that is passed by itself starts with `size` (items, and
+ * structs within others, do not), set by the caller to sizeof of the struct it was
+ * compiled with, also where the library fills it in; bytes beyond what the library knows
+ * must be zero, else SPHKV_EINVAL; words named reserved are 0. So zero-initialise and
+ * fill. Strides are in elements unless a name
+ * says bytes; one that is 0 is that of a contiguous tensor, whatever the others are.
+ * Shapes are written with the slowest dimension first. What args point at is the
+ * caller's, read or written during the run only. Nothing here prints, exits or keeps a
+ * global. All memory is the caller's unless a comment says otherwise. An out parameter
+ * is NULL after a failure; functions that free take NULL. */
 #ifndef SPHKV_H
 #define SPHKV_H
 
@@ -52,7 +69,8 @@ typedef enum sphkv_status {
     SPHKV_EINTERNAL = 10    /* a defect in sphkv */
 } sphkv_status;
 
-/* Where details go: one line, no newline. Owned by the caller; may be NULL. */
+/* Where the details of a failure go: one line, no newline, cut when it is too long. It
+ * says something only after a call that failed. Owned by the caller; may be NULL. */
 typedef struct sphkv_error {
     sphkv_status status;
     char message[504];
@@ -128,11 +146,11 @@ typedef enum sphkv_kernel {
 
 typedef enum sphkv_dtype { SPHKV_F32 = 0, SPHKV_F16 = 1, SPHKV_BF16 = 2 } sphkv_dtype;
 
-/* RMS of ||o - ref|| / ||sum p|v| || allowed: exact 1e-5, tight 1e-3 (the default),
- * fast 5e-2; ref is
- * attention over what the pages hold, so the loss of coding is not in it. The
- * rounding of an output in f16 (2^-11) or bf16 (2^-8) comes on top. fast may take
- * elements of f16 keys and values below 2^-14 for 0. */
+/* The error that is allowed: RMS of ||o - ref|| / ||sum p |v| ||, with o a row of the
+ * output, ref the same in double precision, p the probabilities and v the values: exact
+ * 1e-5, tight 1e-3 (the default), fast 5e-2. ref is attention over what the pages hold, so
+ * the loss of coding is not in it. The rounding of an output in f16 (2^-11) or bf16 (2^-8)
+ * comes on top. fast may take elements of f16 keys and values below 2^-14 for 0. */
 typedef enum sphkv_accuracy {
     SPHKV_TIGHT = 0,
     SPHKV_EXACT = 1,
@@ -142,7 +160,10 @@ typedef enum sphkv_accuracy {
 /* What is compiled into a kernel. Zero-initialise, then fill. A spec may say more
  * than kernels do (dims and pages are multiples of 8 in a spec, of 16 in every
  * kernel so far): sphkv_supported answers. Fields that a kernel does not read
- * are ignored, so one struct serves all of them with its kernel and tiers changed. */
+ * are ignored, so one struct serves all of them with its kernel and tiers changed.
+ * Kernels that work on the same pages agree on head_dim, value_dim, page_tokens, layout,
+ * the variant positions and the tiers of these pages; those that read codebooks on book,
+ * too. The text of tiers is the caller's and only read during a call. */
 typedef struct sphkv_spec_params {
     uint32_t size;
     uint32_t kernel;       /* sphkv_kernel */
@@ -155,9 +176,11 @@ typedef struct sphkv_spec_params {
                               PAGE_RETIER destination, source; for
                               KV_APPEND one dense tier (see sphkv_mix). NULL =
                               that default */
-    uint32_t layout;       /* 0 = the layout the CPU kernels want, else row + 1 */
-    uint32_t q_dtype, out_dtype, in_dtype; /* sphkv_dtype: queries; output; rows of
-                                              KV_APPEND */
+    uint32_t layout;       /* 0 = the layout the CPU kernels want, else 1 + a row of the
+                              layout table; sphkv-tune --layouts all says which */
+    uint32_t q_dtype, out_dtype, in_dtype; /* sphkv_dtype: queries; output, and rows of
+                                              PAGE_DECODE; rows of KV_APPEND, and
+                                              sources of ATTN_MERGE */
     uint32_t accuracy;                     /* sphkv_accuracy */
     uint32_t reserved;                     /* not read: was padding */
     uint32_t book;                         /* SPHKV_BOOK_*: what the codebook set holds
@@ -204,8 +227,10 @@ typedef struct sphkv_spec_params {
 
 /* ---- pages (format version 1) ------------------------------------------ */
 
-/* Page reference: arena unit (bits 0-31), valid tokens (32-47), tier slot
- * (48-55), flags (56-63, zero so far: refused otherwise). */
+/* Page reference: arena unit where the page begins (bits 0-31), valid tokens (32-47),
+ * 0 to P, in its first slots; tier slot (48-55), flags (56-63, zero so far: refused
+ * otherwise). Tokens of a draft that are rejected are cut off here; nothing moves. Several
+ * lists may name one page, each with its own number of tokens. */
 static inline uint64_t sphkv_page_ref(uint32_t unit, uint32_t tokens, uint32_t tier_slot)
 {
     return (uint64_t)unit | (uint64_t)(tokens & 0xffffu) << 32 |
@@ -245,7 +270,9 @@ typedef struct sphkv_rope {
 
 /* Size of one page of one tier for one KV head, from the one function that
  * computes every offset. `units` is the page's size in arena units; with
- * shared lists a page is kv_heads of these, one behind the other. */
+ * shared lists a page is kv_heads of these, one behind the other. The caller sets `size`,
+ * the rest is filled in. SPHKV_EINVAL: the spec is wrong, or has no such tier slot. A page
+ * needs no preparation: what is in slots that nothing was written to does not matter. */
 typedef struct sphkv_page_info {
     uint32_t size;
     uint32_t bytes;           /* used, before rounding to units */
@@ -258,7 +285,9 @@ SPHKV_API sphkv_status sphkv_page_info_get(const sphkv_spec_params *spec, uint32
                                            sphkv_page_info *info, sphkv_error *err);
 
 /* Reads a page back to dense rows in double (k: [tokens][D], v: [tokens][Dv];
- * either may be NULL). Plain and slow: for checks, tools and tests.
+ * either may be NULL). Plain and slow: for checks, tools and tests; on memory of the host.
+ * Keys are the model's, transform and permutation undone and the mean added; those of p
+ * tiers as they are before RoPE. tokens: 0 to P.
  * head_codebook: the packed set of this KV head (sphkv_codebook_data + kv_head *
  * head_stride), NULL for dense tiers. page points at the sub-page. */
 SPHKV_API sphkv_status sphkv_page_read(const sphkv_spec_params *spec, uint32_t tier_slot,
@@ -277,13 +306,15 @@ typedef struct sphkv_open_params {
     uint32_t flags;      /* SPHKV_OPEN_* */
     const char *db_path; /* user database; NULL = $SPHKV_DB, else
                             $XDG_CACHE_HOME/sphkv/kernels.db, else
-                            ~/.cache/sphkv/kernels.db; over the installed ones */
+                            ~/.cache/sphkv/kernels.db; over the installed ones. Texts
+                            are read by sphkv_open only */
     sphkv_log_fn log;    /* one line per warning, from the thread that called; may
                             be NULL (silent) */
     void *log_user;
     const char *device;  /* NULL or "cpu"; "cpu:NAME": with no more than the instructions of
-                            that CPU, in LLVM's words ("cpu:x86-64-v3"); "cuda": the device of the CUDA context that is
-                            current in this thread; "cuda:N": number N */
+                            that CPU, in LLVM's words ("cpu:x86-64-v3"); "cuda": the device
+                            of the CUDA context that is current in this thread; "cuda:N":
+                            number N */
 } sphkv_open_params;
 
 #define SPHKV_OPEN_NO_JIT 1u    /* never load a compiler */
@@ -300,10 +331,12 @@ typedef struct sphkv_open_params {
  * primary one must outlive both. */
 SPHKV_API sphkv_status sphkv_open(const sphkv_open_params *params, sphkv_context **out,
                                   sphkv_error *err);
-SPHKV_API void sphkv_close(sphkv_context *ctx); /* after its plans; NULL is fine */
+/* After its plans, and with no other call on ctx under way; NULL is fine. */
+SPHKV_API void sphkv_close(sphkv_context *ctx);
 
-/* SPHKV_OK, or why not, truthfully: SPHKV_EUNSUPPORTED names what is missing,
- * SPHKV_EINVAL what is wrong. ctx may be NULL (any CPU). */
+/* Whether a kernel does the spec: SPHKV_OK, or why not, truthfully: SPHKV_EUNSUPPORTED
+ * names what is missing, SPHKV_EINVAL what is wrong. Compiles nothing. ctx may be NULL
+ * (any CPU). */
 SPHKV_API sphkv_status sphkv_supported(const sphkv_context *ctx, const sphkv_spec_params *spec,
                                        sphkv_error *err);
 
@@ -313,7 +346,8 @@ SPHKV_API sphkv_status sphkv_supported(const sphkv_context *ctx, const sphkv_spe
  * tiers and page size do not matter to it. So the set of good:vi8,kf16:vf16
  * serves both KV_ENCODE and ATTN_DECODE of that mix; a mix of two coded tiers
  * needs a set for attention and one for the KV_ENCODE of each tier (what is made
- * or loaded for a key is the same in all of them). */
+ * or loaded for a key is the same in all of them). A set never changes: threads, plans
+ * and runs may share it, as long as it is not freed. */
 typedef struct sphkv_codebook sphkv_codebook;
 
 /* A key with several codes per group (g16b8x2r16sD: two; up to x4) has as many codebooks
@@ -331,28 +365,35 @@ typedef struct sphkv_codebook sphkv_codebook;
 SPHKV_API sphkv_status sphkv_codebook_default(const sphkv_spec_params *spec, uint32_t kv_heads,
                                               uint64_t seed, sphkv_codebook **out,
                                               sphkv_error *err);
-/* k-means on keys [rows][kv_heads][head_dim] f32, as the tiers code them (after RoPE;
- * before it for p tiers: a mix that has both is refused, SPHKV_EINVAL), per KV head,
- * tier and group; of several codes per group each codebook on what the ones before it
- * leave. Deterministic for a seed. Keys that are not finite are
- * refused; of more than 16384 rows, as many are taken evenly. With the flags of the
- * spec: the mean is that of all rows, per KV head, permutation, transform and signs as in
- * sphkv_codebook_default, and what is clustered is what will be coded. */
+/* k-means on keys [rows][kv_heads][head_dim] f32, contiguous, as the tiers code them
+ * (after RoPE; before it for p tiers: a mix that has both is refused, SPHKV_EINVAL), per
+ * KV head, tier and group; of several codes per group each codebook on what the ones
+ * before it leave. Deterministic for a seed. Keys are not kept; such that are not finite
+ * are refused (SPHKV_EINVAL). Of more than 16384 rows, as many are taken evenly. With the
+ * flags of the spec: the mean is that of all rows, per KV head, permutation, transform and
+ * signs as in sphkv_codebook_default, and what is clustered is what will be coded. */
 SPHKV_API sphkv_status sphkv_codebook_train(const sphkv_spec_params *spec, uint32_t kv_heads,
                                             const float *keys, size_t rows, uint64_t seed,
                                             sphkv_codebook **out, sphkv_error *err);
-/* One safetensors file serves every mix whose coded keys it holds. It must hold a mean,
- * a permutation, a transform and Hadamard signs just where the spec says so
- * (SPHKV_EINVAL); a transform whose rows are not orthonormal to 1e-3 is refused. */
+/* One safetensors file serves every mix whose coded keys it holds; its tensors (GROUPS:
+ * rows of codes, those of a group side by side):
+ *   tier.KEY.segI.codebook  F16 [kv_heads][GROUPS][codes][g], KEY the text of the key
+ *   mean F32 [kv_heads][D], permutation I32 [D], transform F32 [D][D] or [kv_heads][D][D],
+ *   hadamard F32 [kv_heads][D], signs: each just where the spec says so (SPHKV_EINVAL)
+ * and metadata that sphkv_codebook_save writes, a hash of the data included. A transform
+ * whose rows are not orthonormal to 1e-3 is refused. SPHKV_ENOTFOUND: no such file, or a
+ * key of the mix is not in it; SPHKV_EINVAL: it is damaged, or of another head_dim or
+ * number of KV heads; SPHKV_EIO. Saving replaces the file as a whole, or not at all. */
 SPHKV_API sphkv_status sphkv_codebook_load(const char *path, const sphkv_spec_params *spec,
                                            uint32_t kv_heads, sphkv_codebook **out,
                                            sphkv_error *err);
 SPHKV_API sphkv_status sphkv_codebook_save(const sphkv_codebook *cb, const char *path,
                                            sphkv_error *err);
 SPHKV_API void sphkv_codebook_free(sphkv_codebook *cb);
-/* The packed set that kernels read, `head_stride` bytes per KV head: f16 tables,
- * and what the flags name, for the tiers of the spec it was made for. Owned by the
- * set; NULL, and 0 bytes, when nothing is coded. head_stride and bytes may be NULL. */
+/* The packed set that kernels read, `head_stride` bytes per KV head, `bytes` in all: f16
+ * tables, and what the flags name, for the tiers of the spec it was made for. Owned by the
+ * set, on the host: for a run on a GPU the engine copies it there. NULL, and 0 bytes, when
+ * nothing is coded. head_stride and bytes may be NULL. */
 SPHKV_API const void *sphkv_codebook_data(const sphkv_codebook *cb, size_t *head_stride,
                                           size_t *bytes);
 
@@ -363,7 +404,7 @@ typedef struct sphkv_plan sphkv_plan;
 /* The largest shape the plan will meet, and the shape it is chosen for. */
 typedef struct sphkv_maxima {
     uint32_t size;
-    uint32_t batch;          /* sequences (attn), items of the other kernels */
+    uint32_t batch;          /* sequences of a run; of kernels with items, items */
     uint32_t kv_heads;       /* KV heads of this plan's arena; kernels with items: 0 = 1 */
     uint32_t pages_per_list; /* longest list; kernels with items do not read it */
     uint32_t parts;          /* most threads that will share one run; 0 = 1 */
@@ -374,6 +415,13 @@ typedef struct sphkv_maxima {
                                 attn_extend: typical ones, any number may come */
 } sphkv_maxima;
 
+/* Finds the kernel that fits best (sphkv_plan_describe says which), or takes the default
+ * schedule: compiled, checked and kept, which may take seconds. From any thread. The plan
+ * is the caller's, for sphkv_plan_destroy once no run of it is under way.
+ * SPHKV_EINVAL: spec or maxima are wrong; SPHKV_EUNSUPPORTED: no kernel does it, as
+ * sphkv_supported says; SPHKV_ECOMPILE: nothing is stored and there is no compiler (or
+ * SPHKV_OPEN_NO_JIT); SPHKV_EVERIFY: what was compiled computes wrongly; SPHKV_EDEVICE;
+ * SPHKV_ENOMEM. */
 SPHKV_API sphkv_status sphkv_plan_create(sphkv_context *ctx, const sphkv_spec_params *spec,
                                          const sphkv_maxima *maxima, sphkv_plan **out,
                                          sphkv_error *err);
@@ -424,20 +472,23 @@ SPHKV_API const char *sphkv_plan_describe(const sphkv_plan *plan);
 
 /* Page table of a layer: list i is refs[indptr[i] .. indptr[i+1]), sorted by
  * tier slot. lists = batch * lists_per_seq. lists_per_seq is kv_heads
- * (retention per head) or 1 (all heads share the list; a page then holds one
- * sub-page per KV head). Empty lists and partly filled pages are normal. */
+ * (retention per head: list seq * kv_heads + kv_head) or 1 (all heads share the list of
+ * their sequence; a page then holds one sub-page per KV head). Within a tier slot the
+ * order is the caller's; where tokens are counted (windows, causal masks) it is that of
+ * the tokens. Empty lists and partly filled pages are normal. */
 typedef struct sphkv_page_table {
-    const uint32_t *indptr;
-    const uint64_t *refs;
+    const uint32_t *indptr; /* [lists + 1], never falling */
+    const uint64_t *refs;   /* [indptr[lists]], page references */
     uint32_t lists;
     uint32_t lists_per_seq;
 } sphkv_page_table;
 
 /* attn_decode: out = softmax(logits) V over all pages of a list,
- * whatever their tiers (paper's ADA). q [batch][q_len][heads][D], out
- * [batch][q_len][heads][Dv], heads = kv_heads * heads_per_kv. Empty list: out 0. In
- * any out_dtype out is aligned to 4 bytes and so is every row: the strides of a
- * 16-bit out are even. A sum beyond f16 becomes infinity there.
+ * whatever their tiers (paper's ADA). q [batch][q_len][heads][D] in q_dtype, after RoPE,
+ * out [batch][q_len][heads][Dv] in out_dtype, heads = kv_heads * heads_per_kv; each of
+ * them, and lse, spans less than 4 GiB. Empty list: out 0. In any out_dtype out is
+ * aligned to 4 bytes and so is every row: the strides of a 16-bit out are even. A sum
+ * beyond f16 becomes infinity there.
  *
  * With x = scale * head_scale[head] * <q, k>, the logit of a token that is seen is
  *   softcap * tanh(x / softcap) + bias[token]
@@ -491,7 +542,7 @@ typedef struct sphkv_attn_args {
     size_t codebook_bytes;
     float scale;                    /* on logits; 0 = 1/sqrt(D) */
     uint32_t reserved;
-    void *workspace;
+    void *workspace;         /* this plan's, see sphkv_plan_workspace */
     size_t workspace_bytes;
     float *lse;              /* NULL = not wanted */
     float *page_ml;          /* NULL = not wanted */
@@ -580,17 +631,19 @@ typedef struct sphkv_extend_args {
 /* One run of rows that goes into one page of one KV head: rows row ..
  * row+count-1 become slots slot .. slot+count-1 of the page at `unit`. */
 typedef struct sphkv_append_item {
-    uint32_t unit;
-    uint32_t slot;
-    uint32_t count;
-    uint32_t row;
-    uint32_t kv_head;
+    uint32_t unit;     /* of the page; where lists are shared, of the KV head's sub-page */
+    uint32_t slot;     /* slot + count is at most P */
+    uint32_t count;    /* rows; 0: none */
+    uint32_t row;      /* the first */
+    uint32_t kv_head;  /* whose rows they are */
     uint32_t reserved;
 } sphkv_append_item;
 
-/* kv_append: new rows into dense tail pages. k [rows][kv_heads][D], v
- * [rows][kv_heads][Dv], of a tier with values from keys (vk) not read; that they hold the
- * rows which items name is the caller's promise. Keys of several segments (512@kf16+64@kf32)
+/* kv_append: new rows into dense tail pages: kf32, kf16 or kbf16 with vf32, vf16, vbf16 or
+ * vk; rows are rounded to the nearest, ties to even. k [rows][kv_heads][D], v
+ * [rows][kv_heads][Dv] in in_dtype, v of a tier with values from keys (vk) not read; that
+ * they hold the rows which items name is the caller's promise. What other slots of a page
+ * hold stays. Keys of several segments (512@kf16+64@kf32)
  * are rows of all D dimensions, each rounded to the format of its segment. Rows and KV heads
  * span at most 2^32 elements, which a GPU cannot check. No two items share a page. Rows of a
  * p tier are before RoPE; there, and with the variant positions, those of the rows are
@@ -613,10 +666,10 @@ typedef struct sphkv_append_args {
 /* One dense page into one coded page: tokens 0 .. count-1 of the page at
  * src_unit. Slots count .. P-1 of the destination become zeros. */
 typedef struct sphkv_encode_item {
-    uint32_t src_unit;
+    uint32_t src_unit; /* of the KV head's sub-page where lists are shared, as dst_unit */
     uint32_t dst_unit;
-    uint32_t count;
-    uint32_t kv_head; /* selects the codebook */
+    uint32_t count;    /* 0 to P */
+    uint32_t kv_head;  /* selects the codebook */
 } sphkv_encode_item;
 
 /* kv_encode: a full tail page, or a page of a prefill, into a page of a coded
@@ -650,17 +703,18 @@ typedef struct sphkv_encode_args {
  * not, k is rotated by the position of its slot in the source page, to what it is after RoPE,
  * or back to what it was before: by rope, which no other pair of tiers reads. From keys after
  * RoPE that takes pages that store positions (variant positions); two coded tiers go into
- * each other so without a mean. A destination of vk drops values that the source has. On a GPU the workspace has
- * the numbers of the pages at work, whose number the device bounds, not the run. */
+ * each other so without a mean. A destination of vk drops values that the source has. On a
+ * GPU the workspace has the numbers of the pages at work, whose number the device bounds,
+ * not the run. */
 
 /* Tokens 0 .. count-1 of one page (sub-page) of one KV head, which become rows row
  * .. row+count-1. */
 typedef struct sphkv_decode_item {
-    uint32_t unit;
+    uint32_t unit;      /* of the KV head's sub-page where lists are shared */
     uint32_t tier_slot;
-    uint32_t count;
-    uint32_t row;
-    uint32_t kv_head;
+    uint32_t count;     /* 0 to P */
+    uint32_t row;       /* the first */
+    uint32_t kv_head;   /* selects rows and codebook */
     uint32_t reserved;
 } sphkv_decode_item;
 
@@ -718,8 +772,8 @@ typedef struct sphkv_gather_args {
 
 /* A token that stays: slot `slot` of the page at src_unit. */
 typedef struct sphkv_compact_token {
-    uint32_t src_unit;
-    uint32_t slot;
+    uint32_t src_unit; /* where the page begins; where lists are shared, its first sub-page */
+    uint32_t slot;     /* below P */
 } sphkv_compact_token;
 
 /* One page that is made: tokens[first .. first+count) become its slots 0 .. count-1. */
@@ -751,7 +805,7 @@ typedef struct sphkv_compact_args {
     uint32_t size;
     uint32_t items_count;
     const sphkv_compact_item *items;
-    const sphkv_compact_token *tokens;
+    const sphkv_compact_token *tokens; /* [tokens_count], of all items */
     uint32_t tokens_count;
     uint32_t sub_pages;      /* of every page, one behind the other; 0 = 1 */
     const void *src_arena;
@@ -797,10 +851,10 @@ typedef struct sphkv_mass_args {
     size_t codebook_bytes;
     float scale;             /* on logits; 0 = 1/sqrt(D) */
     uint32_t reserved;
-    const float *lse;
+    const float *lse;        /* given, or NULL: found here */
     uint32_t lse_stride_seq, lse_stride_tok; /* elements; 0 = contiguous */
-    float *mass;
-    float *page_mass;
+    float *mass;             /* written */
+    float *page_mass;        /* written; NULL = not wanted */
     uint32_t kv_head_first, kv_head_count;   /* as in attn_args */
     void *workspace;
     size_t workspace_bytes;
@@ -898,10 +952,11 @@ typedef struct sphkv_merge_args {
  * there when all have returned. A plan never changes: runs with workspaces of
  * their own may overlap. No allocation, no lock, no compile. Args that are wrong
  * are refused (SPHKV_EINVAL, in every part) before anything is written; the
- * status is all that is said. */
+ * status is all that is said. On a GPU SPHKV_EDEVICE, too, where the driver refuses. */
 SPHKV_API sphkv_status sphkv_run(const sphkv_plan *plan, const void *args, uint32_t part,
                                  uint32_t parts);
 
+/* A few words for a status, and the version of the library: constant texts, never NULL. */
 SPHKV_API const char *sphkv_status_text(sphkv_status status);
 SPHKV_API const char *sphkv_version(void);
 
