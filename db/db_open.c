@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "db_impl.h"
@@ -225,6 +226,9 @@ sk_status sk_db_open_with(const char *path, uint32_t flags, const sk_migrations 
     if (!memory && (read_only || !(flags & SK_DB_CREATE)) && access(path, F_OK) != 0 &&
         errno == ENOENT)
         return sk_fail(err, SPHKV_ENOTFOUND, "%s: there is no such database", path);
+    struct stat facts;
+    if (!memory && stat(path, &facts) == 0 && S_ISDIR(facts.st_mode))
+        return sk_fail(err, SPHKV_EIO, "%s: a folder, not a kernel database; name a file", path);
     if (!memory && !read_only) {
         sk_status st = sk_db_place_prepare(path, (flags & SK_DB_CREATE) != 0, err);
         if (st != SPHKV_OK)

@@ -58,9 +58,11 @@ static const char *network_name(const char *folder)
     return NULL;
 }
 
-/* mkdir -p; `folder` is written to and restored. */
+/* mkdir -p; `folder` is written to and restored. One that cannot be made may be there all
+ * the same, out of sight; where it is not, that is why the last one cannot be made. */
 static int make_folders(char *folder)
 {
+    int refused = 0;
     for (char *p = folder + 1; *p; p++) {
         if (*p != '/')
             continue;
@@ -68,11 +70,14 @@ static int make_folders(char *folder)
         int rc = mkdir(folder, 0700);
         int why = errno;
         *p = '/';
-        if (rc != 0 && why != EEXIST && why != EISDIR && why != EROFS && why != EACCES)
+        if (rc == 0 || why == EEXIST || why == EISDIR)
+            continue;
+        if (why != EROFS && why != EACCES)
             return why;
+        refused = why;
     }
     if (mkdir(folder, 0700) != 0 && errno != EEXIST)
-        return errno;
+        return errno == ENOENT && refused ? refused : errno;
     return 0;
 }
 

@@ -41,7 +41,8 @@ static sk_status open_user(sk_db_set *set, const char *path, uint32_t flags, siz
     if (st == SPHKV_ENOMEM)
         return sk_fail(err, st, "%s", local.message);
     char text[512];
-    snprintf(text, sizeof text, "%.380s; results stay in memory", local.message);
+    snprintf(text, sizeof text, "%.380s%s", local.message,
+             read_only ? "" : "; results stay in memory");
     warn(set, faults, text);
     sk_db *readable = NULL;
     if (st == SPHKV_EIO && !read_only &&

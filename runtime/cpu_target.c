@@ -131,7 +131,7 @@ sk_status sk_cpu_target_named(const char *cpu, sk_target *out, sk_err *err)
         sk_cpu_target_host(out);
         return SPHKV_OK;
     }
-    if (*cpu == '\0' || strcmp(cpu, "generic") == 0)
+    if (strcmp(cpu, "generic") == 0)
         cpu = "x86-64";
     for (size_t i = 0; i < SK_COUNT(cpu_rows); i++)
         if (strcmp(cpu_rows[i].name, cpu) == 0) {

@@ -14,7 +14,7 @@
 void sk_cpu_target_host(sk_target *out);
 
 /* A target by LLVM's CPU name: "znver3", "skylake-avx512", "x86-64-v3", "cortex-a76", ...;
- * "" or "generic" is the least x86-64, "host" or "native" is this machine.
+ * "generic" is the least x86-64, "host" or "native" is this machine.
  * SPHKV_EINVAL with the known names when it is not one of them. */
 sk_status sk_cpu_target_named(const char *cpu, sk_target *out, sk_err *err);
 /* The i-th name that sk_cpu_target_named knows, NULL behind the last. */

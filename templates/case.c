@@ -28,10 +28,13 @@ static sk_status check_params(const sk_case_params *p, sk_err *err)
     if (p->shape.batch == 0 || p->shape.kv_heads == 0 || (p->copies == 0) != (p->cold > 0))
         return sk_fail(err, SPHKV_EINVAL, "a case of batch %u, %u KV heads, %u copies",
                        p->shape.batch, p->shape.kv_heads, p->copies);
-    if (p->shape.batch > 1u << 20 || p->shape.kv_heads > 1024 || p->shape.context > 1u << 26 ||
-        p->copies > 4096)
-        return sk_fail(err, SPHKV_EINVAL, "a case of batch %u, %u KV heads, context %u, %u copies",
-                       p->shape.batch, p->shape.kv_heads, p->shape.context, p->copies);
+    if (p->shape.batch > SK_CASE_BATCH_MOST)
+        return sk_fail(err, SPHKV_EINVAL, "%u sequences, rows or pages: inputs are made of at most %u; "
+                       "a smaller batch has fewer", p->shape.batch, SK_CASE_BATCH_MOST);
+    if (p->shape.kv_heads > 1024 || p->shape.context > SK_CASE_CONTEXT_MOST || p->copies > 4096)
+        return sk_fail(err, SPHKV_EINVAL, "%u KV heads, context %u, %u copies: inputs are made of at "
+                       "most 1024, %u, 4096", p->shape.kv_heads, p->shape.context, p->copies,
+                       SK_CASE_CONTEXT_MOST);
     if (!sk_input_name(p->input)) return sk_fail(err, SPHKV_EINVAL, "input set %d", (int)p->input);
     if (p->tier_mask && p->tier_mask >> p->spec.ntiers)
         return sk_fail(err, SPHKV_EINVAL, "tier mask %#x of %u tiers", p->tier_mask,

@@ -66,6 +66,8 @@ static void every_name_is_found_and_others_are_not(void **state)
     assert_int_equal(sk_cpu_target_named("znver33", &t, &err), SPHKV_EINVAL);
     assert_non_null(strstr(err.message, "znver33"));
     assert_non_null(strstr(err.message, "znver5")); /* the list is whole */
+    assert_int_equal(sk_cpu_target_named("", &t, &err), SPHKV_EINVAL); /* "cpu:", cut off */
+    assert_non_null(strstr(err.message, "unknown CPU ''"));
     assert_string_equal(named("generic").cpu, "x86-64");
 }
 

@@ -5,8 +5,10 @@
 #include "sk_test.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
@@ -27,6 +29,18 @@ int statfs(const char *path, struct statfs *out)
     int rc = real(path, out);
     if (rc == 0 && pretended) out->f_type = (__typeof__(out->f_type))pretended;
     return rc;
+}
+
+static const char *locked; /* a folder that is not made */
+
+int mkdir(const char *path, mode_t mode)
+{
+    int (*real)(const char *, mode_t);
+    void *symbol = dlsym(RTLD_NEXT, "mkdir");
+    memcpy(&real, &symbol, sizeof real);
+    if (!locked || strcmp(path, locked) != 0) return real(path, mode);
+    errno = EACCES;
+    return -1;
 }
 
 time_t time(time_t *at)
@@ -82,6 +96,27 @@ static void network_is_refused_for_writing(void **state)
     sk_db_set_close(set);
     pretended = 0;
     sk_free(path);
+    sk_test_dir_remove(dir);
+}
+
+/* Why the first of the folders cannot be made is said, not that the last has no place. */
+static void folders_are_refused(void **state)
+{
+    (void)state;
+    char *dir = sk_test_dir(), *folder = sk_test_path(dir, "home");
+    char *path = sk_test_path(dir, "home/cache/kernels.db");
+    sk_err err = {0};
+    sk_db *db;
+    locked = folder;
+    assert_int_equal(sk_db_open(path, SK_DB_CREATE, &db, &err), SPHKV_EIO);
+    assert_non_null(strstr(err.message, "/home/cache: Permission denied"));
+    locked = NULL;
+    sk_assert_ok(sk_db_open(path, SK_DB_CREATE, &db, &err), &err);
+    sk_db_close(db);
+    assert_int_equal(sk_db_open(folder, SK_DB_READ_ONLY, &db, &err), SPHKV_EIO);
+    assert_non_null(strstr(err.message, "/home: a folder, not a kernel database"));
+    sk_free(path);
+    sk_free(folder);
     sk_test_dir_remove(dir);
 }
 
@@ -193,6 +228,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(network_is_refused_for_writing),
+        cmocka_unit_test(folders_are_refused),
         cmocka_unit_test(names_are_files),
         cmocka_unit_test(long_names_say_so),
         cmocka_unit_test(default_places),

@@ -212,6 +212,11 @@ static void test_no_room(void **state)
     assert_non_null(strstr(err.message, "available"));
     p.shape.context = 1u << 27;
     assert_int_equal(sk_case_make(&p, &c, &err), SPHKV_EINVAL);
+    assert_non_null(strstr(err.message, "context 134217728"));
+    p.shape = (sk_shape){.batch = 8u << 20, .kv_heads = 8, .context = 64, .threads = 1};
+    assert_int_equal(sk_case_make(&p, &c, &err), SPHKV_EINVAL);
+    assert_non_null(strstr(err.message, "8388608 sequences, rows or pages: inputs are made of at "
+                                        "most 1048576"));
 }
 
 static void test_refused(void **state)

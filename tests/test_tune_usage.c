@@ -42,6 +42,7 @@ static void tune_wrong(void **state)
         {{"--kernels", "", NULL}, 2, "--kernels"},
         {{"--device", "tpu", NULL}, 2, "tpu"},
         {{"--device", "cpu:i8080", NULL}, 2, "unknown CPU 'i8080'"},
+        {{"--device", "cpu:", NULL}, 2, "unknown CPU ''"},
         {{"--device", "cuda:x", NULL}, 2, "neither cpu, cuda:N nor all"},
         {{"--device", "cuda:0", NULL}, 3, "no CUDA driver: /nowhere/libcuda.so.1"},
         {{"--tiers", "splendid:vi8", NULL}, 2, "splendid"},
@@ -50,6 +51,7 @@ static void tune_wrong(void **state)
         {{"--tiers", "kf16:vf16,kf16:vf16", NULL}, 2, "twice"},
         {{"--context", "0", NULL}, 2, "--context"},
         {{"--context", "64,", NULL}, 2, "--context"},
+        {{"--context", "67108865", NULL}, 2, "from 1 to 67108864"},
         {{"--threads", "300", NULL}, 2, "--threads"},
         {{"--batch", "4x", NULL}, 2, "--batch"},
         {{"--model", "gpt-unknown", NULL}, 2, "gpt-unknown"},
@@ -66,7 +68,8 @@ static void tune_wrong(void **state)
         {{"--shard", "1/0", NULL}, 2, "no I/N"},
         {{"--shard", "/2", NULL}, 2, "no I/N"},
         {{"--shard", "1/2x", NULL}, 2, "no I/N"},
-        {{"--simulate", "/nowhere/x.json", NULL}, 2, "/nowhere/x.json cannot be opened"},
+        {{"--simulate", "/nowhere/x.json", NULL}, 2, "/nowhere/x.json cannot be opened: No such file"},
+        {{"--simulate", "/", NULL}, 2, "/: Is a directory"},
         {{"--seeds", "5", NULL}, 2, "of a --simulate"},
         {{"--strategy", "magic", NULL}, 2, "'magic'"},
         {{"--keep", "speed=11", "--kernels", "kv_append", NULL}, 2, "speed"},
@@ -102,7 +105,11 @@ static void bench_wrong(void **state)
         {{"--tiers", "first-class,kf16:vf16", NULL}, 2, "first-class"},
         {{"--quiet", TUNE_SMALL, NULL}, 4, "kernels.db"}, /* named, and not there */
     };
+    static const wrong folder = {{"--quiet", TUNE_SMALL, "--db", "/", NULL},
+                                 4,
+                                 "/: a folder, not a kernel database; name a file\n"};
     expect_all(*state, BENCH_PROGRAM, list, SK_COUNT(list), true);
+    expect_all(*state, BENCH_PROGRAM, &folder, 1, false);
 }
 
 /* Every option that takes a number, in every program, with what is none or none of

@@ -2,6 +2,8 @@
 #include "json_file.h"
 
 #include <cjson/cJSON.h>
+#include <errno.h>
+#include <string.h>
 #include <zlib.h>
 
 #define BYTES_MOST (1u << 30)
@@ -12,6 +14,7 @@ static const char *what_ended(gzFile file, int got)
 {
     int code;
     (void)gzerror(file, &code);
+    if (code == Z_ERRNO) return strerror(errno);
     if (code == Z_BUF_ERROR) return "cut or damaged: its compressed data do not end";
     return got < 0 || code < 0 ? "damaged, or not readable" : NULL;
 }
@@ -42,8 +45,11 @@ static sk_status read_all(gzFile file, const char *path, char **text, sk_err *er
 
 static sk_status read_text(const char *path, char **text, sk_err *err)
 {
+    errno = 0; /* gzopen sets it for what the system says alone */
     gzFile file = gzopen(path, "rb");
-    if (!file) return sk_fail(err, SPHKV_EIO, "%.200s cannot be opened", path);
+    if (!file)
+        return sk_fail(err, SPHKV_EIO, "%.200s cannot be opened: %s", path,
+                       errno ? strerror(errno) : "no memory");
     sk_status st = read_all(file, path, text, err);
     (void)gzclose(file);
     return st;

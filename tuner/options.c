@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "case.h"
 #include "command.h"
 
 const char sk_options_spec_help[] =
@@ -131,8 +132,8 @@ sk_status sk_options_take(sk_options *o, sk_args *a, bool *taken, sk_err *err)
         sk_list *at;
         uint32_t hi;
     } list[] = {
-        {"--context", &o->context, 1u << 30},
-        {"--batch", &o->batch, 1u << 20},
+        {"--context", &o->context, SK_CASE_CONTEXT_MOST},
+        {"--batch", &o->batch, SK_CASE_BATCH_MOST},
         {"--threads", &o->threads, 4096},
     };
     for (size_t i = 0; i < SK_COUNT(list); i++)
