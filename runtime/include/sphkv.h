@@ -240,28 +240,30 @@ static inline uint32_t sphkv_ref_unit(uint64_t ref) { return (uint32_t)ref; }
 static inline uint32_t sphkv_ref_tokens(uint64_t ref) { return (uint32_t)(ref >> 32) & 0xffffu; }
 static inline uint32_t sphkv_ref_tier(uint64_t ref) { return (uint32_t)(ref >> 48) & 0xffu; }
 
-/* Keys before RoPE: a tier whose key ends in p (sharp, thin, g2b4r16sDp, kf16p) holds
+/* Keys before RoPE. A tier whose key ends in p (sharp, thin, g2b4r16sDp, kf16p) holds
  * keys as they are before rotary embedding, and a u32 per slot, the position of its
- * token. Attention rotates them by it; queries are after RoPE, as for all tiers, and
- * pages of all tiers meet in one softmax. Shifting a context is a change of positions.
- * The path of a token: kv_append writes it into a dense page of such a tier (kf16p,
- * kbf16p, kf32p: the tail of a mix sharp:vi8,kf16p:vf16), with its position; kv_encode
- * codes that page and takes positions along; nothing is rotated on the way, so bits do
- * not depend on the order of arrival. Between p and other tiers kv_encode goes neither
- * way, page_retier does.
- * Of a key of several segments (512@g16b8r16s512+64@kf16p) those are kept before RoPE
- * that end in p, and each is rotated by itself: pairs are of its own dimensions, from its
- * first one on, n of them at most, by the same table. The tiers of a mix that are p rotate
- * the same dimensions: the model's, as before any permutation or transform. Values from keys
- * (vk) are the key as it is stored, never rotated.
+ * token. Attention rotates keys by it. Queries are after RoPE, as for all tiers, and pages
+ * of all tiers meet in one softmax. Shifting a context is a change of positions.
  *
- * The rotation, a table that the engine makes, for how positions are scaled is the
+ * The path of a token: kv_append writes it, with its position, into a dense page of such a
+ * tier (kf16p, kbf16p, kf32p: the tail of a mix sharp:vi8,kf16p:vf16); kv_encode codes
+ * that page and takes positions along. Nothing is rotated on the way, so bits do not
+ * depend on the order of arrival. kv_encode does not go between p and other tiers,
+ * page_retier does.
+ *
+ * Of a key of several segments (512@g16b8r16s512+64@kf16p) those are kept before RoPE
+ * that end in p. Each is rotated by itself: pairs are of its own dimensions, from its
+ * first one on, n of them at most, by the same table. All p tiers of a mix rotate the same
+ * dimensions: the model's, as before any permutation or transform. Values from keys (vk)
+ * are the key as it is stored, never rotated.
+ *
+ * The rotation is a table that the engine makes, since how positions are scaled is the
  * model's affair. With n = dims, pair i < n/2 at position x
  *   k'[i] = k[i] c - k[i + n/2] s,  k'[i + n/2] = k[i + n/2] c + k[i] s,
  *   c = table[x * n + i], s = table[x * n + n/2 + i]
  * in the order of the model's dimensions, the mean of the codebook set added before;
- * dimensions from n on stay as they are. Where no tier of the mix is p it is not looked
- * at. On a CPU a position that is not in the table is refused. */
+ * dimensions from n on stay as they are. The table is not looked at where no tier of the
+ * mix is p. On a CPU a position that is not in the table is refused (SPHKV_EINVAL). */
 typedef struct sphkv_rope {
     const float *table; /* [positions][dims], aligned to 4 bytes: cosines, then sines */
     uint32_t positions; /* rows of the table; times dims at most 2^30 */
@@ -594,9 +596,11 @@ typedef struct sphkv_attn_args {
  *
  * Numbers that are not finite in a token reach rows of its list, also such that do not
  * see it. Parts take whole tiles of query tokens, so none waits for another; few query
- * tokens on a long context are attn_decode's work. On a GPU only the device knows how many
- * query tokens there are: that q, out and lse span less than 4 GiB is the caller's promise,
- * and the grid and the workspace are those of maxima.q_len, whatever it is. */
+ * tokens on a long context are better served by attn_decode.
+ *
+ * On a GPU only the device knows how many query tokens there are. So that q, out and lse
+ * span less than 4 GiB is the caller's promise, and the grid and the workspace are those
+ * of maxima.q_len, however many tokens come. */
 typedef struct sphkv_extend_args {
     uint32_t size;
     uint32_t batch;
@@ -640,14 +644,14 @@ typedef struct sphkv_append_item {
 } sphkv_append_item;
 
 /* kv_append: new rows into dense tail pages: kf32, kf16 or kbf16 with vf32, vf16, vbf16 or
- * vk; rows are rounded to the nearest, ties to even. k [rows][kv_heads][D], v
- * [rows][kv_heads][Dv] in in_dtype, v of a tier with values from keys (vk) not read; that
- * they hold the rows which items name is the caller's promise. What other slots of a page
- * hold stays. Keys of several segments (512@kf16+64@kf32)
- * are rows of all D dimensions, each rounded to the format of its segment. Rows and KV heads
- * span at most 2^32 elements, which a GPU cannot check. No two items share a page. Rows of a
- * p tier are before RoPE; there, and with the variant positions, those of the rows are
- * stored, too. */
+ * vk; numbers are rounded to the nearest, ties to even.
+ *   k [rows][kv_heads][D], v [rows][kv_heads][Dv] in in_dtype; v is not read where values
+ *     are from keys (vk). That they hold the rows which items name is the caller's promise.
+ *     Rows and KV heads span at most 2^32 elements, which a GPU cannot check.
+ *   keys of several segments (512@kf16+64@kf32): rows of all D dimensions, each rounded to
+ *     the format of its segment; of a p tier or segment before RoPE
+ *   positions: of the rows, stored where pages have them: p tiers, the variant positions
+ * No two items share a page. Slots that no item names keep what they hold. */
 typedef struct sphkv_append_args {
     uint32_t size;
     uint32_t items_count;
@@ -697,15 +701,17 @@ typedef struct sphkv_encode_args {
 /* page_retier: pages of any tier into pages of another, args and items as for kv_encode.
  * With k, v the rows that the source page holds (codeword times radius, code times
  * scale), the destination is what kv_encode makes of them: one path, and what the first
- * coding lost stays lost. Both tiers are of one codebook set, made for this spec's mix;
- * between coded keys its mean and permutation stay as they are. Slots count .. P-1 become
- * zeros, positions go along. Between a tier that keeps keys before RoPE (p) and one that does
- * not, k is rotated by the position of its slot in the source page, to what it is after RoPE,
- * or back to what it was before: by rope, which no other pair of tiers reads. From keys after
- * RoPE that takes pages that store positions (variant positions); two coded tiers go into
- * each other so without a mean. A destination of vk drops values that the source has. On a
- * GPU the workspace has the numbers of the pages at work, whose number the device bounds,
- * not the run. */
+ * coding lost stays lost. Slots count .. P-1 become zeros, positions go along.
+ *   codebooks  both tiers are of one set, made for this spec's mix; between coded keys its
+ *     mean and permutation stay as they are
+ *   RoPE  between a tier that keeps keys before RoPE (p) and one that does not, k is rotated
+ *     by the position of its slot in the source page: to what it is after RoPE, or back to
+ *     what it was before. This takes args' rope, which no other pair of tiers reads. From
+ *     keys after RoPE it takes pages that store positions (variant positions); between two
+ *     coded tiers it takes a set without a mean.
+ *   values  a destination of vk drops values that the source has
+ * On a GPU the workspace holds the numbers of the pages at work; how many these are at once
+ * depends on the device, not on the run. */
 
 /* Tokens 0 .. count-1 of one page (sub-page) of one KV head, which become rows row
  * .. row+count-1. */
@@ -829,11 +835,11 @@ typedef struct sphkv_compact_args {
  * list, counted over its references in their order, or, with positions, those of a later
  * one; a token that is not seen has no mass. So the masses of a list add up to query
  * heads times queries that see a token, less the share of sinks, which are in lse.
- *   lse [batch][q_len][heads] as attn_decode gives it, of these queries over these
- *     lists, sinks included; NULL: it is found here, by going over the keys once more. So
- *     is, without its sink, one that is given and below -1024, where there are biases: of
- *     tokens that all have a bias of minus infinity, and equal shares, it does not tell the
- *     number.
+ *   lse [batch][q_len][heads], read: as attn_decode gives it, of these queries over these
+ *     lists, sinks included. NULL: it is found here, by going over the keys once more. Where
+ *     there are biases, a given one below -1024 is found anew, too, without its sink: of
+ *     tokens that all have a bias of minus infinity it does not tell the number, and so not
+ *     their equal shares.
  * Values are not read. Rows of references that are in no list are not touched. KV heads
  * as in attn_args. A list is one part's, so batch times KV heads bound the parts that
  * have work. On a GPU blocks share lists, and each 64 queries are launches of their own:
