@@ -155,7 +155,7 @@ void sk_case_table_fill(sk_case *c)
     uint64_t *refs = (uint64_t *)(void *)s->copy[0].buf[SK_BUF_LIST].data;
     uint32_t lists = c->p.shape.batch * c->p.lists_per_seq;
     size_t at = 0, end = 0;
-    memset(refs, 0xff, s->copy[0].buf[SK_BUF_LIST].bytes);
+    if (refs) memset(refs, 0xff, s->copy[0].buf[SK_BUF_LIST].bytes); /* NULL: lists are all empty */
     for (size_t i = 0; i < s->pages; i++)
         refs[s->first_ref + i] =
             sphkv_page_ref(s->page[i].unit, s->page[i].count, s->page[i].tier);
