@@ -224,4 +224,17 @@ static inline void run_judge(const sk_case *c)
     sk_assert_ok(sk_case_judge(c, 0, &error, &bound, &err), &err);
 }
 
+/* One case of a plan, in `parts` parts, is right. */
+static inline void run_once(const sphkv_plan *plan, const run_spec *r, sk_input input,
+                            uint64_t seed, uint32_t parts)
+{
+    sk_case c;
+    run_case_make(r, input, false, seed, &c);
+    run_call call = run_call_make(plan, &c);
+    run_parts(plan, &call, parts);
+    run_judge(&c);
+    run_call_free(&call);
+    sk_case_free(&c);
+}
+
 #endif

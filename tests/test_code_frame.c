@@ -337,33 +337,55 @@ static void test_hostile_transforms(void **state)
     sk_test_dir_remove(dir);
 }
 
-/* Every allocation of every call may fail. */
+static sk_status call_of(uint32_t call, const sphkv_spec_params *params, const sphkv_codebook *a,
+                         const char *path, sphkv_codebook **b)
+{
+    static float keys[8 * HEADS * D];
+    sk_err err = {0};
+    for (uint32_t i = 0; i < SK_COUNT(keys); i++)
+        keys[i] = (float)(i * 7 % 31);
+    if (call == 0) return sphkv_codebook_default(params, HEADS, 5, b, &err);
+    if (call == 1) return sphkv_codebook_train(params, HEADS, keys, 8, 5, b, &err);
+    if (call == 2) return sphkv_codebook_load(path, params, HEADS, b, &err);
+    return sphkv_codebook_save(a, path, &err);
+}
+
+/* Every allocation of every call may fail, whatever the set holds. */
+static void out_of_memory(const char *mix, uint32_t book)
+{
+    sphkv_spec_params params = params_of(mix, book);
+    char *dir = sk_test_dir(), *path = sk_test_path(dir, "set.safetensors");
+    sk_err err = {0};
+    sphkv_codebook *a = make_default(mix, book), *b;
+    sk_assert_ok(sphkv_codebook_save(a, path, &err), &err);
+    for (uint32_t call = 0; call < 4; call++) {
+        uint64_t n = 1;
+        for (bool reached = true; reached; n++) {
+            b = NULL;
+            sk_alloc_fault(n, n % 2);
+            sk_status st = call_of(call, &params, a, path, &b);
+            reached = sk_alloc_fault(0, false) >= n;
+            assert_true(st == SPHKV_OK || (reached && st == SPHKV_ENOMEM));
+            assert_true(call == 3 || (st == SPHKV_OK) == (b != NULL));
+            sphkv_codebook_free(b);
+        }
+        assert_true(n > 4);
+    }
+    sk_assert_ok(sphkv_codebook_load(path, &params, HEADS, &b, &err), &err);
+    assert_memory_equal(a->packed, b->packed, (size_t)a->head_bytes * HEADS);
+    sphkv_codebook_free(a);
+    sphkv_codebook_free(b);
+    sk_free(path);
+    sk_test_dir_remove(dir);
+}
+
 static void test_out_of_memory(void **state)
 {
     (void)state;
-    static float keys[8 * HEADS * D];
-    sphkv_spec_params params = params_of("g2b4r8:vi8", BOTH);
-    char *dir = sk_test_dir(), *path = sk_test_path(dir, "set.safetensors");
-    sk_err err = {0};
-    sphkv_codebook *a = make_default("g2b4r8:vi8", BOTH), *b;
-    sk_assert_ok(sphkv_codebook_save(a, path, &err), &err);
-    for (uint32_t i = 0; i < SK_COUNT(keys); i++)
-        keys[i] = (float)(i * 7 % 31);
-    for (uint32_t call = 0; call < 3; call++)
-        for (uint64_t n = 1;; n++) {
-            b = NULL;
-            sk_alloc_fault(n, n % 2);
-            sk_status st = call == 0   ? sphkv_codebook_default(&params, HEADS, 5, &b, &err)
-                           : call == 1 ? sphkv_codebook_train(&params, HEADS, keys, 8, 5, &b, &err)
-                                       : sphkv_codebook_load(path, &params, HEADS, &b, &err);
-            bool reached = sk_alloc_fault(0, false) >= n;
-            assert_true(st == (b ? SPHKV_OK : SPHKV_ENOMEM));
-            sphkv_codebook_free(b);
-            if (!reached) break;
-        }
-    sphkv_codebook_free(a);
-    sk_free(path);
-    sk_test_dir_remove(dir);
+    out_of_memory("g2b4r8:vi8", BOTH);
+    out_of_memory("g4b2x2r16sD:vi8", BOTH | SPHKV_BOOK_TRANSFORM);
+    out_of_memory("16@g2b4r16s16p+16@kf16:vi8", SPHKV_BOOK_MEAN);
+    out_of_memory("g8b4r16sDp:vk,kf16p:vf16", BOTH | SPHKV_BOOK_HADAMARD);
 }
 
 int main(void)

@@ -70,11 +70,13 @@ static void plan_fails_cleanly(run_place *p, uint32_t spec, uint32_t flags, bool
 static void plan_survives_every_failure(void **state)
 {
     run_place *p = *state;
-    sphkv_context *ctx = run_open(p, 0);
-    const run_spec r = run_spec_get(0);
-    sphkv_plan_destroy(run_plan(ctx, &r)); /* stores the object */
-    sphkv_close(ctx);
-    plan_fails_cleanly(p, 0, SPHKV_OPEN_NO_JIT, false, 1);
+    for (uint32_t spec = 0; run_spec_get(spec).params.size; spec++) {
+        sphkv_context *ctx = run_open(p, 0);
+        const run_spec r = run_spec_get(spec);
+        sphkv_plan_destroy(run_plan(ctx, &r)); /* stores the object */
+        sphkv_close(ctx);
+        plan_fails_cleanly(p, spec, SPHKV_OPEN_NO_JIT, false, 1);
+    }
 }
 
 static void compile_survives_failures(void **state)

@@ -48,13 +48,7 @@ static void code_is_kept(void **state)
     assert_int_equal(ctx->codes.count, 1);
     sphkv_plan_destroy(one);
     sphkv_close(ctx); /* before its plan: the plan stays fit to run */
-    sk_case c;
-    run_case_make(&r, SK_IN_S1, false, 3, &c);
-    run_call call = run_call_make(two, &c);
-    run_parts(two, &call, 2);
-    run_judge(&c);
-    run_call_free(&call);
-    sk_case_free(&c);
+    run_once(two, &r, SK_IN_S1, 3, 2);
     sphkv_plan_destroy(two);
 
     ctx = run_open(p, SPHKV_OPEN_NO_JIT); /* the first context stored it */
@@ -172,13 +166,7 @@ static void plan_says(sphkv_context *ctx, const run_spec *r, const char *how, co
     const char *text = sphkv_plan_describe(plan);
     if (!strstr(text, how) || (schedule && !strstr(text, schedule)))
         fail_msg("'%s' and '%s' expected: %s", how, schedule ? schedule : "", text);
-    sk_case c;
-    run_case_make(r, SK_IN_S1, false, 5, &c);
-    run_call call = run_call_make(plan, &c);
-    run_parts(plan, &call, r->shape.threads);
-    run_judge(&c);
-    run_call_free(&call);
-    sk_case_free(&c);
+    run_once(plan, r, SK_IN_S1, 5, r->shape.threads);
     sphkv_plan_destroy(plan);
 }
 

@@ -47,13 +47,7 @@ static void fill_database(run_place *p)
 static void run_one(sphkv_context *ctx, const run_spec *r)
 {
     sphkv_plan *plan = run_plan(ctx, r);
-    sk_case c;
-    run_case_make(r, SK_IN_EDGE, false, 7, &c);
-    run_call call = run_call_make(plan, &c);
-    run_parts(plan, &call, r->shape.threads);
-    run_judge(&c);
-    run_call_free(&call);
-    sk_case_free(&c);
+    run_once(plan, r, SK_IN_EDGE, 7, r->shape.threads);
     sphkv_plan_destroy(plan);
 }
 

@@ -69,5 +69,4 @@ echo "building $build" >&2
         cmake --build "$build"
 } >"$build/build.log" 2>&1 || { tail -n 20 "$build/build.log" >&2 && die 1 "see $build/build.log"; }
 [ $# -gt 0 ] || set -- -R "$tests"
-# qemu is some twenty times slower than a CPU.
-exec ctest --test-dir "$build" --output-on-failure --no-tests=error -j2 --timeout 3000 "$@"
+exec ctest --test-dir "$build" --output-on-failure --no-tests=error -j2 "$@"
