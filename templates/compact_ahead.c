@@ -1,11 +1,11 @@
 /* compact_ahead.c - on a CPU: while a page is made, the lines of the sources of the next
  * one are asked for, field by field, a few in each turn of a field's loop, and with its
- * first those of the scales before it. Of the pages
- * that its tokens come from those of the first and of the last token are asked for: where
- * half of the tokens stay that is all of them. */
+ * first those of the scales before it. Of the pages that its tokens come from those of the
+ * first and of the last token are asked for: where half of the tokens stay that is all of
+ * them. */
 #include "compact.h"
 
-/* Arena units of the pages, in variables: of this item where the next has no tokens. */
+/* Arena units of the pages, in variables: 0 where the next item has no tokens. */
 void sk_compact_ahead(sk_compact *c, sk_val items, sk_val tokens, sk_val subs, sk_val next)
 {
     sk_dec *d = &c->dec;

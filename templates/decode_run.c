@@ -41,6 +41,7 @@ static sk_status check_items(const sk_decode_call *r, sk_err *err)
             return sk_fail(err, SPHKV_EINVAL, "items[%u]: tier slot %u of a mix of %u", i,
                            it->tier_slot, r->image->spec.ntiers);
         sk_status st = sk_items_tokens(r->image, i, 0, it->count, err);
+        if (st == SPHKV_OK) st = sk_items_reserved(i, it->reserved, err);
         if (st == SPHKV_OK) st = sk_items_head(r->image, i, it->kv_head, err);
         if (st == SPHKV_OK)
             st = sk_items_page(i, "page", it->unit, units[it->tier_slot], r->a.arena_bytes, err);

@@ -49,6 +49,12 @@ sk_status sk_items_head(const sk_image *image, uint32_t i, uint32_t kv_head, sk_
                    image->maxima.kv_heads);
 }
 
+sk_status sk_items_reserved(uint32_t i, uint32_t word, sk_err *err)
+{
+    if (word == 0) return SPHKV_OK;
+    return sk_fail(err, SPHKV_EINVAL, "items[%u]: the reserved word is %#x: set it to 0", i, word);
+}
+
 sk_status sk_items_books(const sk_image *image, uint32_t heads, const void *codebook, size_t bytes,
                          sk_err *err)
 {

@@ -16,6 +16,7 @@ sk_status sk_items_page(uint32_t i, const char *what, uint32_t unit, uint64_t un
 sk_status sk_items_tokens(const sk_image *image, uint32_t i, uint32_t slot, uint32_t count,
                           sk_err *err);
 sk_status sk_items_head(const sk_image *image, uint32_t i, uint32_t kv_head, sk_err *err);
+sk_status sk_items_reserved(uint32_t i, uint32_t word, sk_err *err);
 /* The set of a run over KV heads 0 .. heads-1; where nothing is coded it is not looked at. */
 sk_status sk_items_books(const sk_image *image, uint32_t heads, const void *codebook, size_t bytes,
                          sk_err *err);

@@ -162,6 +162,7 @@ static sk_status check_items(const sk_image *image, const sphkv_append_args *a, 
     for (uint32_t i = 0; i < a->items_count; i++) {
         const sphkv_append_item *it = &a->items[i];
         sk_status st = sk_items_tokens(image, i, it->slot, it->count, err);
+        if (st == SPHKV_OK) st = sk_items_reserved(i, it->reserved, err);
         if (st == SPHKV_OK) st = sk_items_head(image, i, it->kv_head, err);
         if (st == SPHKV_OK)
             st = sk_items_page(i, "page", it->unit, lay.units, a->arena_bytes, err);

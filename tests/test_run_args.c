@@ -384,6 +384,7 @@ static void append_args(void **state)
     REFUSED_AT(item->count, b.spec.params.page_tokens + 1);
     REFUSED_AT(item->count, 0xffffffffu);
     REFUSED_AT(item->kv_head, b.spec.shape.kv_heads);
+    REFUSED_AT(item->reserved, 1);
     bench_free(&b);
     sphkv_close(ctx);
 }
@@ -575,6 +576,7 @@ static void decode_args(void **state)
     REFUSED_AT(item->row, a->rows + 1);
     REFUSED_AT(item->row, 0xffffffffu);
     REFUSED_AT(item->kv_head, b.spec.shape.kv_heads);
+    REFUSED_AT(item->reserved, 1);
     bench_free(&b);
     sphkv_close(ctx);
 }
