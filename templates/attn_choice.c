@@ -23,13 +23,27 @@ static bool any_of_form(const sk_spec *spec, const sk_schedule *s, int32_t lut, 
     return false;
 }
 
+/* Whether every tier that bytes look up is looked up by 16-bit pairs, too. */
+static bool pairs_for_bytes(const sk_spec *spec, const sk_schedule *s)
+{
+    sk_schedule bytes = *s, pairs = *s;
+    bytes.v[SK_T_lut] = SK_LUT_BYTE;
+    pairs.v[SK_T_lut] = SK_LUT_PAIR16;
+    for (sk_key_part k = {0}; sk_key_next(spec, s, &k);)
+        if (sk_dec_form(&k.spec, &bytes, k.slot) == SK_FORM_BYTE &&
+            sk_dec_form(&k.spec, &pairs, k.slot) != SK_FORM_PAIR16)
+            return false;
+    return true;
+}
+
 /* Bytes where they fit; of 8 lanes one head has nobody to share indices with, and takes
- * 16-bit pairs where these do (AVX2, good:vi8 by instructions: 4.5 ns against 5.1; four
- * heads 15.9 against 12.6). 16-bit pairs for 4-bit codes with one radius. Else tables in registers where
- * one look-up has few heads to serve: a row that is hardly a vector costs as
- * much as a permutation. Of 16 lanes up to 8 heads are few (Zen 4, 4 heads:
- * mid:vi8 8.4 ns against 10.0 with rows, fine:vi8 37 against 42), of 8 lanes
- * up to 2, and only tables of two registers. */
+ * 16-bit pairs where these do as well for all tiers (AVX2, good:vi8 by instructions: 4.5 ns
+ * against 5.1; four heads 15.9 against 12.6; one head, with high:vi8 before it in a mix,
+ * cold: 10.1 against 7.7). 16-bit pairs for 4-bit codes with one radius. Else tables in registers
+ * where one look-up has few heads to serve: a row that is hardly a vector costs as much as a
+ * permutation. Of 16 lanes up to 8 heads are few (Zen 4, 4 heads: mid:vi8 8.4 ns against
+ * 10.0 with rows, fine:vi8 37 against 42), of 8 lanes up to 2, and only tables of two
+ * registers. */
 static int32_t default_lut(const sk_spec *spec, const sk_target *target, const sk_schedule *s)
 {
     sk_schedule perm = *s;
@@ -37,7 +51,7 @@ static int32_t default_lut(const sk_spec *spec, const sk_target *target, const s
     const bool pairs = any_of_form(spec, s, SK_LUT_PAIR16, SK_FORM_PAIR16);
     bool any_perm = false;
     perm.v[SK_T_lut] = SK_LUT_PERM;
-    if (pairs && sk_dec_turn_heads(spec) == 1) return SK_LUT_PAIR16;
+    if (pairs && sk_dec_turn_heads(spec) == 1 && pairs_for_bytes(spec, s)) return SK_LUT_PAIR16;
     for (int32_t lut = SK_LUT_BYTE; lut <= SK_LUT_WORD; lut++)
         if (has_byte_ops(target, s->v[SK_T_w]) && any_of_form(spec, s, lut, SK_FORM_BYTE)) return lut;
     if (pairs) return SK_LUT_PAIR16;
@@ -87,13 +101,44 @@ static sk_status valid_query(const sk_spec *spec, const sk_schedule *s, const sk
                                       : "bytes (VNNI, w=16 VBMI, too; NEON's)");
 }
 
-sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
-                        sk_err *err)
+/* What a schedule makes of the tiers: which tunables change anything. */
+typedef struct tier_uses {
+    bool form, prob, query;    /* lut, prob, query that differ from the plain ones */
+    bool dense, coded, tables; /* keys that are not looked up, are coded, have tables */
+    bool dots;                 /* probabilities that the target can multiply */
+} tier_uses;
+
+static sk_status look_at_tiers(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
+                               tier_uses *out, sk_err *err)
+{
+    const uint32_t w = (uint32_t)s->v[SK_T_w];
+    *out = (tier_uses){.form = s->v[SK_T_lut] == SK_LUT_ROWS, .prob = s->v[SK_T_prob] == SK_PROB_F32,
+                       .query = s->v[SK_T_query] == SK_QUERY_F32, .dots = true};
+    for (sk_key_part k = {0}; sk_key_next(spec, s, &k);) {
+        const sk_segment *seg = sk_dec_seg(&k.spec, k.slot);
+        const sk_lut_form form = sk_dec_form(&k.spec, s, k.slot);
+        out->form |= form != SK_FORM_DENSE && form != SK_FORM_ROWS && !sk_dec_rebuilt(&k.spec, k.slot);
+        out->prob |= sk_probs_of(spec, s, k.tier) != SK_PROBS_F32;
+        out->dots &= sk_probs_run(spec, s, k.tier, target);
+        out->query |= sk_dec_query16(&k.spec, s, k.slot);
+        out->dense |= !sk_form_looks_up(form);
+        out->coded |= form != SK_FORM_DENSE;
+        out->tables |= sk_form_looks_up(form);
+        if (sk_form_looks_up(form) && form != SK_FORM_BYTE && 1u << seg->b < w)
+            return sk_fail(err, SPHKV_EINVAL, "w=%u: tier %u has only %u codewords", w, k.tier,
+                           1u << seg->b);
+        const uint32_t block = sk_dec_token_block(spec, s, k.tier);
+        if (spec->page % block != 0)
+            return sk_fail(err, SPHKV_EINVAL, "blocks of %u tokens do not divide pages of %u", block,
+                           spec->page);
+    }
+    return SPHKV_OK;
+}
+
+static sk_status valid_width(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
+                             sk_err *err)
 {
     const uint32_t w = (uint32_t)s->v[SK_T_w], vch = (uint32_t)s->v[SK_T_vch];
-    bool form_used = s->v[SK_T_lut] == SK_LUT_ROWS, prob_used = s->v[SK_T_prob] == SK_PROB_F32;
-    bool query_used = s->v[SK_T_query] == SK_QUERY_F32, dense = false, coded = false, tables = false;
-    bool dots = true;
     if (w * 32 > target->vector_bits && w > 8)
         return sk_fail(err, SPHKV_EINVAL, "w=%u: the target has %u-bit vectors", w,
                        target->vector_bits);
@@ -106,51 +151,50 @@ sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_targ
     if (spec->dv % vch != 0)
         return sk_fail(err, SPHKV_EINVAL, "vch=%u does not divide %u channels", vch, spec->dv);
     if (vch / w > 8) return sk_fail(err, SPHKV_EINVAL, "vch=%u is over 8 vectors of w=%u", vch, w);
-    for (sk_key_part k = {0}; sk_key_next(spec, s, &k);) {
-        const sk_segment *seg = sk_dec_seg(&k.spec, k.slot);
-        const sk_lut_form form = sk_dec_form(&k.spec, s, k.slot);
-        form_used |= form != SK_FORM_DENSE && form != SK_FORM_ROWS && !sk_dec_rebuilt(&k.spec, k.slot);
-        prob_used |= sk_probs_of(spec, s, k.tier) != SK_PROBS_F32;
-        dots &= sk_probs_run(spec, s, k.tier, target);
-        query_used |= sk_dec_query16(&k.spec, s, k.slot);
-        dense |= !sk_form_looks_up(form);
-        coded |= form != SK_FORM_DENSE;
-        tables |= sk_form_looks_up(form);
-        if (sk_form_looks_up(form) && form != SK_FORM_BYTE && 1u << seg->b < w)
-            return sk_fail(err, SPHKV_EINVAL, "w=%u: tier %u has only %u codewords", w, k.tier,
-                           1u << seg->b);
-        const uint32_t block = sk_dec_token_block(spec, s, k.tier);
-        if (spec->page % block != 0)
-            return sk_fail(err, SPHKV_EINVAL, "blocks of %u tokens do not divide pages of %u", block,
-                           spec->page);
-    }
+    return SPHKV_OK;
+}
+
+/* Tables that another entry makes before. */
+static sk_status valid_separate(const sk_spec *spec, const sk_schedule *s, const tier_uses *uses,
+                                sk_err *err)
+{
+    if (s->v[SK_T_lut_build] == SK_LUT_FUSED) return SPHKV_OK;
+    if (!uses->tables) return sk_fail(err, SPHKV_EINVAL, "lut_build=separate without tables");
+    if (sk_dec_turns(spec) > 1)
+        return sk_fail(err, SPHKV_EINVAL, "lut_build=separate: over %u query heads per KV head",
+                       SK_HEAD_TILE);
+    if (sk_key_any_parted(spec, s))
+        return sk_fail(err, SPHKV_EINVAL, "lut_build=separate: keys of several segments");
+    if (spec->variants & SPHKV_VARIANT_QUERIES)
+        return sk_fail(err, SPHKV_EINVAL, "lut_build=separate: several query tokens");
+    return SPHKV_OK;
+}
+
+sk_status sk_attn_valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target,
+                        sk_err *err)
+{
+    tier_uses uses;
+    sk_status st = valid_width(spec, s, target, err);
+    if (st == SPHKV_OK) st = look_at_tiers(spec, s, target, &uses, err);
+    if (st != SPHKV_OK) return st;
     /* a tunable that changes nothing would only repeat a candidate */
-    if (!form_used) return sk_fail(err, SPHKV_EINVAL, "lut form fits no tier of the mix");
-    if (!prob_used) return sk_fail(err, SPHKV_EINVAL, "prob fits no tier of the mix or class");
-    if (!dots)
+    if (!uses.form) return sk_fail(err, SPHKV_EINVAL, "lut form fits no tier of the mix");
+    if (!uses.prob) return sk_fail(err, SPHKV_EINVAL, "prob fits no tier of the mix or class");
+    if (!uses.dots)
         return sk_fail(err, SPHKV_EINVAL,
                        "prob of bytes wants vch of whole 16s and a CPU with dot products of bytes "
                        "(VNNI, w=16 VBMI, too; NEON's; u7: SSSE3)");
-    if (!query_used)
+    if (!uses.query)
         return sk_fail(err, SPHKV_EINVAL, "query fits no tier of the mix or class");
-    const sk_status query = valid_query(spec, s, target, err);
-    if (query != SPHKV_OK) return query;
-    if (!dense && s->v[SK_T_ktok] != 1)
+    st = valid_query(spec, s, target, err);
+    if (st != SPHKV_OK) return st;
+    if (!uses.dense && s->v[SK_T_ktok] != 1)
         return sk_fail(err, SPHKV_EINVAL, "ktok without dense or rebuilt keys");
-    if (s->v[SK_T_spread] != 10 && (!coded || s->v[SK_T_prefetch] == 0))
+    if (s->v[SK_T_spread] != 10 && (!uses.coded || s->v[SK_T_prefetch] == 0))
         return sk_fail(err, SPHKV_EINVAL, "spread without coded keys or without prefetch");
     if (s->v[SK_T_pause] != 0 && s->v[SK_T_prefetch] == 0)
         return sk_fail(err, SPHKV_EINVAL, "pause without prefetch");
-    if (!tables && s->v[SK_T_lut_build] != SK_LUT_FUSED)
-        return sk_fail(err, SPHKV_EINVAL, "lut_build=separate without tables");
-    if (sk_dec_turns(spec) > 1 && s->v[SK_T_lut_build] != SK_LUT_FUSED)
-        return sk_fail(err, SPHKV_EINVAL, "lut_build=separate: over %u query heads per KV head",
-                       SK_HEAD_TILE);
-    if (sk_key_any_parted(spec, s) && s->v[SK_T_lut_build] != SK_LUT_FUSED)
-        return sk_fail(err, SPHKV_EINVAL, "lut_build=separate: keys of several segments");
-    if (spec->variants & SPHKV_VARIANT_QUERIES && s->v[SK_T_lut_build] != SK_LUT_FUSED)
-        return sk_fail(err, SPHKV_EINVAL, "lut_build=separate: several query tokens");
-    return SPHKV_OK;
+    return valid_separate(spec, s, &uses, err);
 }
 
 static bool probs_fit(const sk_spec *spec, const sk_schedule *s)
