@@ -101,21 +101,10 @@ static void attn_args(sk_case *c, uint32_t copy)
 {
     const sk_case_buffer *b = sk_case_state_of(c)->copy[copy].buf;
     sphkv_attn_args *a = &c->args.attn[copy];
-    *a = c->args.attn[0];
-    a->size = sizeof *a;
-    a->batch = c->p.shape.batch;
-    a->q = b[SK_BUF_Q].data;
+    SK_ATTN_CASE_ARGS(a, c->args.attn[0], c, copy);
     a->out = b[SK_BUF_OUT].data;
     a->lse = (float *)(void *)b[SK_BUF_LSE].data;
     a->page_ml = (float *)(void *)b[SK_BUF_ML].data;
-    a->arena = b[SK_BUF_ARENA].data;
-    a->arena_bytes = b[SK_BUF_ARENA].bytes;
-    a->codebook = b[SK_BUF_BOOK].data;
-    a->codebook_bytes = b[SK_BUF_BOOK].bytes;
-    a->table = sk_case_table(c, copy);
-    const sk_variant_args v = sk_case_variant_args(c, copy);
-    SK_VARIANTS_PUT(a, v);
-    a->rope = sk_case_rope(c, copy);
 }
 
 static sk_status check_params(const sk_case_params *p, sk_err *err)

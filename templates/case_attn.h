@@ -61,6 +61,23 @@ sk_status sk_attn_fill_pages(sk_attn_fill *f, sk_err *err);
 void sk_case_variant_bytes(const sk_case *c, uint64_t bytes[SK_BUF_COUNT]);
 void sk_case_variant_fill(sk_case *c);
 sk_variant_args sk_case_variant_args(const sk_case *c, uint32_t copy);
+/* What the args of every kernel of attention have, a copy's: from those of copy 0. */
+#define SK_ATTN_CASE_ARGS(a, first, c, copy)                                                  \
+    do {                                                                                      \
+        const sk_case_buffer *b_ = sk_case_state_of(c)->copy[copy].buf;                       \
+        const sk_variant_args v_ = sk_case_variant_args(c, copy);                             \
+        *(a) = (first);                                                                       \
+        (a)->size = sizeof *(a);                                                              \
+        (a)->batch = (c)->p.shape.batch;                                                      \
+        (a)->q = b_[SK_BUF_Q].data;                                                           \
+        (a)->arena = b_[SK_BUF_ARENA].data;                                                   \
+        (a)->arena_bytes = b_[SK_BUF_ARENA].bytes;                                            \
+        (a)->codebook = b_[SK_BUF_BOOK].data;                                                 \
+        (a)->codebook_bytes = b_[SK_BUF_BOOK].bytes;                                          \
+        (a)->table = sk_case_table(c, copy);                                                  \
+        (a)->rope = sk_case_rope(c, copy);                                                    \
+        SK_VARIANTS_PUT(a, v_);                                                               \
+    } while (0)
 /* Position of a token of a list at a place of it. */
 uint32_t sk_case_position(const sk_case *c, uint32_t list, uint32_t place);
 /* All queries, scaled so that logits are what the input set says. */

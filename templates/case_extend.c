@@ -81,21 +81,10 @@ static void extend_args(sk_case *c, uint32_t copy)
 {
     const sk_case_buffer *b = sk_case_state_of(c)->copy[copy].buf;
     sphkv_extend_args *a = &c->args.extend[copy];
-    *a = c->args.extend[0];
-    a->size = sizeof *a;
-    a->batch = c->p.shape.batch;
+    SK_ATTN_CASE_ARGS(a, c->args.extend[0], c, copy);
     a->q_indptr = (const uint32_t *)(const void *)b[SK_BUF_V].data;
-    a->q = b[SK_BUF_Q].data;
     a->out = b[SK_BUF_OUT].data;
     a->lse = (float *)(void *)b[SK_BUF_LSE].data;
-    a->arena = b[SK_BUF_ARENA].data;
-    a->arena_bytes = b[SK_BUF_ARENA].bytes;
-    a->codebook = b[SK_BUF_BOOK].data;
-    a->codebook_bytes = b[SK_BUF_BOOK].bytes;
-    a->table = sk_case_table(c, copy);
-    a->rope = sk_case_rope(c, copy);
-    const sk_variant_args v = sk_case_variant_args(c, copy);
-    SK_VARIANTS_PUT(a, v);
 }
 
 /* ---- judgement ------------------------------------------------------------ */
@@ -132,19 +121,10 @@ static sk_status make_reference(const sk_case *c, const judged_rows *j, sk_err *
                              .lse = t.lse + at};
         st = sk_extend_reference(&c->p.spec, &c->args.extend[0], s->kv_heads, run_begin(j, k), j->each,
                                  &run, err);
-        if (run.max_logit > s->max_logit) s->max_logit = run.max_logit;
-        if (run.max_terms > s->max_terms) s->max_terms = run.max_terms;
+        if (run.max_logit > t.max_logit) t.max_logit = run.max_logit;
+        if (run.max_terms > t.max_terms) t.max_terms = run.max_terms;
     }
-    if (st != SPHKV_OK) {
-        sk_free(t.out);
-        sk_free(t.mag);
-        sk_free(t.lse);
-        return st;
-    }
-    s->ref = t.out;
-    s->mag = t.mag;
-    s->lse = t.lse;
-    return SPHKV_OK;
+    return sk_case_keep_truth(s, &t, st);
 }
 
 /* A run of rows as a case of attn_decode, a row a sequence. */

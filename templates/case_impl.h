@@ -176,6 +176,9 @@ void sk_case_rotate_back(const sk_case *c, uint32_t tier, const uint32_t *positi
 #define SK_CASE_LSE_ROOM 4 /* times the class: standard deviations of the worst logit */
 #define SK_CASE_CODE_BOUND 1e-4 /* kv_encode: relative excess of a chosen distance */
 
+/* What the reference gave (not its masses) becomes the case's; where st is no success, nobody's.
+ * st again. */
+sk_status sk_case_keep_truth(sk_case_state *s, const sk_attn_truth *t, sk_status st);
 sk_status sk_case_judge_attn(const sk_case *c, uint32_t copy, double *error, double *bound,
                              sk_err *err);
 /* How many times the bound of its class what follows from logits may be off, once the

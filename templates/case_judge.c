@@ -8,6 +8,24 @@
 
 #include "case_impl.h"
 
+sk_status sk_case_keep_truth(sk_case_state *s, const sk_attn_truth *t, sk_status st)
+{
+    if (st != SPHKV_OK) {
+        sk_free(t->out);
+        sk_free(t->mag);
+        sk_free(t->lse);
+        sk_free(t->page_ml);
+        return st;
+    }
+    s->max_logit = t->max_logit;
+    s->max_terms = t->max_terms;
+    s->ref = t->out;
+    s->mag = t->mag;
+    s->lse = t->lse;
+    s->page_ml = t->page_ml;
+    return SPHKV_OK;
+}
+
 static sk_status make_reference(const sk_case *c, sk_err *err)
 {
     sk_case_state *s = sk_case_state_of(c);
@@ -24,20 +42,7 @@ static sk_status make_reference(const sk_case *c, sk_err *err)
         t.page_ml[i] = (double)NAN;
     if (st == SPHKV_OK)
         st = sk_attn_reference(&c->p.spec, &c->args.attn[0], s->kv_heads, &t, err);
-    if (st != SPHKV_OK) {
-        sk_free(t.out);
-        sk_free(t.mag);
-        sk_free(t.lse);
-        sk_free(t.page_ml);
-        return st;
-    }
-    s->max_logit = t.max_logit;
-    s->max_terms = t.max_terms;
-    s->ref = t.out;
-    s->mag = t.mag;
-    s->lse = t.lse;
-    s->page_ml = t.page_ml;
-    return SPHKV_OK;
+    return sk_case_keep_truth(s, &t, st);
 }
 
 /* Elements between strided rows belong to the caller. */

@@ -100,18 +100,7 @@ static void mass_args(sk_case *c, uint32_t copy)
 {
     const sk_case_buffer *b = sk_case_state_of(c)->copy[copy].buf;
     sphkv_mass_args *a = &c->args.mass[copy];
-    *a = c->args.mass[0];
-    a->size = sizeof *a;
-    a->batch = c->p.shape.batch;
-    a->q = b[SK_BUF_Q].data;
-    a->arena = b[SK_BUF_ARENA].data;
-    a->arena_bytes = b[SK_BUF_ARENA].bytes;
-    a->codebook = b[SK_BUF_BOOK].data;
-    a->codebook_bytes = b[SK_BUF_BOOK].bytes;
-    a->table = sk_case_table(c, copy);
-    a->rope = sk_case_rope(c, copy);
-    const sk_variant_args v = sk_case_variant_args(c, copy);
-    SK_VARIANTS_PUT(a, v);
+    SK_ATTN_CASE_ARGS(a, c->args.mass[0], c, copy);
     a->lse = (const float *)(const void *)b[SK_BUF_V].data;
     a->mass = (float *)(void *)b[SK_BUF_OUT].data;
     a->page_mass = c->p.input == SK_IN_CANCEL ? NULL : a->mass + rows_of(c) * c->p.spec.page;

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "case.h"
+#include "case_impl.h"
 
 /* What one query row has gathered so far. */
 typedef struct row_state {
@@ -36,18 +36,6 @@ typedef struct ref_page {
     double *ml;               /* its pairs (m, l), or NULL */
     double *mass;             /* shares of its slots, or NULL */
 } ref_page;
-
-static double read_number(const void *base, uint32_t dtype, size_t index)
-{
-    if (dtype == SPHKV_F32) {
-        float f;
-        memcpy(&f, (const uint8_t *)base + index * 4, 4);
-        return (double)f;
-    }
-    uint16_t h;
-    memcpy(&h, (const uint8_t *)base + index * 2, 2);
-    return (double)(dtype == SPHKV_F16 ? sk_f16_to_f32(h) : sk_bf16_to_f32(h));
-}
 
 /* One token enters one row. */
 static void row_add(const attn_ref *r, row_state *row, double logit, const double *v)
@@ -196,7 +184,7 @@ static void begin_rows(attn_ref *r, uint32_t seq, uint32_t kv_head)
         r->row[n].mag = r->row[n].acc + dv;
         const size_t at = seq * stride_seq + n / hpk * stride_tok + head * stride_head;
         for (uint32_t i = 0; i < d; i++)
-            r->q[(size_t)n * d + i] = scale * read_number(a->q, r->spec->q_dtype, at + i);
+            r->q[(size_t)n * d + i] = scale * sk_case_get(a->q, r->spec->q_dtype, at + i);
     }
 }
 

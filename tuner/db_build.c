@@ -101,11 +101,6 @@ static sk_status take_word(build_command *c, sk_args *a, sk_err *err)
     return taken ? SPHKV_OK : sk_fail(err, SPHKV_EINVAL, "unknown option '%.60s'", a->word);
 }
 
-static void set_default(sk_list *list, uint32_t n, uint32_t first, uint32_t second)
-{
-    if (list->n == 0) *list = (sk_list){n, {first, second}};
-}
-
 /* The specs of one model, or of the options alone (name NULL). */
 static sk_status add_model(build_command *c, const char *name, sk_err *err)
 {
@@ -139,9 +134,9 @@ static sk_status read_options(build_command *c, int argc, char **argv, sk_err *e
     if (st != SPHKV_OK || c->help) return st;
     if (!c->arch) return sk_fail(err, SPHKV_EINVAL, "--arch: which architectures?");
     if (!c->options.db) return sk_fail(err, SPHKV_EINVAL, "--db: into which database?");
-    set_default(&c->options.context, 2, 8192, 32768);
-    set_default(&c->options.batch, 2, 1, 32);
-    set_default(&c->options.threads, 1, 1, 0);
+    sk_list_default(&c->options.context, (sk_list){2, {8192, 32768}});
+    sk_list_default(&c->options.batch, (sk_list){2, {1, 32}});
+    sk_list_default(&c->options.threads, (sk_list){1, {1}});
     if (c->mixes.n == 0) st = sk_mixes_add(&c->mixes, "good:vi8,kf16:vf16", err);
     if (st == SPHKV_OK) st = sk_prebuild_archs(&c->prebuild, c->arch, err);
     if (st == SPHKV_OK && c->nmodel == 0 && !c->options.head_dim)

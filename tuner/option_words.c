@@ -40,6 +40,16 @@ sk_status sk_args_next(sk_args *a, sk_err *err)
 
 bool sk_args_is(const sk_args *a, const char *option) { return strcmp(a->name, option) == 0; }
 
+bool sk_args_flag(const sk_args *a, const sk_flag *flag, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (sk_args_is(a, flag[i].name)) {
+            *flag[i].at = true;
+            return true;
+        }
+    return false;
+}
+
 sk_status sk_args_value(sk_args *a, const char **value, sk_err *err)
 {
     *value = a->value;

@@ -49,6 +49,19 @@ typedef struct sk_list {
 } sk_list;
 /* "1024,8192": numbers in [lo, hi], each once. */
 sk_status sk_args_list(sk_args *a, uint32_t lo, uint32_t hi, sk_list *out, sk_err *err);
+/* What a list that nobody has said is. */
+static inline void sk_list_default(sk_list *list, sk_list to)
+{
+    if (list->n == 0) *list = to;
+}
+
+/* Options without a value. */
+typedef struct sk_flag {
+    const char *name;
+    bool *at;
+} sk_flag;
+/* Sets the one of n that the current word is; false: none. */
+bool sk_args_flag(const sk_args *a, const sk_flag *flag, size_t n);
 
 typedef struct sk_options {
     const char *model;                 /* --model, resolved at once; NULL = none */

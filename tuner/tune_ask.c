@@ -115,26 +115,13 @@ static sk_status take_own(sk_tune_ask *t, sk_args *a, bool *taken, sk_err *err)
         return tiers ? sk_mixes_add(&t->mixes, text, err) : sk_shard_parse(text, &t->shard, err);
     }
     if (sk_args_is(a, "--report")) return sk_args_value(a, &t->report, err);
-    const struct {
-        const char *name;
-        bool *at;
-    } flags[] = {{"--fresh", &t->fresh},
-                 {"--dry-run", &t->dry_run},
-                 {"--quiet", &t->quiet},
-                 {"--help", &t->help},
-                 {"-h", &t->help}};
-    for (size_t i = 0; i < SK_COUNT(flags); i++)
-        if (sk_args_is(a, flags[i].name)) {
-            *flags[i].at = true;
-            return SPHKV_OK;
-        }
-    *taken = false;
+    const sk_flag flags[] = {{"--fresh", &t->fresh},
+                             {"--dry-run", &t->dry_run},
+                             {"--quiet", &t->quiet},
+                             {"--help", &t->help},
+                             {"-h", &t->help}};
+    *taken = sk_args_flag(a, flags, SK_COUNT(flags));
     return SPHKV_OK;
-}
-
-static void set_default(sk_list *list, uint32_t value)
-{
-    if (list->n == 0) *list = (sk_list){1, {value}};
 }
 
 /* A part of the work has a database of its own. */
@@ -194,9 +181,9 @@ sk_status sk_tune_ask_read(sk_tune_ask *t, int argc, char **argv, sk_err *err)
     if (!t->options.model && !t->options.head_dim) t->options.model = "llama-3.1-8b";
     if (t->options.threads.n && t->choice && sk_cuda_named(t->choice, NULL))
         return sk_fail(err, SPHKV_EINVAL, "--threads: a GPU has none to choose");
-    set_default(&t->options.context, 8192);
-    set_default(&t->options.batch, 1);
-    set_default(&t->options.threads, 1);
+    sk_list_default(&t->options.context, (sk_list){1, {8192}});
+    sk_list_default(&t->options.batch, (sk_list){1, {1}});
+    sk_list_default(&t->options.threads, (sk_list){1, {1}});
     for (uint32_t i = 0; i < t->options.threads.n; i++)
         if (t->options.threads.v[i] > SK_TEAM_MOST)
             return sk_fail(err, SPHKV_EINVAL, "--threads: at most %u", SK_TEAM_MOST);

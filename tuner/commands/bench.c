@@ -129,23 +129,11 @@ static sk_status take_own(command *c, sk_args *a, bool *taken, sk_err *err)
     if (sk_args_is(a, "--repeat")) return sk_args_u32(a, 1, SK_BENCH_RUNS, &c->repeat, err);
     if (sk_args_is(a, "--seed")) return sk_args_u32(a, 0, UINT32_MAX, &c->seed, err);
     if (sk_args_is(a, "--parameters")) return sk_args_f64(a, 1e6, 1e14, &c->parameters, err);
-    const struct {
-        const char *name;
-        bool *at;
-    } flags[] = {{"--markdown", &c->markdown}, {"--quiet", &c->quiet}, {"--help", &c->help},
-                 {"-h", &c->help},        {"--latency", &c->latency}, {"--limits", &c->cached}};
-    for (size_t i = 0; i < SK_COUNT(flags); i++)
-        if (sk_args_is(a, flags[i].name)) {
-            *flags[i].at = true;
-            return SPHKV_OK;
-        }
-    *taken = false;
+    const sk_flag flags[] = {{"--markdown", &c->markdown}, {"--quiet", &c->quiet},
+                             {"--help", &c->help},         {"-h", &c->help},
+                             {"--latency", &c->latency},   {"--limits", &c->cached}};
+    *taken = sk_args_flag(a, flags, SK_COUNT(flags));
     return SPHKV_OK;
-}
-
-static void set_default(sk_list *list, uint32_t value)
-{
-    if (list->n == 0) *list = (sk_list){1, {value}};
 }
 
 /* --weights: a whole token is of a model, all of it. */
@@ -209,7 +197,7 @@ static void set_contexts(command *c)
 {
     static const uint32_t longer[] = {32768, 131072};
     if (c->options.context.n) return;
-    set_default(&c->options.context, 8192);
+    sk_list_default(&c->options.context, (sk_list){1, {8192}});
     for (size_t i = 0; i < SK_COUNT(longer) && c->weights; i++)
         if (longer[i] <= c->options.about.max_context)
             c->options.context.v[c->options.context.n++] = longer[i];
@@ -232,8 +220,8 @@ static sk_status read_options(command *c, int argc, char **argv, sk_err *err)
     if (!c->options.model && !c->options.head_dim) c->options.model = "llama-3.1-8b";
     if (c->options.threads.n && c->choice && sk_cuda_named(c->choice, NULL))
         return sk_fail(err, SPHKV_EINVAL, "--threads: a GPU has none to choose");
-    set_default(&c->options.batch, 1);
-    set_default(&c->options.threads, 1);
+    sk_list_default(&c->options.batch, (sk_list){1, {1}});
+    sk_list_default(&c->options.threads, (sk_list){1, {1}});
     for (uint32_t i = 0; i < c->options.threads.n; i++)
         if (c->options.threads.v[i] > SK_TEAM_MOST)
             return sk_fail(err, SPHKV_EINVAL, "--threads: at most %u", SK_TEAM_MOST);
