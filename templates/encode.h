@@ -8,6 +8,8 @@
  *   encode_pack.c    numbers of scratch packed to fields of the page
  *   encode_values.c  values (and float keys) of a page, converted
  *   encode_vcodes.c  values of a page as vi8 or vi4
+ *   encode_vbounds.c their largest and smallest, on a CPU
+ *   encode_halves.c  the same of halves, by integers
  *   encode_float8.c  keys and values as kf8 and vf8
  *   encode_ints.c    ki8 and ki4 keys
  *   encode_run.c     items on a CPU: checks, their order, the loop over them
@@ -24,14 +26,15 @@
  *   tree  [rows][2^b]    search=sorted: bounds between neighbours, see encode_sorted.c
  *   leaf  [rows][2^b]    and the codewords in their order, with their codes
  *   pair  [rows][g/2][2^b]  search=dots: codewords, 16 bits, two dimensions a word
+ *   two   [P][g/2]       the same of the keys of the group at work, vector by vector
  *   key   [span][T]      CPU: keys of the chunk and span at work, f32, where vectors are
- *                        free: they are met again when the radius is known
+ *                        free: they are met again when the radius is known; search=dots:
+ *                        of all chunks
  *   rad   [spans][P]     radii, f32, then their stored form as u32
  *   code  [rows][P]      codes, u32
  *   turn  [P/W][D][W]    of a set with a transform: all keys in its frame, f32
  *   rs    [spans]        r_scale as stored, f32
  *   ks    [D/32][P]      ki8, ki4: scales as stored, f16 bits in u32
- *   val   [P][16]        CPU, vi8 and vi4: values of the 16 channels at work, f32
  *   vs    [Cp]           value scales as stored, f16 bits in u32
  *   vm    [Cp]           value minima (vi4), the same
  *   red   [2][32]        GPU: what each warp has found, for keys and for values */
@@ -60,7 +63,7 @@ typedef struct sk_enc {
     bool direct;               /* codewords are read where the set has them: no cb */
     bool rebuilt;              /* the source page is scratch: nothing of it is asked for ahead */
     sk_val room;               /* GPU: where scratch lies if not in shared memory, or SK_NONE */
-    sk_val cb, hn, tree, leaf, pair, key, rad, code, turn, rs, ks, val, vs, vm, red;
+    sk_val cb, hn, tree, leaf, pair, two, key, rad, code, turn, rs, ks, vs, vm, red;
     sk_val zero, lane;
 } sk_enc;
 
@@ -172,7 +175,15 @@ void sk_encode_search_sorted(sk_enc *c, const sk_enc_span *span, sk_val j, sk_en
  * of `rows` rows, which is in cb (most: the largest <c, c>); and the search. */
 bool sk_encode_is_dots(const sk_enc *c, const sk_segment *seg, const sk_seg_layout *lay);
 void sk_encode_pair(sk_enc *c, uint32_t rows, sk_val most);
-void sk_encode_search_dots(sk_enc *c, const sk_enc_span *span, sk_val group, sk_enc_found *to);
+void sk_encode_dots(sk_enc *c);
+/* The sum of the squares of n numbers. */
+sk_val sk_encode_squares(sk_enc *c, const sk_val *x, uint32_t n);
+/* The least-squares radius of <k, c> and <c, c>, 0 where r, the norm, is. */
+sk_val sk_encode_fit(sk_enc *c, sk_val dot, sk_val norm, sk_val r);
+/* Asks for lines of the destination and of the page's values; of the next item's keys: those
+ * of group j and the chunk at t0. */
+void sk_encode_ask_dst(sk_enc *c, sk_val t0, sk_val j);
+void sk_encode_ask_next(sk_enc *c, sk_val t0, sk_val j);
 /* Dimension i of vector u of keys that are kept in scratch, from byte `at` on. */
 sk_val sk_encode_kept(sk_enc *c, sk_val at, uint32_t i, uint32_t u);
 /* Element i of the codewords `index` of row j, and <c, c> of them, a lane each. */
@@ -206,6 +217,24 @@ void sk_encode_float8_keys(sk_enc *c);
 /* Vector x of W consecutive value elements of the source from element e, the
  * first of token t0; 0 from count on. */
 sk_val sk_encode_load_values(sk_enc *c, sk_val e, sk_val t0, uint32_t x);
+/* The same of vi8 and vi4 on a CPU: as they are, whatever count is. */
+sk_val sk_encode_source_values(sk_enc *c, sk_val e, uint32_t x);
+#define SK_ENCODE_STEP 8u /* tokens that are coded at once, at most */
+/* First element of token t of the 16 channels from c0. */
+static inline sk_val sk_encode_element(sk_enc *c, sk_val c0, sk_val t)
+{
+    return sk_op2(c, SK_OP_ADD, sk_times(c, c0, c->dst.tp), sk_times(c, t, 16));
+}
+/* Tokens that are coded, in whole steps of any kind; the rest of the page is zeros. */
+sk_val sk_encode_coded_tokens(sk_enc *c);
+/* Largest values of the 16 channels from c0, in vectors; of magnitudes without `low`, in which
+ * the smallest come. Returns a number, or SK_NONE for 0: not 0 where all values are finite and
+ * the page is full. */
+sk_val sk_encode_channel_bounds(sk_enc *c, sk_val c0, sk_val *low, sk_val *high);
+/* Whether a full page's may be found by integers, and the bounds so; returns whether a value
+ * was not finite: then they are nothing. */
+bool sk_encode_in_halves(const sk_enc *c);
+sk_val sk_encode_half_bounds(sk_enc *c, sk_val c0, sk_val *low, sk_val *high);
 /* x where token < count, else 0, whatever the source holds there. */
 sk_val sk_encode_masked(sk_enc *c, sk_val token, sk_val x);
 /* The scale of symmetric codes -top .. top whose largest magnitude is `most`:

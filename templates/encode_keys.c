@@ -127,18 +127,27 @@ static void span_norms(sk_enc *c, const sk_seg_layout *lay, sk_enc_span *s, sk_v
     root_of_sums(c, ss, sums, s->r);
 }
 
+sk_val sk_encode_squares(sk_enc *c, const sk_val *x, uint32_t n)
+{
+    const uint32_t sums = n % 4 == 0 ? 4 : 1;
+    sk_val ss[4];
+    for (uint32_t i = 0; i < n; i++) {
+        const sk_val sum = i < sums ? sk_ir_f32(c->b, 0.0f) : ss[i % sums];
+        ss[i % sums] = sk_ir_3(c->b, SK_OP_FMA, x[i], x[i], sum);
+    }
+    for (uint32_t k = 1; k < sums; k++) ss[0] = sk_op2(c, SK_OP_FADD, ss[0], ss[k]);
+    return ss[0];
+}
+
 /* The same of a span that is one group, which is held. */
 static void held_norms(sk_enc *c, const sk_seg_layout *lay, sk_enc_span *s)
 {
-    const uint32_t nu = c->t / c->w, sums = norm_sums(lay);
-    sk_val ss[4][4];
-    for (uint32_t u = 0; u < nu; u++)
-        for (uint32_t i = 0; i < lay->span_dims; i++) {
-            const sk_val x = s->held[i * nu + u];
-            const sk_val sum = i < sums ? sk_ir_f32(c->b, 0.0f) : ss[u][i % sums];
-            ss[u][i % sums] = sk_ir_3(c->b, SK_OP_FMA, x, x, sum);
-        }
-    root_of_sums(c, ss, sums, s->r);
+    const uint32_t nu = c->t / c->w;
+    sk_val x[128];
+    for (uint32_t u = 0; u < nu; u++) {
+        for (uint32_t i = 0; i < lay->span_dims; i++) x[i] = s->held[i * nu + u];
+        s->r[u] = sk_ir_1(c->b, SK_OP_FSQRT, sk_encode_squares(c, x, lay->span_dims));
+    }
 }
 
 /* 1 / r, 0 where r is 0. */
@@ -186,6 +195,27 @@ static void ask_ahead(sk_enc *c, sk_val t0, sk_val j)
     const sk_val to = sk_pick(c, last, c->zero, sk_opk(c, SK_OP_ADD, chunk, 1));
     const sk_val page = sk_ir_ptr_add(b, c->src_arena, unit, SPHKV_UNIT_BYTES);
     ask_part(c, sk_ir_ptr_add(b, page, sk_times(c, to, size), 1), j, groups, keys, keys + size);
+}
+
+/* Which of all such steps of a page this is. */
+static sk_val step_of(sk_enc *c, sk_val t0, sk_val j)
+{
+    return sk_op2(c, SK_OP_ADD, sk_times(c, j, c->spec->page / c->t), sk_opk(c, SK_OP_UDIV, t0, c->t));
+}
+
+void sk_encode_ask_dst(sk_enc *c, sk_val t0, sk_val j)
+{
+    const uint32_t steps = c->spec->page / c->t * c->to->groups;
+    ask_part(c, c->dst_page, step_of(c, t0, j), steps, 0, c->dst.bytes);
+    if (!c->rebuilt) ask_part(c, c->src_page, step_of(c, t0, j), steps, values_off(&c->src), c->src.bytes);
+}
+
+void sk_encode_ask_next(sk_enc *c, sk_val t0, sk_val j)
+{
+    const uint32_t steps = c->spec->page / c->t * c->to->groups;
+    if (c->rebuilt) return;
+    const sk_val page = sk_ir_ptr_add(c->b, c->src_arena, c->next_unit, SPHKV_UNIT_BYTES);
+    ask_part(c, page, step_of(c, t0, j), steps, c->src.seg[0].key_off, values_off(&c->src));
 }
 
 /* Codes of group j, which is held, for T tokens; adds <k, c> and <c, c> to num and den. */
@@ -237,6 +267,13 @@ static void code_unit(sk_enc *c, const sk_seg_layout *lay, sk_enc_span *s, sk_va
     code_group(c, s, span);
 }
 
+sk_val sk_encode_fit(sk_enc *c, sk_val dot, sk_val norm, sk_val r)
+{
+    const sk_val zero = sk_ir_f32(c->b, 0.0f), exact = sk_op2(c, SK_OP_FDIV, dot, norm);
+    const sk_val some = sk_op2(c, SK_OP_PAND, sk_op2(c, SK_OP_FLT, zero, norm), sk_op2(c, SK_OP_FLT, zero, r));
+    return sk_pick(c, some, sk_op2(c, SK_OP_FMAX, exact, zero), zero);
+}
+
 static void code_span(sk_enc *c, const sk_seg_layout *lay, sk_val t0, sk_val span)
 {
     sk_builder *b = c->b;
@@ -255,14 +292,9 @@ static void code_span(sk_enc *c, const sk_seg_layout *lay, sk_val t0, sk_val spa
         code_unit(c, lay, &s, span);
     const sk_val row = sk_times(c, sk_op2(c, SK_OP_ADD, sk_times(c, span, c->spec->page), t0), 4);
     for (uint32_t u = 0; u < nu; u++) {
-        const sk_val below = sk_ir_get(b, s.den[u]);
-        sk_val above = sk_ir_get(b, s.num[u]);
-        if (s.free_vectors) above = sk_op2(c, SK_OP_FMUL, above, s.r[u]);
-        const sk_val fit = sk_op2(c, SK_OP_FDIV, above, below);
-        const sk_val some = sk_op2(c, SK_OP_PAND, sk_op2(c, SK_OP_FLT, zero, below),
-                                   sk_op2(c, SK_OP_FLT, zero, s.r[u]));
-        sk_enc_put_tokens(c, c->rad, row, t0, u,
-                          sk_pick(c, some, sk_op2(c, SK_OP_FMAX, fit, zero), zero));
+        sk_val dot = sk_ir_get(b, s.num[u]);
+        if (s.free_vectors) dot = sk_op2(c, SK_OP_FMUL, dot, s.r[u]);
+        sk_enc_put_tokens(c, c->rad, row, t0, u, sk_encode_fit(c, dot, sk_ir_get(b, s.den[u]), s.r[u]));
     }
 }
 
@@ -323,9 +355,13 @@ void sk_encode_coded_keys(sk_enc *c)
     const uint32_t page = c->spec->page;
     sk_val t0, span;
     load_codebook(c, lay->codes);
-    sk_enc_nest(c, page, c->t, lay->spans, 1, &t0, &span);
-    code_span(c, lay, t0, span);
-    sk_enc_nest_end(c);
+    if (sk_encode_is_dots(c, c->seg, lay)) {
+        sk_encode_dots(c);
+    } else {
+        sk_enc_nest(c, page, c->t, lay->spans, 1, &t0, &span);
+        code_span(c, lay, t0, span);
+        sk_enc_nest_end(c);
+    }
     sk_enc_sync(c);
     if (c->seg->rb == 16)
         half_radii(c, lay->spans);

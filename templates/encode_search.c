@@ -258,8 +258,6 @@ static void search(sk_enc *c, const sk_enc_span *s, sk_val row, sk_enc_found *to
         sk_encode_search_sorted(c, s, row, to);
     } else if (by_distance(c, s)) {
         search_distances(c, s, row, to);
-    } else if (sk_encode_is_dots(c, c->seg, c->to)) {
-        sk_encode_search_dots(c, s, row, to);
     } else {
         sk_encode_search_scores(c, s, row, to);
     }

@@ -1,7 +1,6 @@
 /* encode_vcodes.c - values of a dense page as codes: vi8 (symmetric, one f16 scale per page
  * and channel) and vi4 (a scale and a minimum). A first sweep finds the scales as they are
- * stored, a second one the codes against those. Largest and smallest values are found with
- * the new one first: a NaN then counts for nothing, and its token alone suffers. */
+ * stored (on a CPU: encode_vbounds.c), a second one the codes against those. */
 #include <math.h>
 
 #include "encode.h"
@@ -11,12 +10,6 @@
 #define I4_TOP 15u
 
 static sk_val f32(sk_enc *c, float x) { return sk_ir_f32(c->b, x); }
-
-/* First element of token t of the 16 channels from c0. */
-static sk_val element(sk_enc *c, sk_val c0, sk_val t)
-{
-    return sk_op2(c, SK_OP_ADD, sk_times(c, c0, c->dst.tp), sk_times(c, t, 16));
-}
 
 /* Cut to [low, high]; NaN becomes low. */
 static sk_val cut(sk_enc *c, sk_val x, float low, float high)
@@ -84,105 +77,72 @@ static void stored_scales(sk_enc *c, sk_val c0, sk_val *inv, sk_val *least)
         least[0] = sk_ir_1(b, SK_OP_F16LO, sk_ir_ldg(b, SK_LD_U32, c->vm, at, 0, SK_NONE));
 }
 
-/* ---- vi8 ---------------------------------------------------------------- */
+/* ---- scales on a CPU ------------------------------------------------------ */
 
-#define STEP_MOST 8u /* tokens that are coded at once, at most */
+/* 16 channels under coding, of vectors of their own. */
+typedef struct channels {
+    sk_val c0;
+    sk_val inv[4], least[4];
+    bool quick; /* a full page, values whose codes need not be cut */
+} channels;
 
-/* Tokens looked at in a row: each maximum waits for the one before it. */
-static uint32_t scanned(const sk_enc *c) { return c->w == 16 ? 4 : 2; }
-
-/* Vector i of the values of tokens from t on, whose first element is e; `masked`: from count
- * on what no bound heeds, and what becomes the code 0. */
-static sk_val scan_values(sk_enc *c, sk_val e, sk_val t, uint32_t i, bool masked)
+/* Whether all is as `quick` wants it, a value or SK_NONE: a scale that is no normal half can
+ * be so much smaller than the exact one that the largest value is beyond the largest code. */
+static sk_val is_quick(sk_enc *c, sk_val finite, const sk_val *bits)
 {
-    const sk_ld_kind from = sk_rows_value_kind(c->spec->tier[1].value);
-    const uint32_t es = sk_ld_bytes(from);
-    const sk_val v = sk_ir_ldv(c->b, from, c->src_page, sk_times(c, e, es),
-                               c->src.value_off + i * c->w * es);
-    if (!masked) return v;
-    const sk_val none = f32(c, c->spec->tier[0].value == SK_VAL_I4 ? NAN : 0.0f);
-    const sk_val token = sk_opk(c, SK_OP_ADD, t, i * c->w / 16);
-    return sk_pick(c, sk_op2(c, SK_OP_ULT, token, c->count), v, none);
-}
-
-/* Tokens that are coded, in whole steps of any kind; the rest of the page is zeros. */
-static sk_val coded_tokens(sk_enc *c)
-{
-    return sk_opk(c, SK_OP_AND, sk_opk(c, SK_OP_ADD, c->count, STEP_MOST - 1), ~(STEP_MOST - 1));
-}
-
-/* Bounds of the 16 channels, of `rows` tokens side by side: variables. */
-typedef struct bounds {
-    sk_val least[8], most[8];
-    bool magnitudes; /* largest of these alone */
-} bounds;
-
-/* Tokens from .. end - 1 into the bounds. The values are kept as f32, where the codes are
- * made of them. */
-static void scan_tokens(sk_enc *c, sk_val c0, sk_val from, sk_val end, bool masked, const bounds *to)
-{
-    sk_builder *b = c->b;
-    const uint32_t rows = scanned(c);
-    const sk_val t = sk_ir_for(b, from, end, rows), e = element(c, c0, t);
-    for (uint32_t i = 0; i < rows * 16 / c->w; i++) {
-        sk_val v = scan_values(c, e, t, i, masked);
-        sk_ir_stv(b, c->val, sk_times(c, t, 64), i * c->w * 4, v);
-        if (to->magnitudes) v = sk_ir_1(b, SK_OP_FABS, v);
-        if (!to->magnitudes)
-            sk_ir_set(b, to->least[i], sk_op2(c, SK_OP_FMIN, v, sk_ir_get(b, to->least[i])));
-        sk_ir_set(b, to->most[i], sk_op2(c, SK_OP_FMAX, v, sk_ir_get(b, to->most[i])));
-    }
-    sk_ir_end(b);
-}
-
-/* Largest values of the 16 channels from c0, of magnitudes without `low`; in low the smallest.
- * Where a page ends is asked for the last tokens alone. */
-static void scan_channels(sk_enc *c, sk_val c0, sk_val *low, sk_val *high)
-{
-    sk_builder *b = c->b;
-    const uint32_t n = 16 / c->w, rows = scanned(c);
-    bounds all = {.magnitudes = !low};
-    for (uint32_t i = 0; i < rows * n; i++) {
-        if (low) all.least[i] = sk_ir_var(b, SK_LANE, f32(c, INFINITY));
-        all.most[i] = sk_ir_var(b, SK_LANE, f32(c, low ? -INFINITY : 0.0f));
-    }
-    const sk_val whole = sk_opk(c, SK_OP_AND, c->count, ~(STEP_MOST - 1));
-    scan_tokens(c, c0, c->zero, whole, false, &all);
-    scan_tokens(c, c0, whole, coded_tokens(c), true, &all);
-    for (uint32_t i = 0; i < rows * n; i++) {
-        const uint32_t x = i % n;
-        const sk_val most = sk_ir_get(b, all.most[i]);
-        high[x] = i < n ? most : sk_op2(c, SK_OP_FMAX, most, high[x]);
-        if (!low) continue;
-        const sk_val least = sk_ir_get(b, all.least[i]);
-        low[x] = i < n ? least : sk_op2(c, SK_OP_FMIN, least, low[x]);
-    }
-}
-
-/* Scales of the 16 channels from c0: stored to vs, inverses returned. */
-static void int8_scales(sk_enc *c, sk_val c0, sk_val *inv)
-{
-    sk_val most[4], bits;
-    scan_channels(c, c0, NULL, most);
+    if (finite == SK_NONE) return SK_NONE;
+    sk_val small = SK_NONE;
     for (uint32_t x = 0; x < 16 / c->w; x++) {
-        inv[x] = sk_encode_scale(c, most[x], I8_TOP, &bits);
-        sk_ir_stv(c->b, c->vs, sk_times(c, c0, 4), x * c->w * 4, bits);
+        const sk_val here = sk_opk(c, SK_OP_ULT, sk_opk(c, SK_OP_SUB, bits[x], 1), 0x3ff);
+        small = small == SK_NONE ? here : sk_op2(c, SK_OP_POR, small, here);
     }
+    return sk_op2(c, SK_OP_PAND, sk_opk(c, SK_OP_NE, finite, 0),
+                  sk_ir_1(c->b, SK_OP_PNOT, sk_ir_any(c->b, small)));
 }
+
+/* Scales of the channels from to->c0, stored to vs, and, of vi4, minima to vm. */
+static sk_val make_scales(sk_enc *c, channels *to)
+{
+    sk_builder *b = c->b;
+    const bool four = c->spec->tier[0].value == SK_VAL_I4;
+    const sk_val at = sk_times(c, to->c0, 4);
+    sk_val low[4], high[4], bits[4];
+    const sk_val finite = sk_encode_channel_bounds(c, to->c0, four ? low : NULL, high);
+    for (uint32_t x = 0; x < 16 / c->w; x++) {
+        if (four) {
+            const sk_val lo = int4_range(c, low[x], high[x], &bits[x], &to->inv[x]);
+            const sk_val least = int4_minimum(c, lo);
+            sk_ir_stv(b, c->vm, at, x * c->w * 4, least);
+            to->least[x] = sk_ir_1(b, SK_OP_F16LO, least);
+        } else {
+            to->inv[x] = sk_encode_scale(c, high[x], I8_TOP, &bits[x]);
+        }
+        sk_ir_stv(b, c->vs, at, x * c->w * 4, bits[x]);
+    }
+    return is_quick(c, finite, bits);
+}
+
+/* ---- codes ---------------------------------------------------------------- */
 
 /* Vector x of the values from token t0 on, whose first element is e. */
-static sk_val load_value(sk_enc *c, sk_val e, sk_val t0, uint32_t x)
+static sk_val load_value(sk_enc *c, const channels *of, sk_val e, sk_val t0, uint32_t x)
 {
-    if (c->gpu) return sk_encode_load_values(c, e, t0, x);
-    return sk_ir_ldv(c->b, SK_LD_F32, c->val, sk_times(c, t0, 64), x * c->w * 4);
+    return of->quick ? sk_encode_source_values(c, e, x) : sk_encode_load_values(c, e, t0, x);
 }
 
-/* Zeros for the 16 channels from c0 of tokens that are not coded; `bits` a code. */
-static void zero_rest(sk_enc *c, sk_val c0, uint32_t bits)
+/* v / scale to the nearest code from low (as signed) to top. */
+static sk_val code_of(sk_enc *c, const channels *of, sk_val v, sk_val inv, uint32_t low, uint32_t top)
 {
-    const sk_val t = sk_ir_for(c->b, coded_tokens(c), sk_u32(c, c->dst.tp), STEP_MOST);
-    const sk_val at = sk_opk(c, SK_OP_SHR, sk_times(c, element(c, c0, t), bits), 3);
-    for (uint32_t x = 0; x < STEP_MOST * 16 * bits / 8; x += c->w * 4)
+    const sk_val exact = sk_op2(c, SK_OP_FMUL, v, inv);
+    return of->quick ? sk_ir_1(c->b, SK_OP_F2I, exact) : sk_encode_nearest(c, exact, low, top);
+}
+
+/* Zeros for the channels of tokens that are not coded; `bits` a code. */
+static void zero_rest(sk_enc *c, const channels *of, uint32_t bits)
+{
+    const sk_val t = sk_ir_for(c->b, sk_encode_coded_tokens(c), sk_u32(c, c->dst.tp), SK_ENCODE_STEP);
+    const sk_val at = sk_opk(c, SK_OP_SHR, sk_times(c, sk_encode_element(c, of->c0, t), bits), 3);
+    for (uint32_t x = 0; x < SK_ENCODE_STEP * 16 * bits / 8; x += c->w * 4)
         sk_ir_stv(c->b, c->dst_page, at, c->dst.value_off + x, c->zero);
     sk_ir_end(c->b);
 }
@@ -191,13 +151,13 @@ static void zero_rest(sk_enc *c, sk_val c0, uint32_t bits)
 static uint32_t per_token(const sk_enc *c) { return c->w < 16 ? 16 / c->w : 1; }
 static uint32_t per_vector(const sk_enc *c) { return c->w > 16 ? c->w / 16 : 1; }
 
-/* Row 0: bytes [token][16 channels]; 4 vectors from t0 on. */
-static void int8_plain(sk_enc *c, sk_val c0, sk_val t0, const sk_val *inv)
+/* vi8 of row 0: bytes [token][16 channels]; 4 vectors from t0 on. */
+static void int8_plain(sk_enc *c, const channels *of, sk_val t0)
 {
-    const sk_val e = element(c, c0, t0);
+    const sk_val e = sk_encode_element(c, of->c0, t0);
     sk_val q[4];
     for (uint32_t x = 0; x < 4; x++)
-        q[x] = sk_encode_code(c, load_value(c, e, t0, x), inv[x % per_token(c)], I8_TOP);
+        q[x] = code_of(c, of, load_value(c, of, e, t0, x), of->inv[x % per_token(c)], 0 - I8_TOP, I8_TOP);
     sk_ir_stv(c->b, c->dst_page, e, c->dst.value_off, sk_rows_pack8(c->b, q));
 }
 
@@ -205,10 +165,10 @@ static void int8_plain(sk_enc *c, sk_val c0, sk_val t0, const sk_val *inv)
 static uint32_t pair_vectors(const sk_enc *c) { return per_token(c) > 2 ? per_token(c) : 2; }
 
 /* The first (k = 0) or second token of each pair of vector i of pairs. */
-static sk_val load_pairs(sk_enc *c, sk_val e, sk_val t0, uint32_t i, uint32_t k)
+static sk_val load_pairs(sk_enc *c, const channels *of, sk_val e, sk_val t0, uint32_t i, uint32_t k)
 {
     const uint32_t n = per_token(c), first = i / n * 2 * n + i % n;
-    if (c->w <= 16) return load_value(c, e, t0, first + k * n);
+    if (c->w <= 16) return load_value(c, of, e, t0, first + k * n);
     const sk_ld_kind from = sk_rows_value_kind(c->spec->tier[1].value); /* two pairs, lane by lane */
     const uint32_t es = sk_ld_bytes(from), token = 4 * i + k;
     const sk_val pair = sk_times(c, sk_opk(c, SK_OP_SHR, c->lane, 4), 2);
@@ -218,18 +178,18 @@ static sk_val load_pairs(sk_enc *c, sk_val e, sk_val t0, uint32_t i, uint32_t k)
     return sk_encode_masked(c, sk_op2(c, SK_OP_ADD, sk_opk(c, SK_OP_ADD, t0, token), pair), v);
 }
 
-/* Row 1: bytes [token pair][16 channels][2]. */
-static void int8_pairs(sk_enc *c, sk_val c0, sk_val t0, const sk_val *inv)
+/* vi8 of row 1: bytes [token pair][16 channels][2]. */
+static void int8_pairs(sk_enc *c, const channels *of, sk_val t0)
 {
     sk_builder *b = c->b;
     const uint32_t n = pair_vectors(c);
-    const sk_val e = element(c, c0, t0);
+    const sk_val e = sk_encode_element(c, of->c0, t0);
     sk_val both[4];
     for (uint32_t i = 0; i < n; i++) {
-        const uint32_t x = i % per_token(c);
-        const sk_val v0 = load_pairs(c, e, t0, i, 0), v1 = load_pairs(c, e, t0, i, 1);
-        const sk_val even = sk_encode_code(c, v0, inv[x], I8_TOP);
-        const sk_val odd = sk_encode_code(c, v1, inv[x], I8_TOP);
+        const sk_val inv = of->inv[i % per_token(c)];
+        const sk_val v0 = load_pairs(c, of, e, t0, i, 0), v1 = load_pairs(c, of, e, t0, i, 1);
+        const sk_val even = code_of(c, of, v0, inv, 0 - I8_TOP, I8_TOP);
+        const sk_val odd = code_of(c, of, v1, inv, 0 - I8_TOP, I8_TOP);
         const sk_val low = sk_opk(c, SK_OP_AND, even, 0xff);
         both[i] = sk_op2(c, SK_OP_OR, low, sk_opk(c, SK_OP_SHL, odd, 8));
         /* of 16 bits with a sign, which a pack leaves as they are */
@@ -239,92 +199,89 @@ static void int8_pairs(sk_enc *c, sk_val c0, sk_val t0, const sk_val *inv)
                   sk_op2(c, SK_OP_PACK16, both[i], both[i + 1]));
 }
 
-static void int8_values(sk_enc *c)
-{
-    const bool pairs = sk_layout_values_paired(c->spec, SK_VAL_I8);
-    const uint32_t step = (pairs ? 2 * pair_vectors(c) : 4) * per_vector(c) / per_token(c);
-    sk_val inv[4], c0, t0;
-    if (c->gpu) {
-        channel_scales(c);
-        sk_enc_nest(c, c->dst.cp, 16, c->dst.tp, step, &c0, &t0);
-        stored_scales(c, c0, inv, NULL);
-    } else {
-        c0 = sk_ir_for(c->b, c->zero, sk_u32(c, c->dst.cp), 16);
-        int8_scales(c, c0, inv);
-        zero_rest(c, c0, 8);
-        t0 = sk_ir_for(c->b, c->zero, coded_tokens(c), step);
-    }
-    if (pairs)
-        int8_pairs(c, c0, t0, inv);
-    else
-        int8_plain(c, c0, t0, inv);
-    sk_enc_nest_end(c);
-    sk_encode_pack(c, c->vs, c->dst.cp, 16, c->dst.vscale_off);
-}
-
-/* ---- vi4 ---------------------------------------------------------------- */
-
-/* Scales and minima of the 16 channels from c0, stored to vs and vm. */
-static void int4_scales(sk_enc *c, sk_val c0, sk_val *inv, sk_val *least)
+/* vi4: nibbles [token][16 channels], 8 vectors from t0 on; none of a slot that is not used. */
+static void int4_codes(sk_enc *c, const channels *of, sk_val t0)
 {
     sk_builder *b = c->b;
-    const uint32_t n = 16 / c->w;
-    sk_val low[4], high[4];
-    scan_channels(c, c0, low, high);
-    const sk_val at = sk_times(c, c0, 4);
-    for (uint32_t x = 0; x < n; x++) {
-        sk_val bits;
-        const sk_val lo = int4_range(c, low[x], high[x], &bits, &inv[x]);
-        sk_ir_stv(b, c->vs, at, x * c->w * 4, bits);
-        bits = int4_minimum(c, lo);
-        sk_ir_stv(b, c->vm, at, x * c->w * 4, bits);
-        least[x] = sk_ir_1(b, SK_OP_F16LO, bits);
-    }
-}
-
-/* Nibbles [token][16 channels], 8 vectors from t0 on; none of a slot that is not used. */
-static void int4_codes(sk_enc *c, sk_val c0, sk_val t0, const sk_val *inv, const sk_val *least)
-{
-    sk_builder *b = c->b;
-    const sk_val e = element(c, c0, t0);
+    const sk_val e = sk_encode_element(c, of->c0, t0);
     sk_val q[8];
     for (uint32_t i = 0; i < 8; i++) {
         const uint32_t x = i % per_token(c);
         sk_val t = sk_opk(c, SK_OP_ADD, t0, i * per_vector(c) / per_token(c));
         if (c->w > 16) t = sk_op2(c, SK_OP_ADD, t, sk_opk(c, SK_OP_SHR, c->lane, 4));
-        const sk_val above = sk_op2(c, SK_OP_FSUB, load_value(c, e, t0, i), least[x]);
-        const sk_val code = sk_encode_nearest(c, sk_op2(c, SK_OP_FMUL, above, inv[x]), 0, I4_TOP);
-        q[i] = c->gpu ? sk_pick(c, sk_op2(c, SK_OP_ULT, t, c->count), code, c->zero) : code;
+        const sk_val above = sk_op2(c, SK_OP_FSUB, load_value(c, of, e, t0, i), of->least[x]);
+        const sk_val code = code_of(c, of, above, of->inv[x], 0, I4_TOP);
+        q[i] = of->quick ? code : sk_pick(c, sk_op2(c, SK_OP_ULT, t, c->count), code, c->zero);
     }
     sk_ir_stv(b, c->dst_page, sk_opk(c, SK_OP_SHR, e, 1), c->dst.value_off,
               sk_rows_pack4(b, q));
 }
 
-static void int4_values(sk_enc *c)
+static bool paired(const sk_enc *c) { return sk_layout_values_paired(c->spec, SK_VAL_I8); }
+
+/* Tokens of a step, and its codes. */
+static uint32_t step_tokens(const sk_enc *c)
 {
-    const uint32_t step = 8 * per_vector(c) / per_token(c);
-    sk_val inv[4], least[4], c0, t0;
-    if (c->gpu) {
-        channel_scales(c);
-        sk_enc_nest(c, c->dst.cp, 16, c->dst.tp, step, &c0, &t0);
-        stored_scales(c, c0, inv, least);
-    } else {
-        c0 = sk_ir_for(c->b, c->zero, sk_u32(c, c->dst.cp), 16);
-        int4_scales(c, c0, inv, least);
-        zero_rest(c, c0, 4);
-        t0 = sk_ir_for(c->b, c->zero, coded_tokens(c), step);
+    const uint32_t eight = paired(c) ? 2 * pair_vectors(c) : 4;
+    return (c->spec->tier[0].value == SK_VAL_I4 ? 8 : eight) * per_vector(c) / per_token(c);
+}
+
+static void step_codes(sk_enc *c, const channels *of, sk_val t0)
+{
+    if (c->spec->tier[0].value == SK_VAL_I4)
+        int4_codes(c, of, t0);
+    else if (paired(c))
+        int8_pairs(c, of, t0);
+    else
+        int8_plain(c, of, t0);
+}
+
+/* ---- both ----------------------------------------------------------------- */
+
+static void all_codes(sk_enc *c, channels *of, bool quick)
+{
+    of->quick = quick;
+    const sk_val t0 = sk_ir_for(c->b, c->zero, sk_encode_coded_tokens(c), step_tokens(c));
+    step_codes(c, of, t0);
+    sk_ir_end(c->b);
+}
+
+static void values_on_cpu(sk_enc *c)
+{
+    channels of = {.c0 = sk_ir_for(c->b, c->zero, sk_u32(c, c->dst.cp), 16)};
+    const sk_val quick = make_scales(c, &of);
+    zero_rest(c, &of, c->spec->tier[0].value == SK_VAL_I4 ? 4 : 8);
+    if (quick != SK_NONE) {
+        sk_ir_if(c->b, quick);
+        all_codes(c, &of, true);
+        sk_ir_else(c->b);
     }
-    int4_codes(c, c0, t0, inv, least);
+    all_codes(c, &of, false);
+    if (quick != SK_NONE) sk_ir_end(c->b);
+    sk_ir_end(c->b);
+}
+
+static void values_on_gpu(sk_enc *c)
+{
+    channels of = {.quick = false};
+    sk_val t0;
+    channel_scales(c);
+    sk_enc_nest(c, c->dst.cp, 16, c->dst.tp, step_tokens(c), &of.c0, &t0);
+    stored_scales(c, of.c0, of.inv, c->spec->tier[0].value == SK_VAL_I4 ? of.least : NULL);
+    step_codes(c, &of, t0);
     sk_enc_nest_end(c);
-    sk_encode_pack(c, c->vs, c->dst.cp, 16, c->dst.vscale_off);
-    sk_encode_pack(c, c->vm, c->dst.cp, 16, c->dst.vmin_off);
 }
 
 void sk_encode_coded_values(sk_enc *c)
 {
-    switch (c->spec->tier[0].value) {
-    case SK_VAL_I8: int8_values(c); break;
-    case SK_VAL_I4: int4_values(c); break;
-    default: sk_encode_float8_values(c); break;
+    if (c->spec->tier[0].value == SK_VAL_F8) {
+        sk_encode_float8_values(c);
+        return;
     }
+    if (c->gpu)
+        values_on_gpu(c);
+    else
+        values_on_cpu(c);
+    sk_encode_pack(c, c->vs, c->dst.cp, 16, c->dst.vscale_off);
+    if (c->spec->tier[0].value == SK_VAL_I4) sk_encode_pack(c, c->vm, c->dst.cp, 16, c->dst.vmin_off);
 }

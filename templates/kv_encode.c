@@ -79,9 +79,9 @@ static bool search_fits(const sk_spec *spec, const sk_schedule *s)
 #define SORT_PAYS 64u /* tokens of a page; for half as many it takes as long as it saves */
 
 /* Integers take half the turns for a product; what they take besides, for each key and where
- * they leave a doubt, does not pay for few codewords (mid, 16: 60 ns of a token for 63 with
- * codewords apart, 83 for 69 where every other group has one codeword twice). */
-#define DOTS_PAY 6u /* bits of a code */
+ * they leave a doubt, does not pay for few codewords (Zen 4, low, 8 of them: 31 ns of a token
+ * for 26; mid, 16: 40 for 46). */
+#define DOTS_PAY 4u /* bits of a code */
 
 static bool dots_pay(const sk_spec *spec, const sk_schedule *dots)
 {
@@ -101,12 +101,16 @@ static void pick_search(const sk_spec *spec, const sk_target *target, sk_schedul
     out->v[SK_T_search] = SK_SEARCH_DOTS;
     if (dots && dots_pay(spec, out)) return;
     out->v[SK_T_search] = SK_SEARCH_SORTED;
-    if (spec->page >= SORT_PAYS && search_fits(spec, out)) return;
+    if (spec->page >= SORT_PAYS && search_fits(spec, out)) {
+        if (spec->page % (2 * (uint32_t)out->v[SK_T_w]) == 0) out->v[SK_T_etok] = 2;
+        return;
+    }
     out->v[SK_T_search] = SK_SEARCH_ALL;
 }
 
 /* The widest vectors there are for coded keys: their search is multiply-adds; one vector of
- * tokens, so that codewords are operands in memory. */
+ * tokens, so that codewords are operands in memory; two where they are sorted and met in
+ * registers. */
 void sk_encode_default(const sk_spec *spec, const sk_target *target, sk_schedule *out)
 {
     const bool coded = !sk_tier_is_dense(&spec->tier[0]);
@@ -171,7 +175,7 @@ sk_val sk_encode_from(sk_enc *c, sk_val t0, sk_val d0, sk_val to)
 }
 
 /* The arrays of scratch, in order. */
-#define ARRAYS(X) X(vs) X(vm) X(val) X(ks) X(cb) X(hn) X(tree) X(leaf) X(pair) X(key) X(rad) X(code) X(rs) X(red) X(turn)
+#define ARRAYS(X) X(vs) X(vm) X(ks) X(cb) X(hn) X(tree) X(leaf) X(pair) X(two) X(key) X(rad) X(code) X(rs) X(red) X(turn)
 enum {
 #define X(name) A_##name,
     ARRAYS(X)
@@ -198,7 +202,6 @@ static void scratch_words(const sk_enc *c, uint32_t words[ARRAYS_MOST])
     memset(words, 0, ARRAYS_MOST * sizeof *words);
     words[A_vs] = c->dst.cp;
     if (tier->value == SK_VAL_I4) words[A_vm] = c->dst.cp;
-    if (!c->gpu && (tier->value == SK_VAL_I4 || tier->value == SK_VAL_I8)) words[A_val] = page * 16;
     for (uint32_t s = 0; s < tier->nseg; s++) {
         const sk_seg_layout *lay = &c->dst.seg[s];
         const uint32_t kind = tier->seg[s].kind, codes = 1u << tier->seg[s].b;
@@ -212,8 +215,11 @@ static void scratch_words(const sk_enc *c, uint32_t words[ARRAYS_MOST])
             at_least(&words[A_tree], lay->codes * codes);
             at_least(&words[A_leaf], lay->codes * codes);
         }
-        if (sk_encode_is_dots(c, &tier->seg[s], lay))
+        if (sk_encode_is_dots(c, &tier->seg[s], lay)) {
             at_least(&words[A_pair], lay->codes * tier->seg[s].g / 2 * codes);
+            at_least(&words[A_two], page * tier->seg[s].g / 2);
+            at_least(&words[A_key], page * tier->seg[s].g);
+        }
         if (!c->gpu) at_least(&words[A_key], lay->span_dims * c->t);
         at_least(&words[A_rad], lay->spans * page);
         at_least(&words[A_code], lay->codes * page);

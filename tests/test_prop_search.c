@@ -1,6 +1,6 @@
 /* test_prop_search.c - how codewords are searched does not change codes: search=dots, by
  * rounded integers, gives those of search=all, bit for bit, also where codewords lie so near
- * to each other that integers cannot tell them apart. */
+ * to each other that integers cannot tell them apart, or are copies of each other. */
 #include "sk_test.h"
 
 #include "kernel_cases.h"
@@ -11,20 +11,35 @@ static const char *const specs[] = {
     "kv_encode d64 v64 h1 p64 l1 qf32 of32 if32 tight high:vi8,kf16:vf16",
     "kv_encode d64 v64 h1 p64 l1 qf32 of32 if32 tight low:vi4,kf32:vf16",
     "kv_encode d64 v64 h1 p64 l1 qf32 of32 if32 tight g2b5r4:vi8,kbf16:vf16",
+    "kv_encode d64 v64 h1 p32 l1 qf32 of32 if32 tight mid:vi4,kf32:vf32",
 };
 
-/* The odd codewords of all groups become the even ones but for the last bit of one element. */
-static void make_twins(const sk_spec *spec, uint8_t *book)
+typedef enum change { AS_IT_IS, NEAR, COPIES, CHANGES } change;
+static const char *const change_names[CHANGES] = {"", ", near codewords", ", copies"};
+
+/* NEAR: the odd codewords of a group become the even ones but for the last bit of one element.
+ * COPIES: there are only as many as the group's number says, one in the first, to which some
+ * keys are opposite; an element is zero, of either sign. */
+static void change_group(const sk_segment *seg, uint8_t *row, uint32_t number, change how)
+{
+    const uint32_t codes = 1u << seg->b;
+    static const uint8_t zero[2][2] = {{0, 0}, {0, 0x80}};
+    for (uint32_t code = 0; code < codes; code++)
+        for (uint32_t i = 0; i < seg->g; i++) {
+            uint8_t *at = row + 2 * ((size_t)i * codes + code);
+            const uint32_t from = how == NEAR ? code - code % 2 : code % (number + 1);
+            memmove(at, row + 2 * ((size_t)i * codes + from), 2);
+            if (how == NEAR && from < code && i == code % seg->g) at[0] = (uint8_t)(at[0] ^ 1u);
+            if (how == COPIES && i == 0) memcpy(at, zero[code % 2], 2);
+        }
+}
+
+static void change_book(const sk_spec *spec, uint8_t *book, change how)
 {
     const sk_segment *seg = &spec->tier[0].seg[0];
-    const uint32_t codes = 1u << seg->b;
-    for (uint32_t row = 0; row < spec->d / seg->g; row++)
-        for (uint32_t code = 1; code < codes; code += 2)
-            for (uint32_t i = 0; i < seg->g; i++) {
-                uint8_t *at = book + 2 * (((size_t)row * seg->g + i) * codes + code);
-                memcpy(at, at - 2, 2);
-                if (i == code % seg->g) at[0] ^= 1;
-            }
+    const size_t bytes = ((size_t)seg->g << seg->b) * 2;
+    for (uint32_t row = 0; row < spec->d / seg->g && how != AS_IT_IS; row++)
+        change_group(seg, book + row * bytes, row, how);
 }
 
 /* The codes of all pages, one behind the other. */
@@ -68,7 +83,7 @@ static bool same_codes(const kernel_built *const way[2], const sk_case *c, const
     return same;
 }
 
-static void try_case(const kernel_built *const way[2], uint64_t seed, uint32_t input, bool twins)
+static void try_case(const kernel_built *const way[2], uint64_t seed, uint32_t input, change how)
 {
     const sk_spec *spec = &way[0]->spec;
     const sk_case_params p = {.spec = *spec, .shape = {.batch = BATCH, .kv_heads = KERNEL_HEADS},
@@ -80,11 +95,10 @@ static void try_case(const kernel_built *const way[2], uint64_t seed, uint32_t i
     uint8_t *book = sk_malloc(bytes);
     assert_non_null(book);
     memcpy(book, c.args.encode[0].codebook, bytes);
-    for (uint32_t h = 0; h < KERNEL_HEADS && twins; h++)
-        make_twins(spec, book + h * (bytes / KERNEL_HEADS));
+    for (uint32_t h = 0; h < KERNEL_HEADS; h++) change_book(spec, book + h * (bytes / KERNEL_HEADS), how);
     if (!same_codes(way, &c, book))
         fail_msg("%s: input %s%s: other codes", sk_test_repeat(seed), sk_input_name(input),
-                 twins ? ", twins" : "");
+                 change_names[how]);
     sk_free(book);
     sk_case_free(&c);
 }
@@ -100,8 +114,8 @@ static void test_same(void **state)
         kernel_build(lab, &rows[1], &dots);
         const kernel_built *const way[2] = {&all, &dots};
         for (uint32_t input = 0; input < SK_INPUT_COUNT; input++)
-            for (uint32_t twins = 0; twins < 2; twins++)
-                try_case(way, lab->seed, input, twins == 1);
+            for (uint32_t how = 0; how < CHANGES; how++)
+                try_case(way, lab->seed, input, (change)how);
         kernel_built_free(&all);
         kernel_built_free(&dots);
     }
