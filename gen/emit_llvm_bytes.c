@@ -1,5 +1,5 @@
 /* emit_llvm_bytes.c - ops that move bytes and halves within a group of 4 lanes, a
- * pair of lanes, or the whole warp. CPUs with the instruction (pshufb, vpermb,
+ * pair of lanes, or the whole warp. CPUs with the instruction (pshufb, tbl, vpermb,
  * vpermw, vpmultishiftqb) are asked for it by its intrinsic; elsewhere a pick from
  * the whole warp is one pick from each 16 bytes of it and a choice, slow and right. */
 #include <llvm-c/Core.h>
@@ -34,7 +34,13 @@ static LLVMValueRef chunk_pshufb(sk_lv *l, LLVMValueRef table, LLVMValueRef inde
     return words(l, r, n);
 }
 
-/* Byte by byte; becomes tbl on AArch64, a table on the stack on old x86. */
+static LLVMValueRef chunk_tbl(sk_lv *l, LLVMValueRef table, LLVMValueRef index)
+{
+    LLVMValueRef arg[2] = {sk_lv_bits(l, table, l->i8, 16), sk_lv_bits(l, index, l->i8, 16)};
+    return words(l, sk_lv_call(l, "llvm.aarch64.neon.tbl1", LLVMTypeOf(arg[0]), arg, 2), 4);
+}
+
+/* Byte by byte, from a table on the stack: where the machine has no such instruction. */
 static LLVMValueRef lut16_by_byte(sk_lv *l, LLVMValueRef table, LLVMValueRef index)
 {
     LLVMValueRef part[8];
@@ -60,7 +66,9 @@ static LLVMValueRef lut16(sk_lv *l, LLVMValueRef table, LLVMValueRef index, uint
     /* pshufb gives 0 where bit 7 is set and ignores bits 4 to 6. */
     if (may & (fast ? 0x80808080u : 0xf0f0f0f0u))
         index = LLVMBuildAnd(l->b, index, sk_lv_u32(l, index, 0x0f0f0f0fu), "");
-    return fast ? sk_lv_chunked(l, table, index, chunk_pshufb) : lut16_by_byte(l, table, index);
+    if (fast) return sk_lv_chunked(l, table, index, chunk_pshufb);
+    if (l->neon) return sk_lv_chunked(l, table, index, chunk_tbl);
+    return lut16_by_byte(l, table, index);
 }
 
 LLVMValueRef sk_lv_lut16(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)

@@ -5,12 +5,13 @@
 #include "part_probs.h"
 #include "part_segments.h"
 
-/* Of 16 lanes a permute of bytes and a dot of bytes, of 8 a pick among 16 bytes; without
- * them the form is right, but slow. */
+/* Of 16 lanes a permute of bytes and a dot of bytes, of 8 a pick among 16 bytes (on NEON, of
+ * two vectors, untimed: no default); without them the form is right, but slow. */
 static bool has_byte_ops(const sk_target *target, int32_t w)
 {
     const uint32_t both = SK_CPU_VBMI | SK_CPU_VNNI;
-    if (w < 16) return w == 8 && target->vector_bits >= 256 && target->features & SK_CPU_AVX2;
+    const bool avx2 = target->vector_bits >= 256 && target->features & SK_CPU_AVX2;
+    if (w < 16) return w == 8 && (avx2 || target->features & SK_CPU_NEON);
     return target->vector_bits >= 512 && (target->features & both) == both;
 }
 
@@ -146,7 +147,7 @@ static sk_status valid_width(const sk_spec *spec, const sk_schedule *s, const sk
         !has_byte_ops(target, s->v[SK_T_w]))
         return sk_fail(err, SPHKV_EINVAL,
                        "lut=byte, word: the target lacks AVX-512 VBMI or VNNI (lut=byte, w=8: "
-                       "AVX2)");
+                       "AVX2 or NEON)");
     if (vch < w) return sk_fail(err, SPHKV_EINVAL, "vch=%u is less than w=%u", vch, w);
     if (spec->dv % vch != 0)
         return sk_fail(err, SPHKV_EINVAL, "vch=%u does not divide %u channels", vch, spec->dv);

@@ -55,11 +55,12 @@ static inline void kernel_lab_close(kernel_lab *lab)
     sk_jit_close(&lab->jit);
 }
 
-/* This machine with vectors of so many bits: of 512 with all that such CPUs have. */
+/* This machine with vectors of so many bits, of 256 and 512 with all that such CPUs have. */
 static inline sk_target kernel_target(const kernel_lab *lab, uint32_t vector_bits)
 {
     sk_target target = lab->host;
     if (vector_bits) target.vector_bits = vector_bits;
+    if (vector_bits >= 256) target.features |= SK_CPU_SSE41 | SK_CPU_AVX2;
     if (vector_bits == 512)
         target.features |= SK_CPU_AVX512 | SK_CPU_VBMI | SK_CPU_VNNI | SK_CPU_BF16;
     return target;

@@ -252,7 +252,7 @@ static const kernel_row compact[] = {
 static const kernel_row decode[] = {
     {D("128", "128", "32", "1", "f32", "good:vi8,kf16:vf16"), "", 0},
     {D("64", "64", "64", "1", "f32", "good:vi8,lean:vi4,kf16:vf16"), "store=past", 0},
-    {D("64", "64", "64", "1", "f16", "good:vi8,lean:vi4,kf16:vf16"), "store=past,lut=perm", 0},
+    {D("64", "64", "64", "1", "f16", "good:vi8,lean:vi4,kf16:vf16"), "w=8,store=past,lut=perm", 256},
     {D("64", "64", "64", "1", "f16", "good:vi8,kf16:vf16"), "lut=rows", 0},
     {D("64", "64", "64", "1", "bf16", "good:vi8,kbf16:vbf16"), "w=8", 256},
     {D("64", "64", "64", "0", "f32", "good:vi8,kf32:vf32"), "w=4,lut=rows", 256},
