@@ -24,9 +24,10 @@ typedef enum sk_backend { SK_BACKEND_CPU, SK_BACKEND_CUDA, SK_BACKENDS } sk_back
     X(lut_build, SK_FOR(SPHKV_ATTN_DECODE), "fused|separate",                                     \
       "tables built inside the attention kernel, or by a kernel of their own")                    \
     X(ktok, SK_FOR(SPHKV_ATTN_DECODE) | SK_FOR(SPHKV_PAGE_MASS), "1|2|4", "token vectors per block of dense keys")          \
-    X(query, SK_FOR(SPHKV_ATTN_DECODE) | SK_FOR(SPHKV_PAGE_MASS), "f32|i16|dots|i7",                                        \
+    X(query, SK_FOR(SPHKV_ATTN_DECODE) | SK_FOR(SPHKV_PAGE_MASS), "f32|i16|dots|i7|dots16",                                       \
       "queries in the product with dense keys: f32; 16-bit integers with ki8 and ki4; bytes with " \
-      "these, bfloat16 with kf16 and kbf16; bytes (ki8: 7 to 8 bits) whose products are added in 16 bits")                                                      \
+      "these, bfloat16 with kf16 and kbf16; bytes (ki8: 7 to 8 bits) whose products are added in " \
+      "16 bits; the 16-bit integers as two bytes each")                                                      \
     X(vch, SK_FOR(SPHKV_ATTN_DECODE), "8|16|32|64", "channels per block of the value product")      \
     X(vtok, SK_FOR(SPHKV_ATTN_DECODE), "1|2|4|8", "tokens (pairs) unrolled in the value product") \
     X(prob, SK_FOR(SPHKV_ATTN_DECODE), "f32|i16|u8|u16|u7",                                       \
@@ -92,7 +93,7 @@ typedef enum sk_tunable {
 
 enum { SK_LUT_ROWS, SK_LUT_PERM, SK_LUT_PAIR16, SK_LUT_REBUILD, SK_LUT_BYTE, SK_LUT_WORD };
 enum { SK_LUT_FUSED, SK_LUT_SEPARATE };
-enum { SK_QUERY_F32, SK_QUERY_I16, SK_QUERY_DOTS, SK_QUERY_I7 };
+enum { SK_QUERY_F32, SK_QUERY_I16, SK_QUERY_DOTS, SK_QUERY_I7, SK_QUERY_DOTS16 };
 enum { SK_PROB_F32, SK_PROB_I16, SK_PROB_U8, SK_PROB_U16, SK_PROB_U7 };
 enum { SK_STORE_PLAIN, SK_STORE_PAST };
 enum { SK_SEARCH_ALL, SK_SEARCH_SORTED, SK_SEARCH_DOTS };

@@ -235,6 +235,7 @@ typedef enum sk_query_form {
     SK_QUERY_AS_WORDS,   /* 16-bit integers */
     SK_QUERY_AS_BYTES,
     SK_QUERY_AS_PAIRS,   /* bytes, such that two products with bytes fit 16 bits */
+    SK_QUERY_AS_SPLIT,   /* 16-bit integers as two planes of bytes */
     SK_QUERY_FOR_HALVES, /* bfloat16s, for kf16 */
     SK_QUERY_FOR_BF16,   /* and for kbf16 */
     SK_QUERY_FORMS

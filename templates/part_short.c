@@ -1,10 +1,12 @@
 /* part_short.c - logits of keys that are not coded, products with short queries: ki8
- * and ki4 with 16-bit integers (query=i16) or bytes (query=dots), kf16 and kbf16 with
- * bfloat16s (query=dots), the last two in class fast only.
+ * and ki4 with 16-bit integers (query=i16, and as two bytes query=dots16) or bytes
+ * (query=dots), kf16 and kbf16 with bfloat16s (query=dots), the last two in class fast only.
  *
  * Codes stay integers: the query becomes integers with one unit per head and block of
  * dimensions, two dimensions of a token share a lane and one DOT2 does both, or four and
- * one DOT4US (part_quads.c); a block's sum meets scale and unit once. CPUs that have no
+ * one DOT4US (part_quads.c), or one for either byte of a query, which takes as many as DOT2
+ does but unpacks half as much: 256 times the upper sum is below 2^29; a block's sum meets
+ scale and unit once. CPUs that have no
  * DOT4US, only sums of pairs of products in 16 bits (query=i7), widen those, with ki4 once a
  * block. With ki8 two products must fit: 255 (|a| + |b|) is at most 32767 where the two
  * numbers of a pair come to 128 together, which 7 bits of each would be; but the largest
@@ -25,6 +27,7 @@
 #include "rows.h"
 
 #define WORD_TOP 32766.0f
+#define SPLIT_TOP 32512.0f /* 127 times 256, and a signed byte below it */
 #define BYTE_TOP 127.0f /* of a pair, too: rounded, two numbers come to 128 at most */
 #define HALF_IN_QUERY 0x1p64f
 #define HALF_IN_LOGIT 0x1p48f
@@ -35,14 +38,15 @@ sk_query_form sk_dec_query_form(const sk_spec *spec, const sk_schedule *sched, u
     const int32_t query = sched->v[SK_T_query];
     const bool fast = spec->accuracy == SPHKV_FAST, pairs = query == SK_QUERY_I7 && fast;
     const bool bytes = query == SK_QUERY_DOTS && fast, dots = bytes && sched->v[SK_T_w] == 16;
+    const bool exact = spec->accuracy == SPHKV_EXACT;
     if (sk_dec_seg(spec, tier_slot)->pre_rope) return SK_QUERY_AS_FLOATS; /* rotated first */
     switch (sk_dec_seg(spec, tier_slot)->kind) {
     case SK_KEY_I8:
     case SK_KEY_I4:
         if (pairs && sk_dec_seg(spec, tier_slot)->kind == SK_KEY_I8) return SK_QUERY_AS_PAIRS;
         if (bytes || pairs) return SK_QUERY_AS_BYTES;
-        return query == SK_QUERY_I16 && spec->accuracy != SPHKV_EXACT ? SK_QUERY_AS_WORDS
-                                                                      : SK_QUERY_AS_FLOATS;
+        if (query == SK_QUERY_DOTS16 && !exact) return SK_QUERY_AS_SPLIT;
+        return query == SK_QUERY_I16 && !exact ? SK_QUERY_AS_WORDS : SK_QUERY_AS_FLOATS;
     case SK_KEY_F16: return dots ? SK_QUERY_FOR_HALVES : SK_QUERY_AS_FLOATS;
     case SK_KEY_BF16: return dots ? SK_QUERY_FOR_BF16 : SK_QUERY_AS_FLOATS;
     default: return SK_QUERY_AS_FLOATS;
@@ -85,12 +89,15 @@ static bool form_here(const sk_dec *c, sk_query_form form)
 
 static bool of_bytes(sk_query_form form)
 {
-    return form == SK_QUERY_AS_BYTES || form == SK_QUERY_AS_PAIRS;
+    return form == SK_QUERY_AS_BYTES || form == SK_QUERY_AS_PAIRS || form == SK_QUERY_AS_SPLIT;
 }
+
+/* Bytes of a number; rows of them, the lower ones of all heads first. */
+static uint32_t planes_of(sk_query_form form) { return form == SK_QUERY_AS_SPLIT ? 2 : 1; }
 
 static bool of_integers(sk_query_form form) { return of_bytes(form) || form == SK_QUERY_AS_WORDS; }
 
-/* Words of a head's numbers. */
+/* Words of a row: a head's numbers, or one byte of each. */
 static uint32_t row_words(const sk_dec *c, sk_query_form form)
 {
     return of_bytes(form) ? c->d / 4 : c->d / 2;
@@ -100,7 +107,8 @@ static uint32_t row_words(const sk_dec *c, sk_query_form form)
  * longer; of integers a unit and a sum per head and block. */
 static uint32_t form_bytes(const sk_dec *c, sk_query_form form)
 {
-    return (c->h * (row_words(c, form) + (of_integers(form) ? 2 * blocks_of(c) : 0)) + c->w) * 4;
+    const uint32_t facts = of_integers(form) ? 2 * blocks_of(c) : 0;
+    return (c->h * (planes_of(form) * row_words(c, form) + facts) + c->w) * 4;
 }
 
 /* Where they begin in q16. */
@@ -114,23 +122,23 @@ static uint32_t form_at(const sk_dec *c, sk_query_form form)
 
 uint32_t sk_query16_bytes(const sk_dec *c) { return form_at(c, SK_QUERY_FORMS); }
 
-/* Where numbers, from dimension 0 of head h on, lie; where its units (k = 0) and sums (k = 1)
- * do, from block 0 on. */
-static uint32_t number_at(const sk_dec *c, sk_query_form form, uint32_t h)
+/* Where numbers, from dimension 0 of row r on, lie: of head r, and of c->h + r the upper bytes;
+ * where units (k = 0) and sums (k = 1) of head h do, from block 0 on. */
+static uint32_t number_at(const sk_dec *c, sk_query_form form, uint32_t r)
 {
-    return form_at(c, form) + h * row_words(c, form) * 4;
+    return form_at(c, form) + r * row_words(c, form) * 4;
 }
 static uint32_t unit_at(const sk_dec *c, sk_query_form form, uint32_t h, uint32_t k)
 {
-    return number_at(c, form, c->h) + (c->w + (2 * h + k) * blocks_of(c)) * 4;
+    return number_at(c, form, planes_of(form) * c->h) + (c->w + (2 * h + k) * blocks_of(c)) * 4;
 }
 
-/* The numbers of a block, in vectors x, to head h: pairs or quads of them. Lanes beyond the
- * block's are overwritten by the next one's. */
-static void put_block(sk_dec *c, sk_query_form form, uint32_t h, sk_val i, const sk_val *x, uint32_t n)
+/* The numbers of a block, in vectors x, to row r: pairs or quads of them. Lanes beyond the
+ * block's are overwritten by the next one's, and the next row's. */
+static void put_block(sk_dec *c, sk_query_form form, uint32_t r, sk_val i, const sk_val *x, uint32_t n)
 {
     sk_builder *b = c->b;
-    const uint32_t dims = sk_short_dims(c->spec), at = number_at(c, form, h);
+    const uint32_t dims = sk_short_dims(c->spec), at = number_at(c, form, r);
     for (uint32_t v = 0; of_bytes(form) && v < n; v += 4) {
         sk_val four[4] = {c->zero, c->zero, c->zero, c->zero};
         for (uint32_t k = 0; k < 4 && v + k < n; k++) four[k] = x[v + k];
@@ -151,10 +159,24 @@ static sk_val sizes(sk_dec *c, sk_query_form form, sk_val x)
     return sk_ir_2(c->b, SK_OP_FADD, size, other);
 }
 
-static void integer_queries(sk_dec *c, sk_query_form form, uint32_t h)
+static float top_of(sk_query_form form)
+{
+    return form == SK_QUERY_AS_WORDS ? WORD_TOP : form == SK_QUERY_AS_SPLIT ? SPLIT_TOP : BYTE_TOP;
+}
+
+/* A signed byte of numbers, the lower (plane 0) or what is left above it. */
+static sk_val byte_of(sk_dec *c, sk_val x, uint32_t plane)
 {
     sk_builder *b = c->b;
-    const uint32_t dims = sk_short_dims(c->spec), n = dims / c->w;
+    const sk_val high = sk_ir_2(b, SK_OP_SRA, sk_add(c, x, sk_k(c, 128)), sk_k(c, 8));
+    return plane ? high : sk_ir_2(b, SK_OP_SUB, x, sk_shl(c, high, 8));
+}
+
+/* Row r: numbers of a head, or one byte of them. */
+static void integer_queries(sk_dec *c, sk_query_form form, uint32_t r)
+{
+    sk_builder *b = c->b;
+    const uint32_t dims = sk_short_dims(c->spec), n = dims / c->w, h = r % c->h;
     const sk_val i = sk_ir_for(b, c->zero, sk_k(c, blocks_of(c)), 1);
     const sk_val from = sk_mul(c, i, dims * 4), at = sk_mul(c, i, 4);
     sk_val x[8], most = sk_ir_f32(b, 1e-30f), sum = c->zero;
@@ -163,13 +185,14 @@ static void integer_queries(sk_dec *c, sk_query_form form, uint32_t h)
         most = sk_ir_2(b, SK_OP_FMAX, most, sizes(c, form, x[v]));
     }
     most = sk_ir_1(b, SK_OP_RED_FMAX, most);
-    const sk_val top = sk_ir_f32(b, form == SK_QUERY_AS_WORDS ? WORD_TOP : BYTE_TOP);
+    const sk_val top = sk_ir_f32(b, top_of(form));
     const sk_val factor = sk_ir_2(b, SK_OP_FDIV, top, most);
     for (uint32_t v = 0; v < n; v++) {
         x[v] = sk_ir_1(b, SK_OP_F2I, sk_ir_2(b, SK_OP_FMUL, x[v], factor));
         sum = sk_add(c, sum, x[v]);
+        if (planes_of(form) == 2) x[v] = byte_of(c, x[v], r / c->h);
     }
-    put_block(c, form, h, i, x, n);
+    put_block(c, form, r, i, x, n);
     sk_ir_stu(b, c->q16, at, unit_at(c, form, h, 0), sk_ir_2(b, SK_OP_FDIV, most, top));
     sk_ir_stu(b, c->q16, at, unit_at(c, form, h, 1), sk_ir_1(b, SK_OP_RED_UADD, sum));
     sk_ir_end(b);
@@ -197,18 +220,18 @@ void sk_part_query16(sk_dec *c)
 {
     for (uint32_t f = SK_QUERY_AS_FLOATS + 1; f < SK_QUERY_FORMS; f++) {
         const sk_query_form form = (sk_query_form)f;
-        for (uint32_t h = 0; h < c->h && form_here(c, form); h++)
+        for (uint32_t r = 0; r < planes_of(form) * c->h && form_here(c, form); r++)
             if (of_integers(form))
-                integer_queries(c, form, h);
+                integer_queries(c, form, r);
             else
-                bf16_queries(c, form, h);
+                bf16_queries(c, form, r);
     }
 }
 
-/* Number i of head h of the dimensions from where `off` is. */
-static sk_val query(sk_dec *c, sk_query_form form, sk_val off, uint32_t h, uint32_t i)
+/* Number i of row r of the dimensions from where `off` is. */
+static sk_val query(sk_dec *c, sk_query_form form, sk_val off, uint32_t r, uint32_t i)
 {
-    return sk_ir_ldu(c->b, SK_LD_U32, c->q16, off, number_at(c, form, h) + i * 4);
+    return sk_ir_ldu(c->b, SK_LD_U32, c->q16, off, number_at(c, form, r) + i * 4);
 }
 
 /* ---- codes as pairs and quads ----------------------------------------------- */
@@ -262,9 +285,10 @@ static uint32_t key_bias(const sk_dec *c, uint32_t kind, sk_query_form form)
 /* ---- products of integers ------------------------------------------------------ */
 
 /* Variables of a block: sums of head h of the tile and vector u; and of bytes whose
- * products are added in 16 bits, those that are not widened yet. */
+ * products are added in 16 bits, those that are not widened yet; of two bytes, those of the
+ * upper one. */
 typedef struct block_sums {
-    sk_val sum[SK_HEAD_TILE][4], pairs[SK_HEAD_TILE][4];
+    sk_val sum[SK_HEAD_TILE][4], pairs[SK_HEAD_TILE][4], upper[SK_HEAD_TILE][4];
     bool in_pairs, late; /* whether there are such; whether they wait for the block's end */
 } block_sums;
 
@@ -287,6 +311,15 @@ static void add_words(sk_dec *c, const sk_dense_keys *k, sk_val d0, uint32_t i,
         }
 }
 
+/* Products with the upper bytes of head h's queries. */
+static void add_upper(sk_dec *c, const sk_dense_keys *k, sk_query_form form, sk_val d0, uint32_t i,
+                      uint32_t h, const sk_val *quad, const sk_val *sum)
+{
+    const sk_val q = query(c, form, d0, c->h + h, i / 4);
+    for (uint32_t u = 0; u < k->nu; u++)
+        sk_ir_set(c->b, sum[u], sk_ir_dot4us(c->b, sk_ir_get(c->b, sum[u]), quad[u], q));
+}
+
 static void add_bytes(sk_dec *c, const sk_dense_keys *k, sk_query_form form, sk_val d0, uint32_t i,
                       const sk_head_tile *tile, const block_sums *s)
 {
@@ -307,6 +340,7 @@ static void add_bytes(sk_dec *c, const sk_dense_keys *k, sk_query_form form, sk_
             else
                 add_dot2(b, sum, two, sk_k(c, 0x00010001u));
         }
+        if (planes_of(form) == 2) add_upper(c, k, form, d0, i, tile->h0 + h, quad, s->upper[h]);
     }
 }
 
@@ -323,6 +357,7 @@ static block_sums begin_block(sk_dec *c, const sk_dense_keys *k, sk_query_form f
         for (uint32_t u = 0; u < k->nu; u++) {
             s.sum[h][u] = sk_ir_var(b, SK_LANE, sk_ir_2(b, SK_OP_SUB, c->zero, excess));
             if (s.late) s.pairs[h][u] = sk_ir_var(b, SK_LANE, c->zero);
+            if (planes_of(form) == 2) s.upper[h][u] = sk_ir_var(b, SK_LANE, c->zero);
         }
     }
     return s;
@@ -340,7 +375,9 @@ static void end_block(sk_dec *c, const sk_dense_keys *k, sk_query_form form, sk_
                 sk_ir_ldu(b, SK_LD_F32, c->q16, block, unit_at(c, form, tile->h0 + h, 0));
             if (s->late)
                 add_dot2(b, s->sum[h][u], sk_ir_get(b, s->pairs[h][u]), sk_k(c, 0x00010001u));
-            const sk_val x = sk_ir_1(b, SK_OP_I2F, sk_ir_get(b, s->sum[h][u]));
+            sk_val sum = sk_ir_get(b, s->sum[h][u]);
+            if (planes_of(form) == 2) sum = sk_add(c, sum, sk_shl(c, sk_ir_get(b, s->upper[h][u]), 8));
+            const sk_val x = sk_ir_1(b, SK_OP_I2F, sum);
             const sk_val acc = tile->acc[h][u], each = sk_ir_2(b, SK_OP_FMUL, scale, unit);
             sk_ir_set(b, acc, sk_fma(c, x, each, sk_ir_get(b, acc)));
         }
