@@ -186,7 +186,6 @@ sk_status sk_db_trial_link(sk_db *db, int64_t trial_id, const sk_db_artifact *ar
 /* Replaces the winner of the same device, kernel, spec and shape; trials of other runs than
  * the winner's lose their `base`: what their finals said is no longer true. */
 sk_status sk_db_winner_put(sk_db *db, const sk_db_winner *winner, int64_t *id, sk_err *err);
-sk_status sk_db_artifact_put(sk_db *db, const sk_db_artifact *artifact, char key[65], sk_err *err);
 
 /* ---- reading one database ------------------------------------------------ */
 

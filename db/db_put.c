@@ -276,20 +276,6 @@ sk_status sk_db_trial_link(sk_db *db, int64_t trial_id, const sk_db_artifact *ar
     return st;
 }
 
-sk_status sk_db_artifact_put(sk_db *db, const sk_db_artifact *artifact, char key[65], sk_err *err)
-{
-    int64_t row = 0;
-    sk_status st = sk_db_need_write(db, err);
-    if (st != SPHKV_OK)
-        return st;
-    pthread_mutex_lock(&db->lock);
-    st = sk_db_begin(db, err);
-    if (st == SPHKV_OK)
-        st = sk_db_finish(db, sk_db_artifact_id(db, artifact, &row, key, err), err);
-    pthread_mutex_unlock(&db->lock);
-    return st;
-}
-
 /* Device, spec and shape are taken from the trial, so they cannot disagree. */
 sk_status sk_db_winner_write(sk_db *db, const sk_db_winner *w, int64_t *id, sk_err *err)
 {

@@ -137,9 +137,7 @@ void sk_interp_fault(interp *t, const interp_instr *in, uint32_t lane, const cha
 
 /* Arithmetic and moves; false when the op is not one of these. */
 bool sk_interp_alu(const interp_instr *in, uint32_t w, uint32_t *word);
-/* The same for ops that look at other lanes. */
-bool sk_interp_cross(const interp_instr *in, uint32_t w, uint32_t *word);
-/* And for those that move bytes and halves about the warp. */
+/* The same for ops that move bytes and halves about the warp. */
 bool sk_interp_bytes(const interp_instr *in, uint32_t w, uint32_t *word);
 /* Packed half arithmetic: one word of it. */
 uint32_t sk_interp_hadd2(uint32_t x, uint32_t y);

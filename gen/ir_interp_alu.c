@@ -250,14 +250,6 @@ static bool of_three(const interp_instr *in, uint32_t *word)
     }
 }
 
-bool sk_interp_alu(const interp_instr *in, uint32_t w, uint32_t *word)
-{
-    if (in->nargs == 3)
-        return of_three(in, word) || sk_interp_bytes(in, w, word);
-    return integers(in, word) || floats(in, word) || conversions(in, word)
-           || sk_interp_cross(in, w, word) || sk_interp_bytes(in, w, word);
-}
-
 /* ---- across lanes ------------------------------------------------------------------ */
 
 static uint32_t reduce_pair(uint32_t op, uint32_t x, uint32_t y)
@@ -293,7 +285,8 @@ static void movm(const uint32_t *a, uint32_t *d)
     }
 }
 
-bool sk_interp_cross(const interp_instr *in, uint32_t w, uint32_t *word)
+/* Of ops that look at other lanes. */
+static bool across(const interp_instr *in, uint32_t w, uint32_t *word)
 {
     uint32_t a[SK_INTERP_LANES], b[SK_INTERP_LANES];
     uint32_t *const d = word + in->dst;
@@ -326,4 +319,14 @@ bool sk_interp_cross(const interp_instr *in, uint32_t w, uint32_t *word)
     case SK_OP_RED_UMAX: *d = reduce(in->op, w, a); return true;
     default: return false;
     }
+}
+
+/* ---- all of them ------------------------------------------------------------------- */
+
+bool sk_interp_alu(const interp_instr *in, uint32_t w, uint32_t *word)
+{
+    if (in->nargs == 3)
+        return of_three(in, word) || sk_interp_bytes(in, w, word);
+    return integers(in, word) || floats(in, word) || conversions(in, word)
+           || across(in, w, word) || sk_interp_bytes(in, w, word);
 }

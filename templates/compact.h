@@ -90,8 +90,6 @@ void sk_compact_scales(sk_compact *c, uint32_t field);
 typedef struct sk_compact_run {
     sk_val page, begin, n;
 } sk_compact_run;
-/* Run r (a value). */
-sk_compact_run sk_compact_run_at(sk_compact *c, sk_val r);
 /* Begins a loop over all runs; the caller ends it. */
 sk_compact_run sk_compact_each_run(sk_compact *c);
 

@@ -119,7 +119,7 @@ void sk_compact_tokens(sk_compact *c)
     c->runs = sk_ir_ldu(b, SK_LD_U32, c->starts, d->zero, (d->tp + 1) * 4);
 }
 
-sk_compact_run sk_compact_run_at(sk_compact *c, sk_val r)
+static sk_compact_run run_at(sk_compact *c, sk_val r)
 {
     sk_dec *d = &c->dec;
     sk_builder *b = d->b;
@@ -133,7 +133,7 @@ sk_compact_run sk_compact_run_at(sk_compact *c, sk_val r)
 
 sk_compact_run sk_compact_each_run(sk_compact *c)
 {
-    return sk_compact_run_at(c, sk_ir_for(c->dec.b, c->dec.zero, c->runs, 1));
+    return run_at(c, sk_ir_for(c->dec.b, c->dec.zero, c->runs, 1));
 }
 
 /* ---- scales --------------------------------------------------------------- */

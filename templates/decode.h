@@ -289,8 +289,6 @@ typedef struct sk_dec_seen {
     sk_val any;        /* some */
     sk_val whole;      /* all of them, from the first slot on; SK_NONE: always so */
 } sk_dec_seen;
-bool sk_dec_masked(const sk_spec *spec); /* whether there are tokens that are not seen;
-                                            page_mass: some are not, as with queries */
 bool sk_dec_counts(const sk_spec *spec); /* whether places in the list decide about that */
 sk_dec_seen sk_part_seen(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count);
 /* Which of the slots t0 + lane hold tokens, before `end`, that a query at a position sees;

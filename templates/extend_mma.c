@@ -67,7 +67,8 @@ static void areas(sk_mma *x)
     sk_mma_page_scratch(x);
 }
 
-uint32_t sk_mma_scratch(const sk_spec *spec, const sk_schedule *s)
+/* Bytes of scratch of a schedule. */
+static uint32_t scratch_bytes(const sk_spec *spec, const sk_schedule *s)
 {
     sk_extend c;
     sk_mma x;
@@ -253,7 +254,7 @@ sk_status sk_mma_valid(const sk_spec *spec, const sk_schedule *s, const sk_targe
     if ((uint32_t)(rows * warps) < spec->heads_per_kv)
         return sk_fail(err, SPHKV_EINVAL, "mrows=%d, warps=%d: a token has %u query heads", rows, warps,
                        spec->heads_per_kv);
-    const uint32_t scratch = sk_mma_scratch(spec, s) + sk_ir_area_bytes(SK_EXT_ALL_WORDS * 4);
+    const uint32_t scratch = scratch_bytes(spec, s) + sk_ir_area_bytes(SK_EXT_ALL_WORDS * 4);
     return sk_gpu_home(target, (uint32_t)s->v[SK_T_blocks], scratch, 32 * (uint32_t)warps, err);
 }
 

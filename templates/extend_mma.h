@@ -63,8 +63,6 @@ void sk_mma_page_scratch(sk_mma *x);
 void sk_mma_rebuild(sk_mma *x, sk_val tier, sk_val page, const sk_mma_slab *slab);
 void sk_mma_products(sk_mma *x, const sk_mma_slab *slab);
 
-/* Bytes of scratch of a schedule. */
-uint32_t sk_mma_scratch(const sk_spec *spec, const sk_schedule *s);
 /* OK, or why form=tile cannot run it. */
 sk_status sk_mma_valid(const sk_spec *spec, const sk_schedule *s, const sk_target *target, sk_err *err);
 bool sk_mma_default(const sk_spec *spec, const sk_target *target, sk_schedule *out); /* false: none */

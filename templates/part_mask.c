@@ -18,7 +18,8 @@
 static sk_val f32(sk_dec *c, float x) { return sk_ir_f32(c->b, x); }
 static sk_val op(sk_dec *c, sk_op o, sk_val x, sk_val y) { return sk_ir_2(c->b, o, x, y); }
 
-bool sk_dec_masked(const sk_spec *spec)
+/* Whether there are tokens that are not seen; page_mass: some are not, as with queries. */
+static bool masked(const sk_spec *spec)
 {
     return (spec->variants &
             (SPHKV_VARIANT_WINDOW | SPHKV_VARIANT_POSITIONS | SPHKV_VARIANT_QUERIES)) != 0 ||
@@ -27,7 +28,7 @@ bool sk_dec_masked(const sk_spec *spec)
 
 bool sk_dec_counts(const sk_spec *spec)
 {
-    return sk_dec_masked(spec) && !(spec->variants & SPHKV_VARIANT_POSITIONS);
+    return masked(spec) && !(spec->variants & SPHKV_VARIANT_POSITIONS);
 }
 
 /* x - y, at least 0. */
@@ -107,7 +108,7 @@ static sk_dec_seen seen_by_position(sk_dec *c, uint32_t tier_slot, sk_val page, 
 
 sk_dec_seen sk_part_seen(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count)
 {
-    if (!sk_dec_masked(c->spec))
+    if (!masked(c->spec))
         return (sk_dec_seen){.begin = c->zero, .end = count, .any = SK_NONE, .whole = SK_NONE};
     return sk_dec_has(c, SPHKV_VARIANT_POSITIONS) ? seen_by_position(c, tier_slot, page, count)
                                                   : seen_by_place(c, count);

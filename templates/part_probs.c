@@ -182,15 +182,6 @@ void sk_probs_put(sk_dec *c, sk_probs form, const sk_probs_packed *x, sk_val row
         sk_ir_stv(c->b, rows, row_offset(c, form, t0), disp + k * plane, x->plane[k]);
 }
 
-sk_probs_packed sk_probs_get(sk_dec *c, sk_probs form, sk_val rows, sk_val t0, uint32_t disp)
-{
-    const uint32_t plane = c->h * sk_probs_row_bytes(c, form);
-    sk_probs_packed r = {{SK_NONE, SK_NONE}};
-    for (uint32_t k = 0; k < sk_probs_planes(form); k++)
-        r.plane[k] = sk_ir_ldv(c->b, SK_LD_U32, rows, row_offset(c, form, t0), disp + k * plane);
-    return r;
-}
-
 /* ---- sums ------------------------------------------------------------------------ */
 
 static bool sums_float(sk_probs form) { return form == SK_PROBS_F32 || form == SK_PROBS_BF16; }

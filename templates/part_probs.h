@@ -57,7 +57,6 @@ sk_probs_packed sk_exps_pack(sk_dec *c, const sk_exps *x, const sk_val logit[4],
 /* Stores them for the tokens from t0 on, into the row at rows + disp. */
 void sk_probs_put(sk_dec *c, sk_probs form, const sk_probs_packed *x, sk_val rows, sk_val t0,
                   uint32_t disp);
-sk_probs_packed sk_probs_get(sk_dec *c, sk_probs form, sk_val rows, sk_val t0, uint32_t disp);
 /* Adds them to sum[plane], variables that begin as zeros of the form; the total. */
 void sk_probs_sum_begin(sk_dec *c, sk_probs form, sk_val sum[2]);
 void sk_probs_sum(sk_dec *c, sk_probs form, const sk_probs_packed *x, const sk_val sum[2]);

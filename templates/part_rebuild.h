@@ -77,10 +77,6 @@ uint32_t sk_rebuild_tokens(const sk_schedule *sched);
 /* Bytes of `book` that a tier wants; its codewords, once an item. */
 uint32_t sk_part_rebuild_bytes(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
 void sk_part_rebuild_begin(sk_dec *c, uint32_t tier_slot);
-/* The block of tokens from t0 on into `keys`, rotated where they are kept before RoPE;
- * into `vals`, too, where values are keys. `next`: the page to prefetch, or SK_NONE. */
-void sk_part_rebuild(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page, sk_val t0,
-                     sk_val next);
 void sk_part_logits_rebuild(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
                             sk_val limit, sk_val next);
 

@@ -65,8 +65,10 @@ void sk_part_rebuild_vector(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *
     sk_ir_end(b);
 }
 
-void sk_part_rebuild(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page, sk_val t0,
-                     sk_val next)
+/* The block of tokens from t0 on into `keys`, rotated where they are kept before RoPE;
+ * into `vals`, too, where values are keys. `next`: the page to prefetch, or SK_NONE. */
+static void rebuild_block(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk_val page,
+                          sk_val t0, sk_val next)
 {
     const sk_val set = sk_dec_book(c);
     const bool two = sk_rebuild_by_halves(c->spec, c->sched, tier_slot);
@@ -90,7 +92,7 @@ void sk_part_logits_rebuild(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *
     if (sk_rebuild_by_halves(c->spec, c->sched, tier_slot))
         sk_halves_page(c, tier_slot, lay, page, limit, next);
     const sk_val t0 = sk_ir_for(c->b, c->zero, limit, tokens);
-    sk_part_rebuild(c, tier_slot, lay, page, t0, next);
+    rebuild_block(c, tier_slot, lay, page, t0, next);
     sk_part_logits_floats(c, tier_slot, c->keys, t0, tokens);
     sk_ir_end(c->b);
 }

@@ -160,7 +160,8 @@ sk_rope_turn sk_rope_lanes_turn(sk_dec *c, const sk_rope_lanes *r, sk_val dim)
 
 /* ---- what makes sense ------------------------------------------------------- */
 
-uint32_t sk_rope_width(const sk_spec *spec)
+/* Dimensions that a rotation has at most: of the shortest segment that is p; 0 = none is. */
+static uint32_t width_of(const sk_spec *spec)
 {
     uint32_t least = 0;
     for (uint32_t i = 0; i < spec->ntiers; i++)
@@ -236,7 +237,7 @@ sk_status sk_rope_check(const sk_spec *spec, sphkv_rope *rope, bool may_lack, sk
         if (may_lack) return SPHKV_OK;
         return sk_fail(err, SPHKV_EINVAL, "rope.table is NULL: keys of the mix are kept before RoPE (p)");
     }
-    const uint32_t most = sk_rope_width(spec);
+    const uint32_t most = width_of(spec);
     if (rope->dims == 0) rope->dims = most;
     if (rope->dims < 16 || rope->dims > most || rope->dims % 8 != 0)
         return sk_fail(err, SPHKV_EINVAL, "rope.dims is %u: a multiple of 8, 16 to %u", rope->dims, most);

@@ -45,8 +45,6 @@ typedef struct sk_rope_turn {
 sk_rope_lanes sk_rope_lanes_begin(sk_dec *c, uint32_t pos_off, sk_val page, sk_val token);
 sk_rope_turn sk_rope_lanes_turn(sk_dec *c, const sk_rope_lanes *r, sk_val dim);
 
-/* Dimensions that a rotation has at most: of the shortest segment that is p; 0 = none is. */
-uint32_t sk_rope_width(const sk_spec *spec);
 /* Whether the tiers of the mix are of one model: those that are p rotate the same
  * dimensions, and values from keys (vk) are before RoPE in all or in none. */
 sk_status sk_rope_supported(const sk_spec *spec, const char *kernel, sk_err *err);

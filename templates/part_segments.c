@@ -4,11 +4,21 @@
 #include "part_rebuild.h"
 #include "part_vk.h"
 
+/* Whether the segments of a tier's key become the model's numbers together. sched: of
+ * attention; NULL: keys are rebuilt. */
+static bool whole_key(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
+{
+    const sk_tier *tier = &spec->tier[tier_slot];
+    const bool mixed = spec->book & SPHKV_BOOK_PERMUTATION || sk_spec_turned(spec);
+    if (tier->nseg == 1 || !mixed || sk_tier_is_dense(tier)) return false;
+    return !sched || sk_tier_pre_rope(tier) || sk_dec_vk(spec, tier_slot);
+}
+
 /* Groups of a segment's part for each of its own. */
 static uint32_t times_of(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot, uint32_t seg)
 {
     const sk_segment *s = &spec->tier[tier_slot].seg[seg];
-    const bool rebuilt = sk_key_whole(spec, sched, tier_slot) || !sched || s->pre_rope || sched->v[SK_T_lut] == SK_LUT_REBUILD ||
+    const bool rebuilt = whole_key(spec, sched, tier_slot) || !sched || s->pre_rope || sched->v[SK_T_lut] == SK_LUT_REBUILD ||
                          sk_dec_vk(spec, tier_slot);
     return s->kind == SK_KEY_CODED && !rebuilt ? sk_segment_codes(s) : 1;
 }
@@ -21,17 +31,9 @@ static bool framed(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_
            !sk_tier_is_dense(tier) && !sk_tier_pre_rope(tier) && !sk_dec_vk(spec, tier_slot);
 }
 
-bool sk_key_whole(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
-{
-    const sk_tier *tier = &spec->tier[tier_slot];
-    const bool mixed = spec->book & SPHKV_BOOK_PERMUTATION || sk_spec_turned(spec);
-    if (tier->nseg == 1 || !mixed || sk_tier_is_dense(tier)) return false;
-    return !sched || sk_tier_pre_rope(tier) || sk_dec_vk(spec, tier_slot);
-}
-
 bool sk_key_parted(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot)
 {
-    if (sk_key_whole(spec, sched, tier_slot)) return false;
+    if (whole_key(spec, sched, tier_slot)) return false;
     return spec->tier[tier_slot].nseg > 1 || times_of(spec, sched, tier_slot, 0) > 1 ||
            framed(spec, sched, tier_slot);
 }

@@ -33,9 +33,6 @@ typedef struct sk_key_part {
     uint32_t next_tier, next_seg;
 } sk_key_part;
 
-/* Whether the segments of a tier's key become the model's numbers together. sched: of
- * attention; NULL: keys are rebuilt. */
-bool sk_key_whole(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
 /* Whether a tier's key is taken in parts. sched: of attention; NULL: keys are rebuilt. */
 bool sk_key_parted(const sk_spec *spec, const sk_schedule *sched, uint32_t tier_slot);
 bool sk_key_any_parted(const sk_spec *spec, const sk_schedule *sched);

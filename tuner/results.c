@@ -57,7 +57,8 @@ void sk_results_print(const sk_results *of, uint32_t devices, sk_text *out)
     }
 }
 
-void sk_results_shape_json(sk_json *j, const sk_db_shape *s)
+/* The members of a shape, into an open object. */
+static void shape_json(sk_json *j, const sk_db_shape *s)
 {
     sk_json_u64(j, "batch", s->batch);
     sk_json_u64(j, "context", s->context);
@@ -132,7 +133,7 @@ static void device_json(const sk_result *result, uint32_t n, const sk_device *de
         sk_json_text(j, "spec", r->spec);
         sk_json_text(j, "tiers", r->tiers);
         sk_json_open(j, "shape", '{');
-        sk_results_shape_json(j, &r->shape);
+        shape_json(j, &r->shape);
         sk_json_close(j, '}');
         sk_json_text(j, "accuracy", r->accuracy);
         sk_json_u64(j, "layout", r->layout);

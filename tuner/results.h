@@ -7,8 +7,6 @@
 
 /* "batch 1 context 8192 heads 32/8 threads 1" */
 void sk_results_shape(const sk_db_shape *shape, sk_text *out);
-/* The members of a shape, into an open object. */
-void sk_results_shape_json(sk_json *j, const sk_db_shape *shape);
 /* The member "device" of an open object. */
 void sk_results_device_json(sk_json *j, const sk_device *device);
 

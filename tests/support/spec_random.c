@@ -48,12 +48,14 @@ sk_tier sk_random_tier(sk_rng *rng, uint32_t d, bool key_values)
     return tier;
 }
 
-uint32_t sk_random_variants(sk_rng *rng)
+/* SPHKV_VARIANT_*: most often none. */
+static uint32_t some_variants(sk_rng *rng)
 {
     return sk_rng_below(rng, 3) ? 0 : sk_rng_below(rng, 1u << SK_VARIANTS);
 }
 
-uint32_t sk_random_book(sk_rng *rng, const sk_spec *spec)
+/* Book flags that the spec's mix can have: most often none, 0 where nothing is coded. */
+static uint32_t some_book(sk_rng *rng, const sk_spec *spec)
 {
     bool coded = false;
     for (uint32_t t = 0; t < spec->ntiers; t++)
@@ -81,8 +83,8 @@ sk_spec sk_random_spec(sk_rng *rng, bool small)
         spec.ntiers = 1 + sk_rng_below(rng, SK_MAX_TIERS);
         for (uint32_t t = 0; t < spec.ntiers; t++)
             spec.tier[t] = sk_random_tier(rng, spec.d, spec.dv <= spec.d);
-        spec.book = sk_random_book(rng, &spec);
-        spec.variants = sk_random_variants(rng);
+        spec.book = some_book(rng, &spec);
+        spec.variants = some_variants(rng);
         if (sk_spec_check(&spec, NULL) == SPHKV_OK)
             return spec;
     }
@@ -322,8 +324,8 @@ static sk_spec draw_kernel_spec(sk_rng *rng, const theme *t, bool themed, uint32
         s.out_dtype = themed ? (t->m + t->m / 3) % 3 : sk_rng_below(rng, 3);
         s.accuracy = sk_rng_below(rng, 3);
         draw_mix(rng, themed ? t : NULL, &s);
-        s.book = themed && t->key == SK_KEY_CODED ? t->book : sk_random_book(rng, &s);
-        s.variants |= sk_random_variants(rng);
+        s.book = themed && t->key == SK_KEY_CODED ? t->book : some_book(rng, &s);
+        s.variants |= some_variants(rng);
         if (sk_spec_check(&s, NULL) != SPHKV_OK || !canonical(&s)) continue;
         if (themed) add_variant(t, &s);
         return s;

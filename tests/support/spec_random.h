@@ -10,12 +10,6 @@
  * be vk when `key_values`. In canonical form. */
 sk_tier sk_random_tier(sk_rng *rng, uint32_t d, bool key_values);
 
-/* Book flags that the spec's mix can have: most often none, 0 where nothing is coded. */
-uint32_t sk_random_book(sk_rng *rng, const sk_spec *spec);
-
-/* SPHKV_VARIANT_*: most often none. */
-uint32_t sk_random_variants(sk_rng *rng);
-
 /* An attn_decode spec that passes sk_spec_check, with 1 to SK_MAX_TIERS tiers.
  * One in `small` dims when asked, so that brute force stays quick. */
 sk_spec sk_random_spec(sk_rng *rng, bool small);

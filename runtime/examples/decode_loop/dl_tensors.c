@@ -87,7 +87,6 @@ static const cJSON *find(const cJSON *object, const char *name)
     return found;
 }
 
-bool dl_tensors_has(const dl_tensors *t, const char *name) { return find(t->header, name) != NULL; }
 
 /* Element i of an array of whole numbers; false when it is none. */
 static bool whole(const cJSON *array, int i, size_t *out)

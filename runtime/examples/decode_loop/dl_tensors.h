@@ -24,7 +24,6 @@ void dl_tensors_close(dl_tensors *t);
  * into out [rows * cols]. */
 sphkv_status dl_tensors_read(const dl_tensors *t, const char *name, uint32_t rows, uint32_t cols,
                              float *out, sphkv_error *err);
-bool dl_tensors_has(const dl_tensors *t, const char *name);
 
 /* A JSON file that is one object. */
 sphkv_status dl_json_read(const char *path, cJSON **out, sphkv_error *err);
