@@ -392,7 +392,7 @@ static sk_status build_merge(const sk_spec *spec, const sk_schedule *sched, cons
     sk_dec_init(c, b, spec, sched);
     begin_block(g, MERGE_WARPS);
     c->acc = sk_ir_name(b, sk_ir_shared(b, c->h * c->cp * 4), "acc");
-    c->stat = sk_ir_name(b, sk_ir_shared(b, c->h * 28), "stat");
+    c->stat = sk_ir_name(b, sk_ir_shared(b, c->h * SK_STAT_BYTES), "stat");
     sk_grid_look(g);
     sk_grid_deal(g);
     sk_grid_pieces(g, &piece);

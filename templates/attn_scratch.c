@@ -34,6 +34,7 @@ void sk_dec_init(sk_dec *c, sk_builder *b, const sk_spec *spec, const sk_schedul
     c->stat_mass = c->h * 16;
     c->stat_page = c->h * 20;
     c->stat_rest = c->h * 24;
+    c->stat_size = c->h * 28;
 }
 
 uint32_t sk_dec_turns(const sk_spec *spec)
@@ -196,5 +197,5 @@ void sk_dec_areas(sk_dec *c, sk_dec_place *place, void *user)
     sk_part_areas(c, place, user);
     if (any_vk(spec)) c->vals = place_area(c, "vals", c->cp * c->tp * 4, place, user);
     c->acc = place_query(c, "acc", c->h * c->cp * 4, place, user);
-    c->stat = place_query(c, "stat", c->h * 28, place, user);
+    c->stat = place_query(c, "stat", c->h * SK_STAT_BYTES, place, user);
 }

@@ -88,12 +88,14 @@ static void fill_extreme(const sk_spec *spec, sk_rng *rng, uint32_t count, doubl
     }
 }
 
-/* Up to three keys from row `first` on, four times as long as the others and
- * nearly the same, with next to no values. */
+/* Keys from row `first` on, four times as long as the others and nearly the same, with
+ * next to no values: up to three, or four to nineteen that are as near as if they were one. */
 static void put_sinks(const sk_spec *spec, sk_rng *rng, uint32_t first, uint32_t count, double *k,
                       double *v)
 {
-    uint32_t end = first + 1 + sk_rng_below(rng, 3);
+    const bool many = sk_rng_below(rng, 4) == 0;
+    const uint32_t end = first + (many ? 4 + sk_rng_below(rng, 16) : 1 + sk_rng_below(rng, 3));
+    const double less = many ? 0.0005 : 0.04;
     double *sink = k + (size_t)first * spec->d;
     for (uint32_t t = first; t < end && t < count; t++)
         for (uint32_t c = 0; c < spec->dv; c++)
@@ -102,7 +104,7 @@ static void put_sinks(const sk_spec *spec, sk_rng *rng, uint32_t first, uint32_t
         sink[i] *= 4;
     for (uint32_t t = first + 1; t < end && t < count; t++)
         for (uint32_t i = 0; i < spec->d; i++)
-            k[(size_t)t * spec->d + i] = (1 - 0.04 * (t - first)) * sink[i];
+            k[(size_t)t * spec->d + i] = (1 - less * (t - first)) * sink[i];
 }
 
 void sk_case_rows_fill(const sk_spec *spec, uint32_t input, sk_rng *rng, uint32_t count,

@@ -93,6 +93,8 @@ enum { SK_JOB_OUT, SK_JOB_LSE, SK_JOB_COUNT, SK_JOB_SLOTS };
 enum { SK_DEC_DECODE, SK_DEC_MERGE, SK_DEC_LUT };
 
 #define SK_HEAD_TILE 16u
+/* Bytes of `stat` for each of them. */
+#define SK_STAT_BYTES 32u
 
 /* Queries of a segment of a key (part_segments.h): scratch addresses, or SK_NONE. */
 typedef struct sk_dec_part {
@@ -128,7 +130,7 @@ typedef struct sk_dec {
     uint32_t tp, cp;           /* P and Dv rounded up to 16 */
     uint32_t run, hr;          /* rows form: run length n, row length in words */
     uint32_t stat_m, stat_l, stat_alpha, stat_beta, stat_mass, stat_page,
-        stat_rest; /* byte offsets in stat */
+        stat_rest, stat_size; /* byte offsets in stat */
     sk_val item, q, q_stride, arena, codebook, tables; /* parameters */
     sk_val scale;
     sk_val qs, qc, qt, qm, q16, lut, off, bytes, rad, s, probs, acc, stat; /* scratch addresses */

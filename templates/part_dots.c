@@ -217,6 +217,7 @@ static void dots_tile(sk_dec *c, dots *d, sk_val page, sk_val count)
     sk_builder *b = c->b;
     const uint32_t vtok = (uint32_t)c->sched->v[SK_T_vtok];
     const bool floats = d->form == SK_PROBS_BF16;
+    sk_sizes_begin(c, &d->f, d->h0, d->hn);
     d->c0 = sk_ir_for(b, c->zero, sk_k(c, c->cp), (uint32_t)c->sched->v[SK_T_vch]);
     sk_value_channels(c, &d->f, d->lay, page, d->c0);
     d->block = sk_mul(c, sk_shr(c, d->c0, 4), c->tp / d->tokens * 64);
@@ -235,16 +236,17 @@ static void dots_tile(sk_dec *c, dots *d, sk_val page, sk_val count)
     }
     dots_fold(c, d);
     sk_ir_end(b);
+    sk_sizes_end(c, &d->f, d->h0, d->hn);
 }
 
-void sk_part_dots(sk_dec *c, uint32_t tier_slot, sk_probs form, sk_val page, sk_val count,
-                  sk_val next)
+void sk_part_dots(sk_dec *c, uint32_t tier_slot, sk_probs form, sk_value_sizes *sizes, sk_val page,
+                  sk_val count, sk_val next)
 {
     const uint32_t value = c->spec->tier[tier_slot].value;
     sk_page_layout lay;
     sk_page_layout_get(c->spec, tier_slot, &lay);
     dots d = {.form = form, .lay = &lay, .tier_slot = tier_slot};
-    d.f = (sk_value_form){.value = value, .dots = true};
+    d.f = (sk_value_form){.value = value, .dots = true, .sizes = sizes};
     d.f.nv = (uint32_t)c->sched->v[SK_T_vch] / c->w;
     d.tokens = sk_probs_step(c->spec, tier_slot, form);
     d.parts = value == SK_VAL_I4 ? 2 : 1;

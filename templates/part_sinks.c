@@ -14,10 +14,9 @@
  * sum p|v|, which is at least the size of the output so far, |acc|, with this page: so the
  * class is kept, whoever holds no value, where
  *   hypot(D, N) V weight <= class |acc|
- * weight being that of the page's largest probability in acc. D is at most half a step of
- * each token; what it is is looked at only where that is too much. Pages are not asked
- * whose probabilities S add up to enough: beside four sinks, S >= 4.7, and for D to be in
- * the class, S class >= D. More sinks of one weight than four are not seen there.
+ * weight being that of the page's largest probability in acc. Both sizes are added up by the
+ * walk over the channels, squared (sk_value_sizes). D is at most half a step of each token;
+ * what it is is looked at only where that is too much.
  *
  * A head of a page that fails is mended: what each token's integer lacks goes to s, in
  * f32, and part_value.c adds it. Where outputs cancel, so that |acc| is small, this is
@@ -26,14 +25,11 @@
 
 #include <math.h>
 
-/* A page's sum beside which four sinks leave enough. */
-#define SINKS 4.7f
 /* RMS of normal values over what a page's scale stands for, where the largest of 128 has the
  * largest code; of vi4 around the middle of their range. */
 #define SIZE_I8 47.0f
 #define SIZE_I4 2.85f
 #define MIDDLE_I4 7.5f
-#define UNKNOWN (-1.0f)
 
 /* What the heads of a page have in common. */
 typedef struct sink_page {
@@ -41,9 +37,9 @@ typedef struct sink_page {
     const sk_page_layout *lay;
     uint32_t tier_slot;
     sk_val page, count;
-    sk_val most, noise2; /* hypot(D, N) at most, and N^2 */
-    float one, class;
-    sk_val size;         /* variable: V, or UNKNOWN: not asked yet */
+    sk_val most2, noise2; /* hypot(D, N)^2 at most, and N^2 */
+    float one;
+    sk_val value2;        /* V^2 over that of the class, of a weight of 1 / one */
 } sink_page;
 
 /* One head of the page at work, by addresses. */
@@ -80,42 +76,32 @@ static sk_val total(sk_dec *c, sk_val sum) { return sk_ir_1(c->b, SK_OP_RED_FADD
 
 /* ---- sizes ---------------------------------------------------------------------- */
 
-/* V, all channels together. */
-static sk_val value_size(sk_dec *c, const sink_page *x)
+void sk_sizes_begin(sk_dec *c, const sk_value_form *f, uint32_t h0, uint32_t hn)
 {
-    sk_builder *b = c->b;
-    const bool four = c->spec->tier[x->tier_slot].value == SK_VAL_I4;
-    const sk_val sum = lane_sum(c);
-    const sk_val c0 = sk_ir_for(b, c->zero, sk_k(c, c->cp), c->w), at = sk_mul(c, c0, 2);
-    const sk_val scale = sk_ir_ldv(b, SK_LD_F16, x->page, at, x->lay->vscale_off);
-    add_square(c, sum, op(c, SK_OP_FMUL, scale, f32(c, four ? SIZE_I4 : SIZE_I8)));
-    if (four) {
-        const sk_val least = sk_ir_ldv(b, SK_LD_F16, x->page, at, x->lay->vmin_off);
-        add_square(c, sum, sk_fma(c, scale, f32(c, MIDDLE_I4), least));
-    }
-    sk_ir_end(b);
-    return sk_ir_1(b, SK_OP_FSQRT, total(c, sum));
+    if (!f->sizes) return;
+    f->sizes->known = h0 > 0;
+    if (!f->sizes->known) f->sizes->values = lane_sum(c);
+    for (uint32_t h = h0; h < h0 + hn; h++) f->sizes->out[h] = lane_sum(c);
 }
 
-/* The same, of a page once. */
-static sk_val value_size_once(sk_dec *c, const sink_page *x)
+void sk_sizes_channels(sk_dec *c, const sk_value_form *f, uint32_t x)
 {
-    sk_builder *b = c->b;
-    sk_ir_if(b, op(c, SK_OP_FEQ, sk_ir_get(b, x->size), f32(c, UNKNOWN)));
-    sk_ir_set(b, x->size, value_size(c, x));
-    sk_ir_end(b);
-    return sk_ir_get(b, x->size);
+    if (!f->sizes || f->sizes->known) return;
+    const bool four = f->value == SK_VAL_I4;
+    add_square(c, f->sizes->values, op(c, SK_OP_FMUL, f->scale[x], f32(c, four ? SIZE_I4 : SIZE_I8)));
+    if (four) add_square(c, f->sizes->values, sk_fma(c, f->scale[x], f32(c, MIDDLE_I4), f->least[x]));
 }
 
-/* |acc| */
-static sk_val output_size(sk_dec *c, const sink_head *a)
+void sk_sizes_out(sk_dec *c, const sk_value_form *f, uint32_t h, sk_val acc)
 {
-    sk_builder *b = c->b;
-    const sk_val sum = lane_sum(c);
-    const sk_val c0 = sk_ir_for(b, c->zero, sk_k(c, c->cp), c->w);
-    add_square(c, sum, sk_ir_ldv(b, SK_LD_F32, a->acc, sk_mul(c, c0, 4), 0));
-    sk_ir_end(b);
-    return sk_ir_1(b, SK_OP_FSQRT, total(c, sum));
+    if (f->sizes) add_square(c, f->sizes->out[h], acc);
+}
+
+void sk_sizes_end(sk_dec *c, const sk_value_form *f, uint32_t h0, uint32_t hn)
+{
+    if (!f->sizes) return;
+    if (!f->sizes->known) f->sizes->values = total(c, f->sizes->values);
+    for (uint32_t h = h0; h < h0 + hn; h++) f->sizes->out[h] = total(c, f->sizes->out[h]);
 }
 
 /* ---- tokens --------------------------------------------------------------------- */
@@ -186,45 +172,64 @@ static void mend(sk_dec *c, const sink_page *x, const sink_head *a, sk_val weigh
     sk_part_values_rest(&one, x->tier_slot, x->lay, x->page, x->count);
 }
 
-/* A head that may be too much for its integers. */
+/* (V weight / class)^2 of a head, by its beta. */
+static sk_val at_stake(sk_dec *c, const sink_page *x, sk_val beta)
+{
+    return op(c, SK_OP_FMUL, x->value2, op(c, SK_OP_FMUL, beta, beta));
+}
+
+static sk_val too_much(sk_dec *c, sk_val wrong2, sk_val stake2, sk_val out2)
+{
+    return op(c, SK_OP_FLT, out2, op(c, SK_OP_FMUL, wrong2, stake2));
+}
+
+/* A head of a page that has one that may be too much for its integers. */
 static void one_head(sk_dec *c, const sink_page *x, const sink_head *a)
 {
     sk_builder *b = c->b;
-    const sk_val weight = op(c, SK_OP_FMUL, stat_get(c, a, c->stat_beta), f32(c, x->one));
-    const sk_val value = op(c, SK_OP_FMUL, value_size_once(c, x), weight);
-    const sk_val allowed = op(c, SK_OP_FMUL, output_size(c, a), f32(c, x->class));
-    sk_ir_if(b, op(c, SK_OP_FLT, allowed, op(c, SK_OP_FMUL, x->most, value)));
+    const sk_val beta = stat_get(c, a, c->stat_beta), out2 = stat_get(c, a, c->stat_size);
+    const sk_val stake2 = at_stake(c, x, beta);
+    sk_ir_if(b, too_much(c, x->most2, stake2, out2));
     const sk_val lost = lost_mass(c, x, a);
-    const sk_val wrong = sk_ir_1(b, SK_OP_FSQRT, sk_fma(c, lost, lost, x->noise2));
-    sk_ir_if(b, op(c, SK_OP_FLT, allowed, op(c, SK_OP_FMUL, wrong, value)));
-    mend(c, x, a, weight);
+    sk_ir_if(b, too_much(c, sk_fma(c, lost, lost, x->noise2), stake2, out2));
+    mend(c, x, a, op(c, SK_OP_FMUL, beta, f32(c, x->one)));
     sk_ir_end(b);
     sk_ir_end(b);
 }
 
-void sk_part_sinks(sk_dec *c, uint32_t tier_slot, sk_probs form, const sk_page_layout *lay, sk_val page,
-                   sk_val count)
+static void each_head(sk_dec *c, const sink_page *x)
 {
     sk_builder *b = c->b;
-    const float one = (float)sk_probs_one(form), noise = 0.5f / one;
-    const float class = (float)sk_accuracy_bound(c->spec->accuracy);
-    const sk_val n = sk_ir_1(b, SK_OP_I2F, count);
-    const sink_page x = {.form = form, .lay = lay, .tier_slot = tier_slot, .page = page, .count = count,
-                         /* hypot(n / 2, 0.5 sqrt(n)) at most */
-                         .most = sk_fma(c, n, f32(c, 0.5f / one), f32(c, 0.25f / one)),
-                         .noise2 = op(c, SK_OP_FMUL, n, f32(c, noise * noise)),
-                         .one = one, .class = class,
-                         .size = sk_ir_var(b, SK_WARP, f32(c, UNKNOWN))};
-    const sk_val enough = op(c, SK_OP_FMAX, op(c, SK_OP_FMUL, x.most, f32(c, one / class)), f32(c, SINKS * one));
     const sk_val h = sk_ir_for(b, c->zero, sk_k(c, c->h), 1);
     sink_head a = {.stat = sk_ir_ptr_add(b, c->stat, h, 4)};
-    sk_ir_if(b, op(c, SK_OP_FLT, stat_get(c, &a, c->stat_mass), enough));
     a.s = sk_ir_ptr_add(b, c->s, h, c->tp * 4);
     a.acc = sk_ir_ptr_add(b, c->acc, h, c->cp * 4);
-    a.probs = sk_ir_ptr_add(b, c->probs, h, sk_probs_row_bytes(c, form));
+    a.probs = sk_ir_ptr_add(b, c->probs, h, sk_probs_row_bytes(c, x->form));
     a.ml = sk_ir_ptr_add(b, c->ml, h, 8);
     a.m = stat_get(c, &a, c->stat_page);
-    one_head(c, &x, &a);
+    one_head(c, x, &a);
     sk_ir_end(b);
+}
+
+void sk_part_sinks(sk_dec *c, uint32_t tier_slot, sk_probs form, const sk_page_layout *lay,
+                   const sk_value_sizes *sizes, sk_val page, sk_val count)
+{
+    sk_builder *b = c->b;
+    const float one = (float)sk_probs_one(form), step = 0.5f / one;
+    const float class = one / (float)sk_accuracy_bound(c->spec->accuracy);
+    const sk_val n = sk_ir_1(b, SK_OP_I2F, count), noise2 = op(c, SK_OP_FMUL, n, f32(c, step * step));
+    const sink_page x = {.form = form, .lay = lay, .tier_slot = tier_slot, .page = page, .count = count,
+                         /* (n / 2)^2 + n / 4 steps at most */
+                         .most2 = sk_fma(c, noise2, n, noise2), .noise2 = noise2, .one = one,
+                         .value2 = op(c, SK_OP_FMUL, sizes->values, f32(c, class * class))};
+    sk_val any = c->zero;
+    for (uint32_t h = 0; h < c->h; h++) {
+        const sk_val beta = sk_ir_ldu(b, SK_LD_F32, c->stat, c->zero, c->stat_beta + h * 4);
+        any = sk_sel(c, too_much(c, x.most2, at_stake(c, &x, beta), sizes->out[h]), sk_k(c, 1), any);
+    }
+    sk_ir_if(b, op(c, SK_OP_NE, any, c->zero));
+    for (uint32_t h = 0; h < c->h; h++)
+        sk_ir_stu(b, c->stat, c->zero, c->stat_size + h * 4, sizes->out[h]);
+    each_head(c, &x);
     sk_ir_end(b);
 }

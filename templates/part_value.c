@@ -51,6 +51,7 @@ void sk_value_channels(sk_dec *c, sk_value_form *f, const sk_page_layout *lay, s
         if (f->value == SK_VAL_I8 || four)
             f->scale[x] = sk_ir_ldv(b, SK_LD_F16, page, at, lay->vscale_off + disp);
         if (four) f->least[x] = sk_ir_ldv(b, SK_LD_F16, page, at, lay->vmin_off + disp);
+        sk_sizes_channels(c, f, x);
         if (!four || f->dots) continue;
         const sk_val part = sk_sel(c, odd, sk_ir_f32(b, 0x1p-4f), sk_ir_f32(b, 1.0f));
         f->scale[x] = sk_ir_2(b, SK_OP_FMUL, f->scale[x], part);
@@ -192,7 +193,9 @@ void sk_value_fold(sk_dec *c, const sk_value_form *f, sk_val c0, uint32_t h0, ui
             const sk_val sum = value_sum(c, f, x, h0 + h, each[h][x]);
             const sk_val old = sk_ir_ldv(b, SK_LD_F32, c->acc, at, disp);
             const sk_val kept = f->rest ? old : sk_ir_2(b, SK_OP_FMUL, old, alpha);
-            sk_ir_stv(b, c->acc, at, disp, sk_fma(c, sum, beta, kept));
+            const sk_val now = sk_fma(c, sum, beta, kept);
+            sk_sizes_out(c, f, h0 + h, now);
+            sk_ir_stv(b, c->acc, at, disp, now);
         }
 }
 
@@ -225,6 +228,7 @@ static void value_tile(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay,
     const uint32_t vtok = f->rest ? 1 : (uint32_t)c->sched->v[SK_T_vtok];
     const uint32_t tokens = f->pairs ? c->tp / 2 : c->tp;
     const sk_val v0 = sk_ir_ptr_add(b, page, sk_k(c, lay->value_off), 1);
+    sk_sizes_begin(c, f, h0, hn);
     const sk_val c0 = sk_ir_for(b, c->zero, sk_k(c, c->cp), vch);
     sk_val acc[SK_HEAD_TILE][8];
     sk_value_channels(c, f, lay, page, c0);
@@ -243,6 +247,7 @@ static void value_tile(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay,
         }
     sk_value_fold(c, f, c0, h0, hn, acc);
     sk_ir_end(b);
+    sk_sizes_end(c, f, h0, hn);
 }
 
 void sk_part_values_rest(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,
@@ -254,10 +259,12 @@ void sk_part_values_rest(sk_dec *c, uint32_t tier_slot, const sk_page_layout *la
 }
 
 /* One token, or a pair, at a time. */
-static void values_by_token(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay, bool i16,
-                            sk_val page, sk_val count, sk_val next)
+static void values_by_token(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay,
+                            sk_value_sizes *sizes, sk_val page, sk_val count, sk_val next)
 {
+    const bool i16 = sizes != NULL;
     sk_value_form f = sk_value_form_of(c, tier_slot, (uint32_t)c->sched->v[SK_T_vch], i16);
+    f.sizes = sizes;
     const uint32_t vtok = (uint32_t)c->sched->v[SK_T_vtok];
     /* an integer times a probability of 0 is 0 whatever the slot holds; a float
      * that nobody wrote may be NaN, so those end at the last token */
@@ -281,9 +288,10 @@ void sk_part_values(sk_dec *c, uint32_t tier_slot, sk_val page, sk_val count, sk
         page = c->vals;
         lay.value_off = 0;
     }
+    sk_value_sizes room, *const sizes = sk_probs_one(form) ? &room : NULL;
     if (sk_probs_dots(form))
-        sk_part_dots(c, tier_slot, form, page, count, next);
+        sk_part_dots(c, tier_slot, form, sizes, page, count, next);
     else
-        values_by_token(c, tier_slot, &lay, form == SK_PROBS_I16, page, count, next);
-    if (sk_probs_one(form)) sk_part_sinks(c, tier_slot, form, &lay, page, count);
+        values_by_token(c, tier_slot, &lay, sizes, page, count, next);
+    if (sizes) sk_part_sinks(c, tier_slot, form, &lay, sizes, page, count);
 }

@@ -5,6 +5,14 @@
 
 #include "part_probs.h"
 
+/* Squares that the walk over a page's channels adds up where integer probabilities are
+ * judged by them (part_sinks.c): variables of lane sums, uniform totals in the end. */
+typedef struct sk_value_sizes {
+    bool known;               /* values are added up */
+    sk_val values;            /* V^2, of what the page's scales stand for */
+    sk_val out[SK_HEAD_TILE]; /* |acc|^2 of each head, with this page */
+} sk_value_sizes;
+
 typedef struct sk_value_form {
     uint32_t value;    /* sk_value_kind */
     sk_ld_kind kind;   /* of a load of W channels; vi4: of words */
@@ -18,6 +26,7 @@ typedef struct sk_value_form {
     sk_val pick[8];    /* vi4: indices of the look-up */
     sk_val nibble;     /* vi4: its mask */
     sk_val scale[8], least[8]; /* vi8, vi4, vf8; vi4 */
+    sk_value_sizes *sizes;     /* NULL: nobody asks */
 } sk_value_form;
 
 /* With blocks of `channels` of them; i16: pairs stay integers. */
@@ -39,13 +48,19 @@ void sk_value_fold(sk_dec *c, const sk_value_form *f, sk_val c0, uint32_t h0, ui
 void sk_value_prefetch(sk_dec *c, uint32_t tier_slot, sk_val next, sk_val c0, sk_val t0,
                        uint32_t full, uint32_t unroll);
 /* The product in dot products of bytes or bfloat16s, for a tile of heads. */
-void sk_part_dots(sk_dec *c, uint32_t tier_slot, sk_probs form, sk_val page, sk_val count,
-                  sk_val next);
+void sk_part_dots(sk_dec *c, uint32_t tier_slot, sk_probs form, sk_value_sizes *sizes, sk_val page,
+                  sk_val count, sk_val next);
 
 /* What integer probabilities of a page lack is added, to the heads that lack too much of it
  * (part_sinks.c). */
-void sk_part_sinks(sk_dec *c, uint32_t tier_slot, sk_probs form, const sk_page_layout *lay, sk_val page,
-                   sk_val count);
+void sk_part_sinks(sk_dec *c, uint32_t tier_slot, sk_probs form, const sk_page_layout *lay,
+                   const sk_value_sizes *sizes, sk_val page, sk_val count);
+/* f->sizes, where it is asked for: before the walk over the channels of a tile of heads, at
+ * the scales of vector x, at what acc becomes of a head, and after the walk. */
+void sk_sizes_begin(sk_dec *c, const sk_value_form *f, uint32_t h0, uint32_t hn);
+void sk_sizes_channels(sk_dec *c, const sk_value_form *f, uint32_t x);
+void sk_sizes_out(sk_dec *c, const sk_value_form *f, uint32_t h, sk_val acc);
+void sk_sizes_end(sk_dec *c, const sk_value_form *f, uint32_t h0, uint32_t hn);
 /* Of one head, whose s, stat and acc are c's: adds s times values, times the factor
  * stat_rest. */
 void sk_part_values_rest(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay, sk_val page,

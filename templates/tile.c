@@ -47,7 +47,7 @@ static uint32_t work_bytes(const sk_spec *spec, const sk_schedule *sched)
 /* norm, unit, mean; pairs; stat. */
 static uint32_t small_bytes(const sk_spec *spec, const sk_schedule *sched)
 {
-    return 3 * 64 + sk_tile_warps(sched) * 128 + sk_ir_area_bytes(spec->heads_per_kv * 28);
+    return 3 * 64 + sk_tile_warps(sched) * 128 + sk_ir_area_bytes(spec->heads_per_kv * SK_STAT_BYTES);
 }
 
 uint32_t sk_tile_scratch(const sk_spec *spec, const sk_schedule *sched)
@@ -77,7 +77,7 @@ static void place_scratch(sk_tile *t)
     t->unit = sk_ir_name(b, sk_ir_shared(b, 64), "unit");
     t->mean = sk_ir_name(b, sk_ir_shared(b, 64), "mean");
     t->pairs = sk_ir_name(b, sk_ir_shared(b, t->warps * 128), "pairs");
-    c->stat = sk_ir_name(b, sk_ir_shared(b, c->h * 28), "stat");
+    c->stat = sk_ir_name(b, sk_ir_shared(b, c->h * SK_STAT_BYTES), "stat");
 }
 
 sk_tile *sk_tile_begin(sk_dec *c)
