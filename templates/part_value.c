@@ -262,7 +262,7 @@ void sk_part_values_rest(sk_dec *c, uint32_t tier_slot, const sk_page_layout *la
 static void values_by_token(sk_dec *c, uint32_t tier_slot, const sk_page_layout *lay,
                             sk_value_sizes *sizes, sk_val page, sk_val count, sk_val next)
 {
-    const bool i16 = sizes != NULL;
+    const bool i16 = sizes != NULL; /* the only integers without dot products */
     sk_value_form f = sk_value_form_of(c, tier_slot, (uint32_t)c->sched->v[SK_T_vch], i16);
     f.sizes = sizes;
     const uint32_t vtok = (uint32_t)c->sched->v[SK_T_vtok];
