@@ -30,9 +30,11 @@ static sk_val int4_range(sk_enc *c, sk_val low, sk_val high, sk_val *scale, sk_v
     return lo;
 }
 
+/* Zero has no sign: which of two is the least depends on how they are compared. */
 static sk_val int4_minimum(sk_enc *c, sk_val lo)
 {
-    return sk_op2(c, SK_OP_PACKF16, cut(c, lo, -65504.0f, 65504.0f), f32(c, 0.0f));
+    const sk_val half = sk_op2(c, SK_OP_PACKF16, cut(c, lo, -65504.0f, 65504.0f), f32(c, 0.0f));
+    return sk_pick(c, sk_opk(c, SK_OP_EQ, half, 0x8000), c->zero, half);
 }
 
 /* Lanes are channels, each goes over its tokens in order: scales (and minima) to vs
