@@ -33,6 +33,7 @@ static uint32_t vector_of(const sk_bytes_loop *l, uint32_t i)
 sk_val sk_bytes_group(sk_dec *c, const sk_bytes_loop *l, uint32_t k)
 {
     const sk_val j = sk_add(c, sk_mul(c, l->word, 4), sk_k(c, k));
+    if (l->t->groups % 4 == 0) return j;
     return sk_ir_2(c->b, SK_OP_UMIN, j, sk_k(c, l->t->groups - 1));
 }
 
@@ -58,10 +59,12 @@ static sk_val masked(sk_dec *c, const sk_bytes_loop *l, sk_val x, uint32_t group
     return sk_or(c, sk_and(c, x, codes), sk_k(c, groups * l->t->slots));
 }
 
-/* Blocks of row 1 (layout.h): two loads have the four groups, each 32 bytes. */
-static void blocked_words(sk_dec *c, const sk_bytes_loop *l, sk_val field, sk_val index[VECTORS])
+/* Blocks of row 1 (layout.h): two loads have the four groups, each 32 bytes; bytes of two
+ * codes, of vectors n and n + nv / 2. */
+static void blocked_bytes(sk_dec *c, const sk_bytes_loop *l, sk_val both[VECTORS / 2])
 {
     sk_builder *b = c->b;
+    const sk_val field = sk_ir_ptr_add(b, l->page, sk_k(c, l->lay->code_off), 1);
     sk_val x[2];
     for (uint32_t k = 0; k < 2; k++) {
         const sk_val low = group_row(c, l, 2 * k, c->p / 2), high = group_row(c, l, 2 * k + 1, c->p / 2);
@@ -74,9 +77,16 @@ static void blocked_words(sk_dec *c, const sk_bytes_loop *l, sk_val field, sk_va
     for (uint32_t n = 0; n < l->nv / 2; n++) { /* vectors `half` and half + 2 */
         const uint32_t half = vector_of(l, n * l->nv / 4);
         const sk_val which = sk_add(c, at, sk_k(c, 0x60402000u + half * 0x08080808u));
-        const sk_val both = sk_ir_3(b, SK_OP_PERM8X2, x[0], x[1], which);
-        index[n] = masked(c, l, both, 0x03020100u);
-        index[n + l->nv / 2] = masked(c, l, sk_shr(c, both, 4), 0x03020100u);
+        both[n] = sk_ir_3(b, SK_OP_PERM8X2, x[0], x[1], which);
+    }
+}
+
+static void blocked_words(sk_dec *c, const sk_bytes_loop *l, const sk_val both[VECTORS / 2],
+                          sk_val index[VECTORS])
+{
+    for (uint32_t n = 0; n < l->nv / 2; n++) {
+        index[n] = masked(c, l, both[n], 0x03020100u);
+        index[n + l->nv / 2] = masked(c, l, sk_shr(c, both[n], 4), 0x03020100u);
     }
 }
 
@@ -124,11 +134,13 @@ void sk_bytes_zip16(sk_builder *b, sk_val x[4])
 static void make_indices(sk_dec *c, const sk_bytes_loop *l, sk_val index[VECTORS])
 {
     sk_builder *b = c->b;
-    const sk_val field = sk_ir_ptr_add(b, l->page, sk_k(c, l->lay->code_off), 1);
     if (sk_layout_codes_blocked(c->spec, l->seg)) {
-        blocked_words(c, l, field, index);
+        sk_val both[VECTORS / 2];
+        blocked_bytes(c, l, both);
+        blocked_words(c, l, both, index);
         return;
     }
+    const sk_val field = sk_ir_ptr_add(b, l->page, sk_k(c, l->lay->code_off), 1);
     for (uint32_t k = 0; k < 4; k++) index[k] = spread_codes(c, l, field, k);
     if (l->t->slots > 64) return; /* a table of its own ignores the rubbish */
     sk_bytes_zip8(b, index);
@@ -202,16 +214,72 @@ typedef struct head_sums {
     sk_val v[2][VECTORS];
 } head_sums;
 
+/* Codes of the words at work, which are asked for a step ahead: look-ups of a step wait for
+ * a chain of loads and permutes, and a step fills what the core sees of the loop at once.
+ * They are variables, bytes of two codes; indices would take twice the registers. */
+typedef struct codes_ahead {
+    bool some; /* else codes come with their step */
+    sk_val both[2][VECTORS / 2];
+} codes_ahead;
+
+static word_pair words_at(sk_dec *c, const sk_bytes_loop *l, sk_val word)
+{
+    word_pair w = {.at = {*l, *l}};
+    w.at[0].word = word;
+    if (sk_bytes_pair(l->t) == 2) w.at[1].word = sk_add(c, word, sk_k(c, 1));
+    return w;
+}
+
+/* Whether there are such: of one plane a step is so short that the core sees the next one. The
+ * last step asks for what lies behind the codes. */
+static bool asks_ahead(const sk_dec *c, const sk_bytes_loop *l)
+{
+    sk_page_layout lay;
+    sk_page_layout_get(c->spec, l->tier_slot, &lay);
+    const uint32_t end = (l->t->words + sk_bytes_pair(l->t)) * 4 * (c->p / 2);
+    return l->t->planes == 2 && sk_layout_codes_blocked(c->spec, l->seg) && l->t->groups % 4 == 0 &&
+           l->lay->code_off + end <= lay.units * SPHKV_UNIT_BYTES;
+}
+
+/* Those of the first step. */
+static codes_ahead first_codes(sk_dec *c, const sk_bytes_loop *l)
+{
+    codes_ahead a = {.some = asks_ahead(c, l)};
+    const word_pair w = words_at(c, l, c->zero);
+    for (uint32_t n = 0; a.some && n < sk_bytes_pair(l->t); n++) {
+        blocked_bytes(c, &w.at[n], a.both[n]);
+        for (uint32_t k = 0; k < l->nv / 2; k++) a.both[n][k] = sk_ir_var(c->b, SK_LANE, a.both[n][k]);
+    }
+    return a;
+}
+
+/* Indices of word n of the step; its codes become those of the next step. */
+static void take_codes(sk_dec *c, const codes_ahead *a, word_pair *w, uint32_t n)
+{
+    sk_builder *b = c->b;
+    const sk_bytes_loop *l = &w->at[n];
+    sk_bytes_loop later = *l;
+    sk_val both[VECTORS / 2];
+    for (uint32_t k = 0; k < l->nv / 2; k++) both[k] = sk_ir_get(b, a->both[n][k]);
+    blocked_words(c, l, both, w->index[n]);
+    later.word = sk_add(c, l->word, sk_k(c, sk_bytes_pair(l->t)));
+    blocked_bytes(c, &later, both);
+    for (uint32_t k = 0; k < l->nv / 2; k++) sk_ir_set(b, a->both[n][k], both[k]);
+}
+
 /* Adds the groups from l->word on, of a word or two, to the sums of heads h0 .. h0 + hn - 1. */
-static void add_words(sk_dec *c, const sk_bytes_loop *l, uint32_t h0, uint32_t hn, const head_sums *sums)
+static void add_words(sk_dec *c, const sk_bytes_loop *l, const codes_ahead *ahead, uint32_t h0,
+                      uint32_t hn, const head_sums *sums)
 {
     sk_builder *b = c->b;
     const sk_bytes *t = l->t;
-    word_pair w = {.at = {*l, *l}};
+    word_pair w = words_at(c, l, l->word);
     sk_val radii[VECTORS], x[VECTORS];
     for (uint32_t n = 0; n < sk_bytes_pair(t); n++) {
-        if (n > 0) w.at[n].word = sk_add(c, l->word, sk_k(c, n));
-        make_indices(c, &w.at[n], w.index[n]);
+        if (ahead->some)
+            take_codes(c, ahead, &w, n);
+        else
+            make_indices(c, &w.at[n], w.index[n]);
     }
     if (t->radii) make_radii(c, l, radii);
     if (t->keys) look_up(c, &w, 0, 0, x);
@@ -277,9 +345,10 @@ static void add_heads(sk_dec *c, sk_bytes_loop *l, uint32_t h0, uint32_t hn, sk_
                 start = sk_ir_ldu(b, SK_LD_U32, l->lut, c->zero, l->t->starts + (h0 + h) * 4);
             for (uint32_t k = 0; k < l->nv; k++) sums[h].v[p][k] = sk_ir_var(b, SK_LANE, start);
         }
+    const codes_ahead ahead = first_codes(c, l);
     l->word = sk_ir_for(b, c->zero, sk_k(c, l->t->words), sk_bytes_pair(l->t));
     ask(c, l, next);
-    add_words(c, l, h0, hn, sums);
+    add_words(c, l, &ahead, h0, hn, sums);
     sk_ir_end(b);
     finish_heads(c, l, h0, hn, sums);
 }
