@@ -43,6 +43,8 @@ static const struct {
     [SK_OP_ADD16X2] = {AS_CALL, 0, "add_16x2"},      [SK_OP_DOT2] = {AS_CALL, 0, "dot2"},
     [SK_OP_DOT4] = {AS_CALL, 0, "dot4"},             [SK_OP_HADD2] = {AS_CALL, 0, "add_f16x2"},
     [SK_OP_BDOT2] = {AS_CALL, 0, "dot2_bf16"},
+    [SK_OP_UMIN16X2] = {AS_CALL, 0, "umin_16x2"},    [SK_OP_UMAX16X2] = {AS_CALL, 0, "umax_16x2"},
+    [SK_OP_SMAX16X2] = {AS_CALL, 0, "smax_16x2"},    [SK_OP_HIDE] = {AS_CALL, 0, ""},
     [SK_OP_MULR16X2] = {AS_CALL, 0, "mulr_16x2"},    [SK_OP_MADD8] = {AS_CALL, 0, "madd_8"},
     [SK_OP_DOT4US] = {AS_CALL, 0, "dot4_us"},        [SK_OP_SEL8] = {AS_CALL, 0, "sel8"},
     [SK_OP_PACK8] = {AS_CALL, 0, "pack_u8"},         [SK_OP_FIELD8] = {AS_CALL, 0, "field8"},

@@ -197,6 +197,8 @@ static const struct {
     [SK_OP_F16HI] = {sk_lv_f16_part, false}, [SK_OP_PACKF16] = {sk_lv_pack_f16, false},
     [SK_OP_PACKBF16] = {sk_lv_pack_bf16, false}, [SK_OP_ADD16X2] = {sk_lv_add16x2, false},
     [SK_OP_DOT2] = {sk_lv_dot2, false},  [SK_OP_PACK16] = {sk_lv_pack, false},
+    [SK_OP_UMIN16X2] = {sk_lv_most16x2, false}, [SK_OP_UMAX16X2] = {sk_lv_most16x2, false},
+    [SK_OP_SMAX16X2] = {sk_lv_most16x2, false}, [SK_OP_HIDE] = {sk_lv_hide, false},
     [SK_OP_MULR16X2] = {sk_lv_mulr16x2, false}, [SK_OP_MADD8] = {sk_lv_madd8, false},
     [SK_OP_DOT4US] = {sk_lv_dot4us, false}, [SK_OP_SEL8] = {sk_lv_sel8, false},
     [SK_OP_PACK8] = {sk_lv_pack, false}, [SK_OP_ZIP16] = {sk_lv_zip, false},

@@ -61,7 +61,7 @@ sk_lv_fn sk_lv_int, sk_lv_shift, sk_lv_divide, sk_lv_minmax, sk_lv_compare, sk_l
     sk_lv_select, sk_lv_float, sk_lv_fma, sk_lv_fminmax, sk_lv_sign, sk_lv_sqrt, sk_lv_rint,
     sk_lv_exp2, sk_lv_log2, sk_lv_bitcast, sk_lv_i2f, sk_lv_f2i;
 sk_lv_fn sk_lv_f16_part, sk_lv_pack_f16, sk_lv_pack_bf16, sk_lv_bdot2;
-sk_lv_fn sk_lv_add16x2, sk_lv_mulr16x2, sk_lv_sra16x2, sk_lv_madd8, sk_lv_dot2, sk_lv_dot4us, sk_lv_pack;
+sk_lv_fn sk_lv_add16x2, sk_lv_most16x2, sk_lv_hide, sk_lv_mulr16x2, sk_lv_sra16x2, sk_lv_madd8, sk_lv_dot2, sk_lv_dot4us, sk_lv_pack;
 sk_lv_fn sk_lv_lut16, sk_lv_zip, sk_lv_sel8, sk_lv_perm, sk_lv_field8;
 sk_lv_fn sk_lv_shuffle, sk_lv_extract, sk_lv_reduce, sk_lv_any;
 sk_lv_fn sk_lv_ldu, sk_lv_ldv, sk_lv_ldg, sk_lv_ldrows, sk_lv_stu, sk_lv_stv, sk_lv_stn,

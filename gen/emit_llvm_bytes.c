@@ -231,6 +231,22 @@ LLVMValueRef sk_lv_perm(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
     return sk_lv_join(l, part, n);
 }
 
+/* Where a pick by constants is one instruction, LLVM makes several of two picks and a choice
+ * (19, Zen 4: four pshufb, two or, and a permute for two vpermi2b). Text that is empty hides
+ * them. Elsewhere it is to know them. */
+LLVMValueRef sk_lv_hide(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
+{
+    (void)in;
+    LLVMTypeRef type = LLVMTypeOf(a[0]);
+    if (!l->x86 || !l->vbmi || LLVMGetTypeKind(type) != LLVMVectorTypeKind || sk_lv_count(a[0]) != sk_lv_chunk(l))
+        return a[0];
+    LLVMValueRef x = a[0];
+    const LLVMTypeRef fn = LLVMFunctionType(type, &type, 1, false);
+    const LLVMValueRef same =
+        LLVMGetInlineAsm(fn, "", 0, "=v,0", 4, false, false, LLVMInlineAsmDialectATT, false);
+    return LLVMBuildCall2(l->b, fn, same, &x, 1, "");
+}
+
 /* ---- 64 bits ---------------------------------------------------------------------------- */
 
 static LLVMValueRef chunk_multishift(sk_lv *l, LLVMValueRef x, LLVMValueRef from)

@@ -81,7 +81,8 @@ static uint32_t bits_of(const sk_lv *l, const sk_instr *in)
     case SK_OP_SHR: return shift ? a >> by->imm : ~0u;
     case SK_OP_SELECT: return b | l->bits[in->arg[2]];
     case SK_OP_EXTRACT:
-    case SK_OP_SHUFFLE: return a;
+    case SK_OP_SHUFFLE:
+    case SK_OP_HIDE: return a;
     case SK_OP_LUT16: return spread(a);
     case SK_OP_ZIP8: return spread(a | b);
     case SK_OP_PERM8: return spread(a);

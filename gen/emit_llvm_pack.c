@@ -25,6 +25,16 @@ LLVMValueRef sk_lv_add16x2(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
     return words(l, sum, sk_lv_count(a[0]));
 }
 
+/* UMIN16X2, UMAX16X2, SMAX16X2. */
+LLVMValueRef sk_lv_most16x2(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
+{
+    LLVMValueRef arg[2] = {halves(l, a[0]), halves(l, a[1])};
+    const char *name = in->op == SK_OP_UMIN16X2   ? "llvm.umin"
+                       : in->op == SK_OP_UMAX16X2 ? "llvm.umax"
+                                                  : "llvm.smax";
+    return words(l, sk_lv_call(l, name, LLVMTypeOf(arg[0]), arg, 2), sk_lv_count(a[0]));
+}
+
 LLVMValueRef sk_lv_sra16x2(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
 {
     const LLVMValueRef x = halves(l, a[0]), by = sk_lv_u32(l, a[0], in->imm * 0x00010001u);

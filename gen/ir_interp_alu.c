@@ -57,6 +57,15 @@ static uint32_t add16x2(uint32_t a, uint32_t b)
     return pack16(a + b, (a >> 16) + (b >> 16));
 }
 
+static uint32_t umin16(uint32_t a, uint32_t b) { return a < b ? a : b; }
+static uint32_t umax16(uint32_t a, uint32_t b) { return a < b ? b : a; }
+static uint32_t smax16(uint32_t a, uint32_t b) { return (int16_t)a < (int16_t)b ? b : a; }
+
+static uint32_t twice(uint32_t of(uint32_t, uint32_t), uint32_t a, uint32_t b)
+{
+    return pack16(of(a & 0xffffu, b & 0xffffu), of(a >> 16, b >> 16));
+}
+
 static uint32_t mulr16x2(uint32_t a, uint32_t b)
 {
     const int32_t lo = (int16_t)a * (int16_t)b, hi = (int16_t)(a >> 16) * (int16_t)(b >> 16);
@@ -181,6 +190,10 @@ static bool integers(const interp_instr *in, uint32_t *word)
         TWO(POR, x | y)
         ONE(PNOT, !x)
         TWO(ADD16X2, add16x2(x, y))
+        ONE(HIDE, x)
+        TWO(UMIN16X2, twice(umin16, x, y))
+        TWO(UMAX16X2, twice(umax16, x, y))
+        TWO(SMAX16X2, twice(smax16, x, y))
         TWO(MULR16X2, mulr16x2(x, y))
         TWO(MADD8, madd8(x, y))
         TWO(HADD2, sk_interp_hadd2(x, y))

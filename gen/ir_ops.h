@@ -106,6 +106,9 @@
     X(WORD, "word", 1, U, 1, "word imm (0..3) of quad a")                                          \
     /* packed sub-word data */                                                                     \
     X(ADD16X2, "add.16x2", 2, U, 1, "two 16-bit sums, wrapping")                                   \
+    X(UMIN16X2, "umin.16x2", 2, U, 1, "two minima of unsigned 16-bit numbers")                     \
+    X(UMAX16X2, "umax.16x2", 2, U, 1, "two maxima of unsigned 16-bit numbers")                     \
+    X(SMAX16X2, "smax.16x2", 2, U, 1, "two maxima of signed 16-bit numbers")                       \
     X(MULR16X2, "mulr.16x2", 2, U, 1,                                                              \
       "two products of signed 16-bit factors as fractions: (a * b + 2^14) >> 15, its low 16 bits") \
     X(MADD8, "madd.8", 2, U, 1,                                                                    \
@@ -145,6 +148,9 @@
     X(PERM16, "perm.16", 2, U, 1, "each half of b, mod 2W, picks one of the 2W halves of a; lane scope") \
     X(PERM16X2, "perm.16x2", 3, U, 1,                                                              \
       "each half of c, mod 4W, picks one of the 2W halves of a and, behind them, of b; lane scope") \
+    X(HIDE, "hide", 1, U, 1,                                                                       \
+      "a; a hint: what a is, a compiler is not to know, so that a pick by constants stays the one "  \
+      "instruction that it is")                                                                    \
     X(FIELD8, "field.8", 2, U, 1,                                                                  \
       "per aligned pair of lanes (64 bits): each byte of b, mod 64, is the bit where the 8 bits "  \
       "of a that take its place begin, wrapping round; lane scope")                                \

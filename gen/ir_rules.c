@@ -71,6 +71,8 @@ static const char *const arg_rule[SK_OP_COUNT] = {
     [SK_OP_PACK8] = "uu",       [SK_OP_ZIP16] = "uu",   [SK_OP_PERM8] = "uu",
     [SK_OP_PERM8X2] = "uuu",    [SK_OP_PERM16] = "uu",  [SK_OP_PERM16X2] = "uuu",
     [SK_OP_FIELD8] = "uu",      [SK_OP_SRA16X2] = "u",  [SK_OP_BDOT2] = "fuu",
+    [SK_OP_UMIN16X2] = "uu",    [SK_OP_UMAX16X2] = "uu", [SK_OP_SMAX16X2] = "uu",
+    [SK_OP_HIDE] = "u",
     [SK_OP_MULR16X2] = "uu",    [SK_OP_MADD8] = "uu",
 };
 

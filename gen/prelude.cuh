@@ -344,6 +344,21 @@ SK_HERE float dot2_bf16(float a, u32 b, u32 c)
     return fma_rn(float_of(b & 0xffff0000u), float_of(c & 0xffff0000u), lo);
 }
 
+SK_HERE u32 umin_16x2(u32 a, u32 b)
+{
+    const u32 x = a & 0xffffu, y = b & 0xffffu;
+    return (x < y ? x : y) | ((a < b ? a : b) & 0xffff0000u);
+}
+SK_HERE u32 umax_16x2(u32 a, u32 b)
+{
+    const u32 x = a & 0xffffu, y = b & 0xffffu;
+    return (x < y ? y : x) | ((a < b ? b : a) & 0xffff0000u);
+}
+SK_HERE u32 smax_16x2(u32 a, u32 b)
+{
+    return umax_16x2(a ^ 0x80008000u, b ^ 0x80008000u) ^ 0x80008000u;
+}
+
 SK_HERE u32 add_16x2(u32 a, u32 b)
 {
     return ((a & 0x7fff7fffu) + (b & 0x7fff7fffu)) ^ ((a ^ b) & 0x80008000u);

@@ -8,6 +8,7 @@
  *   encode_pack.c    numbers of scratch packed to fields of the page
  *   encode_values.c  values (and float keys) of a page, converted
  *   encode_vcodes.c  values of a page as vi8 or vi4
+ *   encode_vpack.c   such codes packed
  *   encode_vbounds.c their largest and smallest, on a CPU
  *   encode_halves.c  the same of halves, by integers
  *   encode_float8.c  keys and values as kf8 and vf8
@@ -247,6 +248,16 @@ sk_val sk_encode_inverse(sk_enc *c, sk_val bits, sk_val zero);
 sk_val sk_encode_nearest(sk_enc *c, sk_val x, uint32_t low, uint32_t top);
 /* v / scale to the nearest code. */
 sk_val sk_encode_code(sk_enc *c, sk_val v, sk_val inv, uint32_t top);
+/* Values as codes, in the bits of a number: of vi8 code + SK_CODE8_ORIGIN, where f32 steps by 1
+ * and the code is the lowest byte; of vi4 v + SK_CODE4_ORIGIN for a v that rounds to the code,
+ * half of a step up in it: f32 steps by 2^-16, and the code is the third byte. */
+#define SK_CODE8_ORIGIN 0x1.8p23f
+#define SK_CODE4_ORIGIN 128.5f
+/* W words of the codes of consecutive elements, 8 bits each, or 4; or of two vectors of tokens
+ * and the tokens that follow them, whose codes alternate. Of vi4 a 0 is a code, too. */
+sk_val sk_encode_pack8(sk_enc *c, const sk_val bits[4]);
+sk_val sk_encode_pack8_pairs(sk_enc *c, const sk_val even[2], const sk_val odd[2]);
+sk_val sk_encode_pack4(sk_enc *c, const sk_val bits[8]);
 /* n numbers of `bits` from u32s at scratch `from`, packed in plain order at
  * byte `to` of the destination page. */
 void sk_encode_pack(sk_enc *c, sk_val from, uint32_t n, uint32_t bits, uint32_t to);

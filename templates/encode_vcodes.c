@@ -9,12 +9,36 @@
 #define I8_TOP 127u
 #define I4_TOP 15u
 
+/* 16 channels under coding, of vectors of their own. */
+typedef struct channels {
+    sk_val c0;
+    sk_val inv[4], least[4];
+    sk_val zero[4]; /* what v / scale is added to: the origin, of halves as vi4 with the minimum off */
+    bool quick;     /* a full page, values whose codes need not be cut */
+} channels;
+
 static sk_val f32(sk_enc *c, float x) { return sk_ir_f32(c->b, x); }
 
 /* Cut to [low, high]; NaN becomes low. */
 static sk_val cut(sk_enc *c, sk_val x, float low, float high)
 {
     return sk_op2(c, SK_OP_FMIN, sk_op2(c, SK_OP_FMAX, x, f32(c, low)), f32(c, high));
+}
+
+/* Of halves the minimum, over the scale, is no more than 2^15, so that it is off by half a
+ * step of f32 there at most, 2^-10 of a code: it comes off with the origin. Elsewhere it is
+ * taken from the value. */
+static bool least_in_zero(const sk_enc *c)
+{
+    return sk_rows_value_kind(c->spec->tier[1].value) == SK_LD_F16;
+}
+
+static void make_zero(sk_enc *c, channels *of, uint32_t x)
+{
+    const bool four = c->spec->tier[0].value == SK_VAL_I4;
+    of->zero[x] = f32(c, four ? SK_CODE4_ORIGIN : SK_CODE8_ORIGIN);
+    if (four && least_in_zero(c))
+        of->zero[x] = sk_ir_3(c->b, SK_OP_FMA, sk_ir_1(c->b, SK_OP_FNEG, of->least[x]), of->inv[x], of->zero[x]);
 }
 
 /* ---- scales on a GPU ---------------------------------------------------- */
@@ -68,25 +92,19 @@ static void channel_scales(sk_enc *c)
     sk_enc_sync(c);
 }
 
-/* What channel_scales has left for a vector of the 16 channels from c0. */
-static void stored_scales(sk_enc *c, sk_val c0, sk_val *inv, sk_val *least)
+/* What channel_scales has left for a vector of the 16 channels. */
+static void stored_scales(sk_enc *c, channels *of)
 {
     sk_builder *b = c->b;
-    const sk_val channel = sk_op2(c, SK_OP_ADD, c0, sk_opk(c, SK_OP_AND, c->lane, 15));
+    const sk_val channel = sk_op2(c, SK_OP_ADD, of->c0, sk_opk(c, SK_OP_AND, c->lane, 15));
     const sk_val at = sk_times(c, channel, 4);
-    inv[0] = sk_encode_inverse(c, sk_ir_ldg(b, SK_LD_U32, c->vs, at, 0, SK_NONE), f32(c, 0.0f));
-    if (least)
-        least[0] = sk_ir_1(b, SK_OP_F16LO, sk_ir_ldg(b, SK_LD_U32, c->vm, at, 0, SK_NONE));
+    of->inv[0] = sk_encode_inverse(c, sk_ir_ldg(b, SK_LD_U32, c->vs, at, 0, SK_NONE), f32(c, 0.0f));
+    if (c->spec->tier[0].value == SK_VAL_I4)
+        of->least[0] = sk_ir_1(b, SK_OP_F16LO, sk_ir_ldg(b, SK_LD_U32, c->vm, at, 0, SK_NONE));
+    make_zero(c, of, 0);
 }
 
 /* ---- scales on a CPU ------------------------------------------------------ */
-
-/* 16 channels under coding, of vectors of their own. */
-typedef struct channels {
-    sk_val c0;
-    sk_val inv[4], least[4];
-    bool quick; /* a full page, values whose codes need not be cut */
-} channels;
 
 /* Whether all is as `quick` wants it, a value or SK_NONE: a scale that is no normal half can
  * be so much smaller than the exact one that the largest value is beyond the largest code. */
@@ -120,6 +138,7 @@ static sk_val make_scales(sk_enc *c, channels *to)
             to->inv[x] = sk_encode_scale(c, high[x], I8_TOP, &bits[x]);
         }
         sk_ir_stv(b, c->vs, at, x * c->w * 4, bits[x]);
+        make_zero(c, to, x);
     }
     return is_quick(c, finite, bits);
 }
@@ -132,11 +151,15 @@ static sk_val load_value(sk_enc *c, const channels *of, sk_val e, sk_val t0, uin
     return of->quick ? sk_encode_source_values(c, e, x) : sk_encode_load_values(c, e, t0, x);
 }
 
-/* v / scale to the nearest code from low (as signed) to top. */
-static sk_val code_of(sk_enc *c, const channels *of, sk_val v, sk_val inv, uint32_t low, uint32_t top)
+/* The nearest code of v, of vector x of the channels, in the bits of a number. */
+static sk_val code_bits(sk_enc *c, const channels *of, sk_val v, uint32_t x)
 {
-    const sk_val exact = sk_op2(c, SK_OP_FMUL, v, inv);
-    return of->quick ? sk_ir_1(c->b, SK_OP_F2I, exact) : sk_encode_nearest(c, exact, low, top);
+    const bool four = c->spec->tier[0].value == SK_VAL_I4;
+    const float low = four ? SK_CODE4_ORIGIN - 0.5f : SK_CODE8_ORIGIN - I8_TOP;
+    const float high = four ? SK_CODE4_ORIGIN + I4_TOP : SK_CODE8_ORIGIN + I8_TOP;
+    if (four && !least_in_zero(c)) v = sk_op2(c, SK_OP_FSUB, v, of->least[x]);
+    v = sk_ir_3(c->b, SK_OP_FMA, v, of->inv[x], of->zero[x]);
+    return sk_ir_1(c->b, SK_OP_BITS, of->quick ? v : cut(c, v, low, high));
 }
 
 /* Zeros for the channels of tokens that are not coded; `bits` a code. */
@@ -159,8 +182,8 @@ static void int8_plain(sk_enc *c, const channels *of, sk_val t0)
     const sk_val e = sk_encode_element(c, of->c0, t0);
     sk_val q[4];
     for (uint32_t x = 0; x < 4; x++)
-        q[x] = code_of(c, of, load_value(c, of, e, t0, x), of->inv[x % per_token(c)], 0 - I8_TOP, I8_TOP);
-    sk_ir_stv(c->b, c->dst_page, e, c->dst.value_off, sk_rows_pack8(c->b, q));
+        q[x] = code_bits(c, of, load_value(c, of, e, t0, x), x % per_token(c));
+    sk_ir_stv(c->b, c->dst_page, e, c->dst.value_off, sk_encode_pack8(c, q));
 }
 
 /* Vectors of pairs at once. */
@@ -183,22 +206,16 @@ static sk_val load_pairs(sk_enc *c, const channels *of, sk_val e, sk_val t0, uin
 /* vi8 of row 1: bytes [token pair][16 channels][2]. */
 static void int8_pairs(sk_enc *c, const channels *of, sk_val t0)
 {
-    sk_builder *b = c->b;
     const uint32_t n = pair_vectors(c);
     const sk_val e = sk_encode_element(c, of->c0, t0);
-    sk_val both[4];
+    sk_val even[4], odd[4];
     for (uint32_t i = 0; i < n; i++) {
-        const sk_val inv = of->inv[i % per_token(c)];
-        const sk_val v0 = load_pairs(c, of, e, t0, i, 0), v1 = load_pairs(c, of, e, t0, i, 1);
-        const sk_val even = code_of(c, of, v0, inv, 0 - I8_TOP, I8_TOP);
-        const sk_val odd = code_of(c, of, v1, inv, 0 - I8_TOP, I8_TOP);
-        const sk_val low = sk_opk(c, SK_OP_AND, even, 0xff);
-        both[i] = sk_op2(c, SK_OP_OR, low, sk_opk(c, SK_OP_SHL, odd, 8));
-        /* of 16 bits with a sign, which a pack leaves as they are */
+        even[i] = code_bits(c, of, load_pairs(c, of, e, t0, i, 0), i % per_token(c));
+        odd[i] = code_bits(c, of, load_pairs(c, of, e, t0, i, 1), i % per_token(c));
     }
     for (uint32_t i = 0; i < n; i += 2)
-        sk_ir_stv(b, c->dst_page, e, c->dst.value_off + i * c->w * 2,
-                  sk_op2(c, SK_OP_PACK16, both[i], both[i + 1]));
+        sk_ir_stv(c->b, c->dst_page, e, c->dst.value_off + i * c->w * 2,
+                  sk_encode_pack8_pairs(c, even + i, odd + i));
 }
 
 /* vi4: nibbles [token][16 channels], 8 vectors from t0 on; none of a slot that is not used. */
@@ -211,12 +228,11 @@ static void int4_codes(sk_enc *c, const channels *of, sk_val t0)
         const uint32_t x = i % per_token(c);
         sk_val t = sk_opk(c, SK_OP_ADD, t0, i * per_vector(c) / per_token(c));
         if (c->w > 16) t = sk_op2(c, SK_OP_ADD, t, sk_opk(c, SK_OP_SHR, c->lane, 4));
-        const sk_val above = sk_op2(c, SK_OP_FSUB, load_value(c, of, e, t0, i), of->least[x]);
-        const sk_val code = code_of(c, of, above, of->inv[x], 0, I4_TOP);
+        const sk_val code = code_bits(c, of, load_value(c, of, e, t0, i), x);
         q[i] = of->quick ? code : sk_pick(c, sk_op2(c, SK_OP_ULT, t, c->count), code, c->zero);
     }
     sk_ir_stv(b, c->dst_page, sk_opk(c, SK_OP_SHR, e, 1), c->dst.value_off,
-              sk_rows_pack4(b, q));
+              sk_encode_pack4(c, q));
 }
 
 static bool paired(const sk_enc *c) { return sk_layout_values_paired(c->spec, SK_VAL_I8); }
@@ -269,7 +285,7 @@ static void values_on_gpu(sk_enc *c)
     sk_val t0;
     channel_scales(c);
     sk_enc_nest(c, c->dst.cp, 16, c->dst.tp, step_tokens(c), &of.c0, &t0);
-    stored_scales(c, of.c0, of.inv, c->spec->tier[0].value == SK_VAL_I4 ? of.least : NULL);
+    stored_scales(c, &of);
     step_codes(c, &of, t0);
     sk_enc_nest_end(c);
 }

@@ -284,6 +284,13 @@ static void packed(void **state)
         {SK_OP_DOT4, 10, 0x01020304, 0x05060708, 10 + 5 + 12 + 21 + 32},
         {SK_OP_DOT4, 0xffffffff, 0xff800001, 0x02807f02, 0xffffffff - 2 + 16384 + 2},
         {SK_OP_DOT4, 0x7fffffff, 0x000000ff, 0x000000ff, 0x80000000},
+        {SK_OP_UMIN16X2, 0x0001ffff, 0x80007fff, 0, 0x00017fff},
+        {SK_OP_UMIN16X2, 0xffff0002, 0xfffe0003, 0, 0xfffe0002},
+        {SK_OP_UMAX16X2, 0x0001ffff, 0x80007fff, 0, 0x8000ffff},
+        {SK_OP_UMAX16X2, 0xffff0002, 0xfffe0003, 0, 0xffff0003},
+        {SK_OP_SMAX16X2, 0x0001ffff, 0x80007fff, 0, 0x00017fff},
+        {SK_OP_SMAX16X2, 0xffff8000, 0xfffe8001, 0, 0xffff8001},
+        {SK_OP_HIDE, 0x12345678, 0, 0, 0x12345678},
         {SK_OP_MULR16X2, 0x7fff4000, 0x7fff0001, 0, 0x7ffe0001}, /* one half: up */
         {SK_OP_MULR16X2, 0x8000c000, 0x80000001, 0, 0x80000000}, /* wraps; minus a half: up */
         {SK_OP_MADD8, 0x01020304, 0x05060708, 0, 17 << 16 | 53},

@@ -64,6 +64,8 @@ static const op_row row_table[] = {
     {SK_OP_PERM16, 0, "nn", CMP_BITS},     {SK_OP_PERM16X2, 0, "nnn", CMP_BITS},
     {SK_OP_FIELD8, 0, "nn", CMP_BITS},     {SK_OP_SRA16X2, 3, "h", CMP_BITS},
     {SK_OP_SRA16X2, 15, "h", CMP_BITS},
+    {SK_OP_UMIN16X2, 0, "hh", CMP_BITS},   {SK_OP_UMAX16X2, 0, "hh", CMP_BITS},
+    {SK_OP_SMAX16X2, 0, "hh", CMP_BITS},   {SK_OP_HIDE, 0, "u", CMP_BITS},
     {SK_OP_MULR16X2, 0, "hh", CMP_BITS},   {SK_OP_MADD8, 0, "hh", CMP_BITS},
 };
 
