@@ -218,11 +218,25 @@ void sk_encode_ask_next(sk_enc *c, sk_val t0, sk_val j)
     ask_part(c, page, step_of(c, t0, j), steps, c->src.seg[0].key_off, values_off(&c->src));
 }
 
+/* Adds <k, c> and <c, c> of vector u to num and den. */
+static void add_found(sk_enc *c, sk_enc_span *s, const sk_enc_found *found, uint32_t u)
+{
+    sk_builder *b = c->b;
+    sk_val num = sk_ir_get(b, s->num[u]), den = sk_ir_get(b, s->den[u]);
+    for (uint32_t i = 0; found->words && i < c->seg->g; i++) {
+        const sk_val x = s->held[i * (c->t / c->w) + u], word = found->word[u][i];
+        num = sk_ir_3(b, SK_OP_FMA, x, word, num);
+        den = sk_ir_3(b, SK_OP_FMA, word, word, den);
+    }
+    sk_ir_set(b, s->num[u], found->words ? num : sk_op2(c, SK_OP_FADD, num, found->dot[u]));
+    sk_ir_set(b, s->den[u], found->words ? den : sk_op2(c, SK_OP_FADD, den, found->norm[u]));
+}
+
 /* Codes of group j, which is held, for T tokens; adds <k, c> and <c, c> to num and den. */
 static void code_group(sk_enc *c, sk_enc_span *s, sk_val j)
 {
     sk_builder *b = c->b;
-    sk_enc_found found;
+    sk_enc_found found = {.words = false};
     if (!c->gpu) ask_ahead(c, s->t0, j);
     sk_encode_search(c, s, j, &found);
     const sk_val zero = sk_ir_f32(b, 0.0f);
@@ -237,8 +251,7 @@ static void code_group(sk_enc *c, sk_enc_span *s, sk_val j)
         for (uint32_t i = 0; i < codes; i++)
             sk_enc_put_tokens(c, c->code, row[i], s->t0, u,
                               sk_pick(c, some, found.index[i][u], c->zero));
-        sk_ir_set(b, s->num[u], sk_op2(c, SK_OP_FADD, sk_ir_get(b, s->num[u]), found.dot[u]));
-        sk_ir_set(b, s->den[u], sk_op2(c, SK_OP_FADD, sk_ir_get(b, s->den[u]), found.norm[u]));
+        add_found(c, s, &found, u);
     }
 }
 
