@@ -40,12 +40,11 @@ typedef struct world {
 
 static rows data; /* of the running test */
 
-static inline void world_make_with(kernel_lab *lab, world *w, const char *spec, const char *schedule)
+static inline void world_make_with(kernel_lab *lab, world *w, const kernel_row *row)
 {
-    const kernel_row row = {spec, schedule, 0};
     sk_rng rng;
     memset(w, 0, sizeof *w);
-    kernel_build(lab, &row, &w->built);
+    kernel_build(lab, row, &w->built);
     const sk_spec *s = &w->built.spec;
     assert_true(s->d <= MAX_D && s->dv <= MAX_D && s->heads_per_kv <= MAX_H && s->page == PAGE);
     uint32_t units = 0;
@@ -70,7 +69,7 @@ static inline void world_make_with(kernel_lab *lab, world *w, const char *spec, 
 
 static inline void world_make(kernel_lab *lab, world *w, const char *spec)
 {
-    world_make_with(lab, w, spec, "");
+    world_make_with(lab, w, &(kernel_row){spec, "", 0});
 }
 
 static inline void world_free(world *w)

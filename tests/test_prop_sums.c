@@ -177,7 +177,9 @@ static void test_largest_pairs(void **state)
     const uint32_t token = 0;
     for (uint32_t i = 0; i < 3 * SK_COUNT(schedules); i++) {
         world w;
-        world_make_with(*state, &w, "attn_decode d64 v64 h2 p32 l1 qf32 of32 if32 fast ki8:vi8", schedules[i / 3]);
+        world_make_with(*state, &w,
+                        &(kernel_row){"attn_decode d64 v64 h2 p32 l1 qf32 of32 if32 fast ki8:vi8",
+                                      schedules[i / 3], 512});
         double want = 0;
         for (uint32_t d = 0; d < 64; d++) {
             data.k[token][d] = i % 3 == 1 && d % 3 ? -1 : 1;
