@@ -91,6 +91,9 @@ float sk_e4m3_to_f32(uint8_t x); /* e4m3fn: no infinities, 0x7f and 0xff are NaN
  * folder, then an atomic rename. */
 sk_status sk_file_read(const char *path, size_t limit, char **data, size_t *bytes, sk_err *err);
 sk_status sk_file_write(const char *path, const void *data, size_t bytes, sk_err *err);
+/* Whether it could be written, for who would know only after hours: the same errors, and
+ * nothing of it stays. */
+sk_status sk_file_try(const char *path, sk_err *err);
 
 /* Strict numbers: the whole string, within [lo, hi]. */
 bool sk_parse_u64(const char *s, uint64_t lo, uint64_t hi, uint64_t *out);

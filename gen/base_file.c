@@ -135,13 +135,41 @@ static void flush_folder(const char *path)
     sk_text_free(&folder);
 }
 
+/* The file under a temporary name; -1: it cannot be. */
+static int create(const char *path, sk_text *name, sk_status *st, sk_err *err)
+{
+    const int fd = open_temporary(path, name);
+    *st = SPHKV_OK;
+    if (fd < 0)
+        *st = name->failed ? sk_fail(err, SPHKV_ENOMEM, "out of memory writing %s", path)
+                           : fail_errno(err, "cannot create", path);
+    return fd;
+}
+
+sk_status sk_file_try(const char *path, sk_err *err)
+{
+    struct stat facts;
+    sk_text name = {0};
+    sk_status st;
+    const int fd = create(path, &name, &st, err);
+    if (fd >= 0) {
+        close(fd);
+        unlink(name.s);
+        if (stat(path, &facts) == 0 && S_ISDIR(facts.st_mode)) {
+            errno = EISDIR; /* what the rename would end with */
+            st = fail_errno(err, "cannot write", path);
+        }
+    }
+    sk_text_free(&name);
+    return st;
+}
+
 sk_status sk_file_write(const char *path, const void *data, size_t bytes, sk_err *err)
 {
     sk_text name = {0};
-    int fd = open_temporary(path, &name);
+    sk_status st;
+    const int fd = create(path, &name, &st, err);
     if (fd < 0) {
-        sk_status st = name.failed ? sk_fail(err, SPHKV_ENOMEM, "out of memory writing %s", path)
-                                   : fail_errno(err, "cannot create", path);
         sk_text_free(&name);
         return st;
     }
@@ -155,7 +183,6 @@ sk_status sk_file_write(const char *path, const void *data, size_t bytes, sk_err
         good = false;
         code = errno;
     }
-    sk_status st = SPHKV_OK;
     if (good) {
         flush_folder(path);
     } else {

@@ -485,6 +485,7 @@ static void file_errors(void **state)
     assert_int_equal(sk_file_read(path, 10, &data, &bytes, &err), SPHKV_ENOTFOUND);
     assert_non_null(strstr(err.message, path));
     assert_int_equal(sk_file_write(path, "x", 1, &err), SPHKV_ENOTFOUND);
+    assert_int_equal(sk_file_try(path, &err), SPHKV_ENOTFOUND);
     assert_int_equal(sk_file_read(dir, 1u << 20, &data, &bytes, &err), SPHKV_EIO);
     sk_assert_ok(sk_file_read("/proc/self/status", 1u << 20, &data, &bytes, &err), &err);
     assert_true(bytes > 100); /* says that it is empty */
@@ -504,8 +505,11 @@ static void file_write_is_atomic(void **state)
     sk_err err = {0};
     assert_int_equal(mkdir(path, 0777), 0);
     assert_int_equal(sk_file_write(path, "x", 1, &err), SPHKV_EIO);
+    assert_int_equal(sk_file_try(path, &err), SPHKV_EIO);
     assert_int_equal(files_in(dir), 1);
     assert_int_equal(rmdir(path), 0);
+    sk_assert_ok(sk_file_try(path, &err), &err);
+    assert_int_equal(files_in(dir), 0);
 
     static char as[50000], bs[50000];
     memset(as, 'a', sizeof as);
@@ -519,6 +523,7 @@ static void file_write_is_atomic(void **state)
     assert_int_equal(read(old, seen, sizeof seen), sizeof seen);
     close(old);
     assert_memory_equal(seen, as, sizeof seen); /* an open reader keeps the old file */
+    sk_assert_ok(sk_file_try(path, &err), &err);
     sk_assert_ok(sk_file_read(path, sizeof bs, &data, &bytes, &err), &err);
     assert_memory_equal(data, bs, sizeof bs);
     sk_free(data);

@@ -74,6 +74,8 @@ static void tune_wrong(void **state)
         {{"--strategy", "magic", NULL}, 2, "'magic'"},
         {{"--keep", "speed=11", "--kernels", "kv_append", NULL}, 2, "speed"},
         {{"--fresh=yes", NULL}, 2, "--fresh"},
+        {{"--report", "/nowhere/x.html", NULL}, 2, "/nowhere/x.html: No such file or directory; name"},
+        {{"--report", "/", NULL}, 2, "--report"},
     };
     expect_all(*state, TUNE_PROGRAM, list, SK_COUNT(list), true);
 }

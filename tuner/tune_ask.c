@@ -160,6 +160,15 @@ static sk_status check_simulation(const sk_tune_ask *t, sk_err *err)
     return SPHKV_OK;
 }
 
+/* A report that cannot be written is said before the search, not behind it. */
+static sk_status try_report(const sk_tune_ask *t, sk_err *err)
+{
+    sk_err why = {0};
+    if (!t->report || sk_file_try(t->report, &why) == SPHKV_OK) return SPHKV_OK;
+    return sk_fail(err, SPHKV_EINVAL, "--report: %s; name a file in a folder that can be written",
+                   why.message);
+}
+
 sk_status sk_tune_ask_read(sk_tune_ask *t, int argc, char **argv, sk_err *err)
 {
     sk_args a;
@@ -189,6 +198,7 @@ sk_status sk_tune_ask_read(sk_tune_ask *t, int argc, char **argv, sk_err *err)
             return sk_fail(err, SPHKV_EINVAL, "--threads: at most %u", SK_TEAM_MOST);
     if (t->mixes.n == 0) st = sk_mixes_add(&t->mixes, "good:vi8,kf16:vf16", err);
     if (st == SPHKV_OK) st = sk_options_finish(&t->options, err);
+    if (st == SPHKV_OK) st = try_report(t, err);
     return st == SPHKV_OK ? take_shard(t, err) : st;
 }
 
