@@ -8,7 +8,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -18,30 +17,6 @@
 #include <unistd.h>
 
 #define TICK_MS 100
-
-const char *sk_phase_text(uint32_t phase)
-{
-    static const char *const text[] = {"start", "compile", "load", "check", "measure"};
-    return phase < SK_COUNT(text) ? text[phase] : "?";
-}
-
-sk_limits sk_limits_default(void)
-{
-    return (sk_limits){.seconds = {[SK_PHASE_IDLE] = 30,
-                                   [SK_PHASE_COMPILE] = 30,
-                                   [SK_PHASE_LOAD] = 10,
-                                   [SK_PHASE_CHECK] = 120,
-                                   [SK_PHASE_MEASURE] = 60},
-                       .memory = (size_t)8 << 30};
-}
-
-sk_limits sk_limits_gpu(void)
-{
-    sk_limits limits = sk_limits_default();
-    limits.seconds[SK_PHASE_LOAD] = 60;
-    limits.memory = 0;
-    return limits;
-}
 
 void sk_desk_enter(sk_desk *desk, sk_phase phase, uint32_t subject)
 {
@@ -405,36 +380,4 @@ void sk_worker_free(sk_worker *w)
     sk_worker_kill(w);
     sk_shared_free(w->desk, sizeof *w->desk);
     w->desk = NULL;
-}
-
-/* ---- what it means -------------------------------------------------------- */
-
-static sk_db_outcome death_outcome(const sk_report *r)
-{
-    bool memory = strstr(r->said, "out of memory") || strstr(r->said, "bad_alloc");
-    if (memory || (r->fate == SK_FATE_SIGNAL && r->code == SIGKILL)) return SK_OUTCOME_OOM;
-    if (r->phase == SK_PHASE_COMPILE) return SK_OUTCOME_COMPILE_ERROR;
-    if (r->fate == SK_FATE_SIGNAL && r->code == SIGILL) return SK_OUTCOME_ILLEGAL;
-    return SK_OUTCOME_CRASH;
-}
-
-sk_db_outcome sk_report_outcome(const sk_report *r, const sk_limits *limits, char *message,
-                                size_t size)
-{
-    const char *colon = r->said[0] ? ": " : "", *phase = sk_phase_text(r->phase);
-    uint32_t p = r->phase < SK_PHASE_COUNT ? r->phase : SK_PHASE_IDLE;
-    switch (r->fate) {
-    case SK_FATE_HANG:
-        snprintf(message, size, "over its limit of %g s in %s", limits->seconds[p], phase);
-        return SK_OUTCOME_HANG;
-    case SK_FATE_SIGNAL:
-        snprintf(message, size, "%s in %s%s%s", strsignal(r->code), phase, colon, r->said);
-        return death_outcome(r);
-    case SK_FATE_EXIT:
-        snprintf(message, size, "exit %d in %s%s%s", r->code, phase, colon, r->said);
-        return death_outcome(r);
-    default:
-        snprintf(message, size, "no worker: %s", strerror(r->code));
-        return SK_OUTCOME_OOM;
-    }
 }
