@@ -86,13 +86,20 @@ typedef struct sk_piece {
     sk_val at, pages;       /* of the whole list: its place in the row, its pages */
 } sk_piece;
 
-/* attn_gpu_build.c. Arena units to add to a page of the piece, and which rows of page
+static inline sk_val sk_grid_op(sk_grid *g, sk_op o, sk_val x, sk_val y)
+{
+    return sk_ir_2(g->c->b, o, x, y);
+}
+
+/* attn_gpu_grid.c. Arena units to add to a page of the piece, and which rows of page
  * statistics are its: row of refs[i] i * step + add, step 0 when not wanted. */
 sk_val sk_grid_units(sk_grid *g, const sk_piece *piece, uint32_t tier_slot);
 typedef struct sk_grid_statistics {
     sk_val step, add;
 } sk_grid_statistics;
 sk_grid_statistics sk_grid_statistics_of(sk_grid *g, const sk_piece *piece);
+/* Leaves in scratch where the rows of a piece go. */
+void sk_grid_put_item(sk_grid *g, const sk_piece *piece);
 
 /* attn_gpu_row.c */
 /* Keys that never fall: (word at base + i * stride, less `zero`) * times. */
@@ -155,7 +162,10 @@ void sk_warp_begin(sk_grid *g, const sk_schedule *sched);
 void sk_warp_item(sk_grid *g, const sk_piece *piece);
 void sk_warp_decode(sk_grid *g, const sk_piece *piece);
 
-/* attn_gpu_build.c: declares the parameters; or those alone that other programs over lists have,
+/* attn_gpu_grid.c: the rows of pairs b, b + G, ... whose lists have no pages: they are in
+ * nobody's share. */
+void sk_grid_clear_empty(sk_grid *g);
+/* Declares the parameters; or those alone that other programs over lists have,
  * too: q to refs, flags to q_head_bytes. */
 void sk_grid_params(sk_grid *g);
 void sk_grid_params_read(sk_grid *g);

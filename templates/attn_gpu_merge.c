@@ -10,8 +10,6 @@
 
 #include <math.h>
 
-static sk_val op(sk_grid *g, sk_op o, sk_val x, sk_val y) { return sk_ir_2(g->c->b, o, x, y); }
-
 void sk_grid_arrive(sk_grid *g, const sk_piece *piece)
 {
     sk_dec *c = g->c;
@@ -24,7 +22,7 @@ void sk_grid_arrive(sk_grid *g, const sk_piece *piece)
     const sk_val at = sk_shl(c, sk_grid_word(g, SK_DEAL_BLOCK), 2);
     const sk_val one = sk_k(c, 1), count = sk_grid_word(g, SK_DEAL_COUNT);
     const sk_val all = sk_add(c, sk_ir_atom_add(b, g->counters, at, 0, one), one);
-    const sk_val last = op(g, SK_OP_EQ, all, count);
+    const sk_val last = sk_grid_op(g, SK_OP_EQ, all, count);
     sk_grid_put(g, SK_DEAL_READY, sk_sel(c, last, one, c->zero));
     sk_ir_if(b, last);
     sk_ir_stu(b, g->counters, at, 0, c->zero);
@@ -53,7 +51,7 @@ static batch partials_at(sk_grid *g, const joined *j, sk_val i0)
 {
     sk_dec *c = g->c;
     const sk_val i = sk_add(c, i0, c->lane);
-    batch p = {.inside = op(g, SK_OP_ULT, i, j->count)};
+    batch p = {.inside = sk_grid_op(g, SK_OP_ULT, i, j->count)};
     const sk_val slot = sk_grid_slots(g, i, p.inside);
     const sk_val at = sk_mul(c, sk_dec_query_index(c, slot), sk_dec_partial_bytes(c->spec));
     p.at = sk_add(c, at, sk_mul(c, j->row, 64));
@@ -71,8 +69,8 @@ static sk_val weight(sk_grid *g, const joined *j, const batch *p, sk_val *l)
     sk_builder *b = g->c->b;
     const sk_val none = sk_ir_f32(b, 0.0f);
     *l = load(g, p, 1);
-    const sk_val w = sk_ir_exp2(b, op(g, SK_OP_FSUB, load(g, p, 0), j->m), false);
-    return sk_sel(g->c, op(g, SK_OP_FLT, none, *l), w, none);
+    const sk_val w = sk_ir_exp2(b, sk_grid_op(g, SK_OP_FSUB, load(g, p, 0), j->m), false);
+    return sk_sel(g->c, sk_grid_op(g, SK_OP_FLT, none, *l), w, none);
 }
 
 /* m and l of the head, into stat too. */
@@ -84,7 +82,7 @@ static void join_pair(sk_grid *g, joined *j)
     const sk_val top = sk_ir_var(b, SK_LANE, least), sum = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
     batch p = partials_at(g, j, sk_ir_for(b, c->zero, j->count, c->w));
     const sk_val m = sk_sel(c, p.inside, load(g, &p, 0), least);
-    sk_ir_set(b, top, op(g, SK_OP_FMAX, sk_ir_get(b, top), m));
+    sk_ir_set(b, top, sk_grid_op(g, SK_OP_FMAX, sk_ir_get(b, top), m));
     sk_ir_end(b);
     j->m = sk_ir_1(b, SK_OP_RED_FMAX, sk_ir_get(b, top));
     p = partials_at(g, j, sk_ir_for(b, c->zero, j->count, c->w));
@@ -109,11 +107,11 @@ static void add_rows(sk_grid *g, const batch *p, sk_val w, sk_val j0, sk_val lef
     sk_builder *b = c->b;
     for (uint32_t u = 0; u < AHEAD; u++) {
         const sk_val i = sk_add(c, j0, sk_k(c, u));
-        const sk_val here = op(g, SK_OP_ULT, i, left);
+        const sk_val here = sk_grid_op(g, SK_OP_ULT, i, left);
         const sk_val wi = sk_shuf(c, w, i), at = sk_add(c, sk_shuf(c, p->at, i), row);
         for (uint32_t v = 0; v < VECTORS; v++) {
             const sk_val ch = sk_add(c, channel, sk_k(c, v * c->w));
-            const sk_val live = op(g, SK_OP_PAND, here, op(g, SK_OP_ULT, ch, sk_k(c, c->cp)));
+            const sk_val live = sk_grid_op(g, SK_OP_PAND, here, sk_grid_op(g, SK_OP_ULT, ch, sk_k(c, c->cp)));
             const sk_val x = sk_ir_ldg(b, SK_LD_F32, g->partials, at, v * c->w * 4, live);
             sk_ir_set(b, acc[v], sk_fma(c, x, wi, sk_ir_get(b, acc[v])));
         }
@@ -131,7 +129,7 @@ static void join_rows(sk_grid *g, const joined *j)
     const sk_val i0 = sk_ir_for(b, c->zero, j->count, c->w);
     const batch p = partials_at(g, j, i0);
     const sk_val w = weight(g, j, &p, &l);
-    const sk_val left = op(g, SK_OP_UMIN, op(g, SK_OP_SUB, j->count, i0), sk_k(c, c->w));
+    const sk_val left = sk_grid_op(g, SK_OP_UMIN, sk_grid_op(g, SK_OP_SUB, j->count, i0), sk_k(c, c->w));
     /* behind the pairs of all heads, less what p.at has of this head's */
     const sk_val rows = sk_add(c, sk_mul(c, j->row, c->cp * 4 - 64), sk_k(c, c->heads * 64));
     const sk_val row = sk_add(c, rows, sk_mul(c, channel, 4));
@@ -142,7 +140,7 @@ static void join_rows(sk_grid *g, const joined *j)
     const sk_val to = sk_ir_ptr_add(b, c->acc, j->h, c->cp * 4);
     for (uint32_t v = 0; v < VECTORS; v++) {
         const sk_val at = sk_mul(c, sk_add(c, c0, sk_k(c, v * c->w)), 4);
-        const sk_val here = op(g, SK_OP_ULT, sk_add(c, channel, sk_k(c, v * c->w)), sk_k(c, c->cp));
+        const sk_val here = sk_grid_op(g, SK_OP_ULT, sk_add(c, channel, sk_k(c, v * c->w)), sk_k(c, c->cp));
         sk_ir_stg(b, to, sk_add(c, at, sk_mul(c, c->lane, 4)), 0, sk_ir_get(b, acc[v]), here);
     }
     sk_ir_end(b);
