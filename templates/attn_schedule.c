@@ -7,8 +7,10 @@
  * One warp, since a list is cut where the sum of all before it says so. First the
  * sum of each list, W references at once; then the lists in order: one that lies
  * in one part whole is an item, one that crosses a border is walked page by page.
- * A page belongs to the part that its middle falls into. Sums are f32: a border
- * may shift by a rounding, never a page be lost.
+ * A page belongs to the part that its middle falls into. Sums are f32 and keep what
+ * rounding took: a page far back weighs less than half a last place of all before
+ * it, and a million of them would add up to nothing. A border may shift by a
+ * rounding, never a page be lost.
  *
  * The list, u32 words (attn_work.c reads it):
  *   [16]            SK_WORK_* header
@@ -44,6 +46,11 @@ double sk_work_weight(const sk_spec *spec, uint32_t tier, uint32_t tokens)
 
 /* ---- building ----------------------------------------------------------- */
 
+/* A sum in f32: two variables. */
+typedef struct long_sum {
+    sk_val sum, over; /* over: what rounding has added to it too much */
+} long_sum;
+
 typedef struct plan_ir {
     sk_builder *b;
     const sk_spec *spec;
@@ -51,13 +58,28 @@ typedef struct plan_ir {
     sk_val indptr, refs, sums, work; /* addresses */
     sk_val batch, first, each, stride, times, parts, items_at; /* see build */
     sk_val scale;                    /* parts per weight */
-    sk_val cum, part, items;         /* variables: weight so far, part, items so far */
+    long_sum cum;                    /* weight so far */
+    sk_val part, items;              /* variables: part, items so far */
     sk_val zero, lane;
 } plan_ir;
 
 static sk_val op(plan_ir *c, sk_op o, sk_val x, sk_val y) { return sk_ir_2(c->b, o, x, y); }
 static sk_val opk(plan_ir *c, sk_op o, sk_val x, uint32_t y) { return sk_ir_2k(c->b, o, x, y); }
 static sk_val get(plan_ir *c, sk_val var) { return sk_ir_get(c->b, var); }
+
+static long_sum sum_begin(plan_ir *c, sk_scope scope)
+{
+    const sk_val zero = sk_ir_f32(c->b, 0.0f);
+    return (long_sum){sk_ir_var(c->b, scope, zero), sk_ir_var(c->b, scope, zero)};
+}
+
+static void sum_add(plan_ir *c, long_sum s, sk_val x)
+{
+    const sk_val old = get(c, s.sum), more = op(c, SK_OP_FSUB, x, get(c, s.over));
+    const sk_val sum = op(c, SK_OP_FADD, old, more);
+    sk_ir_set(c->b, s.sum, sum);
+    sk_ir_set(c->b, s.over, op(c, SK_OP_FSUB, op(c, SK_OP_FSUB, sum, old), more));
+}
 
 sk_val sk_work_page_weight(sk_builder *b, const sk_spec *spec, sk_val word)
 {
@@ -85,31 +107,31 @@ static sk_val sum_place(plan_ir *c, sk_val s, sk_val j)
     return sk_ir_ptr_add(c->b, c->sums, op(c, SK_OP_ADD, op(c, SK_OP_MUL, s, c->each), j), 4);
 }
 
-/* The sum of every list into sums; returns the sum of all pairs, a variable. */
+/* The sum of every list into sums; returns the sum of all pairs. */
 static sk_val sum_lists(plan_ir *c)
 {
     sk_builder *b = c->b;
-    const sk_val total = sk_ir_var(b, SK_WARP, sk_ir_f32(b, 0.0f));
+    const long_sum total = sum_begin(c, SK_WARP);
     const sk_val times = sk_ir_1(b, SK_OP_I2F, c->times);
     const sk_val s = sk_ir_for(b, c->zero, c->batch, 1);
     const sk_val j = sk_ir_for(b, c->zero, c->each, 1);
     sk_val lo, hi;
     list_bounds(c, s, j, &lo, &hi);
-    const sk_val sum = sk_ir_var(b, SK_LANE, sk_ir_f32(b, 0.0f));
+    const long_sum sum = sum_begin(c, SK_LANE);
     const sk_val i = sk_ir_for(b, lo, hi, c->w);
     const sk_val inside = op(c, SK_OP_ULT, op(c, SK_OP_ADD, i, c->lane), hi);
     const sk_val word = sk_ir_ldg(b, SK_LD_U32, sk_ir_ptr_add(b, c->refs, i, 8),
                                   opk(c, SK_OP_SHL, c->lane, 3), 4, inside);
     const sk_val weight =
         sk_ir_3(b, SK_OP_SELECT, inside, sk_work_page_weight(b, c->spec, word), sk_ir_f32(b, 0.0f));
-    sk_ir_set(b, sum, op(c, SK_OP_FADD, get(c, sum), weight));
+    sum_add(c, sum, weight);
     sk_ir_end(b);
-    const sk_val all = sk_ir_1(b, SK_OP_RED_FADD, get(c, sum));
+    const sk_val all = sk_ir_1(b, SK_OP_RED_FADD, get(c, sum.sum));
     sk_ir_stu(b, sum_place(c, s, j), c->zero, 0, all);
-    sk_ir_set(b, total, sk_ir_3(b, SK_OP_FMA, all, times, get(c, total)));
+    sum_add(c, total, op(c, SK_OP_FMUL, all, times));
     sk_ir_end(b);
     sk_ir_end(b);
-    return total;
+    return get(c, total.sum);
 }
 
 /* The part that weight x falls into, never before the present one. */
@@ -139,11 +161,11 @@ static void move_to(plan_ir *c, sk_val part)
 static void emit(plan_ir *c, sk_val pair, sk_val lo, sk_val hi, sk_val slot)
 {
     sk_builder *b = c->b;
-    const sk_val at = op(c, SK_OP_ADD, c->items_at, opk(c, SK_OP_SHL, get(c, c->items), 4));
-    sk_ir_stu(b, c->work, at, 0, pair);
-    sk_ir_stu(b, c->work, at, 4, lo);
-    sk_ir_stu(b, c->work, at, 8, hi);
-    sk_ir_stu(b, c->work, at, 12, slot);
+    const sk_val item = sk_ir_ptr_add(b, c->work, get(c, c->items), 16);
+    sk_ir_stu(b, item, c->items_at, 0, pair);
+    sk_ir_stu(b, item, c->items_at, 4, lo);
+    sk_ir_stu(b, item, c->items_at, 8, hi);
+    sk_ir_stu(b, item, c->items_at, 12, slot);
     sk_ir_set(b, c->items, opk(c, SK_OP_ADD, get(c, c->items), 1));
 }
 
@@ -155,7 +177,7 @@ static void walk(plan_ir *c, sk_val pair, sk_val lo, sk_val hi)
     const sk_val i = sk_ir_for(b, lo, hi, 1);
     const sk_val weight =
         sk_work_page_weight(b, c->spec, sk_ir_ldu(b, SK_LD_U32, sk_ir_ptr_add(b, c->refs, i, 8), c->zero, 4));
-    const sk_val middle = sk_ir_3(b, SK_OP_FMA, weight, sk_ir_f32(b, 0.5f), get(c, c->cum));
+    const sk_val middle = sk_ir_3(b, SK_OP_FMA, weight, sk_ir_f32(b, 0.5f), get(c, c->cum.sum));
     const sk_val to = part_of(c, middle), here = get(c, c->part);
     sk_ir_if(b, op(c, SK_OP_ULT, here, to));
     const sk_val begun = get(c, from);
@@ -166,7 +188,7 @@ static void walk(plan_ir *c, sk_val pair, sk_val lo, sk_val hi)
     sk_ir_set(b, from, i);
     move_to(c, to);
     sk_ir_end(b);
-    sk_ir_set(b, c->cum, op(c, SK_OP_FADD, get(c, c->cum), weight));
+    sum_add(c, c->cum, weight);
     sk_ir_end(b);
     const sk_val begun_last = get(c, from);
     const sk_val slot = sk_ir_3(b, SK_OP_SELECT, op(c, SK_OP_EQ, begun_last, lo),
@@ -185,14 +207,14 @@ static void deal_lists(plan_ir *c)
     const sk_val row = op(c, SK_OP_ADD, op(c, SK_OP_MUL, s, c->each), j);
     const sk_val t = sk_ir_for(b, c->zero, c->times, 1);
     const sk_val pair = op(c, SK_OP_ADD, op(c, SK_OP_MUL, row, c->times), t);
-    const sk_val end = op(c, SK_OP_FADD, get(c, c->cum), weight);
-    const sk_val part = part_of(c, get(c, c->cum));
+    const sk_val end = op(c, SK_OP_FADD, get(c, c->cum.sum), weight);
+    const sk_val part = part_of(c, get(c, c->cum.sum));
     const sk_val whole = op(c, SK_OP_POR, op(c, SK_OP_EQ, part, part_of(c, end)),
                             op(c, SK_OP_EQ, lo, hi));
     sk_ir_if(b, whole);
     move_to(c, part);
     emit(c, pair, lo, hi, sk_ir_u32(b, SK_ITEM_FINAL));
-    sk_ir_set(b, c->cum, end);
+    sum_add(c, c->cum, weight);
     sk_ir_else(b);
     walk(c, pair, lo, hi);
     sk_ir_end(b);
@@ -221,11 +243,11 @@ static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *
     c->items_at = sk_ir_param_u32(b, "items_bytes");
     c->zero = sk_ir_u32(b, 0);
     c->lane = sk_ir_lane(b);
-    const sk_val total = sk_ir_get(b, sum_lists(c));
+    const sk_val total = sum_lists(c);
     const sk_val some = op(c, SK_OP_FLT, sk_ir_f32(b, 0.0f), total);
     const sk_val parts = sk_ir_1(b, SK_OP_I2F, c->parts);
     c->scale = sk_ir_3(b, SK_OP_SELECT, some, op(c, SK_OP_FDIV, parts, total), sk_ir_f32(b, 0.0f));
-    c->cum = sk_ir_var(b, SK_WARP, sk_ir_f32(b, 0.0f));
+    c->cum = sum_begin(c, SK_WARP);
     c->part = sk_ir_var(b, SK_WARP, c->zero);
     c->items = sk_ir_var(b, SK_WARP, c->zero);
     sk_ir_stu(b, c->work, c->zero, SK_WORK_HEADER * 4, c->zero);

@@ -138,6 +138,64 @@ static void wrong_words(void **state)
     bench_free();
 }
 
+/* Pages that each weigh less than half a last place of what lies before them in the
+ * table: a sequence of 2^14 pages of 2 KiB a token, then one of 2^18 nearly empty
+ * ones, in all eight shares of a part. No part may take all of those. */
+enum { HEAVY = 1 << 14, LIGHT = 1 << 18, MANY = 1024 };
+
+static double heaviest_part(const sk_spec *spec, const sphkv_schedule_args *a, double *total)
+{
+    const uint32_t *word = a->schedule, *first = word + SK_WORK_HEADER;
+    const sk_work_item *item = (const sk_work_item *)(const void *)(word + sk_work_items_at(MANY));
+    double most = *total = 0;
+    for (uint32_t part = 0; part < MANY; part++) {
+        double sum = 0;
+        for (uint32_t i = first[part]; i < first[part + 1]; i++)
+            for (uint32_t k = item[i].lo; k < item[i].hi; k++)
+                sum += sk_work_weight(spec, 0, sphkv_ref_tokens(a->table.refs[k]));
+        *total += sum;
+        most = fmax(most, sum);
+    }
+    return most;
+}
+
+static void light_behind_heavy(void **state)
+{
+    (void)state;
+    static const kernel_row row = {"attn_schedule d256 v256 h1 p256 l1 qf32 of32 if32 tight kf32:vf32",
+                                   "", 0};
+    const uint32_t indptr[3] = {0, HEAVY, HEAVY + LIGHT};
+    const sphkv_maxima maxima = {.size = sizeof maxima, .batch = 2, .kv_heads = 1,
+                                 .pages_per_list = LIGHT, .parts = MANY};
+    const size_t bytes = sphkv_schedule_bytes(2, 1, MANY);
+    kernel_built built;
+    void *raw;
+    uint64_t *refs = sk_calloc(HEAVY + LIGHT, sizeof *refs);
+    assert_non_null(refs);
+    for (uint32_t i = 0; i < HEAVY + LIGHT; i++) refs[i] = (i < HEAVY ? (uint64_t)256 << 32 : 0) | i;
+    const sphkv_schedule_args a = {
+        .size = sizeof a, .batch = 2, .parts = MANY, .schedule_bytes = bytes,
+        .schedule = kernel_workspace(bytes, &raw),
+        .table = {.indptr = indptr, .refs = refs, .lists = 2, .lists_per_seq = 1}};
+    kernel_build(&lab, &row, &built);
+    for (uint32_t compiled = 0; compiled <= (built.code != NULL); compiled++) {
+        sk_err err = {0};
+        sk_image image;
+        double all, wanted = 0;
+        kernel_image(&built, compiled, &maxima, &image);
+        sk_assert_ok(kernel_run(&image, &a, 1, &err), &err);
+        const double most = heaviest_part(&built.spec, &a, &all);
+        const double page = sk_work_weight(&built.spec, 0, 256);
+        wanted = HEAVY * page + LIGHT * sk_work_weight(&built.spec, 0, 0);
+        if (all != wanted || most > all / MANY + page + 1e-4 * all)
+            fail_msg("%s: a part weighs %.6g of %.6g (%.6g wanted) in %d parts",
+                     compiled ? "compiled" : "interpreted", most, all, wanted, MANY);
+    }
+    kernel_built_free(&built);
+    sk_free(raw);
+    sk_free(refs);
+}
+
 /* A list that is cut inside of a part: its second piece would be merged by no one. */
 static void cut_inside(void **state)
 {
@@ -206,6 +264,7 @@ int main(void)
         cmocka_unit_test(attention_follows),
         cmocka_unit_test(ranges),
         cmocka_unit_test(wrong_words),
+        cmocka_unit_test(light_behind_heavy),
         cmocka_unit_test(cut_inside),
         cmocka_unit_test(bad_args),
     };
