@@ -147,8 +147,8 @@ typedef struct sk_enc_span {
  * over the radius) and <c, c>, c being their codewords' sum. */
 typedef struct sk_enc_found {
     sk_val index[SK_MAX_CODES][4], dot[4], norm[4];
-    sk_val word[4][2]; /* c, in place of these two: of free vectors of one or two dimensions */
-    bool words;        /* so it is */
+    sk_val word[4]; /* c, in place of these two: of free vectors of one dimension */
+    bool words;     /* so it is */
 } sk_enc_found;
 /* Keys of the group, number in_span of its span, [dim][u], over their radius where
  * vectors are free. */

@@ -223,13 +223,15 @@ static void add_found(sk_enc *c, sk_enc_span *s, const sk_enc_found *found, uint
 {
     sk_builder *b = c->b;
     sk_val num = sk_ir_get(b, s->num[u]), den = sk_ir_get(b, s->den[u]);
-    for (uint32_t i = 0; found->words && i < c->seg->g; i++) {
-        const sk_val x = s->held[i * (c->t / c->w) + u], word = found->word[u][i];
-        num = sk_ir_3(b, SK_OP_FMA, x, word, num);
-        den = sk_ir_3(b, SK_OP_FMA, word, word, den);
+    if (found->words) {
+        num = sk_ir_3(b, SK_OP_FMA, s->held[u], found->word[u], num);
+        den = sk_ir_3(b, SK_OP_FMA, found->word[u], found->word[u], den);
+    } else {
+        num = sk_op2(c, SK_OP_FADD, num, found->dot[u]);
+        den = sk_op2(c, SK_OP_FADD, den, found->norm[u]);
     }
-    sk_ir_set(b, s->num[u], found->words ? num : sk_op2(c, SK_OP_FADD, num, found->dot[u]));
-    sk_ir_set(b, s->den[u], found->words ? den : sk_op2(c, SK_OP_FADD, den, found->norm[u]));
+    sk_ir_set(b, s->num[u], num);
+    sk_ir_set(b, s->den[u], den);
 }
 
 /* Codes of group j, which is held, for T tokens; adds <k, c> and <c, c> to num and den. */

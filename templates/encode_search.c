@@ -207,6 +207,24 @@ static sk_val distance_bits(sk_enc *c, const sk_enc_span *s, sk_val j, sk_val co
     return sk_opk(c, SK_OP_AND, sk_ir_1(b, SK_OP_BITS, x), 0x7fffffffu & ~(c->codes - 1));
 }
 
+/* <k, c> and <c, c> of the codewords that were chosen, or these. Those of two dimensions are
+ * not added one by one: what waits for the sums makes a page that no cache holds take longer
+ * (Zen 4, good: 101 ns of a token for 91). */
+static void fit_chosen(sk_enc *c, const sk_enc_span *s, sk_val j, sk_enc_found *to)
+{
+    const uint32_t nu = c->t / c->w;
+    to->words = c->seg->g == 1;
+    for (uint32_t u = 0; u < nu; u++) {
+        to->word[u] = sk_encode_chosen(c, j, 0, to->index[0][u]);
+        to->dot[u] = to->norm[u] = sk_ir_f32(c->b, 0.0f);
+        for (uint32_t i = 0; i < c->seg->g && !to->words; i++) {
+            const sk_val cw = i == 0 ? to->word[u] : sk_encode_chosen(c, j, i, to->index[0][u]);
+            to->dot[u] = sk_ir_3(c->b, SK_OP_FMA, s->held[i * nu + u], cw, to->dot[u]);
+            to->norm[u] = sk_ir_3(c->b, SK_OP_FMA, cw, cw, to->norm[u]);
+        }
+    }
+}
+
 static void search_distances(sk_enc *c, const sk_enc_span *s, sk_val j, sk_enc_found *to)
 {
     sk_builder *b = c->b;
@@ -233,9 +251,8 @@ static void search_distances(sk_enc *c, const sk_enc_span *s, sk_val j, sk_enc_f
     sk_ir_end(b);
     for (uint32_t u = 0; u < nu; u++) {
         to->index[0][u] = sk_opk(c, SK_OP_AND, sk_ir_get(b, nearest[u]), c->codes - 1);
-        for (uint32_t i = 0; i < c->seg->g; i++) to->word[u][i] = sk_encode_chosen(c, j, i, to->index[0][u]);
     }
-    to->words = true;
+    fit_chosen(c, s, j, to);
 }
 
 /* ---- either ------------------------------------------------------------------ */

@@ -103,7 +103,7 @@ void sk_encode_search_sorted(sk_enc *c, const sk_enc_span *s, sk_val j, sk_enc_f
         }
         const sk_val leaf = sk_op2(c, SK_OP_SHUFFLE, leaves, i); /* modulo W */
         to->index[0][u] = sk_opk(c, SK_OP_AND, leaf, c->w - 1);
-        to->word[u][0] = sk_ir_1(b, SK_OP_FLOAT, sk_opk(c, SK_OP_AND, leaf, ~(c->w - 1)));
+        to->word[u] = sk_ir_1(b, SK_OP_FLOAT, sk_opk(c, SK_OP_AND, leaf, ~(c->w - 1)));
         to->words = true;
     }
 }
