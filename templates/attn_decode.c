@@ -16,6 +16,7 @@
 
 #include "attn_gpu.h"
 #include "part_rope.h"
+#include "rows.h"
 
 static sk_status tier_supported(const sk_spec *spec, uint32_t i, sk_err *err)
 {
@@ -78,12 +79,13 @@ static void constants(sk_dec *c)
     c->lane = sk_ir_lane(c->b);
 }
 
-static sk_status build_tables(const sk_spec *spec, const sk_schedule *sched, const char *symbol,
-                              sk_arena *arena, sk_program **out, sk_err *err)
+static sk_status build_tables(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena,
+                              sk_program **out, sk_err *err)
 {
     sk_builder builder, *b = &builder;
     sk_dec dec, *c = &dec;
-    sk_ir_begin(b, arena, symbol, (uint32_t)sched->v[SK_T_w], 1);
+    const sk_status st = sk_rows_begin(b, spec, sched, arena, "lut_build", err);
+    if (st != SPHKV_OK) return st;
     sk_dec_init(c, b, spec, sched);
     dec_params(c, true);
     sk_dec_variant_params(c);
@@ -98,13 +100,14 @@ static sk_status build_tables(const sk_spec *spec, const sk_schedule *sched, con
     return sk_ir_finish(b, out, err);
 }
 
-static sk_status build_decode(const sk_spec *spec, const sk_schedule *sched, const char *symbol,
-                              sk_arena *arena, sk_program **out, sk_err *err)
+static sk_status build_decode(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena,
+                              sk_program **out, sk_err *err)
 {
     sk_builder builder, *b = &builder;
     sk_dec dec, *c = &dec;
     uint32_t taken = 0;
-    sk_ir_begin(b, arena, symbol, (uint32_t)sched->v[SK_T_w], 1);
+    const sk_status st = sk_rows_begin(b, spec, sched, arena, "", err);
+    if (st != SPHKV_OK) return st;
     sk_dec_init(c, b, spec, sched);
     dec_params(c, (spec->variants & SPHKV_VARIANT_QUERIES) != 0);
     sk_dec_variant_params(c);
@@ -129,21 +132,14 @@ static sk_status build_decode(const sk_spec *spec, const sk_schedule *sched, con
 static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena, sk_build *out,
                        sk_err *err)
 {
-    sk_text symbol = {0}, tables = {0};
     memset(out, 0, sizeof *out);
-    sk_spec_symbol(spec, &symbol);
-    sk_text_printf(&tables, "%s_lut_build", symbol.s ? symbol.s : "");
-    sk_status st = symbol.failed || tables.failed
-                       ? sk_fail(err, SPHKV_ENOMEM, "out of memory")
-                       : build_decode(spec, sched, symbol.s, arena, &out->program[SK_DEC_DECODE], err);
+    sk_status st = build_decode(spec, sched, arena, &out->program[SK_DEC_DECODE], err);
     if (st == SPHKV_OK) st = sk_build_merge(spec, sched, arena, &out->program[SK_DEC_MERGE], err);
     out->n = 2;
     if (st == SPHKV_OK && sched->v[SK_T_lut_build] == SK_LUT_SEPARATE) {
-        st = build_tables(spec, sched, tables.s, arena, &out->program[SK_DEC_LUT], err);
+        st = build_tables(spec, sched, arena, &out->program[SK_DEC_LUT], err);
         out->n = 3;
     }
-    sk_text_free(&symbol);
-    sk_text_free(&tables);
     return st;
 }
 

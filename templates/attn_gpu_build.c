@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "rows.h"
+
 /* ---- a block ------------------------------------------------------------------------------ */
 
 /* Rows of the query token at work. */
@@ -143,8 +145,8 @@ static void block(sk_grid *g, const sk_schedule *sched)
     sk_grid_clear_empty(g);
 }
 
-static sk_status build_warp(const sk_spec *spec, const sk_schedule *sched, const char *symbol,
-                            sk_arena *arena, sk_program **out, sk_err *err)
+static sk_status build_warp(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena,
+                            sk_program **out, sk_err *err)
 {
     sk_builder builder;
     sk_dec dec;
@@ -152,22 +154,24 @@ static sk_status build_warp(const sk_spec *spec, const sk_schedule *sched, const
     sk_grid grid = {.c = &dec};
     sk_program *narrow;
     sk_warp_inner(spec, &inner);
-    sk_ir_begin(&builder, arena, symbol, (uint32_t)inner.v[SK_T_w], 1);
+    sk_status st = sk_rows_entry(&builder, spec, (uint32_t)inner.v[SK_T_w], 1, arena, "", err);
+    if (st != SPHKV_OK) return st;
     sk_ir_occupancy(&builder, (uint32_t)sched->v[SK_T_blocks]);
     sk_dec_init(&dec, &builder, spec, &inner);
     begin_block(&grid, 1);
     block(&grid, sched);
-    const sk_status st = sk_ir_finish(&builder, &narrow, err);
+    st = sk_ir_finish(&builder, &narrow, err);
     return st == SPHKV_OK ? sk_ir_widen(narrow, arena, out, err) : st;
 }
 
-static sk_status build_tile(const sk_spec *spec, const sk_schedule *sched, const char *symbol,
-                            sk_arena *arena, sk_program **out, sk_err *err)
+static sk_status build_tile(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena,
+                            sk_program **out, sk_err *err)
 {
     sk_builder builder;
     sk_dec dec;
     sk_grid grid = {.c = &dec};
-    sk_ir_begin(&builder, arena, symbol, 32, sk_tile_warps(sched));
+    const sk_status st = sk_rows_entry(&builder, spec, 32, sk_tile_warps(sched), arena, "", err);
+    if (st != SPHKV_OK) return st;
     sk_ir_occupancy(&builder, (uint32_t)sched->v[SK_T_blocks]);
     sk_dec_init(&dec, &builder, spec, sched);
     begin_block(&grid, sk_tile_warps(sched));
@@ -206,14 +210,15 @@ static void join_begun(sk_grid *g, const sk_piece *piece)
     sk_ir_end(b);
 }
 
-static sk_status build_merge(const sk_spec *spec, const sk_schedule *sched, const char *symbol,
-                             sk_arena *arena, sk_program **out, sk_err *err)
+static sk_status build_merge(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena,
+                             sk_program **out, sk_err *err)
 {
     sk_builder builder, *b = &builder;
     sk_dec dec, *c = &dec;
     sk_grid grid = {.c = c}, *g = &grid;
     sk_piece piece;
-    sk_ir_begin(b, arena, symbol, 32, MERGE_WARPS);
+    const sk_status st = sk_rows_entry(b, spec, 32, MERGE_WARPS, arena, "merge", err);
+    if (st != SPHKV_OK) return st;
     sk_dec_init(c, b, spec, sched);
     begin_block(g, MERGE_WARPS);
     c->acc = sk_ir_name(b, sk_ir_shared(b, c->h * c->cp * 4), "acc");
@@ -229,22 +234,14 @@ static sk_status build_merge(const sk_spec *spec, const sk_schedule *sched, cons
 sk_status sk_gpu_attn_build(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena,
                             sk_build *out, sk_err *err)
 {
-    sk_text symbol = {0}, merge = {0};
     if (sched->v[SK_T_form] == SK_ATTN_RAW) return sk_raw_build(spec, sched, arena, out, err);
     memset(out, 0, sizeof *out);
-    sk_spec_symbol(spec, &symbol);
-    sk_text_printf(&merge, "%s_merge", symbol.s ? symbol.s : "");
     const bool tiles = sched->v[SK_T_form] == SK_ATTN_TILE;
-    sk_status st = symbol.failed || merge.failed ? sk_fail(err, SPHKV_ENOMEM, "out of memory")
-                                                 : SPHKV_OK;
-    if (st == SPHKV_OK)
-        st = (tiles ? build_tile : build_warp)(spec, sched, symbol.s, arena, &out->program[0], err);
+    sk_status st = (tiles ? build_tile : build_warp)(spec, sched, arena, &out->program[0], err);
     out->n = 1;
     if (st == SPHKV_OK && sched->v[SK_T_merge] == SK_MERGE_SEPARATE) {
-        st = build_merge(spec, sched, merge.s, arena, &out->program[1], err);
+        st = build_merge(spec, sched, arena, &out->program[1], err);
         out->n = 2;
     }
-    sk_text_free(&symbol);
-    sk_text_free(&merge);
     return st;
 }

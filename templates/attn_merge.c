@@ -96,12 +96,13 @@ static void add_head(sk_dec *c, sk_val state, sk_val h, sk_val row, sk_val x)
     sk_ir_end(b);
 }
 
-static sk_status build_add(const sk_spec *spec, const sk_schedule *sched, const char *symbol,
-                           sk_arena *arena, sk_program **out, sk_err *err)
+static sk_status build_add(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena,
+                           sk_program **out, sk_err *err)
 {
     sk_builder builder, *b = &builder;
     sk_dec dec, *c = &dec;
-    sk_ir_begin(b, arena, symbol, (uint32_t)sched->v[SK_T_w], 1);
+    const sk_status st = sk_rows_begin(b, spec, sched, arena, "", err);
+    if (st != SPHKV_OK) return st;
     merge_begin(c, b, spec, sched);
     const sk_val state = sk_ir_param_ptr(b, "state", true);
     const sk_val rows = sk_ir_param_ptr(b, "source", false);
@@ -152,12 +153,13 @@ static sk_val add_sink(sk_dec *c, sk_val sinks, sk_val first, sk_val h, sk_val *
     return keep;
 }
 
-static sk_status build_end(const sk_spec *spec, const sk_schedule *sched, const char *symbol,
-                           sk_arena *arena, sk_program **out, sk_err *err)
+static sk_status build_end(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena,
+                           sk_program **out, sk_err *err)
 {
     sk_builder builder, *b = &builder;
     sk_dec dec, *c = &dec;
-    sk_ir_begin(b, arena, symbol, (uint32_t)sched->v[SK_T_w], 1);
+    const sk_status st = sk_rows_begin(b, spec, sched, arena, "end", err);
+    if (st != SPHKV_OK) return st;
     merge_begin(c, b, spec, sched);
     const sk_val state = sk_ir_param_ptr(b, "state", false);
     const sk_val to = sk_ir_param_ptr(b, "out", true);
@@ -188,18 +190,10 @@ static sk_status build_end(const sk_spec *spec, const sk_schedule *sched, const 
 static sk_status build(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena, sk_build *out,
                        sk_err *err)
 {
-    sk_text symbol = {0}, end = {0};
     memset(out, 0, sizeof *out);
-    sk_spec_symbol(spec, &symbol);
-    sk_text_printf(&end, "%s_end", symbol.s ? symbol.s : "");
-    sk_status st = symbol.failed || end.failed
-                       ? sk_fail(err, SPHKV_ENOMEM, "out of memory")
-                       : build_add(spec, sched, symbol.s, arena, &out->program[ADD], err);
-    if (st == SPHKV_OK) st = build_end(spec, sched, end.s, arena, &out->program[END], err);
     out->n = ENTRIES;
-    sk_text_free(&symbol);
-    sk_text_free(&end);
-    return st;
+    const sk_status st = build_add(spec, sched, arena, &out->program[ADD], err);
+    return st == SPHKV_OK ? build_end(spec, sched, arena, &out->program[END], err) : st;
 }
 
 /* ---- host side ---------------------------------------------------------- */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "attn_gpu.h"
+#include "rows.h"
 
 static const char text[] = {
 #include "good_vi8_cu.inc"
@@ -45,17 +46,13 @@ static sk_status stub(const sk_spec *spec, const sk_schedule *s, sk_arena *arena
     sk_builder builder;
     sk_dec dec;
     sk_grid grid = {.c = &dec};
-    sk_text symbol = {0};
-    sk_spec_symbol(spec, &symbol);
-    if (symbol.failed) return sk_fail(err, SPHKV_ENOMEM, "out of memory");
-    sk_ir_begin(&builder, arena, symbol.s, 32, SK_RAW_WARPS);
+    const sk_status st = sk_rows_entry(&builder, spec, 32, SK_RAW_WARPS, arena, "", err);
+    if (st != SPHKV_OK) return st;
     sk_ir_occupancy(&builder, (uint32_t)s->v[SK_T_blocks]);
     sk_dec_init(&dec, &builder, spec, s);
     sk_grid_params(&grid);
     (void)sk_ir_shared(&builder, sk_raw_scratch());
-    const sk_status st = sk_ir_finish(&builder, out, err);
-    sk_text_free(&symbol);
-    return st;
+    return sk_ir_finish(&builder, out, err);
 }
 
 sk_status sk_raw_build(const sk_spec *spec, const sk_schedule *s, sk_arena *arena, sk_build *out,

@@ -133,20 +133,28 @@ void sk_rows_interleave(sk_builder *b, uint32_t w, sk_val x[2])
     }
 }
 
-sk_status sk_rows_begin(sk_builder *b, const sk_spec *spec, const sk_schedule *sched,
+sk_status sk_rows_entry(sk_builder *b, const sk_spec *spec, uint32_t w, uint32_t warps,
                         sk_arena *arena, const char *entry, sk_err *err)
 {
     sk_text symbol = {0};
     sk_spec_symbol(spec, &symbol);
     if (*entry) sk_text_printf(&symbol, "_%s", entry);
     const bool ok = !symbol.failed;
-    const uint32_t warps = sched->v[SK_T_warps] ? (uint32_t)sched->v[SK_T_warps] : 1;
-    if (ok) sk_ir_begin(b, arena, symbol.s, (uint32_t)sched->v[SK_T_w], warps);
-    /* 512 threads a multiprocessor, 128 registers each: left alone, compilers keep to fewer
-     * registers for the sake of more threads and spill some */
-    if (ok && sched->backend == SK_BACKEND_CUDA) sk_ir_occupancy(b, warps < 16 ? 16 / warps : 1);
+    if (ok) sk_ir_begin(b, arena, symbol.s, w, warps);
     sk_text_free(&symbol);
     return ok ? SPHKV_OK : sk_fail(err, SPHKV_ENOMEM, "out of memory");
+}
+
+sk_status sk_rows_begin(sk_builder *b, const sk_spec *spec, const sk_schedule *sched,
+                        sk_arena *arena, const char *entry, sk_err *err)
+{
+    const uint32_t warps = sched->v[SK_T_warps] ? (uint32_t)sched->v[SK_T_warps] : 1;
+    const sk_status st = sk_rows_entry(b, spec, (uint32_t)sched->v[SK_T_w], warps, arena, entry, err);
+    /* 512 threads a multiprocessor, 128 registers each: left alone, compilers keep to fewer
+     * registers for the sake of more threads and spill some */
+    if (st == SPHKV_OK && sched->backend == SK_BACKEND_CUDA)
+        sk_ir_occupancy(b, warps < 16 ? 16 / warps : 1);
+    return st;
 }
 
 int32_t sk_rows_default_width(const sk_target *target) { return target->vector_bits >= 256 ? 8 : 4; }

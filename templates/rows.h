@@ -36,6 +36,9 @@ void sk_rows_interleave(sk_builder *b, uint32_t w, sk_val x[2]);
 
 /* Begins a program of a kernel: symbol, W, warps. `entry` tells it from others of the
  * kernel; "" for the first. */
+sk_status sk_rows_entry(sk_builder *b, const sk_spec *spec, uint32_t w, uint32_t warps,
+                        sk_arena *arena, const char *entry, sk_err *err);
+/* W and warps of the schedule; on a GPU, so many blocks as registers are best spent on. */
 sk_status sk_rows_begin(sk_builder *b, const sk_spec *spec, const sk_schedule *sched,
                         sk_arena *arena, const char *entry, sk_err *err);
 /* W by default, and whether the target has vectors as wide as the schedule asks. */
