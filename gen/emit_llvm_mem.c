@@ -173,9 +173,9 @@ LLVMValueRef sk_lv_stg(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
 
 LLVMValueRef sk_lv_prefetch(sk_lv *l, const sk_instr *in, LLVMValueRef const *a)
 {
-    /* address; read; keep in all caches; data */
-    LLVMValueRef arg[4] = {address(l, a[0], a[1], in->imm), sk_lv_index(l, 0), sk_lv_index(l, 2),
-                           sk_lv_index(l, 1)};
+    /* address; read; into all caches but the nearest, or that one, too; data */
+    LLVMValueRef arg[4] = {address(l, a[0], a[1], in->imm), sk_lv_index(l, 0),
+                           sk_lv_index(l, 2 + in->imm2), sk_lv_index(l, 1)};
     (void)sk_lv_call(l, "llvm.prefetch", l->ptr, arg, 4);
     return NULL;
 }

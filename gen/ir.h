@@ -275,6 +275,12 @@ static inline void sk_ir_prefetch(sk_builder *b, sk_val ptr, sk_val off, uint32_
     const sk_val a[2] = {ptr, off};
     (void)sk_ir_emit(b, SK_OP_PREFETCH, 2, a, disp, 0);
 }
+/* Into the nearest cache; before, into the second. */
+static inline void sk_ir_prefetch_near(sk_builder *b, sk_val ptr, sk_val off, uint32_t disp)
+{
+    const sk_val a[2] = {ptr, off};
+    (void)sk_ir_emit(b, SK_OP_PREFETCH, 2, a, disp, 1);
+}
 static inline void sk_ir_barrier(sk_builder *b) { (void)sk_ir_0(b, SK_OP_BARRIER, 0); }
 /* for (i = lo; i < hi; i += step); returns i. */
 static inline sk_val sk_ir_for(sk_builder *b, sk_val lo, sk_val hi, uint32_t step)

@@ -202,7 +202,8 @@
       "adds c to the word at a + b, not in the scratch, and gives the old one; b, c uniform; one " \
       "lane acts; releases what the warp did and, of the other warps, what a barrier put before "  \
       "it; acquires what adds to the same word have released; device scope; warp scope")           \
-    X(PREFETCH, "prefetch", 2, V, 1, "hint: the cache line at a + b, b uniform; may be outside")   \
+    X(PREFETCH, "prefetch", 2, V, 1, "hint: the cache line at a + b, b uniform; may be outside; "  \
+      "into the second cache, or (imm2 1, a CPU) the nearest")                                     \
     X(BARRIER, "barrier", 0, V, 1, "block barrier, only under block-scope control")                \
     /* control: block or warp scope only */                                                        \
     X(FOR, "for", 2, U, 1, "for (i = a; i < b; i += imm), unsigned, imm > 0; value: i")            \

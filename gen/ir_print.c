@@ -54,9 +54,12 @@ static void print_imm(const sk_instr *in, const char *comma, sk_text *out)
     case SK_OP_LDQ:
     case SK_OP_STQ:
     case SK_OP_ATOMADD:
-    case SK_OP_PREFETCH:
         if (in->imm)
             sk_text_printf(out, "%s +%u", comma, in->imm);
+        break;
+    case SK_OP_PREFETCH:
+        if (in->imm) sk_text_printf(out, "%s +%u", comma, in->imm);
+        if (in->imm2) sk_text_printf(out, ", near");
         break;
     default: break;
     }

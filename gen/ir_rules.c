@@ -343,6 +343,12 @@ static const char *joint_fault(const sk_program *p, const sk_instr *in)
     return place_fault(p, in);
 }
 
+/* What imm2 may say: kinds of loads, places of a prefetch. */
+static uint32_t kinds_of(uint32_t op)
+{
+    return is_load(op) ? SK_LD_KINDS : op == SK_OP_PREFETCH ? 2 : 1;
+}
+
 sk_status sk_ir_check(const sk_program *p, const sk_instr *in, uint32_t index, sk_err *err)
 {
     if (in->op >= SK_OP_COUNT)
@@ -355,7 +361,7 @@ sk_status sk_ir_check(const sk_program *p, const sk_instr *in, uint32_t index, s
         if (in->arg[k] >= index || in->arg[k] >= p->ninstr)
             return sk_fail(err, SPHKV_EINVAL, "ir: %%%u %s: argument %u is no earlier value", index,
                            op->text, k);
-    if (is_load(in->op) ? in->imm2 >= SK_LD_KINDS : in->imm2 != 0 && in->op != SK_OP_CPASYNC)
+    if (in->imm2 >= kinds_of(in->op) && in->op != SK_OP_CPASYNC)
         return sk_fail(err, SPHKV_EINVAL, "ir: %%%u %s: wrong load kind %u", index, op->text,
                        in->imm2);
     for (uint32_t k = 0; k < in->nargs; k++) {

@@ -116,6 +116,8 @@ static void copies_and_adds(void **state)
     expect(8, SK_OP_CPASYNC, "slsl", 0, 0, "the source of a copy does not lie in the scratch");
     expect(8, SK_OP_CPASYNC, "sli", 0, 0, "3 arguments, expected 5");
     expect(8, SK_OP_CPASYNC, "slilu", 0, 0, "must be a predicate");
+    expect(8, SK_OP_PREFETCH, "iu", 64, 1, NULL);
+    expect(8, SK_OP_PREFETCH, "iu", 64, 2, "wrong load kind 2");
     expect(8, SK_OP_CPWAIT, "", 7, 0, NULL);
     expect(8, SK_OP_CPWAIT, "", 7, 1, "wrong load kind 1");
     expect(8, SK_OP_ATOMADD, "ouu", 12, 0, NULL);

@@ -177,6 +177,7 @@ static void prefetch_anywhere(op_frame *f)
     sk_builder *const b = f->b;
     sk_ir_prefetch(b, f->in, word(f, 0), 0);
     sk_ir_prefetch(b, f->in, word(f, 0xffffff00u), 64);
+    sk_ir_prefetch_near(b, f->in, word(f, 0xffffff00u), 64);
     sk_ir_stv(b, f->out, word(f, 0), 0, sk_ir_lane(b));
 }
 

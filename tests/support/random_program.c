@@ -203,7 +203,12 @@ static sk_val scratch_value(gen *g)
 static void hint(gen *g)
 {
     const sk_val p = gen_draw(g, SK_PTR, SK_WARP);
-    sk_ir_prefetch(&g->b, p, gen_draw(g, SK_U32, SK_WARP), 64 * below(g, 8));
+    const uint32_t disp = 64 * below(g, 8);
+    const sk_val off = gen_draw(g, SK_U32, SK_WARP);
+    if (below(g, 2) == 0)
+        sk_ir_prefetch(&g->b, p, off, disp);
+    else
+        sk_ir_prefetch_near(&g->b, p, off, disp);
 }
 
 /* Every warp reads what its neighbour has in the scratch. */
