@@ -2,6 +2,7 @@
  *
  * emit_cuda.c        the unit, an entry, statements and control
  * emit_cuda_value.c  the text of values
+ * emit_cuda_number.c the text of constants
  * emit_cuda_plan.c   which values are written, and where
  * emit_cuda_sync.c   where the lanes of a warp must meet
  * emit_cuda_access.c what an instruction touches, for that
@@ -85,6 +86,10 @@ typedef enum cuda_kind {
 void sk_emit_cuda_value(cuda_entry *e, sk_val v, cuda_kind within, bool right);
 /* The op itself, not the name of the variable that holds it. */
 void sk_emit_cuda_text(cuda_entry *e, sk_val v);
+/* A constant; sign: with the u that makes it unsigned by itself. */
+void sk_emit_cuda_u32(cuda_entry *e, uint32_t x, bool hex, bool sign);
+/* The shortest decimal that reads back as the same float. */
+void sk_emit_cuda_f32(cuda_entry *e, uint32_t bits);
 /* address + offset + displacement (+ `stride` bytes a lane). */
 void sk_emit_cuda_address(cuda_entry *e, sk_val base, sk_val off, uint32_t disp, uint32_t stride,
                      bool store);

@@ -1,11 +1,10 @@
-/* emit_cuda_value.c - the text of values: constants, operators, calls of the
- * vocabulary, loads.
+/* emit_cuda_value.c - the text of values: operators, calls of the vocabulary,
+ * addresses, loads.
  *
  * Ops that are the same in C are written as operators; parentheses stand where a
  * reader would want them and gcc's -Wall asks for them, not only where C needs
  * them. Addresses are sums in 64 bits of a pointer and 32-bit words, so a sum of
  * words keeps its parentheses: it wraps before it is added. */
-#include <math.h>
 #include <string.h>
 
 #include "emit_cuda_impl.h"
@@ -63,50 +62,6 @@ static const struct {
 static void put(cuda_entry *e, const char *text)
 {
     sk_text_append(&e->line, text, strlen(text));
-}
-
-/* ---- constants --------------------------------------------------------------------- */
-
-/* sign: with the u that makes it unsigned by itself. */
-static void put_u32(cuda_entry *e, uint32_t x, bool hex, bool sign)
-{
-    if (x > 0xffffu || (hex && x > 9))
-        sk_text_printf(&e->line, "0x%xu", x);
-    else
-        sk_text_printf(&e->line, sign ? "%uu" : "%u", x);
-}
-
-/* Whether the decimal is x when read as a float, also by way of a double. */
-static bool reads_back(const char *text, float x)
-{
-    double y;
-    return sk_parse_f64(text, -INFINITY, INFINITY, &y)
-           && (float)nextafter(y, -INFINITY) >= x && (float)nextafter(y, INFINITY) <= x;
-}
-
-/* The shortest decimal that reads back as the same float. */
-static void put_f32(cuda_entry *e, uint32_t bits)
-{
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    if (!isfinite(x)) {
-        const char *const what = isnan(x) ? "NaN" : x > 0 ? "infinity" : "-infinity";
-        sk_text_printf(&e->line, "float_of(0x%08xu /* %s */)", bits, what);
-        return;
-    }
-    const size_t begin = e->line.len;
-    for (int digits = 1; digits < 10; digits++) {
-        e->line.len = begin;
-        sk_text_printf(&e->line, "%.*g", digits, (double)x);
-        if (e->line.failed || reads_back(e->line.s + begin, x))
-            break;
-    }
-    put(e, e->line.failed || strpbrk(e->line.s + begin, ".e") ? "f" : ".0f");
-}
-
-static bool is_bit_op(uint32_t op)
-{
-    return op == SK_OP_AND || op == SK_OP_OR || op == SK_OP_XOR || op == SK_OP_PRMT;
 }
 
 /* ---- operators ---------------------------------------------------------------------- */
@@ -170,10 +125,15 @@ void sk_emit_cuda_value(cuda_entry *e, sk_val v, cuda_kind within, bool right)
     const bool bare = stands_bare(kind_of(e, v), within, right);
     put(e, bare ? "" : "(");
     if (in->op == SK_OP_CONST_U32)
-        put_u32(e, in->imm, false, false);
+        sk_emit_cuda_u32(e, in->imm, false, false);
     else
         sk_emit_cuda_text(e, v);
     put(e, bare ? "" : ")");
+}
+
+static bool is_bit_op(uint32_t op)
+{
+    return op == SK_OP_AND || op == SK_OP_OR || op == SK_OP_XOR || op == SK_OP_PRMT;
 }
 
 /* An argument, a constant in the form that suits the op. */
@@ -181,7 +141,7 @@ static void put_arg(cuda_entry *e, const sk_instr *in, uint32_t k, cuda_kind wit
 {
     uint32_t x;
     if (cuda_const(e, in->arg[k], &x))
-        put_u32(e, x, is_bit_op(in->op), sign);
+        sk_emit_cuda_u32(e, x, is_bit_op(in->op), sign);
     else
         sk_emit_cuda_value(e, in->arg[k], within, k > 0);
 }
@@ -283,7 +243,7 @@ static void put_quad(cuda_entry *e, const sk_instr *in)
         put(e, k ? ", " : "");
         put(e, bits ? "bits_of(" : "");
         if (word->op == SK_OP_CONST_F32)
-            put_u32(e, word->imm, true, false);
+            sk_emit_cuda_u32(e, word->imm, true, false);
         else
             sk_emit_cuda_value(e, in->arg[k], CUDA_ANY, false);
         put(e, bits ? ")" : "");
@@ -307,7 +267,7 @@ static void put_lane_of(cuda_entry *e, const sk_instr *in)
     sk_emit_cuda_value(e, in->arg[0], CUDA_ANY, false);
     put(e, ", ");
     if (in->op == SK_OP_EXTRACT)
-        put_u32(e, in->imm, false, false);
+        sk_emit_cuda_u32(e, in->imm, false, false);
     else
         sk_emit_cuda_value(e, in->arg[1], CUDA_ANY, false);
     put(e, ")");
@@ -316,8 +276,8 @@ static void put_lane_of(cuda_entry *e, const sk_instr *in)
 static void put_leaf(cuda_entry *e, const sk_instr *in)
 {
     switch (in->op) {
-    case SK_OP_CONST_U32: put_u32(e, in->imm, false, false); break;
-    case SK_OP_CONST_F32: put_f32(e, in->imm); break;
+    case SK_OP_CONST_U32: sk_emit_cuda_u32(e, in->imm, false, false); break;
+    case SK_OP_CONST_F32: sk_emit_cuda_f32(e, in->imm); break;
     case SK_OP_LANE: put(e, "lane"); break;
     case SK_OP_WARP: put(e, "warp"); break;
     case SK_OP_BLOCK: sk_text_printf(&e->line, "block_index(%u)", in->imm); break;
