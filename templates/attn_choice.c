@@ -109,7 +109,8 @@ static sk_status valid_query(const sk_spec *spec, const sk_schedule *s, const sk
     const bool narrow = has & (SK_CPU_VNNI | SK_CPU_AVXVNNI | SK_CPU_DOTPROD);
     if (query == SK_QUERY_I7 ? pairs : w < 16 ? narrow : (has & need) == need) return SPHKV_OK;
     if (query == SK_QUERY_I7)
-        return sk_fail(err, SPHKV_EINVAL, "query=i7 wants SSSE3");
+        return sk_fail(err, SPHKV_EINVAL,
+                       "query=i7 wants a CPU that adds products of bytes in pairs (SSSE3)");
     return sk_fail(err, SPHKV_EINVAL,
                    "query=%s wants a CPU with dot products of %s", name,
                    need & SK_CPU_BF16 ? "bfloat16s (and of bytes, where keys are)"

@@ -7,10 +7,10 @@
 
 #include "kernel.h"
 
-/* The bytes poison is made of: a NaN in f32, f16 and bf16. */
 /* The largest inputs that are made. */
 #define SK_CASE_BATCH_MOST (1u << 20)
 #define SK_CASE_CONTEXT_MOST (1u << 26)
+/* The bytes poison is made of: a NaN in f32, f16 and bf16. */
 #define SK_CASE_POISON 0xffu
 
 typedef enum sk_input {

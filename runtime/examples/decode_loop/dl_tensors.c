@@ -87,7 +87,6 @@ static const cJSON *find(const cJSON *object, const char *name)
     return found;
 }
 
-
 /* Element i of an array of whole numbers; false when it is none. */
 static bool whole(const cJSON *array, int i, size_t *out)
 {
