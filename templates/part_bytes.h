@@ -85,6 +85,21 @@ typedef struct sk_bytes_loop {
     uint32_t nv;     /* vectors of 64 tokens: 4; or of halves 2, */
     uint32_t half;   /* the half-th and the one two behind it */
 } sk_bytes_loop;
+/* Of 16 lanes: the i-th vector of 16 tokens at work, of the 64. */
+#define SK_BYTES_VECTORS 4u
+static inline uint32_t sk_bytes_vector(const sk_bytes_loop *l, uint32_t i)
+{
+    return l->nv == SK_BYTES_VECTORS ? i : l->half + 2 * i;
+}
+/* Indices of the word's codes: words of four groups, pairs where a group has 64 slots, else
+ * groups as they are; radius codes of four groups in one word (part_bytes_index.c). */
+void sk_bytes_indices(sk_dec *c, const sk_bytes_loop *l, sk_val index[SK_BYTES_VECTORS]);
+void sk_bytes_radii(sk_dec *c, const sk_bytes_loop *l, sk_val radii[SK_BYTES_VECTORS]);
+/* Of blocks of row 1 (layout.h) in two steps: bytes of two codes, of vectors n and
+ * n + nv / 2; indices of them. */
+void sk_bytes_blocked(sk_dec *c, const sk_bytes_loop *l, sk_val both[SK_BYTES_VECTORS / 2]);
+void sk_bytes_of_blocked(sk_dec *c, const sk_bytes_loop *l, const sk_val both[SK_BYTES_VECTORS / 2],
+                         sk_val index[SK_BYTES_VECTORS]);
 /* Group k of the word; beyond the last the last, which weights take out. */
 sk_val sk_bytes_group(sk_dec *c, const sk_bytes_loop *l, uint32_t k);
 /* What sums of head h are of. */

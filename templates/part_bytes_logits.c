@@ -1,7 +1,7 @@
 /* part_bytes_logits.c - logits by tables of bytes (part_bytes.h), 64 tokens at a time.
  *
  * What does not depend on the head is done once for all: the codes of four groups
- * become indices, one byte a token and group, four groups of a token in one word, in
+ * become indices (part_bytes_index.c), one byte a token and group, four groups of a token in one word, in
  * the order of tokens. A head then takes per 16 tokens and four groups one permute of
  * 64 (or 128) bytes of table and one dot. Tables of 64 entries a group are too large
  * for that: two groups of 32 tokens are looked up together, and the results of two
@@ -11,22 +11,10 @@
  * Sums stay in registers, 16 vectors at most. Where indices are cheap to halve (blocks of
  * row 1) and there are two planes, four heads take 32 tokens at a time, for one set of
  * indices. Heads that are added up together go through the whole page before the next ones
- * do: their tables, which may fill the nearest cache, come once a page.
- *
- * Codes of other widths than the 4 bits of row 1's blocks: a permute brings to each
- * eight bytes the bits of tokens 4L .. 4L+3 and 4L+16 .. 4L+19 (of the half), fields of
- * bits make bytes of them, and two zips end in order. */
+ * do: their tables, which may fill the nearest cache, come once a page. */
 #include "part_bytes.h"
 
 #include "part_unpack.h"
-
-enum { VECTORS = 4 }; /* of 16 tokens */
-
-/* The i-th vector at work, of the 64 tokens. */
-static uint32_t vector_of(const sk_bytes_loop *l, uint32_t i)
-{
-    return l->nv == VECTORS ? i : l->half + 2 * i;
-}
 
 /* ---- of 8 lanes, too ----------------------------------------------------------------------- */
 
@@ -44,132 +32,12 @@ sk_val sk_bytes_unit(sk_dec *c, const sk_bytes_loop *l, uint32_t h)
     return sk_ir_ldu(c->b, SK_LD_F32, c->bytes, c->zero, sk_bytes_page_units(t) + h * t->row * 4);
 }
 
-/* ---- indices ------------------------------------------------------------------------------ */
-
-/* Byte offset of the row of group k of the word, in a field of `bytes` a row. */
-static sk_val group_row(sk_dec *c, const sk_bytes_loop *l, uint32_t k, uint32_t bytes)
-{
-    return sk_mul(c, sk_bytes_group(c, l, k), bytes);
-}
-
-/* x in the bits of codes, and which of the groups that share a table it is of. */
-static sk_val masked(sk_dec *c, const sk_bytes_loop *l, sk_val x, uint32_t groups)
-{
-    const uint32_t codes = ((1u << l->seg->b) - 1) * 0x01010101u;
-    return sk_or(c, sk_and(c, x, codes), sk_k(c, groups * l->t->slots));
-}
-
-/* Blocks of row 1 (layout.h): two loads have the four groups, each 32 bytes; bytes of two
- * codes, of vectors n and n + nv / 2. */
-static void blocked_bytes(sk_dec *c, const sk_bytes_loop *l, sk_val both[VECTORS / 2])
-{
-    sk_builder *b = c->b;
-    const sk_val field = sk_ir_ptr_add(b, l->page, sk_k(c, l->lay->code_off), 1);
-    sk_val x[2];
-    for (uint32_t k = 0; k < 2; k++) {
-        const sk_val low = group_row(c, l, 2 * k, c->p / 2), high = group_row(c, l, 2 * k + 1, c->p / 2);
-        const sk_val row = sk_sel(c, sk_ir_2(b, SK_OP_ULT, c->lane, sk_k(c, 8)), low, high);
-        x[k] = sk_ir_ldrows(b, SK_LD_U32, field, sk_add(c, row, sk_shr(c, l->t0, 1)), 0, 8);
-    }
-    const sk_val i = sk_and(c, c->lane, 7);
-    sk_val at = sk_add(c, sk_shl(c, sk_shr(c, i, 2), 4), sk_shl(c, sk_and(c, i, 3), 1));
-    at = sk_mul(c, sk_add(c, at, sk_shr(c, c->lane, 3)), 0x01010101u);
-    for (uint32_t n = 0; n < l->nv / 2; n++) { /* vectors `half` and half + 2 */
-        const uint32_t half = vector_of(l, n * l->nv / 4);
-        const sk_val which = sk_add(c, at, sk_k(c, 0x60402000u + half * 0x08080808u));
-        both[n] = sk_ir_3(b, SK_OP_PERM8X2, x[0], x[1], which);
-    }
-}
-
-static void blocked_words(sk_dec *c, const sk_bytes_loop *l, const sk_val both[VECTORS / 2],
-                          sk_val index[VECTORS])
-{
-    for (uint32_t n = 0; n < l->nv / 2; n++) {
-        index[n] = masked(c, l, both[n], 0x03020100u);
-        index[n + l->nv / 2] = masked(c, l, sk_shr(c, both[n], 4), 0x03020100u);
-    }
-}
-
-/* 64 codes of a group as bytes with rubbish above, in the order of the file's head. */
-static sk_val spread_codes(sk_dec *c, const sk_bytes_loop *l, sk_val field, uint32_t k)
-{
-    sk_builder *b = c->b;
-    const uint32_t bits = l->seg->b;
-    const uint32_t end = sk_unpack_end(c, l->tier_slot);
-    const sk_val row = group_row(c, l, k, c->p * bits / 8);
-    sk_val at = sk_add(c, row, sk_mul(c, sk_shr(c, l->t0, 3), bits)), past = SK_NONE;
-    if (end > 0) { /* 64 bytes that end with the page: before the field there are as many */
-        const sk_val here = sk_add(c, at, sk_k(c, l->lay->code_off));
-        at = sk_ir_2k(b, SK_OP_UMIN, here, l->lay->code_off + end - 64);
-        past = sk_ir_2(b, SK_OP_SUB, here, at);
-        field = l->page;
-    }
-    const sk_val x = sk_ir_ldv(b, SK_LD_U32, field, at, 0);
-    const sk_val odd = sk_and(c, c->lane, 1), half = sk_and(c, sk_shr(c, c->lane, 1), 1);
-    const sk_val token = sk_add(c, sk_add(c, sk_shl(c, half, 5), sk_shl(c, odd, 4)),
-                                sk_shl(c, sk_shr(c, c->lane, 2), 2));
-    const sk_val bit = sk_mul(c, token, bits), every = sk_k(c, 0x01010101u);
-    sk_val byte = sk_shr(c, bit, 3);
-    if (past != SK_NONE) byte = sk_add(c, byte, past);
-    const sk_val from = sk_add(c, sk_ir_2(b, SK_OP_MUL, byte, every), sk_k(c, 0x03020100u));
-    const sk_val first = sk_add(c, sk_and(c, bit, 7), sk_shl(c, odd, 5));
-    const sk_val fields = sk_add(c, sk_ir_2(b, SK_OP_MUL, first, every), sk_k(c, 0x03020100u * bits));
-    const sk_val picked = sk_ir_2(b, SK_OP_PERM8, x, from);
-    return bits == 8 ? picked : sk_ir_2(b, SK_OP_FIELD8, picked, fields);
-}
-
-void sk_bytes_zip8(sk_builder *b, sk_val x[4])
-{
-    const sk_val y[4] = {x[0], x[1], x[2], x[3]};
-    for (uint32_t k = 0; k < 4; k++) x[k] = sk_ir_zip8(b, y[k / 2 * 2], y[k / 2 * 2 + 1], k % 2);
-}
-
-void sk_bytes_zip16(sk_builder *b, sk_val x[4])
-{
-    const sk_val y[4] = {x[0], x[1], x[2], x[3]};
-    for (uint32_t k = 0; k < 4; k++) x[k] = sk_ir_zip16(b, y[k / 2], y[2 + k / 2], k % 2);
-}
-
-/* Words of four groups; pairs where a group has 64 slots; else groups as they are. */
-static void make_indices(sk_dec *c, const sk_bytes_loop *l, sk_val index[VECTORS])
-{
-    sk_builder *b = c->b;
-    if (sk_layout_codes_blocked(c->spec, l->seg)) {
-        sk_val both[VECTORS / 2];
-        blocked_bytes(c, l, both);
-        blocked_words(c, l, both, index);
-        return;
-    }
-    const sk_val field = sk_ir_ptr_add(b, l->page, sk_k(c, l->lay->code_off), 1);
-    for (uint32_t k = 0; k < 4; k++) index[k] = spread_codes(c, l, field, k);
-    if (l->t->slots > 64) return; /* a table of its own ignores the rubbish */
-    sk_bytes_zip8(b, index);
-    if (l->t->slots < 64) sk_bytes_zip16(b, index);
-    for (uint32_t k = 0; k < 4; k++)
-        index[k] = masked(c, l, index[k], l->t->slots == 64 ? 0x01000100u : 0x03020100u);
-}
-
-/* Radius codes of four groups in one word. */
-static void make_radii(sk_dec *c, const sk_bytes_loop *l, sk_val radii[VECTORS])
-{
-    sk_builder *b = c->b;
-    const uint32_t per_span = l->lay->span_dims / l->seg->g;
-    const sk_val order = sk_add(c, sk_shl(c, sk_and(c, c->lane, 3), 2), sk_shr(c, c->lane, 2));
-    for (uint32_t k = 0; k < 4; k++) {
-        const sk_val span = sk_ir_2(b, SK_OP_UDIV, group_row(c, l, k, 1), sk_k(c, per_span));
-        const sk_val at = sk_add(c, sk_mul(c, span, c->p), l->t0);
-        radii[k] = sk_shuf(c, sk_ir_ldv(b, SK_LD_U32, l->page, at, l->lay->radius_off), order);
-    }
-    sk_bytes_zip8(b, radii);
-    sk_bytes_zip16(b, radii);
-}
-
 /* ---- look-up ------------------------------------------------------------------------------ */
 
 /* Bytes of table of head h for each vector of tokens. Vectors of indices share as many
  * tables as they have groups. */
 static void find_bytes(sk_dec *c, const sk_bytes_loop *l, uint32_t h, uint32_t plane,
-                       const sk_val index[VECTORS], sk_val x[VECTORS])
+                       const sk_val index[SK_BYTES_VECTORS], sk_val x[SK_BYTES_VECTORS])
 {
     sk_builder *b = c->b;
     const uint32_t size = sk_bytes_plane(l->t), table_bytes = sk_bytes_table(l->t);
@@ -191,15 +59,15 @@ static void find_bytes(sk_dec *c, const sk_bytes_loop *l, uint32_t h, uint32_t p
 /* The words at work, and their indices. */
 typedef struct word_pair {
     sk_bytes_loop at[2];
-    sk_val index[2][VECTORS];
+    sk_val index[2][SK_BYTES_VECTORS];
 } word_pair;
 
 /* What is found for them together, as words of four groups. */
-static void look_up(sk_dec *c, const word_pair *w, uint32_t h, uint32_t plane, sk_val x[VECTORS])
+static void look_up(sk_dec *c, const word_pair *w, uint32_t h, uint32_t plane, sk_val x[SK_BYTES_VECTORS])
 {
     const sk_bytes_loop *l = &w->at[0];
     const uint32_t size = sk_bytes_plane(l->t);
-    sk_val y[VECTORS];
+    sk_val y[SK_BYTES_VECTORS];
     find_bytes(c, l, h, plane, w->index[0], x);
     if (sk_bytes_pair(l->t) == 2) {
         find_bytes(c, &w->at[1], h, plane, w->index[1], y);
@@ -211,7 +79,7 @@ static void look_up(sk_dec *c, const word_pair *w, uint32_t h, uint32_t plane, s
 
 /* Sums of a head: by plane and vector of tokens. */
 typedef struct head_sums {
-    sk_val v[2][VECTORS];
+    sk_val v[2][SK_BYTES_VECTORS];
 } head_sums;
 
 /* Codes of the words at work, which are asked for a step ahead: look-ups of a step wait for
@@ -219,7 +87,7 @@ typedef struct head_sums {
  * They are variables, bytes of two codes; indices would take twice the registers. */
 typedef struct codes_ahead {
     bool some; /* else codes come with their step */
-    sk_val both[2][VECTORS / 2];
+    sk_val both[2][SK_BYTES_VECTORS / 2];
 } codes_ahead;
 
 /* Steps from the first touch of codes to their use. Heads that meet them first took twice as
@@ -267,7 +135,7 @@ static codes_ahead first_codes(sk_dec *c, const sk_bytes_loop *l)
     codes_ahead a = {.some = asks_ahead(c, l)};
     const word_pair w = words_at(c, l, c->zero);
     for (uint32_t n = 0; a.some && n < sk_bytes_pair(l->t); n++) {
-        blocked_bytes(c, &w.at[n], a.both[n]);
+        sk_bytes_blocked(c, &w.at[n], a.both[n]);
         for (uint32_t k = 0; k < l->nv / 2; k++) a.both[n][k] = sk_ir_var(c->b, SK_LANE, a.both[n][k]);
     }
     return a;
@@ -279,11 +147,11 @@ static void take_codes(sk_dec *c, const codes_ahead *a, word_pair *w, uint32_t n
     sk_builder *b = c->b;
     const sk_bytes_loop *l = &w->at[n];
     sk_bytes_loop later = *l;
-    sk_val both[VECTORS / 2];
+    sk_val both[SK_BYTES_VECTORS / 2];
     for (uint32_t k = 0; k < l->nv / 2; k++) both[k] = sk_ir_get(b, a->both[n][k]);
-    blocked_words(c, l, both, w->index[n]);
+    sk_bytes_of_blocked(c, l, both, w->index[n]);
     later.word = sk_add(c, l->word, sk_k(c, sk_bytes_pair(l->t)));
-    blocked_bytes(c, &later, both);
+    sk_bytes_blocked(c, &later, both);
     for (uint32_t k = 0; k < l->nv / 2; k++) sk_ir_set(b, a->both[n][k], both[k]);
 }
 
@@ -294,15 +162,15 @@ static void add_words(sk_dec *c, const sk_bytes_loop *l, const codes_ahead *ahea
     sk_builder *b = c->b;
     const sk_bytes *t = l->t;
     word_pair w = words_at(c, l, l->word);
-    sk_val radii[VECTORS], x[VECTORS];
+    sk_val radii[SK_BYTES_VECTORS], x[SK_BYTES_VECTORS];
     ask_codes(c, l);
     for (uint32_t n = 0; n < sk_bytes_pair(t); n++) {
         if (ahead->some)
             take_codes(c, ahead, &w, n);
         else
-            make_indices(c, &w.at[n], w.index[n]);
+            sk_bytes_indices(c, &w.at[n], w.index[n]);
     }
-    if (t->radii) make_radii(c, l, radii);
+    if (t->radii) sk_bytes_radii(c, l, radii);
     if (t->keys) look_up(c, &w, 0, 0, x);
     for (uint32_t i = 0; i < hn * t->planes; i++) {
         const uint32_t h = i / t->planes, plane = i % t->planes;
@@ -325,7 +193,7 @@ static void finish_heads(sk_dec *c, const sk_bytes_loop *l, uint32_t h0, uint32_
     sk_builder *b = c->b;
     const sk_bytes *t = l->t;
     for (uint32_t k = 0; k < l->nv; k++) {
-        const sk_val at = sk_add(c, l->t0, sk_k(c, vector_of(l, k) * 16));
+        const sk_val at = sk_add(c, l->t0, sk_k(c, sk_bytes_vector(l, k) * 16));
         const sk_val r =
             t->radii ? SK_NONE : sk_unpack_radii(c, l->seg, l->lay, l->page, c->zero, at);
         for (uint32_t h = h0; h < h0 + hn; h++) {
@@ -334,7 +202,7 @@ static void finish_heads(sk_dec *c, const sk_bytes_loop *l, uint32_t h0, uint32_
             if (t->planes == 2)
                 sum = sk_add(c, sum, sk_shl(c, sk_ir_get(b, sums[h - h0].v[1][k]), t->bits));
             sum = sk_ir_1(b, SK_OP_I2F, sum);
-            sk_store_coded(c, h, l->t0, vector_of(l, k), sk_ir_2(b, SK_OP_FMUL, sum, unit), r);
+            sk_store_coded(c, h, l->t0, sk_bytes_vector(l, k), sk_ir_2(b, SK_OP_FMUL, sum, unit), r);
         }
     }
 }
@@ -342,7 +210,7 @@ static void finish_heads(sk_dec *c, const sk_bytes_loop *l, uint32_t h0, uint32_
 /* Steps that ask for lines, of 64 tokens and a share of the heads. */
 static uint32_t block_steps(const sk_bytes_loop *l)
 {
-    return l->t->words / sk_bytes_pair(l->t) * (VECTORS / l->nv);
+    return l->t->words / sk_bytes_pair(l->t) * (SK_BYTES_VECTORS / l->nv);
 }
 
 static void ask(sk_dec *c, const sk_bytes_loop *l, sk_val next)
@@ -377,9 +245,9 @@ static void add_heads(sk_dec *c, sk_bytes_loop *l, uint32_t h0, uint32_t hn, sk_
 /* How tokens and heads are gone through: no values. */
 static sk_bytes_loop loop_of(const sk_dec *c, uint32_t tier_slot, const sk_bytes *t)
 {
-    sk_bytes_loop l = {.t = t, .seg = sk_dec_seg(c->spec, tier_slot), .tier_slot = tier_slot, .nv = VECTORS};
+    sk_bytes_loop l = {.t = t, .seg = sk_dec_seg(c->spec, tier_slot), .tier_slot = tier_slot, .nv = SK_BYTES_VECTORS};
     if (sk_bytes_pair(t) == 2 && t->slots == 16 && sk_layout_codes_blocked(c->spec, l.seg))
-        l.nv = VECTORS / 2;
+        l.nv = SK_BYTES_VECTORS / 2;
     const uint32_t most = 16 / (t->planes * l.nv);
     l.shares = (t->heads + most - 1) / most;
     return l;
@@ -417,7 +285,7 @@ void sk_bytes_logits(sk_dec *c, uint32_t tier_slot, const sk_seg_layout *lay, sk
     for (l.share = 0; l.share < l.shares; l.share++) {
         const uint32_t h0 = t.heads * l.share / l.shares, h1 = t.heads * (l.share + 1) / l.shares;
         l.t0 = sk_ir_for(c->b, c->zero, limit, 64);
-        for (l.half = 0; l.half < VECTORS / l.nv; l.half++) add_heads(c, &l, h0, h1 - h0, next);
+        for (l.half = 0; l.half < SK_BYTES_VECTORS / l.nv; l.half++) add_heads(c, &l, h0, h1 - h0, next);
         sk_ir_end(c->b);
     }
 }

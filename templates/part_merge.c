@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "decode.h"
+#include "rows.h"
 
 static sk_val job_partial(sk_dec *c, sk_val job, sk_val partials, sk_val i)
 {
@@ -85,17 +86,10 @@ static void merge_head(sk_dec *c, sk_val job, sk_val n, sk_val partials, sk_val 
 sk_status sk_build_merge(const sk_spec *spec, const sk_schedule *sched, sk_arena *arena,
                          sk_program **out, sk_err *err)
 {
-    sk_text symbol = {0};
     sk_builder builder, *b = &builder;
     sk_dec dec = {.b = b, .spec = spec, .sched = sched}, *c = &dec;
-    sk_spec_symbol(spec, &symbol);
-    sk_text_printf(&symbol, "_merge");
-    if (symbol.failed) {
-        sk_text_free(&symbol);
-        return sk_fail(err, SPHKV_ENOMEM, "out of memory");
-    }
-    sk_ir_begin(b, arena, symbol.s, (uint32_t)sched->v[SK_T_w], 1);
-    sk_text_free(&symbol);
+    const sk_status st = sk_rows_begin(b, spec, sched, arena, "merge", err);
+    if (st != SPHKV_OK) return st;
     c->h = sk_dec_turn_heads(spec);
     c->heads = spec->heads_per_kv;
     c->turns = sk_dec_turns(spec);
