@@ -71,17 +71,40 @@ static void forget_rounded(sk_encode_judge *j)
     }
 }
 
-/* Coded segments of the source's keys with the mean off and dimensions permuted. */
+/* What the source's numbers in f32 may be off. */
+static void take_hairs(sk_encode_judge *j)
+{
+    for (uint32_t t = 0; t < j->count; t++) {
+        const double *key = j->k + (size_t)t * j->spec->d;
+        double *hair = j->hair + (size_t)t * j->spec->d;
+        for (uint32_t d = 0; d < j->spec->d; d++)
+            hair[d] = sk_case_key_hair(j->spec, 1, j->book, key, j->spec->d, d, 0);
+    }
+}
+
+/* Where a set has a transform, dimensions of a segment are sums over the key without its
+ * mean, in f32: some roundings of a key, whatever is left of it in a group. */
+static void add_turn(const sk_encode_judge *j, const double *key, const double *row, double *hair,
+                     const sk_seg_layout *at)
+{
+    if (!sk_spec_turned(j->spec)) return;
+    const double most = sk_case_norm(key, j->spec->d) + sk_case_norm(row, j->spec->d);
+    for (uint32_t d = 0; d < at->dims; d++) hair[at->dim0 + d] += most * 0x1p-24;
+}
+
+/* Coded segments of the source's keys with the mean off, transformed and permuted. */
 static void take_coded_keys(sk_encode_judge *j)
 {
     double key[1024]; /* the largest head, sk_spec_check */
     for (uint32_t t = 0; t < j->count; t++) {
         double *row = j->k + (size_t)t * j->spec->d;
         memcpy(key, row, j->spec->d * sizeof *key);
-        for (uint32_t s = 0; s < j->at->nseg; s++)
-            if (j->spec->tier[0].seg[s].kind == SK_KEY_CODED)
-                sk_coded_key_ref(j->spec, j->book, key, j->at->seg[s].dim0, j->at->seg[s].dims,
-                                 row + j->at->seg[s].dim0);
+        for (uint32_t s = 0; s < j->at->nseg; s++) {
+            const sk_seg_layout *at = &j->at->seg[s];
+            if (j->spec->tier[0].seg[s].kind != SK_KEY_CODED) continue;
+            sk_coded_key_ref(j->spec, j->book, key, at->dim0, at->dims, row + at->dim0);
+            add_turn(j, key, row, j->hair + (size_t)t * j->spec->d, at);
+        }
     }
 }
 
@@ -100,6 +123,8 @@ static sk_status judge_page(sk_encode_judge *j, const uint8_t *src, uint8_t *mod
     sk_page_decode_ref(j->spec, 1, src, j->count, j->book, j->k, j->v);
     if (sk_encode_turns(j->spec))
         sk_case_turn_keys(j->spec, j->rope, j->book, src, j->count, j->k, j->hair);
+    else
+        take_hairs(j);
     memcpy(j->rest, j->page, bytes);
     sk_encode_page_ref(j->spec, 0, j->k, j->v, j->count, j->book, model);
     take_coded_keys(j);
