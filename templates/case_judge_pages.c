@@ -2,7 +2,6 @@
  * numbers that the source page holds, read in double. Codes are case_judge_codes.c's
  * affair; what is stored as floats must be a copy, and whatever holds no number of a valid
  * slot must be zero. */
-#include <math.h>
 #include <string.h>
 
 #include "case_judge_pages.h"
@@ -55,11 +54,9 @@ static void forget_rounded(sk_encode_judge *j)
         const uint32_t dtype = key_dtype[tier->seg[s].kind], size = sk_case_dtype_bytes(dtype);
         for (uint32_t i = 0; i < j->count * at->dims; i++) {
             const uint32_t t = i / at->dims, d = i % at->dims;
-            const double *key = j->k + (size_t)t * spec->d;
-            const double hair = fmax(j->hair[(size_t)t * spec->d + at->dim0 + d],
-                                     sk_case_key_hair(spec, 1, j->book, key, spec->d, at->dim0 + d, 0));
-            forget_near(j, at->key_off + sk_layout_key_index(at, d, t) * size, dtype, key[at->dim0 + d],
-                        hair);
+            const size_t of = (size_t)t * spec->d + at->dim0 + d;
+            forget_near(j, at->key_off + sk_layout_key_index(at, d, t) * size, dtype, j->k[of],
+                        j->hair[of]);
         }
     }
     if (tier->value >= SK_VAL_F8 || spec->tier[1].value < SK_VAL_F8) return;

@@ -17,7 +17,7 @@ typedef struct sk_encode_judge {
     double *best;          /* radii of a span, */
     double *off;           /* and what they may be off */
     const sphkv_rope *rope; /* of keys that are rotated on their way; then: */
-    double *hair;          /* what f32 arithmetic may be off, like k; else zeros */
+    double *hair;          /* what f32 arithmetic may be off, like k */
     uint32_t item, count;
     double worst;          /* largest relative excess of a distance */
 } sk_encode_judge;

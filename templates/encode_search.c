@@ -249,9 +249,8 @@ static void search_distances(sk_enc *c, const sk_enc_span *s, sk_val j, sk_enc_f
         sk_ir_set(b, nearest[u], sk_op2(c, SK_OP_UMIN, sk_ir_get(b, nearest[u]), all));
     }
     sk_ir_end(b);
-    for (uint32_t u = 0; u < nu; u++) {
+    for (uint32_t u = 0; u < nu; u++)
         to->index[0][u] = sk_opk(c, SK_OP_AND, sk_ir_get(b, nearest[u]), c->codes - 1);
-    }
     fit_chosen(c, s, j, to);
 }
 

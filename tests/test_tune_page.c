@@ -148,6 +148,10 @@ static void page_says_what_records_hold(void **state)
     record[1].trial_count = 2;
     const sk_records records = {.at = record, .count = 2};
     sk_text page = {0};
+    sk_err err = {0};
+    /* a place that went away during the search */
+    assert_int_equal(sk_report_write("/nowhere/at/all.html", &records, 1, &err), SPHKV_ENOTFOUND);
+    assert_non_null(strstr(err.message, "/nowhere/at/all.html"));
     sk_report_page(&records, 1, &page);
     assert_false(page.failed);
     assert_well_formed(page.s);
